@@ -1,0 +1,236 @@
+/* sinter.h - the public interface: compile a checkpoint, open an artifact, run requests, ask about it.
+ *
+ *    checkpoint ──sinter_compile──▶ artifact file ──sinter_artifact_open──▶ sinter_artifact
+ *                                                    sinter_engine_create ──▶ sinter_engine
+ *    sinter_submit ▶ sinter_step … ▶ callback per token ▶ sinter_request_destroy
+ *
+ * Rules   Everything that can fail returns a sinter_status; sinter_error() then holds a message in three
+ *         parts (what happened, where, what to do), per thread, until the next failing call. Nothing
+ *         prints, nothing exits. Strings are UTF-8 and may be freed or reused after a call returns.
+ * Thread  An engine belongs to one thread at a time. Artifacts are immutable and may be shared.
+ * ABI     Option structs start with `size`: set it with SINTER_INIT, unknown tails are zero. */
+#ifndef SINTER_H
+#define SINTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SINTER_API __attribute__((visibility("default")))
+#define SINTER_CHECKED __attribute__((warn_unused_result))
+#define SINTER_INIT(type) ((type){.size = sizeof(type)})
+
+/* STATUS(name, exit code of the command, HTTP status, what it means): the only list of them. */
+#define SINTER_STATUS_MAP(STATUS)                                                                  \
+   STATUS(ok, 0, 200, "success")                                                                   \
+   STATUS(failed, 1, 500, "the operation failed")                                                  \
+   STATUS(usage, 2, 400, "the call or command line is wrong")                                      \
+   STATUS(bad_input, 3, 400, "an input file or text is damaged or malformed")                      \
+   STATUS(verify_failed, 4, 500, "stored bytes do not match their checksum")                       \
+   STATUS(no_device, 5, 503, "the device, driver or library is not present")                       \
+   STATUS(out_of_memory, 6, 507, "memory is exhausted")                                            \
+   STATUS(unsupported, 1, 501, "valid, but this build does not support it")                        \
+   STATUS(not_found, 1, 404, "there is no such file, model or name")                               \
+   STATUS(io, 1, 500, "reading or writing failed")                                                 \
+   STATUS(exhausted, 1, 503, "the KV pool or a queue is full")                                     \
+   STATUS(cancelled, 1, 499, "the caller cancelled it")
+
+typedef enum sinter_status {
+#define STATUS(name, exit_code, http, text) SINTER_##name,
+   SINTER_STATUS_MAP(STATUS)
+#undef STATUS
+} sinter_status;
+
+SINTER_API const char *sinter_status_name(sinter_status status);
+SINTER_API int sinter_status_exit_code(sinter_status status);
+
+/* The last failure of this thread: "what\n  where\n  what to do"; "" when there was none. */
+SINTER_API const char *sinter_error(void);
+
+/* "sinter 0.1.0 (commit, LLVM none)"; static. */
+SINTER_API const char *sinter_version(void);
+
+/* ---- compile -------------------------------------------------------------------------------- */
+
+typedef enum sinter_numerics { SINTER_FAST, SINTER_EXACT } sinter_numerics;
+
+typedef enum sinter_stage {
+   SINTER_STAGE_hash, SINTER_STAGE_import, SINTER_STAGE_passes, SINTER_STAGE_codegen,
+   SINTER_STAGE_pack, SINTER_STAGE_write, SINTER_STAGE_done
+} sinter_stage;
+
+/* done of total units of the stage; detail is one short line, e.g. "gemv_q4_1_m4". */
+typedef void sinter_progress(void *user, sinter_stage stage, uint64_t done, uint64_t total,
+                             const char *detail);
+
+typedef struct sinter_compile_options {
+   size_t size;
+   const char *model;       /* GGUF file, checkpoint folder, or artifact (returned as it is) */
+   const char *output;      /* NULL: into the cache; else one self-contained file at this path */
+   const char *targets;     /* "cpu", "cpu:x86-64-v3", "ref", …, comma-separated; NULL: "cpu" */
+   sinter_numerics numerics;
+   const char *with;        /* comma-separated fusion names to force, NULL none */
+   const char *without;     /* comma-separated fusion names to forbid, NULL none */
+   const char *cache_dir;   /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+   bool no_cache;           /* compile even when the cache holds it */
+   uint32_t threads;        /* 0: one per core */
+   sinter_progress *progress;
+   void *user;
+} sinter_compile_options;
+
+/* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
+ * *out_cached says whether it was there already. The compiler library is opened on a miss only. */
+SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_options *options,
+                                                       char *out_path, size_t path_cap,
+                                                       bool *out_cached);
+
+/* ---- artifact ------------------------------------------------------------------------------- */
+
+typedef struct sinter_artifact sinter_artifact;
+
+/* Maps and verifies an artifact file: code, plan and tokenizer now, weights on first touch. */
+SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path, sinter_artifact **out);
+SINTER_API void sinter_artifact_close(sinter_artifact *a);
+
+/* Checks every byte, weights included. */
+SINTER_API SINTER_CHECKED sinter_status sinter_artifact_verify(const char *path);
+
+/* Documents about an artifact, as JSON text owned by the artifact (NULL if there is none):
+ * "manifest", "plan", "explain" (fusions, segments, breaks, kernels), "ir". "ir" is IR text. */
+SINTER_API const char *sinter_artifact_document(const sinter_artifact *a, const char *name);
+
+typedef struct sinter_model_info {
+   size_t size;
+   uint32_t vocab, layers, width, trained_context;
+   int32_t bos, num_eos;    /* bos -1: none */
+   const int32_t *eos;
+   bool adds_bos, has_chat_template;
+   uint64_t weight_bytes;
+} sinter_model_info;
+
+SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+enum {
+   SINTER_TEXT_no_bos = 1, /* add no special tokens */
+   SINTER_TEXT_plain = 2,  /* recognise no special tokens in the text */
+};
+
+/* Tokenizes len bytes (may hold NUL) into ids[cap]; *out_count is the count needed, also when it is
+ * more than cap (then ids holds the first cap). */
+SINTER_API SINTER_CHECKED sinter_status sinter_tokenize(const sinter_artifact *a, const char *text,
+                                                        size_t len, unsigned flags, int32_t *ids,
+                                                        size_t cap, size_t *out_count);
+
+/* The text of ids; *out_len is the length needed, also when it is more than cap. */
+SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact *a, const int32_t *ids,
+                                                          size_t count, char *text, size_t cap,
+                                                          size_t *out_len);
+
+/* Applies the model's chat template to OpenAI-style messages (a JSON array) and tokenizes it: special
+ * tokens come from the template only, never from message text. */
+SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a, const char *messages_json,
+                                                    int32_t *ids, size_t cap, size_t *out_count);
+
+/* ---- engine --------------------------------------------------------------------------------- */
+
+typedef struct sinter_engine sinter_engine;
+typedef struct sinter_request sinter_request;
+
+typedef struct sinter_engine_options {
+   size_t size;
+   const char *device;       /* "cpu" (NULL), "ref", "null" */
+   uint32_t threads;         /* 0: one per core */
+   uint32_t kv_tokens;       /* KV pool size in tokens; 0: the trained context, bounded by memory */
+   uint32_t max_sequences;   /* 0: 64 */
+   uint32_t step_tokens;     /* token budget of a step; 0: the plan's largest bucket */
+   bool no_prefix_cache;
+} sinter_engine_options;
+
+SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
+                                                             const sinter_engine_options *options,
+                                                             sinter_engine **out);
+SINTER_API void sinter_engine_destroy(sinter_engine *e);
+
+typedef struct sinter_sampling {
+   float temperature;        /* 0: greedy */
+   int32_t top_k;            /* 0: off */
+   float top_p, min_p;       /* 1, 0: off */
+   float repetition_penalty; /* 1: off */
+   float presence_penalty, frequency_penalty;
+   uint64_t seed;
+   uint32_t num_bias;
+   const int32_t *bias_ids;
+   const float *bias;
+} sinter_sampling;
+
+#define SINTER_SAMPLING_GREEDY ((sinter_sampling){.top_p = 1, .repetition_penalty = 1})
+
+typedef enum sinter_finish { SINTER_FINISH_none, SINTER_FINISH_stop, SINTER_FINISH_length,
+                             SINTER_FINISH_cancelled, SINTER_FINISH_error } sinter_finish;
+
+/* One token of a request, or its end (finish != none and id -1 when nothing was sampled with it). */
+typedef struct sinter_token {
+   int32_t id;
+   float logprob;            /* of id, natural log, before temperature and filters */
+   uint32_t index;           /* 0 for the first generated token */
+   sinter_finish finish;
+   uint32_t num_top;         /* the top_logprobs largest, descending; ties: lower id first */
+   const int32_t *top_ids;
+   const float *top_logprobs;
+} sinter_token;
+
+typedef void sinter_on_token(void *user, sinter_request *r, const sinter_token *token);
+
+/* Called with the f32[vocab] logits of prompt position pos, in order, when want_logits is set. */
+typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits);
+
+typedef struct sinter_request_options {
+   size_t size;
+   const int32_t *prompt;    /* at least one id, all below vocab */
+   uint32_t num_prompt;
+   uint32_t max_tokens;      /* generated tokens; 0: prompt only (with on_logits) */
+   bool ignore_eos;
+   bool want_logprobs;       /* fill token.logprob */
+   uint32_t top_logprobs;    /* at most 20 */
+   sinter_sampling sampling;
+   sinter_on_token *on_token;
+   sinter_on_logits *on_logits;
+   uint32_t logits_from;     /* first prompt position on_logits is called for */
+   uint64_t salt;            /* prefix cache is shared within one salt only */
+   void *user;
+} sinter_request_options;
+
+/* Queues a request; ids are copied. Callbacks run inside sinter_step. */
+SINTER_API SINTER_CHECKED sinter_status sinter_submit(sinter_engine *e,
+                                                      const sinter_request_options *options,
+                                                      sinter_request **out);
+SINTER_API void sinter_cancel(sinter_request *r);
+SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
+SINTER_API void *sinter_request_user(const sinter_request *r);
+/* Cancels if unfinished, and frees. Not from inside a callback. */
+SINTER_API void sinter_request_destroy(sinter_request *r);
+
+/* Runs one step over all requests; *out_busy says whether work is left. */
+SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
+
+typedef struct sinter_stats {
+   size_t size;
+   const char *device;
+   uint64_t steps, tokens, launches, segments, graphs;
+   uint64_t prefix_hit_tokens, kv_tokens_total, kv_tokens_used;
+   uint64_t weight_bytes_read;  /* bytes of weights and KV that the steps had to read */
+   double prefill_seconds, decode_seconds;
+} sinter_stats;
+
+SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,299 @@
+/* ir.h - the graph: functions, ops, values, types, dims, groups.
+ *
+ *    func ──ops──▶ op ──operands──▶ value ──def──▶ op
+ *           (program order = the printed order; every operand is defined before its use)
+ *
+ * One SSA graph without control flow, flat over layers. The IR is its text: ir_print and ir_parse are inverse.
+ * Everything lives in the function's arena and is freed with it; there is no free. */
+#ifndef IR_H
+#define IR_H
+
+#include "base/arena.h"
+#include "base/dtype.h"
+#include "base/kargs.h"
+#include "base/map.h"
+
+enum { IR_MAX_RANK = 6 };
+
+/* ---- dims ------------------------------------------------------------------------------------ */
+
+typedef enum ir_round { IR_ROUND_none, IR_ROUND_floor, IR_ROUND_ceil } ir_round;
+
+/* round((sum coef[s] * sym_s + add) / div); div 1 and IR_ROUND_none for affine forms. Canonical: equal dims are
+ * memcmp-equal; a form without symbols is folded to a number. */
+typedef struct ir_dim {
+   int64_t coef[SYM_COUNT];
+   int64_t add;
+   int32_t div;
+   int32_t round;
+} ir_dim;
+
+ir_dim ir_dim_of(int64_t n);
+ir_dim ir_dim_sym(sym s);
+ir_dim ir_dim_mul(ir_dim d, int64_t k);
+ir_dim ir_dim_ceil_div(ir_dim d, int32_t by);
+bool ir_dim_is_const(ir_dim d);
+int64_t ir_dim_const(ir_dim d);
+bool ir_dim_equal(ir_dim a, ir_dim b);
+/* Value at the symbols' values sym[SYM_COUNT]. */
+int64_t ir_dim_eval(ir_dim d, const int64_t *syms);
+
+/* ---- types ----------------------------------------------------------------------------------- */
+
+typedef enum ir_state_kind {
+   IR_STATE_none,
+#define STATE(name, paged, window, what) IR_STATE_##name,
+#include "base/states.def"
+#undef STATE
+   IR_STATE_COUNT
+} ir_state_kind;
+
+/* A tensor type f32[T,576], a weight type q4_1[576,576], or a state type kv_full[3,64] (state != none; dtype is how
+ * it is stored). DT_none marks a value whose op could not be typed; the validator says why. */
+typedef struct ir_type {
+   dtype dtype;
+   ir_state_kind state;
+   uint32_t rank;
+   ir_dim dim[IR_MAX_RANK];
+} ir_type;
+
+ir_type ir_type_make(dtype dtype, uint32_t rank, const ir_dim *dims);
+bool ir_type_equal(const ir_type *a, const ir_type *b);
+/* Last dim as a number, -1 when it is symbolic or rank is 0. */
+int64_t ir_type_row(const ir_type *t);
+
+/* ---- ops and values -------------------------------------------------------------------------- */
+
+typedef enum ir_opcode {
+#define OP(name, ...) IR_OP_##name,
+#include "ops.def"
+#undef OP
+   IR_OP_COUNT
+} ir_opcode;
+
+typedef enum ir_attr_key {
+#define ATTR(name, kind, what) IR_ATTR_##name,
+#include "attrs.def"
+#undef ATTR
+   IR_ATTR_COUNT
+} ir_attr_key;
+
+typedef enum ir_meta_field {
+#define META(name, dtype, rank, dim0, dim1, per, what) IR_META_##name,
+#include "base/meta.def"
+#undef META
+   IR_META_COUNT
+} ir_meta_field;
+
+enum {
+#define PROP(name, breaks, what) IR_PROPBIT_##name,
+#include "props.def"
+#undef PROP
+   IR_PROP_COUNT
+};
+enum {
+#define PROP(name, breaks, what) IR_##name = 1u << IR_PROPBIT_##name,
+#include "props.def"
+#undef PROP
+};
+
+typedef struct ir_func ir_func;
+typedef struct ir_op ir_op;
+typedef struct ir_value ir_value;
+typedef struct ir_group ir_group;
+
+typedef struct ir_attr {
+   ir_attr_key key;
+   union {
+      int64_t i;     /* INT, and META as ir_meta_field, DTYPE as dtype */
+      double f;      /* FLOAT */
+      const char *s; /* STR, in the function's arena */
+   };
+} ir_attr;
+
+typedef struct ir_use {
+   ir_op *user;
+   uint32_t operand;
+   struct ir_use *next;
+} ir_use;
+
+struct ir_value {
+   ir_type type;
+   ir_op *def;
+   uint32_t result;   /* which result of def */
+   const char *name;  /* printed as %name; NULL: %<number>, given when printing */
+   ir_use *uses;      /* unordered */
+   uint32_t id;       /* dense, unique in the function: index side tables with it */
+   bool returned;     /* kept in step with func->returns */
+};
+
+struct ir_op {
+   ir_opcode code;
+   uint32_t num_operands, num_results, num_attrs;
+   ir_value **operands;
+   ir_value **results;
+   ir_attr *attrs;    /* ascending key */
+   ir_group *group;   /* kernel this op belongs to, NULL while none */
+   ir_op *prev, *next;
+   uint32_t id;       /* dense, unique in the function */
+};
+
+/* Ops that become one kernel. Members are contiguous in program order. */
+struct ir_group {
+   const char *name;  /* printed: kernel <name> { … }; unique in the function */
+   const char *rule;  /* fusion that made it, e.g. "act_mul"; "" when none */
+   uint32_t id;
+   uint32_t num_ops;
+};
+
+typedef struct ir_range {
+   bool used;
+   int64_t min, max;
+} ir_range;
+
+struct ir_func {
+   arena *a;
+   const char *name;
+   ir_range range[SYM_COUNT];   /* printed in the header: (T in 1..512, R in 0..64) */
+   ir_op *first, *last;
+   VEC(ir_value *) returns;
+   VEC(ir_group *) groups;
+   uint32_t num_values, num_ops; /* ids given so far */
+   map names;                    /* value name → ir_value */
+};
+
+typedef struct ir_op_info {
+   const char *name;
+   int operands;                /* -1: a list */
+   int results;
+   uint32_t required, optional; /* bits 1u << ir_attr_key */
+   uint32_t props;
+   const char *meaning;
+} ir_op_info;
+
+extern const ir_op_info ir_op_infos[IR_OP_COUNT];
+
+typedef enum ir_attr_kind { IR_KIND_INT, IR_KIND_FLOAT, IR_KIND_STR, IR_KIND_DTYPE, IR_KIND_META } ir_attr_kind;
+typedef struct ir_attr_info {
+   const char *name;
+   ir_attr_kind kind;
+} ir_attr_info;
+extern const ir_attr_info ir_attr_infos[IR_ATTR_COUNT];
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+ir_func *ir_func_create(arena *a, const char *name);
+void ir_func_range(ir_func *f, sym s, int64_t min, int64_t max);
+void ir_func_return(ir_func *f, ir_value *v);
+/* Deep copy into an arena, ids renumbered densely. */
+ir_func *ir_func_clone(arena *a, const ir_func *f);
+
+/* Attributes of one op under construction: AT(.eps = 1e-5, .scale = 2). Unset ones are absent. */
+typedef struct ir_attrs {
+   const char *name, *style;
+   double eps, scale, cap, offset;
+   int64_t axis, start, size, group, window, index, layer, field;
+} ir_attrs;
+/* NaN / INT64_MIN mean unset; AT fills them in. */
+#define IR_NO_F ((double)__builtin_nan(""))
+#define IR_NO_I INT64_MIN
+#define AT(...)                                                                                    \
+   ((ir_attrs){.eps = IR_NO_F, .scale = IR_NO_F, .cap = IR_NO_F, .offset = IR_NO_F, .axis = IR_NO_I, \
+               .start = IR_NO_I, .size = IR_NO_I, .group = IR_NO_I, .window = IR_NO_I,             \
+               .index = IR_NO_I, .layer = IR_NO_I, .field = IR_NO_I, __VA_ARGS__})
+
+/* Where new ops go, and what they are: a cursor into a function. */
+typedef struct ir_builder {
+   ir_func *f;
+   ir_op *before; /* insert before this op; NULL: at the end */
+} ir_builder;
+
+/* Appends an op; result types follow from its shape row (leaf ops: from `leaf`, else NULL). */
+ir_op *ir_build(ir_builder *b, ir_opcode code, ir_value *const *operands, uint32_t num_operands,
+                ir_attrs attrs, const ir_type *leaf);
+
+/* One builder per op, single result returned (the first for several). */
+ir_value *ir_param(ir_builder *b, const char *name, ir_type type);
+ir_value *ir_weight(ir_builder *b, const char *name, ir_type type);
+ir_value *ir_meta(ir_builder *b, ir_meta_field field, int64_t index, ir_type type);
+ir_value *ir_state(ir_builder *b, int64_t layer, int64_t window, ir_type type);
+ir_value *ir_embed(ir_builder *b, ir_value *ids, ir_value *w);
+ir_value *ir_take_rows(ir_builder *b, ir_value *x, ir_value *idx);
+ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *dims);
+ir_value *ir_slice(ir_builder *b, ir_value *x, int64_t axis, int64_t start, int64_t size);
+ir_value *ir_cast(ir_builder *b, ir_value *x, dtype to);
+ir_value *ir_add(ir_builder *b, ir_value *x, ir_value *y);
+ir_value *ir_mul(ir_builder *b, ir_value *x, ir_value *y);
+ir_value *ir_scale(ir_builder *b, ir_value *x, double scale);
+ir_value *ir_silu(ir_builder *b, ir_value *x);
+ir_value *ir_gelu(ir_builder *b, ir_value *x);
+ir_value *ir_gelu_tanh(ir_builder *b, ir_value *x);
+ir_value *ir_softcap(ir_builder *b, ir_value *x, double cap);
+/* offset 0: absent. */
+ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset);
+/* results[0] codes, results[1] scales. */
+ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
+ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
+ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w);
+ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w);
+ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
+ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
+
+void ir_set_name(ir_func *f, ir_value *v, const char *name);
+
+/* ---- reading and editing --------------------------------------------------------------------- */
+
+const ir_attr *ir_attr_get(const ir_op *op, ir_attr_key key);
+double ir_attr_f(const ir_op *op, ir_attr_key key, double otherwise);
+int64_t ir_attr_i(const ir_op *op, ir_attr_key key, int64_t otherwise);
+const char *ir_attr_s(const ir_op *op, ir_attr_key key, const char *otherwise);
+void ir_attr_set(ir_func *f, ir_op *op, ir_attr attr);
+
+uint32_t ir_use_count(const ir_value *v); /* operand uses; a return counts as one more */
+/* Sole user when v is used once and not returned, else NULL. */
+ir_op *ir_only_user(const ir_value *v);
+
+void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to); /* returns too */
+void ir_set_operand(ir_func *f, ir_op *op, uint32_t i, ir_value *v);
+void ir_erase(ir_func *f, ir_op *op); /* results must be unused */
+void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end */
+
+#define ir_op_foreach(f, op) for (ir_op *op = (f)->first; op; op = op->next)
+#define ir_op_foreach_safe(f, op)                                                                  \
+   for (ir_op *op = (f)->first, *op##_next = op ? op->next : NULL; op;                             \
+        op = op##_next, op##_next = op ? op->next : NULL)
+
+/* Whether ops (all ungrouped, or whole groups) can become one kernel: the group graph stays acyclic. */
+bool ir_can_group(const ir_func *f, ir_op *const *ops, uint32_t n);
+
+/* Makes one kernel of ops; groups among them are absorbed. Moves ops so that members are contiguous and order is
+ * kept. Call only when ir_can_group. The name is rule<number>, unique. */
+ir_group *ir_group_make(ir_func *f, const char *rule, ir_op *const *ops, uint32_t n);
+
+/* First op of a group in program order; iterate with ->next while op->group == g. */
+ir_op *ir_group_first(const ir_func *f, const ir_group *g);
+
+/* Type of a value changed in place: widening is visible as ROUND_FEWER. */
+void ir_retype(ir_func *f, ir_value *v, dtype to);
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* Canonical text of one function. */
+void ir_print(text_buf *out, const ir_func *f);
+
+/* Parses a module (one or more functions). Reports line, column and reason. limits: 64 MiB of text. */
+typedef struct ir_module {
+   VEC(ir_func *) funcs;
+} ir_module;
+SINTER_CHECKED sinter_status ir_parse(arena *a, const char *text, size_t len, const char *where,
+                                      ir_module *out);
+
+/* Checks everything that must hold and appends one line per violation to report. False when there is any.
+ * Covers: arity, attributes, types by shape rule, order of definitions, state linearity (one successor, other
+ * readers before the consuming op), group contiguity and acyclicity, names, ranges. */
+bool ir_validate(const ir_func *f, text_buf *report);
+
+/* Type rule of an op: computes result types; returns NULL or the reason why it cannot. */
+const char *ir_infer(const ir_op *op, ir_type *out_results);
+
+#endif

@@ -1,0 +1,45 @@
+/* device.h - what a device does for the engine; one table per device.
+ *
+ * The engine fills the step block and the meta arrays, then calls run. Memory that the engine reads or writes (meta,
+ * logits) is host memory for cpu, ref and null. */
+#ifndef RT_DEVICE_H
+#define RT_DEVICE_H
+
+#include "base/plan.h"
+
+typedef struct rt_device rt_device;
+typedef struct rt_artifact rt_artifact;
+
+/* Sizes the engine decided, fixed for its life. */
+typedef struct rt_limits {
+   int64_t max_rows, max_wanted, max_sequences; /* T, R, S */
+   int64_t max_positions;                       /* of one sequence */
+   int64_t pages[8];                            /* per cache group */
+   uint32_t threads;
+} rt_limits;
+
+typedef struct rt_step {
+   sinter_step_block block;
+   /* host arrays by meta.def row and instance; filled by the engine, fixed addresses */
+   void *meta[16][8];
+   /* per sequence slot, for devices with contiguous state (ref): tokens already stored */
+   const int64_t *stored;
+} rt_step;
+
+typedef struct rt_device_ops {
+   const char *name;
+   /* Loads kernels and weights, allocates arena, scratch and KV pages. step stays valid until close. */
+   SINTER_CHECKED sinter_status (*open)(const rt_artifact *artifact, const rt_limits *limits, rt_step *step,
+                                        rt_device **out);
+   void (*close)(rt_device *d);
+   /* Runs one step as the step block says; logits f32[R, V] are readable at *out_logits until the next run. */
+   SINTER_CHECKED sinter_status (*run)(rt_device *d, const float **out_logits);
+   /* Copies one page of a cache group, all layers (copy-on-write). */
+   void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
+   /* Fills the device's part of the stats. */
+   void (*stats)(const rt_device *d, sinter_stats *out);
+} rt_device_ops;
+
+extern const rt_device_ops rt_cpu_device, rt_null_device;
+
+#endif
