@@ -1,9 +1,9 @@
 /* arena.h - memory that is freed all at once, for compiles and loaders.
  *
- * A compile uses one arena per thread. When memory runs out, arena_alloc does not return: it unwinds to
- * the innermost arena_catch of this thread, which reports OUT_OF_MEMORY. Without a catch it aborts, so
- * every entry point that uses an arena wraps its body in arena_catch. No open file, lock or LLVM frame
- * may lie between the two. */
+ * A compile uses one arena per thread. When memory runs out, arena_alloc does not return: it
+ * unwinds to the innermost arena_catch of this thread, which reports OUT_OF_MEMORY. Without a catch
+ * it aborts, so every entry point that uses an arena wraps its body in arena_catch. No open file,
+ * lock or LLVM frame may lie between the two. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 

@@ -1,4 +1,5 @@
-/* compiler_api.h - the door between libsinter_rt and libsinter_compiler, opened with dlopen on a cache miss. */
+/* compiler_api.h - the door between libsinter_rt and libsinter_compiler, opened with dlopen on a
+ * cache miss. */
 #ifndef BASE_COMPILER_API_H
 #define BASE_COMPILER_API_H
 
@@ -11,10 +12,10 @@ typedef struct compiler_request {
    sinter_numerics numerics;
    const char *with, *without;
    uint32_t threads;
-   const char *key_json;     /* the full cache key, stored in the manifest */
-   const char *out_path;     /* artifact file to write (a temporary name; the caller renames) */
-   const char *weights_dir;  /* not NULL: put the weight section into its own content-addressed file in this folder;
-                                NULL: write it into the artifact */
+   const char *key_json;    /* the full cache key, stored in the manifest */
+   const char *out_path;    /* artifact file to write (a temporary name; the caller renames) */
+   const char *weights_dir; /* not NULL: put the weight section into its own content-addressed file
+                               in this folder; NULL: write it into the artifact */
    sinter_progress *progress;
    void *user;
 } compiler_request;
@@ -23,10 +24,11 @@ typedef struct compiler_api {
    uint32_t abi;
    const char *llvm_version;
    SINTER_CHECKED sinter_status (*compile)(const compiler_request *request);
-   /* {"fusions":[…],"segments":…,"breaks":…,"kernels":…} without generating code; free with release. */
+   /* {"fusions":[…],"segments":…,"breaks":…,"kernels":…} without generating code; free with
+    * release. */
    SINTER_CHECKED sinter_status (*explain)(const compiler_request *request, char **out_json);
    void (*release)(char *json);
-   const void *ref_device;   /* rt_device_ops of `--device ref` */
+   const void *ref_device; /* rt_device_ops of `--device ref` */
 } compiler_api;
 
 /* The only symbol looked up: "sinter_compiler". */

@@ -1,5 +1,6 @@
-/* kargs.h - the one interface between the runtime and a CPU kernel. Stable layout: kernels are machine code in
- * artifacts and read these structs by offset. Changing them means raising KARGS_ABI.
+/* kargs.h - the one interface between the runtime and a CPU kernel. Stable layout: kernels are
+ * machine code in artifacts and read these structs by offset. Changing them means raising
+ * KARGS_ABI.
  *
  *    void kernel(const sinter_kargs *k, unsigned tile)
  *
@@ -29,15 +30,15 @@ typedef enum sym {
 
 /* What changes from step to step. One per engine; every sinter_kargs points to it. */
 typedef struct sinter_step_block {
-   int64_t sym[8];       /* by enum sym */
+   int64_t sym[8]; /* by enum sym */
 } sinter_step_block;
 
 /* Built once per launch when a plan is loaded; pointers do not move afterwards. */
 typedef struct sinter_kargs {
    const sinter_step_block *step;
    uint64_t num_ptrs;
-   void *ptr[KARGS_MAX_PTRS];          /* buffers, weights, states, meta arrays, in the kernel's own order */
-   int64_t konst[KARGS_MAX_CONSTS];    /* extents and strides of this launch (N, K, panel counts, …) */
+   void *ptr[KARGS_MAX_PTRS]; /* buffers, weights, states, meta arrays, in the kernel's own order */
+   int64_t konst[KARGS_MAX_CONSTS]; /* extents and strides of this launch (N, K, panel counts, …) */
 } sinter_kargs;
 
 typedef void sinter_kernel(const sinter_kargs *k, unsigned tile);

@@ -1,8 +1,8 @@
 /* pack.h - packed weight panels: what a kernel reads, and how recipes make them.
  *
- * A panel is PANEL_ROWS output rows x all K, stored as consecutive cells along k, so that one thread consumes one
- * strictly sequential stream. The last panel of N is padded with zero rows. Layout rows are panels.def; the comment on
- * each row draws its cell. */
+ * A panel is PANEL_ROWS output rows x all K, stored as consecutive cells along k, so that one
+ * thread consumes one strictly sequential stream. The last panel of N is padded with zero rows.
+ * Layout rows are panels.def; the comment on each row draws its cell. */
 #ifndef BASE_PACK_H
 #define BASE_PACK_H
 
@@ -22,20 +22,23 @@ panel_layout pack_layout_of(dtype t);
 bool pack_size(panel_layout layout, uint64_t rows, uint64_t cols, uint64_t *out_bytes);
 
 /* Packs panels first .. first+count of rows given by row(user, r) in source format t. */
-void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uint64_t first, uint64_t count,
-                 const void *(*row)(void *user, uint64_t r), void *user, uint8_t *dst);
+void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uint64_t first,
+                 uint64_t count, const void *(*row)(void *user, uint64_t r), void *user,
+                 uint8_t *dst);
 
 /* The inverse, for tests and the interpreter: row r as f32. */
-void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, uint64_t cols, uint64_t r, float *dst);
+void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, uint64_t cols,
+                     uint64_t r, float *dst);
 
 /* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group`:
  *    result 0, codes   i8[T][K]
- *    result 1, scales  per row: f32 scale[K/group], then i16 sum16[K/16] = sum of codes of each 16, padded to 64 bytes
- * Row strides in bytes: */
+ *    result 1, scales  per row: f32 scale[K/group], then i16 sum16[K/16] = sum of codes of each 16,
+ * padded to 64 bytes Row strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group);
 
-/* The activation group a weight type's int8 kernel wants: 32 or 256; 0 when it takes float activations only. */
+/* The activation group a weight type's int8 kernel wants: 32 or 256; 0 when it takes float
+ * activations only. */
 uint32_t pack_quant_group(dtype t);
 
 #endif

@@ -1,4 +1,5 @@
-/* plan.h - the artifact's schema: what the compiler decided and the runtime carries out. Read and written only by plan.c.
+/* plan.h - the artifact's schema: what the compiler decided and the runtime carries out. Read and
+ * written only by plan.c.
  *
  *    variant ─ launch list ─ phase, phase, …     a barrier stands between phases, none inside
  *    launch = kernel + pointers (plan_ref) + constants + number of tiles
@@ -15,22 +16,23 @@
 enum { PLAN_MAX_EOS = 16 };
 
 typedef struct plan_model {
-   const char *name, *family;          /* "SmolLM2-135M-Instruct", "llama" */
+   const char *name, *family; /* "SmolLM2-135M-Instruct", "llama" */
    uint32_t vocab, layers, width, trained_context;
-   uint32_t exact;                     /* numerics: 1 exact, 0 fast */
+   uint32_t exact; /* numerics: 1 exact, 0 fast */
    int32_t bos;
    uint32_t num_eos;
    int32_t eos[PLAN_MAX_EOS];
    uint32_t adds_bos;
 } plan_model;
 
-/* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype e):
- *    k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d];  heads follow each other; pages follow each other. */
+/* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype
+ * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d];  heads follow each other; pages
+ * follow each other. */
 typedef struct plan_cache_group {
-   uint32_t kind;                      /* row of states.def */
-   uint32_t heads, width;              /* G, d */
-   int64_t window;                     /* 0: all positions */
-   uint32_t dtype;                     /* how k and v are stored */
+   uint32_t kind;         /* row of states.def */
+   uint32_t heads, width; /* G, d */
+   int64_t window;        /* 0: all positions */
+   uint32_t dtype;        /* how k and v are stored */
    uint32_t num_layers;
 } plan_cache_group;
 
@@ -50,7 +52,8 @@ typedef enum plan_ref_kind {
    PLAN_REF_weight,  /* weight section + offset */
    PLAN_REF_state,   /* pages of layer `index2` of cache group `index` */
    PLAN_REF_meta,    /* field `index` of meta.def, instance `index2` (cache group or rope table) */
-   PLAN_REF_scratch, /* scratch memory + offset: contents do not survive a phase chain of one group */
+   PLAN_REF_scratch, /* scratch memory + offset: contents do not survive a phase chain of one group
+                      */
    PLAN_REF_output,  /* what the host reads: `index` 0 = logits f32[R,V] */
 } plan_ref_kind;
 
@@ -60,26 +63,27 @@ typedef struct plan_ref {
 } plan_ref;
 
 typedef struct plan_launch {
-   uint32_t kernel;                    /* index into plan.kernels */
-   uint32_t phase;                     /* ascending; launches of equal phase run without a barrier between them */
-   uint32_t group;                     /* id of the kernel group it came from, index into plan.groups */
+   uint32_t kernel; /* index into plan.kernels */
+   uint32_t phase;  /* ascending; launches of equal phase run without a barrier between them */
+   uint32_t group;  /* id of the kernel group it came from, index into plan.groups */
    plan_extent tiles;
    uint32_t num_refs, num_consts;
    plan_ref refs[KARGS_MAX_PTRS];
    int64_t consts[KARGS_MAX_CONSTS];
-   plan_extent bytes, flops;           /* cost model, for bench, explain */
+   plan_extent bytes, flops; /* cost model, for bench, explain */
 } plan_launch;
 
 typedef enum plan_segment_kind { PLAN_SEGMENT_recorded, PLAN_SEGMENT_eager } plan_segment_kind;
 
 typedef struct plan_segment {
    uint32_t kind, first_launch, num_launches;
-   const char *reason;                 /* eager: the property chain that broke it */
+   const char *reason; /* eager: the property chain that broke it */
 } plan_segment;
 
-/* Chosen when every guard holds: sym[T] <= max_rows. Ordered; the last one has no bound but the engine's. */
+/* Chosen when every guard holds: sym[T] <= max_rows. Ordered; the last one has no bound but the
+ * engine's. */
 typedef struct plan_variant {
-   const char *name;                   /* "decode", "prefill" */
+   const char *name; /* "decode", "prefill" */
    int64_t max_rows;
    uint32_t num_launches, num_segments;
    plan_launch *launches;
@@ -87,35 +91,36 @@ typedef struct plan_variant {
 } plan_variant;
 
 typedef struct plan_kernel {
-   const char *symbol;                 /* in the target's code object */
-   const char *family;                 /* "region", "gemm", "attention", … */
+   const char *symbol; /* in the target's code object */
+   const char *family; /* "region", "gemm", "attention", … */
 } plan_kernel;
 
-typedef struct plan_group {            /* for people and tools: where a launch came from */
+typedef struct plan_group { /* for people and tools: where a launch came from */
    const char *name, *rule;
 } plan_group;
 
 /* How one packed weight is made: sources stacked by rows, transformed, stored at offset. */
 typedef struct plan_source {
-   const char *tensor;                 /* name in the checkpoint */
+   const char *tensor; /* name in the checkpoint */
    uint64_t first_row, num_rows;
 } plan_source;
 
 typedef struct plan_weight {
-   uint32_t layout;                    /* row of panels.def */
-   uint32_t dtype;                     /* of the source */
-   uint64_t rows, cols;                /* N, K after stacking */
-   uint64_t offset, size;              /* in the weight section, 64-byte aligned */
+   uint32_t layout;       /* row of panels.def */
+   uint32_t dtype;        /* of the source */
+   uint64_t rows, cols;   /* N, K after stacking */
+   uint64_t offset, size; /* in the weight section, 64-byte aligned */
    uint32_t num_sources;
    plan_source *sources;
 } plan_weight;
 
 typedef struct plan {
    plan_model model;
-   const char *target;                 /* "cpu:x86-64-v3", "ref" */
-   int64_t sym_max[SYM_COUNT];         /* largest T, R, S, A this plan was made for; 0 for C and B (engine-time) */
+   const char *target;         /* "cpu:x86-64-v3", "ref" */
+   int64_t sym_max[SYM_COUNT]; /* largest T, R, S, A this plan was made for; 0 for C and B
+                                  (engine-time) */
    uint64_t arena_bytes, weight_bytes;
-   plan_extent scratch;                /* bytes */
+   plan_extent scratch; /* bytes */
    uint32_t num_cache_groups, num_ropes, num_kernels, num_groups, num_weights, num_variants;
    plan_cache_group *cache_groups;
    rope_spec *ropes;
@@ -128,9 +133,10 @@ typedef struct plan {
 /* Serialises into bytes owned by a: deterministic, little-endian. */
 void plan_encode(arena *a, const plan *p, const uint8_t **out, size_t *out_size);
 
-/* Reads and checks every index, offset and extent against its table and the given section sizes, so that nothing that
- * passes can make the runtime read or write outside its memory. Errors BAD_INPUT with the offset and reason. */
-SINTER_CHECKED sinter_status plan_decode(arena *a, const uint8_t *bytes, size_t size, uint64_t weight_section,
-                                         plan **out);
+/* Reads and checks every index, offset and extent against its table and the given section sizes, so
+ * that nothing that passes can make the runtime read or write outside its memory. Errors BAD_INPUT
+ * with the offset and reason. */
+SINTER_CHECKED sinter_status plan_decode(arena *a, const uint8_t *bytes, size_t size,
+                                         uint64_t weight_section, plan **out);
 
 #endif

@@ -5,14 +5,15 @@
 
 #include "dtype.h"
 
-/* Dequantises n elements (a multiple of the block) of any dtype of dtypes.def to f32, in the order and
- * rounding of the format's definition. Plain float types are converted. */
+/* Dequantises n elements (a multiple of the block) of any dtype of dtypes.def to f32, in the order
+ * and rounding of the format's definition. Plain float types are converted. */
 void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst);
 
 /* The integer planes of one storage block, such that for element i, with sub = i / sub_block:
  *    value = d * scale[sub] * code[i]  -  dmin * min[sub]
- * exactly in real arithmetic. codes are 0..255 or, for signed formats, -128..127. scale is 1 for formats
- * without sub-block scales; min is the integer minimum (0 where there is none; for q4_0 8, with dmin = d). */
+ * exactly in real arithmetic. codes are 0..255 or, for signed formats, -128..127. scale is 1 for
+ * formats without sub-block scales; min is the integer minimum (0 where there is none; for q4_0 8,
+ * with dmin = d). */
 typedef struct quant_planes {
    int16_t code[256];
    int16_t scale[16], min[16];

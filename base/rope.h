@@ -1,32 +1,42 @@
 /* rope.h - rotary position tables, one rule for compile, runtime and reference.
  *
- * Kinds that depend on length take a table per token: for row with position p of a request whose first prompt had L
- * tokens, the length is L for prompt tokens (p < L) and p + 1 for generated ones. Source: facts on RoPE kinds; equal to
- * vectors/rope.json. */
+ * Kinds that depend on length take a table per token: for row with position p of a request whose
+ * first prompt had L tokens, the length is L for prompt tokens (p < L) and p + 1 for generated
+ * ones. Source: facts on RoPE kinds; equal to vectors/rope.json. */
 #ifndef BASE_ROPE_H
 #define BASE_ROPE_H
 
 #include "base.h"
 
-typedef enum rope_kind { ROPE_default, ROPE_linear, ROPE_dynamic, ROPE_yarn, ROPE_llama3, ROPE_longrope } rope_kind;
+typedef enum rope_kind {
+   ROPE_default,
+   ROPE_linear,
+   ROPE_dynamic,
+   ROPE_yarn,
+   ROPE_llama3,
+   ROPE_longrope
+} rope_kind;
 
 enum { ROPE_MAX_WIDTH = 512 };
 
 typedef struct rope_spec {
    rope_kind kind;
-   uint32_t width;                   /* rotated elements n: n/2 angles */
+   uint32_t width; /* rotated elements n: n/2 angles */
    double base, factor;
-   double original_context;          /* original_max_position_embeddings */
-   double max_context;               /* max_position_embeddings */
-   double beta_fast, beta_slow;      /* yarn */
-   bool truncate;                    /* yarn: floor and ceil the ramp bounds */
-   double attention_factor;          /* multiplies cos and sin; resolved by the importer, 1 when none */
+   double original_context;     /* original_max_position_embeddings */
+   double max_context;          /* max_position_embeddings */
+   double beta_fast, beta_slow; /* yarn */
+   bool truncate;               /* yarn: floor and ceil the ramp bounds */
+   double attention_factor;     /* multiplies cos and sin; resolved by the importer, 1 when none */
    double low_freq_factor, high_freq_factor; /* llama3 */
-   double short_factor[ROPE_MAX_WIDTH / 2], long_factor[ROPE_MAX_WIDTH / 2]; /* longrope; GGUF rope_freqs too */
-   bool has_freq_factors;            /* divide the frequencies by long_factor whatever the kind (GGUF rope_freqs) */
+   double short_factor[ROPE_MAX_WIDTH / 2],
+      long_factor[ROPE_MAX_WIDTH / 2]; /* longrope; GGUF rope_freqs too */
+   bool has_freq_factors; /* divide the frequencies by long_factor whatever the kind (GGUF
+                             rope_freqs) */
 } rope_spec;
 
-/* Inverse frequencies of the table for a sequence of `length` tokens: out[width/2]; *out_scale multiplies cos and sin. */
+/* Inverse frequencies of the table for a sequence of `length` tokens: out[width/2]; *out_scale
+ * multiplies cos and sin. */
 void rope_inv_freq(const rope_spec *spec, double length, double *out, double *out_scale);
 
 /* True when the table depends on the length. */

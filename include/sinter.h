@@ -1,11 +1,12 @@
-/* sinter.h - the public interface: compile a checkpoint, open an artifact, run requests, ask about it.
+/* sinter.h - the public interface: compile a checkpoint, open an artifact, run requests, ask about
+ * it.
  *
  *    checkpoint ──sinter_compile──▶ artifact file ──sinter_artifact_open──▶ sinter_artifact
  *                                                    sinter_engine_create ──▶ sinter_engine
  *    sinter_submit ▶ sinter_step … ▶ callback per token ▶ sinter_request_destroy
  *
- * Rules   Everything that can fail returns a sinter_status; sinter_error() then holds a message in three
- *         parts (what happened, where, what to do), per thread, until the next failing call. Nothing
+ * Rules   Everything that can fail returns a sinter_status; sinter_error() then holds a message in
+ * three parts (what happened, where, what to do), per thread, until the next failing call. Nothing
  *         prints, nothing exits. Strings are UTF-8 and may be freed or reused after a call returns.
  * Thread  An engine belongs to one thread at a time. Artifacts are immutable and may be shared.
  * ABI     Option structs start with `size`: set it with SINTER_INIT, unknown tails are zero. */
@@ -59,8 +60,13 @@ SINTER_API const char *sinter_version(void);
 typedef enum sinter_numerics { SINTER_FAST, SINTER_EXACT } sinter_numerics;
 
 typedef enum sinter_stage {
-   SINTER_STAGE_hash, SINTER_STAGE_import, SINTER_STAGE_passes, SINTER_STAGE_codegen,
-   SINTER_STAGE_pack, SINTER_STAGE_write, SINTER_STAGE_done
+   SINTER_STAGE_hash,
+   SINTER_STAGE_import,
+   SINTER_STAGE_passes,
+   SINTER_STAGE_codegen,
+   SINTER_STAGE_pack,
+   SINTER_STAGE_write,
+   SINTER_STAGE_done
 } sinter_stage;
 
 /* done of total units of the stage; detail is one short line, e.g. "gemv_q4_1_m4". */
@@ -69,15 +75,16 @@ typedef void sinter_progress(void *user, sinter_stage stage, uint64_t done, uint
 
 typedef struct sinter_compile_options {
    size_t size;
-   const char *model;       /* GGUF file, checkpoint folder, or artifact (returned as it is) */
-   const char *output;      /* NULL: into the cache; else one self-contained file at this path */
-   const char *targets;     /* "cpu", "cpu:x86-64-v3", "ref", …, comma-separated; NULL: "cpu" */
+   const char *model;   /* GGUF file, checkpoint folder, or artifact (returned as it is) */
+   const char *output;  /* NULL: into the cache; else one self-contained file at this path */
+   const char *targets; /* "cpu", "cpu:x86-64-v3", "ref", …, comma-separated; NULL: "cpu" */
    sinter_numerics numerics;
-   const char *with;        /* comma-separated fusion names to force, NULL none */
-   const char *without;     /* comma-separated fusion names to forbid, NULL none */
-   const char *cache_dir;   /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
-   bool no_cache;           /* compile even when the cache holds it */
-   uint32_t threads;        /* 0: one per core */
+   const char *with;    /* comma-separated fusion names to force, NULL none */
+   const char *without; /* comma-separated fusion names to forbid, NULL none */
+   const char
+      *cache_dir;    /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+   bool no_cache;    /* compile even when the cache holds it */
+   uint32_t threads; /* 0: one per core */
    sinter_progress *progress;
    void *user;
 } sinter_compile_options;
@@ -93,7 +100,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
 typedef struct sinter_artifact sinter_artifact;
 
 /* Maps and verifies an artifact file: code, plan and tokenizer now, weights on first touch. */
-SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path, sinter_artifact **out);
+SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path,
+                                                             sinter_artifact **out);
 SINTER_API void sinter_artifact_close(sinter_artifact *a);
 
 /* Checks every byte, weights included. */
@@ -106,7 +114,7 @@ SINTER_API const char *sinter_artifact_document(const sinter_artifact *a, const 
 typedef struct sinter_model_info {
    size_t size;
    uint32_t vocab, layers, width, trained_context;
-   int32_t bos, num_eos;    /* bos -1: none */
+   int32_t bos, num_eos; /* bos -1: none */
    const int32_t *eos;
    bool adds_bos, has_chat_template;
    uint64_t weight_bytes;
@@ -128,14 +136,15 @@ SINTER_API SINTER_CHECKED sinter_status sinter_tokenize(const sinter_artifact *a
                                                         size_t cap, size_t *out_count);
 
 /* The text of ids; *out_len is the length needed, also when it is more than cap. */
-SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact *a, const int32_t *ids,
-                                                          size_t count, char *text, size_t cap,
-                                                          size_t *out_len);
+SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact *a,
+                                                          const int32_t *ids, size_t count,
+                                                          char *text, size_t cap, size_t *out_len);
 
-/* Applies the model's chat template to OpenAI-style messages (a JSON array) and tokenizes it: special
- * tokens come from the template only, never from message text. */
-SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a, const char *messages_json,
-                                                    int32_t *ids, size_t cap, size_t *out_count);
+/* Applies the model's chat template to OpenAI-style messages (a JSON array) and tokenizes it:
+ * special tokens come from the template only, never from message text. */
+SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a,
+                                                    const char *messages_json, int32_t *ids,
+                                                    size_t cap, size_t *out_count);
 
 /* ---- engine --------------------------------------------------------------------------------- */
 
@@ -144,11 +153,11 @@ typedef struct sinter_request sinter_request;
 
 typedef struct sinter_engine_options {
    size_t size;
-   const char *device;       /* "cpu" (NULL), "ref", "null" */
-   uint32_t threads;         /* 0: one per core */
-   uint32_t kv_tokens;       /* KV pool size in tokens; 0: the trained context, bounded by memory */
-   uint32_t max_sequences;   /* 0: 64 */
-   uint32_t step_tokens;     /* token budget of a step; 0: the plan's largest bucket */
+   const char *device;     /* "cpu" (NULL), "ref", "null" */
+   uint32_t threads;       /* 0: one per core */
+   uint32_t kv_tokens;     /* KV pool size in tokens; 0: the trained context, bounded by memory */
+   uint32_t max_sequences; /* 0: 64 */
+   uint32_t step_tokens;   /* token budget of a step; 0: the plan's largest bucket */
    bool no_prefix_cache;
 } sinter_engine_options;
 
@@ -171,16 +180,22 @@ typedef struct sinter_sampling {
 
 #define SINTER_SAMPLING_GREEDY ((sinter_sampling){.top_p = 1, .repetition_penalty = 1})
 
-typedef enum sinter_finish { SINTER_FINISH_none, SINTER_FINISH_stop, SINTER_FINISH_length,
-                             SINTER_FINISH_cancelled, SINTER_FINISH_error } sinter_finish;
+typedef enum sinter_finish {
+   SINTER_FINISH_none,
+   SINTER_FINISH_stop,
+   SINTER_FINISH_length,
+   SINTER_FINISH_cancelled,
+   SINTER_FINISH_error
+} sinter_finish;
 
-/* One token of a request, or its end (finish != none and id -1 when nothing was sampled with it). */
+/* One token of a request, or its end (finish != none and id -1 when nothing was sampled with it).
+ */
 typedef struct sinter_token {
    int32_t id;
-   float logprob;            /* of id, natural log, before temperature and filters */
-   uint32_t index;           /* 0 for the first generated token */
+   float logprob;  /* of id, natural log, before temperature and filters */
+   uint32_t index; /* 0 for the first generated token */
    sinter_finish finish;
-   uint32_t num_top;         /* the top_logprobs largest, descending; ties: lower id first */
+   uint32_t num_top; /* the top_logprobs largest, descending; ties: lower id first */
    const int32_t *top_ids;
    const float *top_logprobs;
 } sinter_token;
@@ -192,17 +207,17 @@ typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const
 
 typedef struct sinter_request_options {
    size_t size;
-   const int32_t *prompt;    /* at least one id, all below vocab */
+   const int32_t *prompt; /* at least one id, all below vocab */
    uint32_t num_prompt;
-   uint32_t max_tokens;      /* generated tokens; 0: prompt only (with on_logits) */
+   uint32_t max_tokens; /* generated tokens; 0: prompt only (with on_logits) */
    bool ignore_eos;
-   bool want_logprobs;       /* fill token.logprob */
-   uint32_t top_logprobs;    /* at most 20 */
+   bool want_logprobs;    /* fill token.logprob */
+   uint32_t top_logprobs; /* at most 20 */
    sinter_sampling sampling;
    sinter_on_token *on_token;
    sinter_on_logits *on_logits;
-   uint32_t logits_from;     /* first prompt position on_logits is called for */
-   uint64_t salt;            /* prefix cache is shared within one salt only */
+   uint32_t logits_from; /* first prompt position on_logits is called for */
+   uint64_t salt;        /* prefix cache is shared within one salt only */
    void *user;
 } sinter_request_options;
 
@@ -224,7 +239,7 @@ typedef struct sinter_stats {
    const char *device;
    uint64_t steps, tokens, launches, segments, graphs;
    uint64_t prefix_hit_tokens, kv_tokens_total, kv_tokens_used;
-   uint64_t weight_bytes_read;  /* bytes of weights and KV that the steps had to read */
+   uint64_t weight_bytes_read; /* bytes of weights and KV that the steps had to read */
    double prefill_seconds, decode_seconds;
 } sinter_stats;
 

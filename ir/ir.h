@@ -3,8 +3,8 @@
  *    func ──ops──▶ op ──operands──▶ value ──def──▶ op
  *           (program order = the printed order; every operand is defined before its use)
  *
- * One SSA graph without control flow, flat over layers. The IR is its text: ir_print and ir_parse are inverse.
- * Everything lives in the function's arena and is freed with it; there is no free. */
+ * One SSA graph without control flow, flat over layers. The IR is its text: ir_print and ir_parse
+ * are inverse. Everything lives in the function's arena and is freed with it; there is no free. */
 #ifndef IR_H
 #define IR_H
 
@@ -19,8 +19,8 @@ enum { IR_MAX_RANK = 6 };
 
 typedef enum ir_round { IR_ROUND_none, IR_ROUND_floor, IR_ROUND_ceil } ir_round;
 
-/* round((sum coef[s] * sym_s + add) / div); div 1 and IR_ROUND_none for affine forms. Canonical: equal dims are
- * memcmp-equal; a form without symbols is folded to a number. */
+/* round((sum coef[s] * sym_s + add) / div); div 1 and IR_ROUND_none for affine forms. Canonical:
+ * equal dims are memcmp-equal; a form without symbols is folded to a number. */
 typedef struct ir_dim {
    int64_t coef[SYM_COUNT];
    int64_t add;
@@ -48,8 +48,9 @@ typedef enum ir_state_kind {
    IR_STATE_COUNT
 } ir_state_kind;
 
-/* A tensor type f32[T,576], a weight type q4_1[576,576], or a state type kv_full[3,64] (state != none; dtype is how
- * it is stored). DT_none marks a value whose op could not be typed; the validator says why. */
+/* A tensor type f32[T,576], a weight type q4_1[576,576], or a state type kv_full[3,64] (state !=
+ * none; dtype is how it is stored). DT_none marks a value whose op could not be typed; the
+ * validator says why. */
 typedef struct ir_type {
    dtype dtype;
    ir_state_kind state;
@@ -120,11 +121,11 @@ typedef struct ir_use {
 struct ir_value {
    ir_type type;
    ir_op *def;
-   uint32_t result;   /* which result of def */
-   const char *name;  /* printed as %name; NULL: %<number>, given when printing */
-   ir_use *uses;      /* unordered */
-   uint32_t id;       /* dense, unique in the function: index side tables with it */
-   bool returned;     /* kept in step with func->returns */
+   uint32_t result;  /* which result of def */
+   const char *name; /* printed as %name; NULL: %<number>, given when printing */
+   ir_use *uses;     /* unordered */
+   uint32_t id;      /* dense, unique in the function: index side tables with it */
+   bool returned;    /* kept in step with func->returns */
 };
 
 struct ir_op {
@@ -132,16 +133,16 @@ struct ir_op {
    uint32_t num_operands, num_results, num_attrs;
    ir_value **operands;
    ir_value **results;
-   ir_attr *attrs;    /* ascending key */
-   ir_group *group;   /* kernel this op belongs to, NULL while none */
+   ir_attr *attrs;  /* ascending key */
+   ir_group *group; /* kernel this op belongs to, NULL while none */
    ir_op *prev, *next;
-   uint32_t id;       /* dense, unique in the function */
+   uint32_t id; /* dense, unique in the function */
 };
 
 /* Ops that become one kernel. Members are contiguous in program order. */
 struct ir_group {
-   const char *name;  /* printed: kernel <name> { … }; unique in the function */
-   const char *rule;  /* fusion that made it, e.g. "act_mul"; "" when none */
+   const char *name; /* printed: kernel <name> { … }; unique in the function */
+   const char *rule; /* fusion that made it, e.g. "act_mul"; "" when none */
    uint32_t id;
    uint32_t num_ops;
 };
@@ -154,7 +155,7 @@ typedef struct ir_range {
 struct ir_func {
    arena *a;
    const char *name;
-   ir_range range[SYM_COUNT];   /* printed in the header: (T in 1..512, R in 0..64) */
+   ir_range range[SYM_COUNT]; /* printed in the header: (T in 1..512, R in 0..64) */
    ir_op *first, *last;
    VEC(ir_value *) returns;
    VEC(ir_group *) groups;
@@ -164,7 +165,7 @@ struct ir_func {
 
 typedef struct ir_op_info {
    const char *name;
-   int operands;                /* -1: a list */
+   int operands; /* -1: a list */
    int results;
    uint32_t required, optional; /* bits 1u << ir_attr_key */
    uint32_t props;
@@ -173,7 +174,13 @@ typedef struct ir_op_info {
 
 extern const ir_op_info ir_op_infos[IR_OP_COUNT];
 
-typedef enum ir_attr_kind { IR_KIND_INT, IR_KIND_FLOAT, IR_KIND_STR, IR_KIND_DTYPE, IR_KIND_META } ir_attr_kind;
+typedef enum ir_attr_kind {
+   IR_KIND_INT,
+   IR_KIND_FLOAT,
+   IR_KIND_STR,
+   IR_KIND_DTYPE,
+   IR_KIND_META
+} ir_attr_kind;
 typedef struct ir_attr_info {
    const char *name;
    ir_attr_kind kind;
@@ -198,9 +205,19 @@ typedef struct ir_attrs {
 #define IR_NO_F ((double)__builtin_nan(""))
 #define IR_NO_I INT64_MIN
 #define AT(...)                                                                                    \
-   ((ir_attrs){.eps = IR_NO_F, .scale = IR_NO_F, .cap = IR_NO_F, .offset = IR_NO_F, .axis = IR_NO_I, \
-               .start = IR_NO_I, .size = IR_NO_I, .group = IR_NO_I, .window = IR_NO_I,             \
-               .index = IR_NO_I, .layer = IR_NO_I, .field = IR_NO_I, __VA_ARGS__})
+   ((ir_attrs){.eps = IR_NO_F,                                                                     \
+               .scale = IR_NO_F,                                                                   \
+               .cap = IR_NO_F,                                                                     \
+               .offset = IR_NO_F,                                                                  \
+               .axis = IR_NO_I,                                                                    \
+               .start = IR_NO_I,                                                                   \
+               .size = IR_NO_I,                                                                    \
+               .group = IR_NO_I,                                                                   \
+               .window = IR_NO_I,                                                                  \
+               .index = IR_NO_I,                                                                   \
+               .layer = IR_NO_I,                                                                   \
+               .field = IR_NO_I,                                                                   \
+               __VA_ARGS__})
 
 /* Where new ops go, and what they are: a cursor into a function. */
 typedef struct ir_builder {
@@ -255,7 +272,7 @@ ir_op *ir_only_user(const ir_value *v);
 
 void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to); /* returns too */
 void ir_set_operand(ir_func *f, ir_op *op, uint32_t i, ir_value *v);
-void ir_erase(ir_func *f, ir_op *op); /* results must be unused */
+void ir_erase(ir_func *f, ir_op *op);                      /* results must be unused */
 void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end */
 
 #define ir_op_foreach(f, op) for (ir_op *op = (f)->first; op; op = op->next)
@@ -263,11 +280,12 @@ void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end *
    for (ir_op *op = (f)->first, *op##_next = op ? op->next : NULL; op;                             \
         op = op##_next, op##_next = op ? op->next : NULL)
 
-/* Whether ops (all ungrouped, or whole groups) can become one kernel: the group graph stays acyclic. */
+/* Whether ops (all ungrouped, or whole groups) can become one kernel: the group graph stays
+ * acyclic. */
 bool ir_can_group(const ir_func *f, ir_op *const *ops, uint32_t n);
 
-/* Makes one kernel of ops; groups among them are absorbed. Moves ops so that members are contiguous and order is
- * kept. Call only when ir_can_group. The name is rule<number>, unique. */
+/* Makes one kernel of ops; groups among them are absorbed. Moves ops so that members are contiguous
+ * and order is kept. Call only when ir_can_group. The name is rule<number>, unique. */
 ir_group *ir_group_make(ir_func *f, const char *rule, ir_op *const *ops, uint32_t n);
 
 /* First op of a group in program order; iterate with ->next while op->group == g. */
@@ -281,16 +299,18 @@ void ir_retype(ir_func *f, ir_value *v, dtype to);
 /* Canonical text of one function. */
 void ir_print(text_buf *out, const ir_func *f);
 
-/* Parses a module (one or more functions). Reports line, column and reason. limits: 64 MiB of text. */
+/* Parses a module (one or more functions). Reports line, column and reason. limits: 64 MiB of text.
+ */
 typedef struct ir_module {
    VEC(ir_func *) funcs;
 } ir_module;
 SINTER_CHECKED sinter_status ir_parse(arena *a, const char *text, size_t len, const char *where,
                                       ir_module *out);
 
-/* Checks everything that must hold and appends one line per violation to report. False when there is any.
- * Covers: arity, attributes, types by shape rule, order of definitions, state linearity (one successor, other
- * readers before the consuming op), group contiguity and acyclicity, names, ranges. */
+/* Checks everything that must hold and appends one line per violation to report. False when there
+ * is any. Covers: arity, attributes, types by shape rule, order of definitions, state linearity
+ * (one successor, other readers before the consuming op), group contiguity and acyclicity, names,
+ * ranges. */
 bool ir_validate(const ir_func *f, text_buf *report);
 
 /* Type rule of an op: computes result types; returns NULL or the reason why it cannot. */

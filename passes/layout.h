@@ -1,4 +1,5 @@
-/* layout.h - what the last passes (partition, plan_memory, pack_weights) decide, and codegen turns into a plan. */
+/* layout.h - what the last passes (partition, plan_memory, pack_weights) decide, and codegen turns
+ * into a plan. */
 #ifndef PASS_LAYOUT_H
 #define PASS_LAYOUT_H
 
@@ -6,19 +7,19 @@
 #include "ir/ir.h"
 
 typedef enum pass_place_kind {
-   PASS_PLACE_kernel,  /* lives inside one kernel only: no memory */
+   PASS_PLACE_kernel, /* lives inside one kernel only: no memory */
    PASS_PLACE_arena,
-   PASS_PLACE_weight,  /* index: into weights */
-   PASS_PLACE_state,   /* index: cache group; index2: layer within it */
-   PASS_PLACE_meta,    /* index: field; index2: instance */
-   PASS_PLACE_output,  /* index: which return */
-   PASS_PLACE_alias,   /* reshape: the memory of alias */
+   PASS_PLACE_weight, /* index: into weights */
+   PASS_PLACE_state,  /* index: cache group; index2: layer within it */
+   PASS_PLACE_meta,   /* index: field; index2: instance */
+   PASS_PLACE_output, /* index: which return */
+   PASS_PLACE_alias,  /* reshape: the memory of alias */
 } pass_place_kind;
 
 typedef struct pass_place {
    pass_place_kind kind;
    uint32_t index, index2;
-   uint64_t offset, size;      /* arena: bytes at the largest bucket */
+   uint64_t offset, size; /* arena: bytes at the largest bucket */
    const ir_value *alias;
 } pass_place;
 
@@ -29,7 +30,7 @@ typedef struct pass_segment {
 } pass_segment;
 
 typedef struct pass_layout {
-   pass_place *places;          /* by ir_value.id */
+   pass_place *places; /* by ir_value.id */
    uint64_t arena_bytes, weight_bytes;
    uint32_t num_segments, num_weights, num_cache_groups;
    pass_segment *segments;

@@ -1,7 +1,7 @@
 /* device.h - what a device does for the engine; one table per device.
  *
- * The engine fills the step block and the meta arrays, then calls run. Memory that the engine reads or writes (meta,
- * logits) is host memory for cpu, ref and null. */
+ * The engine fills the step block and the meta arrays, then calls run. Memory that the engine reads
+ * or writes (meta, logits) is host memory for cpu, ref and null. */
 #ifndef RT_DEVICE_H
 #define RT_DEVICE_H
 
@@ -28,11 +28,13 @@ typedef struct rt_step {
 
 typedef struct rt_device_ops {
    const char *name;
-   /* Loads kernels and weights, allocates arena, scratch and KV pages. step stays valid until close. */
-   SINTER_CHECKED sinter_status (*open)(const rt_artifact *artifact, const rt_limits *limits, rt_step *step,
-                                        rt_device **out);
+   /* Loads kernels and weights, allocates arena, scratch and KV pages. step stays valid until
+    * close. */
+   SINTER_CHECKED sinter_status (*open)(const rt_artifact *artifact, const rt_limits *limits,
+                                        rt_step *step, rt_device **out);
    void (*close)(rt_device *d);
-   /* Runs one step as the step block says; logits f32[R, V] are readable at *out_logits until the next run. */
+   /* Runs one step as the step block says; logits f32[R, V] are readable at *out_logits until the
+    * next run. */
    SINTER_CHECKED sinter_status (*run)(rt_device *d, const float **out_logits);
    /* Copies one page of a cache group, all layers (copy-on-write). */
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
