@@ -32,6 +32,7 @@ static rope_kind kind_of(const char *name)
       if (strcmp(names[i], name) == 0)
          return (rope_kind)i;
    cr_assert_fail("unknown kind %s", name);
+   return ROPE_default;
 }
 
 static rope_spec spec_of(const json *c)
