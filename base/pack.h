@@ -32,8 +32,10 @@ void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, 
 
 /* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group`:
  *    result 0, codes   i8[T][K]
- *    result 1, scales  per row: f32 scale[K/group], then i16 sum16[K/16] = sum of codes of each 16,
- * padded to 64 bytes Row strides in bytes: */
+ *    result 1, scales  per row, padded to 64 bytes:
+ *       group 32:   f32 scale[K/32],  then f32 dsum[K/32] = scale * (sum of the 32 codes, exact in f32), one rounding
+ *       group 256:  f32 scale[K/256], then i16 sum16[K/16] = sum of the codes of each 16
+ * codes = rne(x * (127 / max|x|)) or rne(x / scale): kernels only need |code| <= 127. Row strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group);
 
