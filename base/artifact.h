@@ -1,13 +1,15 @@
-/* artifact.h - the container of a compiled model: header, section table, sections. Read and written only by artifact.c.
+/* artifact.h - the container of a compiled model: header, section table, sections. Read and written
+ * only by artifact.c.
  *
  *    0     magic, version, file size, digest of this page      ┐ one page of 4096 bytes
  *    64    section table: id, target, flags, extent, digest    ┘
  *    4096  sections in the order of sections.def, then by target, aligned, zeros between
  *
- * Numbers are little-endian. Every section has a BLAKE2b-256 digest in the table, and the page has its own. The weight
- * section is hashed as a tree, so that threads can share the work: its digest is BLAKE2b-256 over the BLAKE2b-256 of
- * each MiB. It may live in a file of its own, named by that digest, in the folder `weights` beside the artifact. Targets
- * with the same packed weights share one extent. Nothing in the file says when, where or by whom it was made. */
+ * Numbers are little-endian. Every section has a BLAKE2b-256 digest in the table, and the page has
+ * its own. The weight section is hashed as a tree, so that threads can share the work: its digest
+ * is BLAKE2b-256 over the BLAKE2b-256 of each MiB. It may live in a file of its own, named by that
+ * digest, in the folder `weights` beside the artifact. Targets with the same packed weights share
+ * one extent. Nothing in the file says when, where or by whom it was made. */
 #ifndef BASE_ARTIFACT_H
 #define BASE_ARTIFACT_H
 
@@ -19,7 +21,7 @@ enum {
    ARTIFACT_PAGE = 4096,       /* header page, and alignment of the weights */
    ARTIFACT_MAX_SECTIONS = 62, /* what fits the page */
    ARTIFACT_MAX_TARGETS = 8,
-   ARTIFACT_CHUNK = 1 << 20,   /* unit of weight checksums */
+   ARTIFACT_CHUNK = 1 << 20, /* unit of weight checksums */
 };
 
 typedef enum artifact_section_id {
@@ -39,7 +41,7 @@ extern const artifact_section_info artifact_section_infos[ARTIFACT_SECTION_COUNT
 
 typedef struct artifact_section {
    uint32_t id, target;
-   bool external;              /* weights only: in a file named by the digest; offset is 0 */
+   bool external; /* weights only: in a file named by the digest; offset is 0 */
    uint64_t offset, size;
    digest digest;
 } artifact_section;
@@ -53,20 +55,23 @@ typedef struct artifact_toc {
 /* True when the bytes begin like an artifact. */
 bool artifact_is(const void *bytes, size_t size);
 
-/* Gives every section its place, in table order: fills offset (but for external ones) and file_size. Sections of one
- * kind with equal digest and size share an extent when they are weights or sums. */
+/* Gives every section its place, in table order: fills offset (but for external ones) and
+ * file_size. Sections of one kind with equal digest and size share an extent when they are weights
+ * or sums. */
 void artifact_place(artifact_toc *toc);
 
 /* Serialises the header page. */
 void artifact_encode(const artifact_toc *toc, uint8_t page[ARTIFACT_PAGE]);
 
-/* Reads the header page and checks its digest, then every extent: inside the file, aligned, in order, apart from each
- * other, known, once. Errors VERIFY_FAILED for a bad digest, BAD_INPUT for all else, UNSUPPORTED for another version. */
-SINTER_CHECKED sinter_status artifact_decode(const uint8_t *bytes, size_t size, uint64_t file_size, const char *where,
-                                             artifact_toc *out);
+/* Reads the header page and checks its digest, then every extent: inside the file, aligned, in
+ * order, apart from each other, known, once. Errors VERIFY_FAILED for a bad digest, BAD_INPUT for
+ * all else, UNSUPPORTED for another version. */
+SINTER_CHECKED sinter_status artifact_decode(const uint8_t *bytes, size_t size, uint64_t file_size,
+                                             const char *where, artifact_toc *out);
 
 /* The section, NULL when the file has none. Shared sections have target 0. */
-const artifact_section *artifact_find(const artifact_toc *toc, artifact_section_id id, uint32_t target);
+const artifact_section *artifact_find(const artifact_toc *toc, artifact_section_id id,
+                                      uint32_t target);
 
 /* Number of ARTIFACT_CHUNK pieces of a weight section. */
 uint64_t artifact_chunks(uint64_t weight_bytes);

@@ -1,14 +1,16 @@
-/* compile.h - the way to the compiler library, which is opened only when something has to be compiled or interpreted. */
+/* compile.h - the way to the compiler library, which is opened only when something has to be
+ * compiled or interpreted. */
 #ifndef RT_COMPILE_H
 #define RT_COMPILE_H
 
 #include "base/compiler_api.h"
 
-/* Opens libsinter_compiler.so beside this library, once per process. Errors NO_DEVICE when it is not there,
- * FAILED when it is of another build. */
+/* Opens libsinter_compiler.so beside this library, once per process. Errors NO_DEVICE when it is
+ * not there, FAILED when it is of another build. */
 SINTER_CHECKED sinter_status rt_compiler_open(const compiler_api **out);
 
-/* Uses this compiler instead of the library, for tests; NULL: the library again. `build` stands for its digest. */
+/* Uses this compiler instead of the library, for tests; NULL: the library again. `build` stands for
+ * its digest. */
 void rt_compiler_replace(const compiler_api *api, const char *build);
 
 #endif

@@ -2,9 +2,10 @@
  *
  *    object ─▶ checks ─▶ one mapping [ code | constants ] ─▶ relocations ─▶ code RX, constants R
  *
- * Takes what LLVM's small-model PIC objects hold: allocated, read-only PROGBITS sections and PC32, PLT32, 32, 32S, 64
- * relocations between them. Declines writable data, thread-local data, undefined symbols and any other relocation:
- * kernels have none. Every offset is checked before use; no mapping is ever writable and executable at once. */
+ * Takes what LLVM's small-model PIC objects hold: allocated, read-only PROGBITS sections and PC32,
+ * PLT32, 32, 32S, 64 relocations between them. Declines writable data, thread-local data, undefined
+ * symbols and any other relocation: kernels have none. Every offset is checked before use; no
+ * mapping is ever writable and executable at once. */
 #ifndef RT_ELF_H
 #define RT_ELF_H
 
@@ -12,14 +13,17 @@
 
 typedef struct rt_elf rt_elf;
 
-/* where: what to name in errors. The bytes may go away afterwards. Errors BAD_INPUT, OUT_OF_MEMORY. */
-SINTER_CHECKED sinter_status rt_elf_load(const uint8_t *bytes, size_t size, const char *where, rt_elf **out);
+/* where: what to name in errors. The bytes may go away afterwards. Errors BAD_INPUT, OUT_OF_MEMORY.
+ */
+SINTER_CHECKED sinter_status rt_elf_load(const uint8_t *bytes, size_t size, const char *where,
+                                         rt_elf **out);
 void rt_elf_unload(rt_elf *e);
 
 /* Address of a global function, NULL when there is none of that name. */
 void *rt_elf_symbol(const rt_elf *e, const char *name);
 
-/* Appends the functions to /tmp/perf-PID.map, where `perf report` looks for names of generated code. */
+/* Appends the functions to /tmp/perf-PID.map, where `perf report` looks for names of generated
+ * code. */
 void rt_elf_write_perf_map(const rt_elf *e);
 
 #endif

@@ -1,0 +1,250 @@
+/* plan_check.c - proves a plan's indices, offsets and extents against its tables.
+ *
+ * A launch hands addresses to machine code, so each plan_ref must lie inside the memory it names at
+ * the largest step that the plan allows; what the code does from there is the compiler's promise,
+ * kept by the digest over plan and code. */
+#include "plan_check.h"
+
+#include "pack.h"
+
+enum { MAX_EXTENT_ROWS = 1 << 20, MAX_LAYERS = 1 << 14, MAX_VOCAB = 1 << 26, MAX_HEADS = 1 << 14 };
+
+static const int64_t max_bytes = (int64_t)1 << 46;
+
+typedef enum meta_per { PER_STEP, PER_GROUP, PER_ROPE } meta_per;
+
+static const meta_per meta_pers[] = {
+#define META(name, dtype, rank, dim0, dim1, per, what) PER_##per,
+#include "meta.def"
+#undef META
+};
+
+static const bool state_has_window[] = {
+#define STATE(name, paged, window, what) window,
+#include "states.def"
+#undef STATE
+};
+
+#define CHECK(condition, why)                                                                      \
+   do {                                                                                            \
+      if (!(condition))                                                                            \
+         return why;                                                                               \
+   } while (0)
+
+#define CHECK_ALL(count, call)                                                                     \
+   for (uint32_t i = 0; i < (count); i++) {                                                        \
+      const char *why_ = (call);                                                                   \
+      if (why_)                                                                                    \
+         return why_;                                                                              \
+   }
+
+/* The largest value of a symbol: the plan's, or what PLAN_MAX_POSITIONS allows for those the engine
+ * sets. */
+static int64_t sym_bound(const plan *p, uint32_t id)
+{
+   if (p->sym_max[id])
+      return p->sym_max[id];
+   return id == SYM_C ? PLAN_MAX_POSITIONS / ATTN_CHUNK : PLAN_MAX_POSITIONS / PAGE_TOKENS;
+}
+
+/* True when the extent is well-formed and at most `most` for every value of its symbols; *out is
+ * its largest. */
+static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64_t *out)
+{
+   int64_t v = e->k;
+
+   if (v < 0 || v > most)
+      return false;
+   for (uint32_t i = 0; i < e->num_factors; i++) {
+      if (e->factor[i].sym >= SYM_COUNT || !e->factor[i].div)
+         return false;
+      int64_t div = e->factor[i].div;
+      int64_t n = (sym_bound(p, e->factor[i].sym) + div - 1) / div;
+      if (!base_mul(v, n, &v) || v > most)
+         return false;
+   }
+   *out = v;
+   return true;
+}
+
+/* Bytes of scratch that are there whatever the engine's context: at sym_max, one chunk, one page.
+ */
+static int64_t scratch_floor(const plan *p)
+{
+   int64_t syms[SYM_COUNT];
+
+   for (uint32_t i = 0; i < SYM_COUNT; i++)
+      syms[i] = MAX(p->sym_max[i], 1);
+   return plan_extent_eval(&p->scratch, syms);
+}
+
+static uint64_t page_bytes(const plan_cache_group *g)
+{
+   return (uint64_t)2 * g->heads * g->width * PAGE_TOKENS * dtype_infos[g->dtype].bytes;
+}
+
+static const char *check_model(const plan_model *m)
+{
+   CHECK(m->vocab >= 1 && m->vocab <= MAX_VOCAB, "the vocabulary is empty or too large");
+   CHECK(m->layers <= MAX_LAYERS && m->exact <= 1 && m->adds_bos <= 1,
+         "a model figure is out of range");
+   CHECK(m->bos >= -1 && m->bos < (int64_t)m->vocab, "the first token is not in the vocabulary");
+   for (uint32_t i = 0; i < m->num_eos; i++)
+      CHECK(m->eos[i] >= 0 && m->eos[i] < (int64_t)m->vocab,
+            "an end token is not in the vocabulary");
+   return NULL;
+}
+
+static const char *check_sizes(const plan *p, uint64_t weight_section)
+{
+   int64_t unused;
+
+   for (int i = 0; i < SYM_COUNT; i++) {
+      bool engine_time = i == SYM_C || i == SYM_B;
+      CHECK(p->sym_max[i] >= !engine_time && p->sym_max[i] <= MAX_EXTENT_ROWS,
+            "a symbol's range is out of bounds");
+   }
+   CHECK(p->arena_bytes <= (uint64_t)max_bytes, "the arena is too large");
+   CHECK(p->weight_bytes == weight_section, "the weight section is not as large as the plan says");
+   CHECK(extent_fits(p, &p->scratch, max_bytes, &unused), "the scratch memory is too large");
+   CHECK(p->num_cache_groups <= PLAN_MAX_INSTANCES, "there are too many cache groups");
+   CHECK(p->num_ropes <= PLAN_MAX_INSTANCES, "there are too many rope tables");
+   CHECK(!p->num_kernels == !p->num_variants,
+         "there are kernels without a variant, or none for one");
+   return NULL;
+}
+
+static const char *check_cache_group(const plan_cache_group *g)
+{
+   CHECK(g->kind < countof(state_has_window), "a cache group is of no known kind");
+   CHECK(g->heads >= 1 && g->heads <= MAX_HEADS && g->width >= 1 && g->width <= MAX_HEADS,
+         "a cache group's heads are out of range");
+   CHECK(g->num_layers >= 1 && g->num_layers <= MAX_LAYERS,
+         "a cache group's layers are out of range");
+   CHECK(g->dtype == DT_f32 || g->dtype == DT_f16 || g->dtype == DT_bf16,
+         "a cache group has no such type");
+   CHECK(state_has_window[g->kind] ? g->window >= 1 : g->window == 0,
+         "a cache group's window is out of range");
+   return NULL;
+}
+
+static const char *check_rope(const rope_spec *r)
+{
+   CHECK(r->width >= 2 && r->base > 0, "a rope table is empty");
+   return NULL;
+}
+
+static bool packed_size(const plan_weight *w, uint64_t *out)
+{
+   uint64_t row;
+
+   if (w->layout != PANEL_rows)
+      return pack_size((panel_layout)w->layout, w->rows, w->cols, out);
+   return dtype_size((dtype)w->dtype, w->cols, &row) && base_mul(row, w->rows, out);
+}
+
+static const char *check_weight(const plan *p, const plan_weight *w)
+{
+   uint64_t size, end, rows = 0;
+
+   CHECK(w->layout > PANEL_none && w->layout < PANEL_COUNT, "a weight has no such layout");
+   CHECK(w->dtype > DT_none && w->dtype < DT_COUNT, "a weight has no such type");
+   CHECK(w->rows && w->cols && w->rows <= (uint64_t)max_bytes && w->cols <= (uint64_t)max_bytes,
+         "a weight is empty or too large");
+   CHECK(packed_size(w, &size) && size == w->size, "a weight is not as large as its layout");
+   CHECK(w->offset % 64 == 0 && base_add(w->offset, w->size, &end) && end <= p->weight_bytes,
+         "a weight lies outside the weight section");
+   for (uint32_t i = 0; i < w->num_sources; i++)
+      CHECK(base_add(rows, w->sources[i].num_rows, &rows), "a weight has too many rows");
+   CHECK(rows == w->rows, "a weight's sources do not add up");
+   return NULL;
+}
+
+static const char *check_meta(const plan *p, const plan_ref *r)
+{
+   CHECK(r->index < countof(meta_pers), "a pointer names no known metadata");
+   uint32_t instances = meta_pers[r->index] == PER_STEP    ? 1
+                        : meta_pers[r->index] == PER_GROUP ? p->num_cache_groups
+                                                           : p->num_ropes;
+   CHECK(r->index2 < instances && r->offset == 0, "a pointer lies outside its metadata");
+   return NULL;
+}
+
+static const char *check_ref(const plan *p, const plan_ref *r)
+{
+   switch (r->kind) {
+   case PLAN_REF_arena:
+      CHECK(r->offset < p->arena_bytes, "a pointer lies outside the arena");
+      return NULL;
+   case PLAN_REF_weight:
+      CHECK(r->offset < p->weight_bytes, "a pointer lies outside the weights");
+      return NULL;
+   case PLAN_REF_state:
+      CHECK(r->index < p->num_cache_groups && r->index2 < p->cache_groups[r->index].num_layers &&
+               r->offset < page_bytes(&p->cache_groups[r->index]),
+            "a pointer lies outside its cache group");
+      return NULL;
+   case PLAN_REF_meta: return check_meta(p, r);
+   case PLAN_REF_scratch:
+      CHECK(r->offset < (uint64_t)scratch_floor(p), "a pointer lies outside the scratch memory");
+      return NULL;
+   case PLAN_REF_output:
+      CHECK(r->index == 0 && r->offset == 0, "a pointer names no known output");
+      return NULL;
+   }
+   return "a pointer is of no known kind";
+}
+
+static const char *check_launch(const plan *p, const plan_launch *l)
+{
+   int64_t unused;
+
+   CHECK(l->kernel < p->num_kernels, "a launch names no kernel");
+   CHECK(l->group < MAX(p->num_groups, 1u), "a launch names no group");
+   CHECK(extent_fits(p, &l->tiles, UINT32_MAX, &unused), "a launch has too many tiles");
+   CHECK(extent_fits(p, &l->bytes, INT64_MAX, &unused) &&
+            extent_fits(p, &l->flops, INT64_MAX, &unused),
+         "a launch's cost is out of range");
+   CHECK_ALL(l->num_refs, check_ref(p, &l->refs[i]));
+   return NULL;
+}
+
+static const char *check_segments(const plan_variant *v)
+{
+   uint32_t at = 0;
+
+   for (uint32_t i = 0; i < v->num_segments; i++) {
+      const plan_segment *s = &v->segments[i];
+      CHECK(s->kind <= PLAN_SEGMENT_eager, "a segment is of no known kind");
+      CHECK(s->first_launch == at && s->num_launches <= v->num_launches - at,
+            "a segment is out of place");
+      at += s->num_launches;
+   }
+   CHECK(at == v->num_launches, "launches lie outside every segment");
+   return NULL;
+}
+
+static const char *check_variant(const plan *p, uint32_t index)
+{
+   const plan_variant *v = &p->variants[index];
+
+   CHECK(v->max_rows >= 1 && (!index || v->max_rows > v[-1].max_rows), "variants are out of order");
+   CHECK_ALL(v->num_launches, check_launch(p, &v->launches[i]));
+   for (uint32_t i = 1; i < v->num_launches; i++)
+      CHECK(v->launches[i].phase >= v->launches[i - 1].phase, "phases are out of order");
+   return check_segments(v);
+}
+
+const char *plan_check(const plan *p, uint64_t weight_section)
+{
+   CHECK(p->target && p->target[0], "the target has no name");
+   CHECK_ALL(1, check_model(&p->model));
+   CHECK_ALL(1, check_sizes(p, weight_section));
+   CHECK_ALL(p->num_cache_groups, check_cache_group(&p->cache_groups[i]));
+   CHECK_ALL(p->num_ropes, check_rope(&p->ropes[i]));
+   for (uint32_t i = 0; i < p->num_kernels; i++)
+      CHECK(p->kernels[i].symbol[0], "a kernel has no name");
+   CHECK_ALL(p->num_weights, check_weight(p, &p->weights[i]));
+   CHECK_ALL(p->num_variants, check_variant(p, i));
+   return NULL;
+}
