@@ -28,6 +28,9 @@ typedef struct rt_step {
 
 typedef struct rt_device_ops {
    const char *name;
+   /* State is one array per sequence slot (step->stored says how much of it counts), not pages: the engine then shares
+    * nothing between sequences and copy_page is not called. */
+   bool contiguous;
    /* Loads kernels and weights, allocates arena, scratch and KV pages. step stays valid until
     * close. */
    SINTER_CHECKED sinter_status (*open)(const rt_artifact *artifact, const rt_limits *limits,
@@ -38,10 +41,16 @@ typedef struct rt_device_ops {
    SINTER_CHECKED sinter_status (*run)(rt_device *d, const float **out_logits);
    /* Copies one page of a cache group, all layers (copy-on-write). */
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
-   /* Fills the device's part of the stats. */
+   /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */
+   void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
+   /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read. */
    void (*stats)(const rt_device *d, sinter_stats *out);
 } rt_device_ops;
 
 extern const rt_device_ops rt_cpu_device, rt_null_device;
+
+/* The device of that name; NULL: "cpu". Opens the compiler library for devices that live there. Errors NO_DEVICE with
+ * the names there are. */
+SINTER_CHECKED sinter_status rt_device_find(const char *name, const rt_device_ops **out);
 
 #endif

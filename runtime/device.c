@@ -1,0 +1,42 @@
+/* device.c - devices by name. */
+#include "device.h"
+
+#include "compile.h"
+
+static sinter_status find_in_runtime(const rt_device_ops *ops, const rt_device_ops **out)
+{
+   *out = ops;
+   return SINTER_ok;
+}
+
+static sinter_status find_in_compiler(const char *name, const rt_device_ops **out)
+{
+   const compiler_api *api;
+
+   SINTER_TRY(rt_compiler_open(&api));
+   *out = api->ref_device;
+   if (!*out)
+      return base_fail(SINTER_no_device, name, "build the compiler library with it",
+                       "the compiler library has no interpreter");
+   return SINTER_ok;
+}
+
+#define FIND_runtime(name) find_in_runtime(&rt_##name##_device, out)
+#define FIND_compiler(name) find_in_compiler(#name, out)
+
+sinter_status rt_device_find(const char *name, const rt_device_ops **out)
+{
+   if (!name)
+      name = "cpu";
+#define DEVICE(id, home, what)                                                                     \
+   if (strcmp(name, #id) == 0)                                                                     \
+      return FIND_##home(id);
+#include "base/devices.def"
+#undef DEVICE
+   return base_fail(SINTER_no_device, name, "use one of"
+#define DEVICE(id, home, what) " " #id
+#include "base/devices.def"
+#undef DEVICE
+                    ,
+                    "there is no device of this name");
+}

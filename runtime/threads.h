@@ -1,0 +1,51 @@
+/* threads.h - a pool of pinned threads that walk a list of phases together.
+ *
+ *    caller   ──run──▶ phase 0 │ phase 1 │ … │ last ──▶ back          │ = barrier
+ *    worker 1 ········▶ phase 0 │ phase 1 │ … │ last ┄┄▶ spin, then park
+ *
+ * The caller is worker 0. The tiles of a phase are split into one contiguous range a thread; a
+ * thread that is done takes what is left of the others' ranges. Which thread runs a tile never
+ * changes its result. Nothing is allocated after rt_pool_create. */
+#ifndef RT_THREADS_H
+#define RT_THREADS_H
+
+#include "base/base.h"
+#include "base/kargs.h"
+
+enum { RT_MAX_THREADS = 256 };
+
+/* One launch of a phase: tiles first .. first + tiles of the phase's numbering. tiles is not 0. */
+typedef struct rt_task {
+   sinter_kernel *kernel;
+   const sinter_kargs *args;
+   uint32_t first, tiles;
+} rt_task;
+
+/* Tasks without a barrier between them. tiles: the sum over tasks, not 0. */
+typedef struct rt_phase {
+   const rt_task *tasks;
+   uint32_t tiles;
+} rt_phase;
+
+typedef struct rt_pool rt_pool;
+
+/* Cores that this process may use, at least 1. */
+uint32_t rt_cores(void);
+
+/* Starts threads - 1 workers. Each thread gets its own share of the cores of the process's affinity
+ * mask, so that no two ever spin on one core; with more threads than cores none is bound and none
+ * spins.
+ *
+ *   threads   1 .. RT_MAX_THREADS; 0: one per core
+ *
+ * Errors  OUT_OF_MEMORY, FAILED when a thread cannot be started. */
+SINTER_CHECKED sinter_status rt_pool_create(uint32_t threads, rt_pool **out);
+void rt_pool_destroy(rt_pool *p);
+
+uint32_t rt_pool_threads(const rt_pool *p);
+
+/* Runs the phases in order and returns when the last tile is done. The phases must not change
+ * meanwhile. The caller is bound to worker 0's cores during the call. */
+void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases);
+
+#endif
