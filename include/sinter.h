@@ -117,7 +117,7 @@ typedef struct sinter_model_info {
    int32_t bos, num_eos; /* bos -1: none */
    const int32_t *eos;
    bool adds_bos, has_chat_template;
-   uint64_t weight_bytes;
+   uint64_t weight_bytes, weight_elements; /* elements multiplied per token, head included */
 } sinter_model_info;
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);

@@ -28,8 +28,8 @@ typedef struct rt_step {
 
 typedef struct rt_device_ops {
    const char *name;
-   /* State is one array per sequence slot (step->stored says how much of it counts), not pages: the engine then shares
-    * nothing between sequences and copy_page is not called. */
+   /* State is one array per sequence slot (step->stored says how much of it counts), not pages: the
+    * engine then shares nothing between sequences and copy_page is not called. */
    bool contiguous;
    /* Loads kernels and weights, allocates arena, scratch and KV pages. step stays valid until
     * close. */
@@ -49,8 +49,8 @@ typedef struct rt_device_ops {
 
 extern const rt_device_ops rt_cpu_device, rt_null_device;
 
-/* The device of that name; NULL: "cpu". Opens the compiler library for devices that live there. Errors NO_DEVICE with
- * the names there are. */
+/* The device of that name; NULL: "cpu". Opens the compiler library for devices that live there.
+ * Errors NO_DEVICE with the names there are. */
 SINTER_CHECKED sinter_status rt_device_find(const char *name, const rt_device_ops **out);
 
 #endif

@@ -36,7 +36,8 @@ Test(arena, running_out_unwinds_to_the_catch)
    arena_destroy(a);
 }
 
-/* Kills: memory that is not zeroed or not aligned; a large chunk that hides the rest of the small one. */
+/* Kills: memory that is not zeroed or not aligned; a large chunk that hides the rest of the small
+ * one. */
 Test(arena, memory_is_zero_and_aligned)
 {
    arena *a = fresh();
@@ -80,8 +81,8 @@ static sinter_status parse(const char *text)
 Test(json, refuses_what_is_not_json)
 {
    static const char *const bad[] = {
-      "",       "{",         "[1,]",    "{\"a\":1,\"a\":2}", "01",      "1 2",   "1e400",
-      "\"\xff\"", "\"a\nb\"", "nul",     "[1}",               "{\"a\"}", "// x\n1", "\"\\x\"",
+      "",         "{",   "[1,]", "{\"a\":1,\"a\":2}", "01",      "1 2",     "1e400", "\"\xff\"",
+      "\"a\nb\"", "nul", "[1}",  "{\"a\"}",           "// x\n1", "\"\\x\"",
    };
 
    for (size_t i = 0; i < countof(bad); i++)
@@ -94,7 +95,8 @@ Test(json, refuses_what_is_not_json)
    cr_expect(strstr(sinter_error(), "byte") != NULL);
 }
 
-/* Kills: int read through double; lookup that stops at the hashed size; NUL in strings cutting them. */
+/* Kills: int read through double; lookup that stops at the hashed size; NUL in strings cutting
+ * them. */
 Test(json, reads_values_exactly)
 {
    arena *a = fresh();

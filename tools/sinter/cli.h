@@ -1,0 +1,108 @@
+/* cli.h - what the commands share: options, talk, opening a model. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdio.h>
+
+#include "sinter.h"
+
+#define countof(a) (sizeof(a) / sizeof((a)[0]))
+
+typedef enum command {
+#define CMD(name, args, least, most, summary) CMD_##name,
+#include "commands.def"
+#undef CMD
+   CMD_COUNT
+} command;
+
+typedef const char *cli_STR;
+typedef int64_t cli_INT;
+typedef double cli_FLOAT;
+typedef bool cli_FLAG;
+
+/* Unset: NULL, CLI_UNSET, NaN, false. */
+#define CLI_UNSET INT64_MIN
+
+typedef struct options {
+   command command;
+#define OPT(field, kind, long_name, short_name, value, commands, help) cli_##kind field;
+#include "options.def"
+#undef OPT
+   int num_args;
+   const char *args[4];
+} options;
+
+/* Reads argv into *out. False after printing what is wrong to stderr (exit 2). */
+bool cli_parse(int argc, char **argv, options *out);
+
+/* An INT option with its default. */
+int64_t cli_int(int64_t value, int64_t otherwise);
+double cli_float(double value, double otherwise);
+
+/* Usage of one command, or of all (CMD_COUNT). */
+void cli_help(FILE *out, command only);
+
+/* Prints "error: …" in three parts from sinter_error() and returns the exit code. */
+int cli_error(sinter_status status);
+/* The same for an error of the command line itself; exit code 2. */
+int cli_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Resolves a known name, fetching it when absent; other names are returned as they are. */
+sinter_status cli_model_path(const char *model, bool quiet, char *out, size_t cap);
+
+/* Progress of compiles on stderr: a bar on a terminal, a line a stage otherwise, nothing with
+ * --quiet. */
+typedef struct progress {
+   bool terminal, quiet, open_line;
+   int stage;
+   double started, shown;
+} progress;
+
+void progress_init(progress *p, bool quiet);
+void progress_report(void *user, sinter_stage stage, uint64_t done, uint64_t total,
+                     const char *detail);
+void progress_end(progress *p);
+
+double cli_seconds(void);
+
+/* A model made ready: compiled or found, mapped. engine is NULL until cli_engine. */
+typedef struct session {
+   sinter_artifact *artifact;
+   sinter_engine *engine;
+   sinter_model_info info;
+   char path[4096];
+   bool cached;
+   double compile_seconds;
+} session;
+
+int cli_open(const options *o, session *s);
+int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);
+void cli_close(session *s);
+
+/* Comma-separated ids; *out is malloc'ed. False when malformed. */
+bool cli_ids(const char *text, int32_t **out, size_t *out_count);
+
+/* A growable byte string. */
+typedef struct buffer {
+   char *data;
+   size_t len, cap;
+} buffer;
+
+/* Writes a float32 [rows, cols] NumPy header; the caller appends the rows. */
+bool npy_header(FILE *f, size_t rows, size_t cols);
+
+/* Whole file, or stdin's rest, appended. False when reading failed. */
+bool buffer_read(buffer *b, FILE *f);
+
+/* Room for `more` bytes and a NUL. */
+void buffer_reserve(buffer *b, size_t more);
+void buffer_add(buffer *b, const void *data, size_t len);
+void buffer_printf(buffer *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void buffer_json_string(buffer *b, const char *s, size_t len);
+void buffer_free(buffer *b);
+
+#define CMD(name, args, least, most, summary) int cmd_##name(const options *o);
+#include "commands.def"
+#undef CMD
+
+#endif

@@ -1,0 +1,233 @@
+/* cmd_bench.c - prefill and decode speed, beside the limits of this machine measured in the same
+ * run. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "limits.h"
+
+typedef struct run_state {
+   uint32_t started, finished; /* sequences that have their first token, or all */
+   double first, last;
+} run_state;
+
+static void on_token(void *user, sinter_request *r, const sinter_token *t)
+{
+   run_state *s = user;
+
+   (void)r;
+   if (t->id >= 0 && t->index == 0)
+      s->started++;
+   if (t->finish != SINTER_FINISH_none)
+      s->finished++;
+   s->last = cli_seconds();
+}
+
+/* Token ids without meaning, the same in every run. */
+static int32_t *random_ids(uint32_t vocab, size_t count)
+{
+   int32_t *ids = malloc((count + 1) * sizeof *ids);
+   uint64_t x = 88172645463325252u;
+
+   if (!ids)
+      exit(6);
+   for (size_t i = 0; i < count; i++) {
+      x ^= x << 13;
+      x ^= x >> 7;
+      x ^= x << 17;
+      ids[i] = (int32_t)(x % vocab);
+   }
+   return ids;
+}
+
+typedef struct test {
+   int64_t prompt, generate, depth, batch;
+} test;
+
+typedef struct result {
+   double tok_s, bytes_s, ops_s;
+} result;
+
+static sinter_status drain(sinter_engine *e)
+{
+   bool busy = true;
+   sinter_status status = SINTER_ok;
+
+   while (status == SINTER_ok && busy)
+      status = sinter_step(e, &busy);
+   return status;
+}
+
+static sinter_status submit(session *s, run_state *state, const int32_t *ids, int64_t count,
+                            int64_t generate, uint64_t salt, sinter_request **out)
+{
+   sinter_request_options r = SINTER_INIT(sinter_request_options);
+
+   r.prompt = ids;
+   r.num_prompt = (uint32_t)count;
+   r.max_tokens = (uint32_t)generate;
+   r.ignore_eos = true;
+   r.sampling = SINTER_SAMPLING_GREEDY;
+   r.on_token = on_token;
+   r.salt = salt;
+   r.user = state;
+   return sinter_submit(s->engine, &r, out);
+}
+
+/* Prefill: the depth is put into the prefix cache first, then depth + prompt tokens run; one token
+ * is made of them. */
+static sinter_status run_prefill(session *s, const test *t, const int32_t *ids, uint64_t salt,
+                                 double *out_seconds)
+{
+   run_state state = {0};
+   sinter_request *r[64];
+   sinter_status status = SINTER_ok;
+
+   if (t->depth) {
+      status = submit(s, &state, ids, t->depth, 1, salt, &r[0]);
+      if (status == SINTER_ok)
+         status = drain(s->engine);
+      if (status != SINTER_ok)
+         return status;
+      sinter_request_destroy(r[0]);
+   }
+   double started = cli_seconds();
+   for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
+      status = submit(s, &state, ids, t->depth + t->prompt, 1, t->depth ? salt : salt + (uint64_t)b,
+                      &r[b]);
+   if (status == SINTER_ok)
+      status = drain(s->engine);
+   *out_seconds = cli_seconds() - started;
+   for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
+      sinter_request_destroy(r[b]);
+   return status;
+}
+
+/* Decode: every sequence has its first token before the clock starts. */
+static sinter_status run_decode(session *s, const test *t, const int32_t *ids, uint64_t salt,
+                                double *out_seconds, uint64_t *out_tokens)
+{
+   run_state state = {0};
+   sinter_request *r[64];
+   sinter_status status = SINTER_ok;
+   bool busy = true;
+
+   for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
+      status = submit(s, &state, ids + b, t->depth > 0 ? t->depth : 1, t->generate + 1,
+                      salt + (uint64_t)b, &r[b]);
+   while (status == SINTER_ok && busy && state.started < (uint32_t)t->batch)
+      status = sinter_step(s->engine, &busy);
+   double started = cli_seconds();
+   if (status == SINTER_ok)
+      status = drain(s->engine);
+   *out_seconds = state.last - started;
+   *out_tokens = (uint64_t)(t->generate * t->batch);
+   for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
+      sinter_request_destroy(r[b]);
+   return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+   double x = *(const double *)a, y = *(const double *)b;
+
+   return (x > y) - (x < y);
+}
+
+static sinter_status measure(session *s, const test *t, int64_t repeat, result *out)
+{
+   int32_t *ids = random_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
+   double speed[64], bytes[64];
+   sinter_status status = SINTER_ok;
+
+   /* Run 0 touches memory and is not counted. */
+   for (int64_t i = 0; status == SINTER_ok && i <= repeat; i++) {
+      sinter_stats before = SINTER_INIT(sinter_stats), after = SINTER_INIT(sinter_stats);
+      double seconds = 0;
+      uint64_t tokens = (uint64_t)(t->prompt * t->batch), salt = (uint64_t)(i + 1) << 32;
+      sinter_engine_stats(s->engine, &before);
+      status = t->prompt ? run_prefill(s, t, ids, salt, &seconds)
+                         : run_decode(s, t, ids, salt, &seconds, &tokens);
+      sinter_engine_stats(s->engine, &after);
+      double all = (double)(after.steps - before.steps),
+             timed = t->prompt ? all : (double)t->generate;
+      speed[i ? i - 1 : 0] = (double)tokens / seconds;
+      /* Untimed steps (depth, first token) are few and of the same kind: scale by steps. */
+      bytes[i ? i - 1 : 0] =
+         (double)(after.weight_bytes_read - before.weight_bytes_read) * (timed / all) / seconds;
+   }
+   qsort(speed, (size_t)repeat, sizeof *speed, by_value);
+   qsort(bytes, (size_t)repeat, sizeof *bytes, by_value);
+   out->tok_s = speed[repeat / 2];
+   out->bytes_s = bytes[repeat / 2];
+   out->ops_s = 2.0 * (double)s->info.weight_elements * out->tok_s;
+   free(ids);
+   return status;
+}
+
+static void print_result(const options *o, const test *t, const result *r, const limits *l,
+                         bool first)
+{
+   char name[64];
+   /* Decode reads every weight in every step; prefill multiplies with each for every token. */
+   double share = t->prompt ? r->ops_s / l->ops_s : r->bytes_s / l->bytes_s;
+
+   snprintf(name, sizeof name, "%s%lld", t->prompt ? "pp" : "tg",
+            (long long)(t->prompt ? t->prompt : t->generate));
+   if (t->depth)
+      snprintf(name + strlen(name), sizeof name - strlen(name), "@d%lld", (long long)t->depth);
+   if (t->batch > 1)
+      snprintf(name + strlen(name), sizeof name - strlen(name), "x%lld", (long long)t->batch);
+   if (o->json)
+      printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"limit_pct\":%.1f}",
+             first ? "" : ",", name, r->tok_s, r->bytes_s / r->tok_s, r->ops_s / r->tok_s,
+             share * 100);
+   else
+      printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", name, r->tok_s, share * 100,
+             t->prompt ? "integer peak" : "read bandwidth");
+}
+
+int cmd_bench(const options *o)
+{
+   session s;
+   limits l;
+   sinter_engine_options e = SINTER_INIT(sinter_engine_options);
+   int64_t p = cli_int(o->prompt_tokens, 512), n = cli_int(o->num_tokens, 128),
+           d = cli_int(o->depth, 0), b = cli_int(o->batch, 1), repeat = cli_int(o->repeat, 3);
+
+   if (b < 1 || b > 64 || repeat < 1 || repeat > 63)
+      return cli_usage_error("-b and -r are 1 to 64");
+   if (p == 0 && n == 0)
+      return cli_usage_error("nothing to measure: -p 0 and -n 0");
+   int code = cli_open(o, &s);
+   if (code)
+      return code;
+   e.kv_tokens = (uint32_t)((d + p + n + 64) * (b + 1));
+   e.max_sequences = 64;
+   code = cli_engine(o, &s, &e);
+   if (code)
+      return code;
+   limits_measure((unsigned)cli_int(o->threads, 0), &l);
+   test tests[2] = {{p, 0, d, b}, {0, n, d, b}};
+   bool first = true;
+   if (o->json)
+      printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"results\":[", l.threads,
+             l.bytes_s, l.ops_s);
+   for (size_t i = 0; code == 0 && i < countof(tests); i++) {
+      result r;
+      if ((i == 0 ? p : n) == 0)
+         continue;
+      sinter_status status = measure(&s, &tests[i], repeat, &r);
+      if (status != SINTER_ok) {
+         code = cli_error(status);
+         break;
+      }
+      print_result(o, &tests[i], &r, &l, first);
+      first = false;
+   }
+   if (o->json)
+      puts("]}");
+   cli_close(&s);
+   return code;
+}

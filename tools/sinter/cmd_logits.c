@@ -1,0 +1,187 @@
+/* cmd_logits.c - logits of every position of --ids, and perplexity of a text. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+typedef struct sink {
+   FILE *file;
+   uint32_t vocab;
+   bool failed;
+   /* perplexity: */
+   const int32_t *ids;
+   uint32_t count;
+   double nll;
+   uint64_t scored;
+} sink;
+
+static void write_row(void *user, sinter_request *r, uint32_t pos, const float *logits)
+{
+   sink *s = user;
+
+   (void)r;
+   (void)pos;
+   s->failed |= fwrite(logits, sizeof *logits, s->vocab, s->file) != s->vocab;
+}
+
+/* -log softmax(logits)[next], summed in double. */
+static void score_row(void *user, sinter_request *r, uint32_t pos, const float *logits)
+{
+   sink *s = user;
+   float max = logits[0];
+   double sum = 0;
+
+   (void)r;
+   if (pos + 1 >= s->count)
+      return;
+   for (uint32_t v = 1; v < s->vocab; v++)
+      max = logits[v] > max ? logits[v] : max;
+   for (uint32_t v = 0; v < s->vocab; v++)
+      sum += exp((double)(logits[v] - max));
+   s->nll += log(sum) + (double)max - (double)logits[s->ids[pos + 1]];
+   s->scored++;
+}
+
+static sinter_status run_prompt(sinter_engine *e, const int32_t *ids, uint32_t count, uint32_t from,
+                                sinter_on_logits *row, sink *s)
+{
+   sinter_request_options r = SINTER_INIT(sinter_request_options);
+   sinter_request *request;
+   bool busy = true;
+
+   r.prompt = ids;
+   r.num_prompt = count;
+   r.on_logits = row;
+   r.logits_from = from;
+   r.sampling = SINTER_SAMPLING_GREEDY;
+   r.user = s;
+   sinter_status status = sinter_submit(e, &r, &request);
+   if (status != SINTER_ok)
+      return status;
+   while (status == SINTER_ok && busy)
+      status = sinter_step(e, &busy);
+   sinter_request_destroy(request);
+   return status;
+}
+
+int cmd_logits(const options *o)
+{
+   session s;
+   sink k = {0};
+   int32_t *ids = NULL;
+   size_t count = 0;
+
+   if (!o->ids || !cli_ids(o->ids, &ids, &count))
+      return cli_usage_error("'sinter logits' needs --ids, whole numbers separated by commas");
+   if (!o->output)
+      return cli_usage_error("'sinter logits' needs -o FILE.npy");
+   int code = cli_open(o, &s);
+   if (code == 0)
+      code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
+   if (code)
+      return code;
+   k.vocab = s.info.vocab;
+   k.file = fopen(o->output, "wb");
+   if (!k.file || !npy_header(k.file, count, k.vocab)) {
+      fprintf(stderr, "error: cannot write %s\n", o->output);
+      return 1;
+   }
+   sinter_status status = run_prompt(s.engine, ids, (uint32_t)count, 0, write_row, &k);
+   if (fclose(k.file) != 0 || k.failed) {
+      fprintf(stderr, "error: writing %s failed (is the disk full?)\n", o->output);
+      return 1;
+   }
+   if (status != SINTER_ok)
+      return cli_error(status);
+   if (o->json) {
+      sinter_stats st = SINTER_INIT(sinter_stats);
+      sinter_engine_stats(s.engine, &st);
+      printf(
+         "{\"device\":\"%s\",\"launches\":%llu,\"graphs\":%llu,\"segments\":%llu,\"experts\":[]}\n",
+         st.device, (unsigned long long)st.launches, (unsigned long long)st.graphs,
+         (unsigned long long)st.segments);
+   }
+   cli_close(&s);
+   free(ids);
+   return 0;
+}
+
+static bool read_file(const char *path, buffer *out)
+{
+   FILE *f = fopen(path, "rb");
+   bool ok = f && buffer_read(out, f);
+
+   if (f)
+      fclose(f);
+   return ok;
+}
+
+/* Chunks of ctx tokens, the model's BOS in front of each, scored on the second half. */
+static sinter_status score(session *s, const int32_t *text, size_t count, size_t ctx, sink *k)
+{
+   size_t lead = s->info.adds_bos && s->info.bos >= 0 ? 1 : 0;
+   int32_t *chunk = malloc(ctx * sizeof *chunk);
+   sinter_status status = SINTER_ok;
+
+   if (!chunk)
+      exit(6);
+   for (size_t at = 0; status == SINTER_ok && at + ctx - lead <= count; at += ctx - lead) {
+      chunk[0] = s->info.bos;
+      memcpy(chunk + lead, text + at, (ctx - lead) * sizeof *chunk);
+      k->ids = chunk;
+      k->count = (uint32_t)ctx;
+      status = run_prompt(s->engine, chunk, (uint32_t)ctx, (uint32_t)(ctx / 2), score_row, k);
+   }
+   free(chunk);
+   return status;
+}
+
+int cmd_perplexity(const options *o)
+{
+   session s;
+   sink k = {0};
+   buffer text = {0};
+   size_t ctx = (size_t)cli_int(o->ctx, 512), count = 0;
+
+   if (ctx < 4)
+      return cli_usage_error("--ctx is at least 4");
+   if (!read_file(o->args[1], &text)) {
+      fprintf(stderr, "error: cannot read %s\n", o->args[1]);
+      return 3;
+   }
+   int code = cli_open(o, &s);
+   if (code == 0)
+      code = cli_engine(
+         o, &s,
+         &(sinter_engine_options){.size = sizeof(sinter_engine_options), .no_prefix_cache = true});
+   if (code)
+      return code;
+   int32_t *ids = malloc((text.len + 8) * sizeof *ids);
+   if (!ids)
+      return 6;
+   sinter_status status = sinter_tokenize(s.artifact, text.data, text.len, SINTER_TEXT_no_bos, ids,
+                                          text.len + 8, &count);
+   k.vocab = s.info.vocab;
+   if (status == SINTER_ok)
+      status = score(&s, ids, count, ctx, &k);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   if (k.scored == 0) {
+      fprintf(stderr,
+              "error: the text has %zu tokens, less than one chunk of %zu\n  try: --ctx %zu\n",
+              count, ctx, count / 2 > 4 ? count / 2 : 4);
+      return 1;
+   }
+   double ppl = exp(k.nll / (double)k.scored);
+   if (o->json)
+      printf("{\"perplexity\":%.9g,\"tokens\":%llu,\"nll\":%.12g}\n", ppl,
+             (unsigned long long)k.scored, k.nll / (double)k.scored);
+   else
+      printf("perplexity %.4f over %llu tokens (ctx %zu)\n", ppl, (unsigned long long)k.scored,
+             ctx);
+   cli_close(&s);
+   free(ids);
+   buffer_free(&text);
+   return 0;
+}

@@ -1,0 +1,307 @@
+/* cmd_run.c - run: one prompt, streamed; chat: one line a turn. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* What the token callback collects. */
+typedef struct answer {
+   const sinter_artifact *artifact;
+   bool stream;
+   int32_t *ids;
+   float *logprobs;
+   size_t count, cap;
+   size_t printed; /* bytes of the text already written */
+   buffer text;
+   sinter_finish finish;
+   double first, last; /* seconds */
+} answer;
+
+/* Length of the longest prefix of s that ends on a character border. */
+static size_t whole_characters(const char *s, size_t len)
+{
+   for (size_t back = 1; back <= 3 && back <= len; back++) {
+      unsigned char c = (unsigned char)s[len - back];
+      size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+      if ((c & 0xc0) != 0x80)
+         return need > back ? len - back : len;
+   }
+   return len;
+}
+
+/* Brings text up to date with ids. */
+static void decode(answer *a)
+{
+   size_t need = 0;
+
+   if (sinter_detokenize(a->artifact, a->ids, a->count, NULL, 0, &need) != SINTER_ok)
+      return;
+   a->text.len = 0;
+   buffer_reserve(&a->text, need);
+   if (sinter_detokenize(a->artifact, a->ids, a->count, a->text.data, need, &need) != SINTER_ok)
+      return;
+   a->text.len = need;
+   a->text.data[need] = 0;
+}
+
+static void on_token(void *user, sinter_request *r, const sinter_token *t)
+{
+   answer *a = user;
+
+   (void)r;
+   a->finish = t->finish;
+   if (t->id < 0)
+      return;
+   a->last = cli_seconds();
+   if (a->count == 0)
+      a->first = a->last;
+   if (a->count == a->cap) {
+      a->cap = a->cap * 2 + 64;
+      a->ids = realloc(a->ids, a->cap * sizeof *a->ids);
+      a->logprobs = realloc(a->logprobs, a->cap * sizeof *a->logprobs);
+      if (!a->ids || !a->logprobs)
+         exit(6);
+   }
+   a->ids[a->count] = t->id;
+   a->logprobs[a->count++] = t->logprob;
+   if (!a->stream)
+      return;
+   decode(a);
+   size_t whole = whole_characters(a->text.data, a->text.len);
+   if (whole > a->printed) {
+      fwrite(a->text.data + a->printed, 1, whole - a->printed, stdout);
+      fflush(stdout);
+      a->printed = whole;
+   }
+}
+
+static sinter_sampling sampling_of(const options *o)
+{
+   sinter_sampling s = SINTER_SAMPLING_GREEDY;
+
+   s.temperature = (float)cli_float(o->temp, 0);
+   s.top_k = (int32_t)cli_int(o->top_k, 0);
+   s.top_p = (float)cli_float(o->top_p, 1);
+   s.min_p = (float)cli_float(o->min_p, 0);
+   s.seed = (uint64_t)cli_int(o->seed, 0);
+   return s;
+}
+
+/* Ids of the prompt: --ids, a plain text, or a chat with the messages given as JSON. */
+static sinter_status prompt_ids(const options *o, const session *s, const char *messages,
+                                const char *text, size_t len, int32_t **out, size_t *out_count)
+{
+   if (o->ids) {
+      if (cli_ids(o->ids, out, out_count))
+         return SINTER_ok;
+      cli_usage_error("--ids takes whole numbers separated by commas");
+      exit(2);
+   }
+   for (size_t cap = 256;; cap = *out_count) {
+      *out = realloc(*out, cap * sizeof **out);
+      if (!*out)
+         exit(6);
+      sinter_status status = messages
+                                ? sinter_chat(s->artifact, messages, *out, cap, out_count)
+                                : sinter_tokenize(s->artifact, text, len, 0, *out, cap, out_count);
+      if (status != SINTER_ok || *out_count <= cap)
+         return status;
+   }
+}
+
+static int generate(const options *o, session *s, const int32_t *ids, size_t count, answer *a)
+{
+   sinter_request_options r = SINTER_INIT(sinter_request_options);
+   sinter_request *request;
+   bool busy = true;
+
+   r.prompt = ids;
+   r.num_prompt = (uint32_t)count;
+   int64_t n = cli_int(o->num_tokens, o->ids ? 128 : 512);
+   r.max_tokens = (uint32_t)n;
+   r.ignore_eos = o->ignore_eos;
+   r.want_logprobs = o->json;
+   r.sampling = sampling_of(o);
+   r.on_token = on_token;
+   r.user = a;
+   if (n == 0)
+      return 0;
+   sinter_status status = sinter_submit(s->engine, &r, &request);
+   while (status == SINTER_ok && busy)
+      status = sinter_step(s->engine, &busy);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   sinter_request_destroy(request);
+   return 0;
+}
+
+static const char *finish_name(sinter_finish f)
+{
+   return f == SINTER_FINISH_stop ? "stop" : f == SINTER_FINISH_length ? "length" : "error";
+}
+
+static void print_json(const session *s, const answer *a, size_t prompt, double started)
+{
+   buffer out = {0};
+
+   buffer_printf(&out, "{\"ids\":[");
+   for (size_t i = 0; i < a->count; i++)
+      buffer_printf(&out, "%s%d", i ? "," : "", a->ids[i]);
+   buffer_printf(&out, "],\"text\":");
+   buffer_json_string(&out, a->text.data ? a->text.data : "", a->text.len);
+   buffer_printf(&out, ",\"logprobs\":[");
+   for (size_t i = 0; i < a->count; i++)
+      buffer_printf(&out, isfinite(a->logprobs[i]) ? "%s%.9g" : "%snull", i ? "," : "",
+                    (double)a->logprobs[i]);
+   double decode_time = a->last - a->first;
+   buffer_printf(&out, "],\"finish\":\"%s\",\"prompt_tokens\":%zu,", finish_name(a->finish),
+                 prompt);
+   buffer_printf(&out, "\"timings\":{\"compile_s\":%.6f,\"cached\":%s,\"first_token_s\":%.6f,",
+                 s->compile_seconds, s->cached ? "true" : "false", a->first - started);
+   buffer_printf(&out, "\"decode_tok_s\":%.3f}}\n",
+                 a->count > 1 && decode_time > 0 ? (double)(a->count - 1) / decode_time : 0);
+   fwrite(out.data, 1, out.len, stdout);
+   buffer_free(&out);
+}
+
+static void messages_json(const options *o, const char *text, size_t len, buffer *out)
+{
+   buffer_add(out, "[", 1);
+   if (o->system) {
+      buffer_printf(out, "{\"role\":\"system\",\"content\":");
+      buffer_json_string(out, o->system, strlen(o->system));
+      buffer_add(out, "},", 2);
+   }
+   buffer_printf(out, "{\"role\":\"user\",\"content\":");
+   buffer_json_string(out, text, len);
+   buffer_add(out, "}]", 2);
+}
+
+int cmd_run(const options *o)
+{
+   session s;
+   answer a = {0};
+   buffer text = {0}, messages = {0};
+   int32_t *ids = NULL;
+   size_t count = 0;
+
+   if (o->ids && o->num_args == 2)
+      return cli_usage_error("give a PROMPT or --ids, not both");
+   if (o->num_args == 2)
+      buffer_add(&text, o->args[1], strlen(o->args[1]));
+   else if (!o->ids && !buffer_read(&text, stdin))
+      return cli_usage_error("the prompt could not be read from stdin");
+   int code = cli_open(o, &s);
+   if (code)
+      return code;
+   double started = cli_seconds();
+   bool chat = !o->raw && !o->ids && s.info.has_chat_template;
+   if (o->system && !chat)
+      fprintf(stderr, "note: --system is not used: the prompt goes without a chat template\n");
+   if (chat)
+      messages_json(o, text.data, text.len, &messages);
+   sinter_status status =
+      prompt_ids(o, &s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   if (count > s.info.trained_context && !o->quiet)
+      fprintf(stderr, "note: %zu tokens are more than the trained context of %u\n", count,
+              s.info.trained_context);
+   code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
+   if (code)
+      return code;
+   a.artifact = s.artifact;
+   a.stream = !o->json;
+   code = generate(o, &s, ids, count, &a);
+   if (code == 0 && a.count)
+      decode(&a);
+   if (code == 0 && o->json)
+      print_json(&s, &a, count, started);
+   else if (code == 0) {
+      fwrite(a.text.data ? a.text.data + a.printed : "", 1, a.text.len - a.printed, stdout);
+      putchar('\n');
+   }
+   if (code == 0 && !o->json && !o->quiet && a.count > 1)
+      fprintf(stderr, "-- %zu + %zu tokens, first after %.0f ms, then %.1f tokens/s\n", count,
+              a.count, (a.first - started) * 1e3, (double)(a.count - 1) / (a.last - a.first));
+   cli_close(&s);
+   free(ids);
+   free(a.ids);
+   free(a.logprobs);
+   buffer_free(&a.text);
+   buffer_free(&text);
+   buffer_free(&messages);
+   return code;
+}
+
+/* Answers one turn and appends it to history (a JSON array without its closing bracket). */
+static int turn(const options *o, session *s, buffer *history, const char *line, size_t len)
+{
+   answer a = {.artifact = s->artifact, .stream = true};
+   int32_t *ids = NULL;
+   size_t count = 0;
+
+   buffer_printf(history, "%s{\"role\":\"user\",\"content\":", history->len > 1 ? "," : "");
+   buffer_json_string(history, line, len);
+   buffer_add(history, "}", 1);
+   size_t end = history->len;
+   buffer_add(history, "]", 1);
+   sinter_status status = prompt_ids(o, s, history->data, NULL, 0, &ids, &count);
+   history->len = end;
+   if (status != SINTER_ok)
+      return cli_error(status);
+   int code = generate(o, s, ids, count, &a);
+   if (a.count)
+      decode(&a);
+   fwrite(a.text.data ? a.text.data + a.printed : "", 1, a.text.len - a.printed, stdout);
+   putchar('\n');
+   buffer_printf(history, ",{\"role\":\"assistant\",\"content\":");
+   buffer_json_string(history, a.text.data ? a.text.data : "", a.text.len);
+   buffer_add(history, "}", 1);
+   free(ids);
+   free(a.ids);
+   free(a.logprobs);
+   buffer_free(&a.text);
+   return code;
+}
+
+int cmd_chat(const options *o)
+{
+   session s;
+   buffer history = {0};
+   char *line = NULL;
+   size_t cap = 0;
+   int code = cli_open(o, &s);
+
+   if (code)
+      return code;
+   if (!s.info.has_chat_template) {
+      fprintf(stderr,
+              "error: this model has no chat template\n  try: sinter run MODEL PROMPT --raw\n");
+      return 1;
+   }
+   code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
+   buffer_add(&history, "[", 1);
+   if (o->system) {
+      buffer_printf(&history, "{\"role\":\"system\",\"content\":");
+      buffer_json_string(&history, o->system, strlen(o->system));
+      buffer_add(&history, "}", 1);
+   }
+   while (code == 0) {
+      if (isatty(0))
+         fputs("> ", stderr);
+      ssize_t len = getline(&line, &cap, stdin);
+      if (len <= 0)
+         break;
+      while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+         len--;
+      if (len)
+         code = turn(o, &s, &history, line, (size_t)len);
+   }
+   free(line);
+   buffer_free(&history);
+   cli_close(&s);
+   return code;
+}

@@ -1,0 +1,128 @@
+/* limits.c - a plain read loop and an integer chain, on every thread at once. */
+#include "limits.h"
+
+#include <immintrin.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cli.h"
+
+enum { MAX_THREADS = 256, READ_BYTES = 192 << 20, ROUNDS = 5 };
+
+typedef struct worker {
+   pthread_t thread;
+   int cpu;
+   const uint8_t *data;
+   size_t bytes;
+   pthread_barrier_t *start;
+   double read_seconds, chain_seconds;
+   uint64_t keep; /* so that the loops are not removed */
+} worker;
+
+__attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size_t bytes)
+{
+   __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+
+   for (size_t i = 0; i + 128 <= bytes; i += 128) {
+      _mm_prefetch((const char *)p + i + 2048, _MM_HINT_T0);
+      _mm_prefetch((const char *)p + i + 2112, _MM_HINT_T0);
+      a = _mm256_xor_si256(a, _mm256_load_si256((const void *)(p + i)));
+      b = _mm256_xor_si256(b, _mm256_load_si256((const void *)(p + i + 32)));
+      c = _mm256_xor_si256(c, _mm256_load_si256((const void *)(p + i + 64)));
+      d = _mm256_xor_si256(d, _mm256_load_si256((const void *)(p + i + 96)));
+   }
+   a = _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(c, d));
+   return (uint64_t)_mm256_extract_epi64(a, 0);
+}
+
+/* 8 independent chains of maddubs, maddwd, add: 64 operations each. */
+__attribute__((target("avx2"))) static uint64_t chain_loop(long rounds)
+{
+   __m256i acc[8], x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+
+   for (int i = 0; i < 8; i++)
+      acc[i] = _mm256_set1_epi32(i);
+   for (long r = 0; r < rounds; r++) {
+      for (int i = 0; i < 8; i++) {
+         __m256i w = x;
+         __asm__ volatile("" : "+x"(w));
+         acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
+      }
+   }
+   for (int i = 1; i < 8; i++)
+      acc[0] = _mm256_add_epi32(acc[0], acc[i]);
+   return (uint64_t)_mm256_extract_epi64(acc[0], 0);
+}
+
+enum { CHAIN_ROUNDS = 2000000, CHAIN_OPS = 8 * 64 };
+
+static void *work(void *user)
+{
+   worker *w = user;
+   cpu_set_t set;
+
+   CPU_ZERO(&set);
+   CPU_SET(w->cpu, &set);
+   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+   w->read_seconds = w->chain_seconds = 1e9;
+   for (int r = 0; r < ROUNDS; r++) {
+      pthread_barrier_wait(w->start);
+      double t0 = cli_seconds();
+      w->keep += read_loop(w->data, w->bytes);
+      double t = cli_seconds() - t0;
+      w->read_seconds = t < w->read_seconds ? t : w->read_seconds;
+   }
+   pthread_barrier_wait(w->start);
+   double t0 = cli_seconds();
+   w->keep += chain_loop(CHAIN_ROUNDS);
+   w->chain_seconds = cli_seconds() - t0;
+   return NULL;
+}
+
+static unsigned allowed_cpus(int *cpus)
+{
+   cpu_set_t set;
+   unsigned n = 0;
+
+   sched_getaffinity(0, sizeof set, &set);
+   for (int c = 0; c < CPU_SETSIZE && n < MAX_THREADS; c++)
+      if (CPU_ISSET(c, &set))
+         cpus[n++] = c;
+   return n;
+}
+
+void limits_measure(unsigned threads, limits *out)
+{
+   int cpus[MAX_THREADS];
+   worker workers[MAX_THREADS];
+   pthread_barrier_t start;
+   unsigned available = allowed_cpus(cpus),
+            n = threads && threads < available ? threads : available;
+   uint8_t *data =
+      mmap(NULL, READ_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+   *out = (limits){.threads = n};
+   if (data == MAP_FAILED || !__builtin_cpu_supports("avx2"))
+      return;
+   memset(data, 1, READ_BYTES);
+   pthread_barrier_init(&start, NULL, n);
+   size_t share = READ_BYTES / n / 128 * 128;
+   for (unsigned i = 0; i < n; i++) {
+      workers[i] =
+         (worker){.cpu = cpus[i], .data = data + i * share, .bytes = share, .start = &start};
+      pthread_create(&workers[i].thread, NULL, work, &workers[i]);
+   }
+   double slowest = 0;
+   for (unsigned i = 0; i < n; i++) {
+      pthread_join(workers[i].thread, NULL);
+      slowest = workers[i].read_seconds > slowest ? workers[i].read_seconds : slowest;
+      out->ops_s += (double)CHAIN_ROUNDS * CHAIN_OPS / workers[i].chain_seconds;
+   }
+   out->bytes_s = (double)share * n / slowest;
+   pthread_barrier_destroy(&start);
+   munmap(data, READ_BYTES + 4096);
+}

@@ -1,0 +1,72 @@
+/* session.c - from the MODEL argument to an open artifact and an engine. */
+#include <string.h>
+
+#include "cli.h"
+
+static bool is_device(const options *o, const char *name)
+{
+   return o->device && strcmp(o->device, name) == 0;
+}
+
+static int numerics_of(const options *o, sinter_numerics *out)
+{
+   const char *mode = o->numerics ? o->numerics : "fast";
+
+   if (strcmp(mode, "fast") != 0 && strcmp(mode, "exact") != 0)
+      return cli_usage_error("--numerics is fast or exact, not '%s'", mode);
+   *out = strcmp(mode, "exact") == 0 ? SINTER_EXACT : SINTER_FAST;
+   return 0;
+}
+
+int cli_open(const options *o, session *s)
+{
+   char model[4096];
+   progress p;
+   sinter_compile_options c = SINTER_INIT(sinter_compile_options);
+   double started = cli_seconds();
+
+   *s = (session){.info = SINTER_INIT(sinter_model_info)};
+   int code = numerics_of(o, &c.numerics);
+   if (code)
+      return code;
+   sinter_status status = cli_model_path(o->args[0], o->quiet, model, sizeof model);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   progress_init(&p, o->quiet);
+   c.model = model;
+   c.output = o->command == CMD_compile ? o->output : NULL;
+   /* The interpreter takes the unfused graph and the source rows, not machine code. */
+   c.targets = o->target ? o->target : is_device(o, "ref") ? "ref" : "cpu";
+   c.with = o->with;
+   c.without = o->without;
+   c.no_cache = o->no_cache;
+   c.threads = (uint32_t)cli_int(o->threads, 0);
+   c.progress = progress_report;
+   c.user = &p;
+   status = sinter_compile(&c, s->path, sizeof s->path, &s->cached);
+   progress_end(&p);
+   if (status == SINTER_ok)
+      status = sinter_artifact_open(s->path, &s->artifact);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   sinter_artifact_info(s->artifact, &s->info);
+   s->compile_seconds = cli_seconds() - started;
+   return 0;
+}
+
+int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options)
+{
+   sinter_engine_options e = *engine_options;
+
+   e.device = o->device;
+   e.threads = (uint32_t)cli_int(o->threads, 0);
+   sinter_status status = sinter_engine_create(s->artifact, &e, &s->engine);
+   return status == SINTER_ok ? 0 : cli_error(status);
+}
+
+void cli_close(session *s)
+{
+   sinter_engine_destroy(s->engine);
+   sinter_artifact_close(s->artifact);
+   *s = (session){0};
+}
