@@ -28,14 +28,23 @@ typedef struct ir_dim {
    int32_t round;
 } ir_dim;
 
+enum {
+   IR_MAX_COEF = 1 << 30, /* largest coefficient of a symbol, and largest end of a symbol's range */
+};
+#define IR_MAX_EXTENT (INT64_C(1) << 40) /* largest constant of a dim */
+
 ir_dim ir_dim_of(int64_t n);
 ir_dim ir_dim_sym(sym s);
 ir_dim ir_dim_mul(ir_dim d, int64_t k);
 ir_dim ir_dim_ceil_div(ir_dim d, int32_t by);
+ir_dim ir_dim_floor_div(ir_dim d, int32_t by);
+ir_dim ir_dim_add(ir_dim a, ir_dim b);
+/* False for a result that has no form of this kind (e.g. ceil(T/4) times 3); it is printed as `?`. */
+bool ir_dim_is_valid(ir_dim d);
 bool ir_dim_is_const(ir_dim d);
 int64_t ir_dim_const(ir_dim d);
 bool ir_dim_equal(ir_dim a, ir_dim b);
-/* Value at the symbols' values sym[SYM_COUNT]. */
+/* Value at the symbols' values syms[SYM_COUNT]; -1 when it overflows or d is not valid. */
 int64_t ir_dim_eval(ir_dim d, const int64_t *syms);
 
 /* ---- types ----------------------------------------------------------------------------------- */
@@ -145,6 +154,7 @@ struct ir_group {
    const char *rule; /* fusion that made it, e.g. "act_mul"; "" when none */
    uint32_t id;
    uint32_t num_ops;
+   ir_op *first;      /* in program order */
 };
 
 typedef struct ir_range {
@@ -160,9 +170,23 @@ struct ir_func {
    VEC(ir_value *) returns;
    VEC(ir_group *) groups;
    uint32_t num_values, num_ops; /* ids given so far */
-   map names;                    /* value name → ir_value */
+   uint32_t num_kernels;         /* kernel numbers given so far */
+   map names;                    /* value name → ir_value; may hold stale ones: read it with ir_find */
+   map kernels;                  /* kernel name → ir_group that had it */
 };
 
+/* One function of the module text:
+ *
+ *    func @name(T in 1..512, R in 0..64) {
+ *      %x = param {name="x"} : f32[T,576]            // comments reach to the end of the line
+ *      kernel act_mul0 {                             // a group; its rule is its name without the number, k: none
+ *        %a = silu %x : f32[T,576]
+ *        %y = mul %a, %x : f32[T,576]
+ *      }
+ *      return %y
+ *    }
+ *
+ * Input may leave out `: types`, which are then inferred. Names are [A-Za-z_][A-Za-z0-9_.]*; %<number> is nameless. */
 typedef struct ir_op_info {
    const char *name;
    int operands; /* -1: a list */
@@ -186,6 +210,24 @@ typedef struct ir_attr_info {
    ir_attr_kind kind;
 } ir_attr_info;
 extern const ir_attr_info ir_attr_infos[IR_ATTR_COUNT];
+
+typedef struct ir_state_info {
+   const char *name;
+   bool paged, window;
+} ir_state_info;
+extern const ir_state_info ir_state_infos[IR_STATE_COUNT]; /* [IR_STATE_none] is empty */
+
+typedef struct ir_meta_info {
+   const char *name;
+   dtype dtype;
+   uint32_t rank;
+   const char *dims[2]; /* a symbol's name, a number, or N */
+} ir_meta_info;
+extern const ir_meta_info ir_meta_infos[IR_META_COUNT];
+
+extern const char *const ir_sym_names[SYM_COUNT];
+extern const char *const ir_prop_names[IR_PROP_COUNT];
+extern const bool ir_prop_breaks[IR_PROP_COUNT]; /* the property keeps an op out of a recorded segment */
 
 /* ---- building -------------------------------------------------------------------------------- */
 
@@ -256,7 +298,10 @@ ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w);
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
 
+/* Names v; other characters become _, and a name that is taken gets a suffix .2, .3, … */
 void ir_set_name(ir_func *f, ir_value *v, const char *name);
+/* The value of that name, or NULL. */
+ir_value *ir_find(const ir_func *f, const char *name);
 
 /* ---- reading and editing --------------------------------------------------------------------- */
 
@@ -280,6 +325,9 @@ void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end *
    for (ir_op *op = (f)->first, *op##_next = op ? op->next : NULL; op;                             \
         op = op##_next, op##_next = op ? op->next : NULL)
 
+/* Whether a stands before b in program order. */
+bool ir_precedes(const ir_op *a, const ir_op *b);
+
 /* Whether ops (all ungrouped, or whole groups) can become one kernel: the group graph stays
  * acyclic. */
 bool ir_can_group(const ir_func *f, ir_op *const *ops, uint32_t n);
@@ -291,13 +339,20 @@ ir_group *ir_group_make(ir_func *f, const char *rule, ir_op *const *ops, uint32_
 /* First op of a group in program order; iterate with ->next while op->group == g. */
 ir_op *ir_group_first(const ir_func *f, const ir_group *g);
 
-/* Type of a value changed in place: widening is visible as ROUND_FEWER. */
+/* Type of a value changed in place: widening is visible as ROUND_FEWER. Values that must have the same type follow:
+ * successors of a state, and what reshape, slice and take_rows make of v. */
 void ir_retype(ir_func *f, ir_value *v, dtype to);
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* Canonical text of one function. */
 void ir_print(text_buf *out, const ir_func *f);
+void ir_print_type(text_buf *out, const ir_type *t);
+void ir_print_dim(text_buf *out, ir_dim d);
+/* A float in the fewest digits that read back the same. */
+void ir_print_float(text_buf *out, double v);
+/* One op with its operands and results; for messages (nameless values print as %?). */
+void ir_print_op(text_buf *out, const ir_op *op);
 
 /* Parses a module (one or more functions). Reports line, column and reason. limits: 64 MiB of text.
  */
