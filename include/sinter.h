@@ -122,6 +122,36 @@ typedef struct sinter_model_info {
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
 
+/* ---- questions ------------------------------------------------------------------------------
+ * JSON documents; free each with sinter_free. cache_dir NULL: as in sinter_compile_options. */
+
+SINTER_API void sinter_free(char *json);
+
+/* What the passes did to a model, without generating code: {"fusions":[{"name","matched","fired",
+ * "declined":[{"site","reason"}]}],"segments","breaks","kernels"}. Opens the compiler. */
+SINTER_API SINTER_CHECKED sinter_status sinter_explain(const sinter_compile_options *options,
+                                                       char **out_json);
+
+/* Entries of the cache, newest first: [{"key","path","bytes","model","target",…}]. */
+SINTER_API SINTER_CHECKED sinter_status sinter_cache_list(const char *cache_dir, char **out_json);
+
+/* Whether a compile with these options would hit, and if not which key fields differ from the
+ * nearest entry. */
+SINTER_API SINTER_CHECKED sinter_status sinter_cache_why(const sinter_compile_options *options,
+                                                         char **out_json);
+
+/* Checks every byte of every entry; VERIFY_FAILED when one is damaged (it is named in the
+ * document). */
+SINTER_API SINTER_CHECKED sinter_status sinter_cache_verify(const char *cache_dir, char **out_json);
+
+/* Removes the least recently used entries until at most max_bytes are left, and files nobody refers
+ * to. */
+SINTER_API SINTER_CHECKED sinter_status sinter_cache_gc(const char *cache_dir, uint64_t max_bytes,
+                                                        char **out_json);
+
+/* This machine: cores, instruction set levels, compiler, cache folder. */
+SINTER_API SINTER_CHECKED sinter_status sinter_doctor(char **out_json);
+
 /* ---- text ----------------------------------------------------------------------------------- */
 
 enum {
