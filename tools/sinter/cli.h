@@ -75,6 +75,8 @@ typedef struct session {
    double compile_seconds;
 } session;
 
+/* The --numerics option; 0, or exit code 2 after saying what is wrong. */
+int cli_numerics(const options *o, sinter_numerics *out);
 int cli_open(const options *o, session *s);
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);
 void cli_close(session *s);

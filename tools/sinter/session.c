@@ -8,7 +8,7 @@ static bool is_device(const options *o, const char *name)
    return o->device && strcmp(o->device, name) == 0;
 }
 
-static int numerics_of(const options *o, sinter_numerics *out)
+int cli_numerics(const options *o, sinter_numerics *out)
 {
    const char *mode = o->numerics ? o->numerics : "fast";
 
@@ -26,7 +26,7 @@ int cli_open(const options *o, session *s)
    double started = cli_seconds();
 
    *s = (session){.info = SINTER_INIT(sinter_model_info)};
-   int code = numerics_of(o, &c.numerics);
+   int code = cli_numerics(o, &c.numerics);
    if (code)
       return code;
    sinter_status status = cli_model_path(o->args[0], o->quiet, model, sizeof model);

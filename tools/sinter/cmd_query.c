@@ -1,0 +1,141 @@
+/* cmd_query.c - explain, cache, doctor: JSON documents of the library, as they are or as a table.
+ */
+#include <string.h>
+
+#include "cli.h"
+#include "tree.h"
+
+/* Prints the document as JSON, or through `table`; frees it. */
+static int show(const options *o, sinter_status status, char *json,
+                void (*table)(const options *, const tree *))
+{
+   if (json && (o->json || !table)) {
+      puts(json);
+   } else if (json) {
+      tree *t = tree_parse(json, strlen(json));
+      if (t)
+         table(o, t);
+      tree_free(t);
+   }
+   sinter_free(json);
+   return status == SINTER_ok ? 0 : cli_error(status);
+}
+
+static int options_of(const options *o, const char *model, char *path, size_t cap,
+                      sinter_compile_options *c)
+{
+   sinter_status status = cli_model_path(model, o->quiet, path, cap);
+
+   if (status != SINTER_ok)
+      return cli_error(status);
+   int code = cli_numerics(o, &c->numerics);
+   c->model = path;
+   c->targets = o->target ? o->target : "cpu";
+   c->with = o->with;
+   c->without = o->without;
+   return code;
+}
+
+static void explain_table(const options *o, const tree *t)
+{
+   const tree *fusions = tree_get(t, "fusions");
+
+   printf("%-20s %8s %8s %9s\n", "fusion", "matched", "fired", "declined");
+   for (const tree *f = tree_first(fusions); f; f = f->next) {
+      const tree *declined = tree_get(f, "declined");
+      const char *name = tree_string(tree_get(f, "name"));
+      if (o->why_not && strcmp(o->why_not, name) != 0)
+         continue;
+      printf("%-20s %8s %8s %9zu\n", name, tree_string(tree_get(f, "matched")),
+             tree_string(tree_get(f, "fired")), tree_count(declined));
+      for (const tree *d = tree_first(declined); o->why_not && d; d = d->next) {
+         const char *site = tree_string(tree_get(d, "site"));
+         if (!o->at || strcmp(o->at, site) == 0)
+            printf("   %-18s %s\n", site, tree_string(tree_get(d, "reason")));
+      }
+   }
+   static const char *const counts[] = {"segments", "breaks", "kernels"};
+   for (size_t i = 0; i < countof(counts); i++) {
+      const tree *v = tree_get(t, counts[i]);
+      printf("%-20s %8zu\n", counts[i], tree_count(v));
+   }
+}
+
+int cmd_explain(const options *o)
+{
+   char path[4352], *json = NULL;
+   sinter_compile_options c = SINTER_INIT(sinter_compile_options);
+
+   if (o->arch) {
+      fprintf(stderr,
+              "error: --arch %s: this build judges for the CPU only\n  try: leave --arch out\n",
+              o->arch);
+      return 1;
+   }
+   int code = options_of(o, o->args[0], path, sizeof path, &c);
+   if (code)
+      return code;
+   sinter_status status = sinter_explain(&c, &json);
+   return show(o, status, json, explain_table);
+}
+
+static void list_table(const options *o, const tree *t)
+{
+   (void)o;
+   for (const tree *e = tree_first(t); e; e = e->next)
+      printf("%-16.16s %10s %-24s %s\n", tree_string(tree_get(e, "key")),
+             tree_string(tree_get(e, "bytes")), tree_string(tree_get(e, "target")),
+             tree_string(tree_get(e, "model")));
+}
+
+int cmd_cache(const options *o)
+{
+   char path[4352], *json = NULL;
+   const char *verb = o->args[0];
+   sinter_status status;
+
+   if (strcmp(verb, "why") == 0) {
+      sinter_compile_options c = SINTER_INIT(sinter_compile_options);
+      if (o->num_args != 2)
+         return cli_usage_error("'sinter cache why' needs a MODEL");
+      int code = options_of(o, o->args[1], path, sizeof path, &c);
+      if (code)
+         return code;
+      status = sinter_cache_why(&c, &json);
+      return show(o, status, json, NULL);
+   }
+   if (o->num_args != 1)
+      return cli_usage_error("'sinter cache %s' takes no argument", verb);
+   if (strcmp(verb, "ls") == 0) {
+      status = sinter_cache_list(NULL, &json);
+      return show(o, status, json, list_table);
+   }
+   if (strcmp(verb, "verify") == 0) {
+      status = sinter_cache_verify(NULL, &json);
+      return show(o, status, json, NULL);
+   }
+   if (strcmp(verb, "gc") == 0) {
+      status = sinter_cache_gc(NULL, (uint64_t)cli_int(o->max_bytes, 0) << 20, &json);
+      return show(o, status, json, NULL);
+   }
+   return cli_usage_error("'sinter cache' takes ls, why, verify or gc, not '%s'", verb);
+}
+
+static void doctor_table(const options *o, const tree *t)
+{
+   (void)o;
+   for (const tree *e = tree_first(t); e; e = e->next) {
+      printf("%-14s ", e->key);
+      for (const tree *item = tree_first(e); item; item = item->next)
+         printf("%s ", tree_string(item));
+      printf("%s\n", tree_first(e) ? "" : tree_string(e));
+   }
+}
+
+int cmd_doctor(const options *o)
+{
+   char *json = NULL;
+   sinter_status status = sinter_doctor(&json);
+
+   return show(o, status, json, doctor_table);
+}
