@@ -1,0 +1,93 @@
+/* dev_cpu.c - native kernels: the artifact's object code, loaded and run on the pool. */
+#include "dev_host.h"
+
+#include <stdlib.h>
+
+#include "artifact.h"
+#include "elf.h"
+
+struct rt_device {
+   rt_elf *code;
+   const plan *plan;
+   rt_host *host;
+};
+
+static sinter_kernel *find(void *user, uint32_t index)
+{
+   const rt_device *d = user;
+   void *address = rt_elf_symbol(d->code, d->plan->kernels[index].symbol);
+   sinter_kernel *kernel;
+
+   memcpy(&kernel, &address, sizeof kernel);
+   return kernel;
+}
+
+static void cpu_close(rt_device *d)
+{
+   rt_host_destroy(d->host);
+   if (d->code)
+      rt_elf_unload(d->code);
+   free(d);
+}
+
+static sinter_status load(rt_device *d, const rt_artifact *artifact, const rt_limits *limits,
+                          rt_step *step)
+{
+   uint32_t target;
+   rt_bytes weights;
+
+   SINTER_TRY(rt_artifact_target(artifact, "cpu", &target));
+   d->plan = rt_artifact_plan(artifact, target);
+   rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
+   SINTER_TRY(rt_artifact_weights(artifact, target, &weights));
+   SINTER_TRY(rt_elf_load(code.data, code.size, rt_artifact_path(artifact), &d->code));
+   rt_host_kind kind = {find, d, weights.data};
+   return rt_host_create(d->plan, limits, step, &kind, &d->host);
+}
+
+static sinter_status cpu_open(const rt_artifact *artifact, const rt_limits *limits, rt_step *step,
+                              rt_device **out)
+{
+   rt_device *d = calloc(1, sizeof *d);
+
+   *out = NULL;
+   if (!d)
+      return base_fail(SINTER_out_of_memory, "cpu", "", "no memory for the device");
+   sinter_status status = load(d, artifact, limits, step);
+   if (status != SINTER_ok) {
+      cpu_close(d);
+      return status;
+   }
+   *out = d;
+   return SINTER_ok;
+}
+
+static sinter_status cpu_run(rt_device *d, const float **out_logits)
+{
+   return rt_host_run(d->host, out_logits);
+}
+
+static void cpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
+{
+   rt_host_copy_page(d->host, group, from, to);
+}
+
+static void cpu_poison_page(rt_device *d, uint32_t group, int32_t page)
+{
+   rt_host_poison_page(d->host, group, page);
+}
+
+static void cpu_stats(const rt_device *d, sinter_stats *out)
+{
+   rt_host_stats(d->host, out);
+}
+
+const rt_device_ops rt_cpu_device = {
+   .name = "cpu",
+   .open = cpu_open,
+   .close = cpu_close,
+   .run = cpu_run,
+   .copy_page = cpu_copy_page,
+   .poison_page = cpu_poison_page,
+   .stats = cpu_stats,
+};

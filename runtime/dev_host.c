@@ -1,0 +1,184 @@
+/* dev_host.c - memory, pages and launch lists of a device that runs in this process.
+ *
+ *    state[group][layer]   page 0 │ page 1 │ …      one mapping a layer, touched as pages are used
+ */
+#include "dev_host.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+typedef struct mapping {
+   uint8_t *data;
+   size_t size;
+} mapping;
+
+struct rt_host {
+   const plan *plan;
+   rt_memory memory;
+   mapping arena, scratch, logits;
+   mapping *state[8];
+   uint64_t page_bytes[8];
+   rt_program *program;
+   rt_pool *pool;
+};
+
+enum { HUGE = 2 << 20 };
+static const uint64_t ADDRESSES = (uint64_t)1 << 47;
+
+/* Maps zeroed memory that takes no room until it is touched. huge: asks for huge pages. */
+static sinter_status map_memory(uint64_t size, bool huge, const char *what, mapping *out)
+{
+   /* Kernels may load whole vectors at the end of a buffer. */
+   uint64_t whole = size < ADDRESSES ? base_align(size + 64, HUGE) : 0;
+
+   out->data = MAP_FAILED;
+   if (whole)
+      out->data = mmap(NULL, whole, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+   if (out->data == MAP_FAILED) {
+      out->data = NULL;
+      return base_fail(SINTER_out_of_memory, what, "use a smaller KV pool or smaller steps",
+                       "%llu bytes cannot be mapped", (unsigned long long)size);
+   }
+   out->size = whole;
+   if (huge && size >= HUGE)
+      (void)madvise(out->data, whole, MADV_HUGEPAGE);
+   return SINTER_ok;
+}
+
+static void unmap(mapping *m)
+{
+   if (m->data)
+      munmap(m->data, m->size);
+}
+
+static sinter_status map_group(rt_host *h, uint32_t index, const rt_limits *limits)
+{
+   const plan_cache_group *g = &h->plan->cache_groups[index];
+   uint64_t bytes;
+
+   h->page_bytes[index] =
+      (uint64_t)2 * g->heads * g->width * PAGE_TOKENS * dtype_infos[g->dtype].bytes;
+   h->state[index] = calloc(g->num_layers, sizeof *h->state[index]);
+   h->memory.state[index] = calloc(g->num_layers, sizeof *h->memory.state[index]);
+   if (!h->state[index] || !h->memory.state[index] ||
+       !base_mul(h->page_bytes[index], (uint64_t)limits->pages[index], &bytes))
+      return base_fail(SINTER_out_of_memory, "KV pool", "use a smaller KV pool",
+                       "no memory for the pages of a cache group");
+   for (uint32_t l = 0; l < g->num_layers; l++) {
+      SINTER_TRY(map_memory(bytes, false, "KV pool", &h->state[index][l]));
+      h->memory.state[index][l] = h->state[index][l].data;
+   }
+   return SINTER_ok;
+}
+
+/* The largest step that the limits allow. */
+static void limit_syms(const plan *p, const rt_limits *limits, int64_t syms[SYM_COUNT])
+{
+   syms[SYM_T] = limits->max_rows;
+   syms[SYM_R] = limits->max_wanted;
+   syms[SYM_S] = limits->max_sequences;
+   syms[SYM_A] = MAX(p->sym_max[SYM_A], 1);
+   syms[SYM_C] = (limits->max_positions + ATTN_CHUNK - 1) / ATTN_CHUNK;
+   syms[SYM_B] = (limits->max_positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
+}
+
+static sinter_status map_all(rt_host *h, const rt_limits *limits)
+{
+   const plan *p = h->plan;
+   int64_t syms[SYM_COUNT];
+
+   limit_syms(p, limits, syms);
+   SINTER_TRY(map_memory(p->arena_bytes, true, "activations", &h->arena));
+   SINTER_TRY(
+      map_memory((uint64_t)plan_extent_eval(&p->scratch, syms), true, "scratch", &h->scratch));
+   SINTER_TRY(map_memory((uint64_t)limits->max_wanted * p->model.vocab * sizeof(float), true,
+                         "logits", &h->logits));
+   for (uint32_t i = 0; i < p->num_cache_groups; i++)
+      SINTER_TRY(map_group(h, i, limits));
+   h->memory.arena = h->arena.data;
+   h->memory.scratch = h->scratch.data;
+   h->memory.logits = (float *)(void *)h->logits.data;
+   return SINTER_ok;
+}
+
+static sinter_status build(rt_host *h, const rt_limits *limits, const rt_host_kind *kind)
+{
+   SINTER_TRY(map_all(h, limits));
+   SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, &h->program));
+   return rt_pool_create(limits->threads, &h->pool);
+}
+
+sinter_status rt_host_create(const plan *p, const rt_limits *limits, rt_step *step,
+                             const rt_host_kind *kind, rt_host **out)
+{
+   rt_host *h = calloc(1, sizeof *h);
+
+   *out = NULL;
+   if (!h)
+      return base_fail(SINTER_out_of_memory, "device", "", "no memory for the device");
+   h->plan = p;
+   h->memory.step = step;
+   h->memory.weights = kind->weights;
+   sinter_status status = build(h, limits, kind);
+   if (status != SINTER_ok) {
+      rt_host_destroy(h);
+      return status;
+   }
+   *out = h;
+   return SINTER_ok;
+}
+
+void rt_host_destroy(rt_host *h)
+{
+   if (!h)
+      return;
+   rt_pool_destroy(h->pool);
+   rt_program_destroy(h->program);
+   for (uint32_t i = 0; i < h->plan->num_cache_groups; i++) {
+      for (uint32_t l = 0; h->state[i] && l < h->plan->cache_groups[i].num_layers; l++)
+         unmap(&h->state[i][l]);
+      free(h->state[i]);
+      free(h->memory.state[i]);
+   }
+   unmap(&h->arena);
+   unmap(&h->scratch);
+   unmap(&h->logits);
+   free(h);
+}
+
+sinter_status rt_host_run(rt_host *h, const float **out_logits)
+{
+   SINTER_TRY(rt_program_run(h->program, h->pool));
+   *out_logits = h->memory.logits;
+   return SINTER_ok;
+}
+
+void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to)
+{
+   size_t size = h->page_bytes[group];
+
+   for (uint32_t l = 0; l < h->plan->cache_groups[group].num_layers; l++) {
+      uint8_t *pages = h->state[group][l].data;
+      memcpy(pages + (size_t)to * size, pages + (size_t)from * size, size);
+   }
+}
+
+void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page)
+{
+   size_t size = h->page_bytes[group];
+
+   /* All bits set is NaN in f32, f16 and bf16. */
+   for (uint32_t l = 0; l < h->plan->cache_groups[group].num_layers; l++)
+      memset(h->state[group][l].data + (size_t)page * size, 0xff, size);
+}
+
+void rt_host_stats(const rt_host *h, sinter_stats *out)
+{
+   const rt_counters *c = rt_program_counters(h->program);
+
+   out->launches += c->launches;
+   out->segments += c->segments;
+   out->graphs += c->graphs;
+   out->weight_bytes_read += c->bytes;
+}

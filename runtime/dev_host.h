@@ -1,0 +1,28 @@
+/* dev_host.h - what the devices in this process's memory share: buffers, KV pages, launch lists, threads. */
+#ifndef RT_DEV_HOST_H
+#define RT_DEV_HOST_H
+
+#include "segment.h"
+
+/* How a device gets its kernels and weights. */
+typedef struct rt_host_kind {
+   rt_find_kernel *find;
+   void *user;
+   const uint8_t *weights;
+} rt_host_kind;
+
+typedef struct rt_host rt_host;
+
+/* Maps arena, scratch, logits and KV pages (all lazily) and binds the plan's launches. Errors
+ * OUT_OF_MEMORY, and those of rt_program_create and rt_pool_create. */
+SINTER_CHECKED sinter_status rt_host_create(const plan *p, const rt_limits *limits, rt_step *step,
+                                            const rt_host_kind *kind, rt_host **out);
+void rt_host_destroy(rt_host *h);
+
+/* As in rt_device_ops. */
+SINTER_CHECKED sinter_status rt_host_run(rt_host *h, const float **out_logits);
+void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
+void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page);
+void rt_host_stats(const rt_host *h, sinter_stats *out);
+
+#endif

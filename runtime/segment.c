@@ -1,0 +1,211 @@
+/* segment.c - binds launches once, and walks their segments in every step. */
+#include "segment.h"
+
+#include <stdlib.h>
+
+typedef struct variant {
+   const plan_variant *plan;
+   sinter_kargs *args; /* by launch */
+   sinter_kernel **kernels;
+} variant;
+
+struct rt_program {
+   const plan *plan;
+   const sinter_step_block *block;
+   uint32_t num_variants;
+   variant *variants;
+   rt_task *tasks; /* room for the longest variant */
+   rt_phase *phases;
+   rt_counters counters;
+};
+
+/* The address of a reference; plan_check has proven that it lies inside its memory. */
+static void *resolve(const rt_memory *m, const plan_ref *r)
+{
+   switch ((plan_ref_kind)r->kind) {
+   case PLAN_REF_arena: return m->arena + r->offset;
+   case PLAN_REF_weight: return m->weights ? (void *)(uintptr_t)(m->weights + r->offset) : NULL;
+   case PLAN_REF_state: return m->state[r->index][r->index2] + r->offset;
+   case PLAN_REF_meta: return m->step->meta[r->index][r->index2];
+   case PLAN_REF_scratch: return m->scratch + r->offset;
+   case PLAN_REF_output: return m->logits;
+   }
+   return NULL;
+}
+
+static sinter_status bind_variant(rt_program *g, variant *v, const rt_memory *m,
+                                  rt_find_kernel *find, void *user)
+{
+   for (uint32_t i = 0; i < v->plan->num_launches; i++) {
+      const plan_launch *l = &v->plan->launches[i];
+      sinter_kargs *k = &v->args[i];
+
+      v->kernels[i] = find(user, l->kernel);
+      if (!v->kernels[i])
+         return base_fail(SINTER_bad_input, g->plan->kernels[l->kernel].symbol,
+                          "compile the model again", "the artifact holds no code for a kernel");
+      k->step = g->block;
+      k->num_ptrs = l->num_refs;
+      for (uint32_t j = 0; j < l->num_refs; j++)
+         k->ptr[j] = resolve(m, &l->refs[j]);
+      memcpy(k->konst, l->consts, sizeof k->konst);
+   }
+   return SINTER_ok;
+}
+
+static sinter_status allocate(rt_program *g)
+{
+   uint32_t longest = 1;
+
+   g->variants = calloc(MAX(g->plan->num_variants, 1), sizeof *g->variants);
+   if (!g->variants)
+      return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
+   g->num_variants = g->plan->num_variants;
+   for (uint32_t i = 0; i < g->num_variants; i++) {
+      variant *v = &g->variants[i];
+
+      v->plan = &g->plan->variants[i];
+      longest = MAX(longest, v->plan->num_launches);
+      v->args = calloc(MAX(v->plan->num_launches, 1), sizeof *v->args);
+      v->kernels = calloc(MAX(v->plan->num_launches, 1), sizeof *v->kernels);
+      if (!v->args || !v->kernels)
+         return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
+   }
+   g->tasks = calloc(longest, sizeof *g->tasks);
+   g->phases = calloc(longest, sizeof *g->phases);
+   if (!g->tasks || !g->phases)
+      return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
+   return SINTER_ok;
+}
+
+static sinter_status fill(rt_program *g, const rt_memory *m, rt_find_kernel *find, void *user)
+{
+   SINTER_TRY(allocate(g));
+   for (uint32_t i = 0; i < g->num_variants; i++)
+      SINTER_TRY(bind_variant(g, &g->variants[i], m, find, user));
+   return SINTER_ok;
+}
+
+sinter_status rt_program_create(const plan *p, const rt_memory *m, rt_find_kernel *find, void *user,
+                                rt_program **out)
+{
+   rt_program *g = calloc(1, sizeof *g);
+
+   *out = NULL;
+   if (!g)
+      return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
+   g->plan = p;
+   g->block = &m->step->block;
+   sinter_status status = fill(g, m, find, user);
+   if (status != SINTER_ok) {
+      rt_program_destroy(g);
+      return status;
+   }
+   *out = g;
+   return SINTER_ok;
+}
+
+void rt_program_destroy(rt_program *g)
+{
+   if (!g)
+      return;
+   for (uint32_t i = 0; i < g->num_variants; i++) {
+      free(g->variants[i].args);
+      free(g->variants[i].kernels);
+   }
+   free(g->variants);
+   free(g->tasks);
+   free(g->phases);
+   free(g);
+}
+
+/* A launch list under construction. */
+typedef struct list {
+   rt_program *program;
+   uint32_t num_tasks, num_phases, phase;
+} list;
+
+/* Appends launch i. A phase ends with its number, and before its tiles would not fit the pool's
+ * numbering; an additional barrier is never wrong. */
+static sinter_status append(list *to, const variant *v, uint32_t i)
+{
+   rt_program *g = to->program;
+   const plan_launch *l = &v->plan->launches[i];
+   int64_t tiles = plan_extent_eval(&l->tiles, g->block->sym);
+   rt_phase *phase = to->num_phases ? &g->phases[to->num_phases - 1] : NULL;
+
+   if (tiles <= 0)
+      return SINTER_ok;
+   if (tiles > INT32_MAX)
+      return base_fail(SINTER_bad_input, g->plan->kernels[l->kernel].symbol, "use smaller steps",
+                       "a launch has %lld tiles", (long long)tiles);
+   if (!to->num_phases || to->phase != l->phase || phase->tiles + (uint64_t)tiles > INT32_MAX) {
+      phase = &g->phases[to->num_phases++];
+      *phase = (rt_phase){.tasks = &g->tasks[to->num_tasks]};
+      to->phase = l->phase;
+   }
+   g->tasks[to->num_tasks++] = (rt_task){v->kernels[i], &v->args[i], phase->tiles, (uint32_t)tiles};
+   phase->tiles += (uint32_t)tiles;
+   g->counters.launches++;
+   g->counters.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);
+   return SINTER_ok;
+}
+
+static sinter_status run_recorded(rt_program *g, rt_pool *pool, const variant *v,
+                                  const plan_segment *s)
+{
+   list to = {.program = g};
+
+   for (uint32_t i = 0; i < s->num_launches; i++)
+      SINTER_TRY(append(&to, v, s->first_launch + i));
+   rt_pool_run(pool, g->phases, to.num_phases);
+   g->counters.graphs++;
+   return SINTER_ok;
+}
+
+static sinter_status run_eager(rt_program *g, rt_pool *pool, const variant *v,
+                               const plan_segment *s)
+{
+   for (uint32_t i = 0; i < s->num_launches; i++) {
+      list to = {.program = g};
+
+      SINTER_TRY(append(&to, v, s->first_launch + i));
+      rt_pool_run(pool, g->phases, to.num_phases);
+   }
+   return SINTER_ok;
+}
+
+/* The first variant that takes the step's rows: variants are ordered by max_rows. */
+static const variant *choose(const rt_program *g)
+{
+   for (uint32_t i = 0; i < g->num_variants; i++) {
+      if (g->block->sym[SYM_T] <= g->variants[i].plan->max_rows)
+         return &g->variants[i];
+   }
+   return NULL;
+}
+
+sinter_status rt_program_run(rt_program *g, rt_pool *pool)
+{
+   const variant *v = choose(g);
+
+   if (!v)
+      return base_fail(SINTER_bad_input, g->plan->target, "compile the model again",
+                       "no variant of the plan takes a step of %lld rows",
+                       (long long)g->block->sym[SYM_T]);
+   for (uint32_t i = 0; i < v->plan->num_segments; i++) {
+      const plan_segment *s = &v->plan->segments[i];
+
+      g->counters.segments++;
+      if (s->kind == PLAN_SEGMENT_recorded)
+         SINTER_TRY(run_recorded(g, pool, v, s));
+      else
+         SINTER_TRY(run_eager(g, pool, v, s));
+   }
+   return SINTER_ok;
+}
+
+const rt_counters *rt_program_counters(const rt_program *g)
+{
+   return &g->counters;
+}
