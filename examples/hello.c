@@ -1,0 +1,72 @@
+/* hello.c - the public interface in one screen: compile a model (or find it in the cache) and
+ * answer a prompt.
+ *
+ *    cc examples/hello.c -Iinclude -Lbuild -lsinter_rt -Wl,-rpath,$PWD/build -o build/hello
+ *    build/hello MODEL "Hello" */
+#include <stdio.h>
+#include <string.h>
+
+#include "sinter.h"
+
+static int fail(const char *what)
+{
+   fprintf(stderr, "%s: %s\n", what, sinter_error());
+   return 1;
+}
+
+static void on_token(void *user, sinter_request *request, const sinter_token *token)
+{
+   char text[256];
+   size_t len = 0;
+
+   (void)request;
+   if (token->id >= 0 &&
+       sinter_detokenize(user, &token->id, 1, text, sizeof text, &len) == SINTER_ok)
+      fwrite(text, 1, len < sizeof text ? len : sizeof text, stdout);
+}
+
+int main(int argc, char **argv)
+{
+   sinter_compile_options compile = SINTER_INIT(sinter_compile_options);
+   sinter_engine_options options = SINTER_INIT(sinter_engine_options);
+   sinter_request_options request = SINTER_INIT(sinter_request_options);
+   sinter_artifact *artifact;
+   sinter_engine *engine;
+   sinter_request *answer;
+   int32_t prompt[512];
+   size_t count;
+   char path[4096];
+   bool cached, busy = true;
+
+   if (argc != 3) {
+      fprintf(stderr, "usage: hello MODEL PROMPT\n");
+      return 2;
+   }
+   compile.model = argv[1];
+   if (sinter_compile(&compile, path, sizeof path, &cached) != SINTER_ok)
+      return fail("compile");
+   if (sinter_artifact_open(path, &artifact) != SINTER_ok)
+      return fail("open");
+   if (sinter_tokenize(artifact, argv[2], strlen(argv[2]), 0, prompt, 512, &count) != SINTER_ok ||
+       count > 512)
+      return fail("tokenize");
+   if (sinter_engine_create(artifact, &options, &engine) != SINTER_ok)
+      return fail("engine");
+
+   request.prompt = prompt;
+   request.num_prompt = (uint32_t)count;
+   request.max_tokens = 32;
+   request.sampling = SINTER_SAMPLING_GREEDY;
+   request.on_token = on_token;
+   request.user = artifact;
+   if (sinter_submit(engine, &request, &answer) != SINTER_ok)
+      return fail("submit");
+   while (busy)
+      if (sinter_step(engine, &busy) != SINTER_ok)
+         return fail("step");
+   putchar('\n');
+   sinter_request_destroy(answer);
+   sinter_engine_destroy(engine);
+   sinter_artifact_close(artifact);
+   return 0;
+}
