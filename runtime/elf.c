@@ -7,6 +7,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -199,7 +200,7 @@ static bool store(uint8_t *at, uint32_t type, uint64_t value, uint64_t pc)
 static sinter_status relocate(const loader *l, uint32_t target, const Elf64_Rela *r)
 {
    uint32_t type = (uint32_t)ELF64_R_TYPE(r->r_info);
-   uint64_t width = type == R_X86_64_64 ? 8 : 4, end, symbol;
+   uint64_t width = type == R_X86_64_64 ? 8 : 4, end, symbol = 0;
 
    if (type == R_X86_64_NONE)
       return SINTER_ok;
@@ -360,7 +361,8 @@ void rt_elf_write_perf_map(const rt_elf *e)
    char path[64];
 
    snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
-   FILE *f = fopen(path, "ae");
+   int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+   FILE *f = fd < 0 ? NULL : fdopen(fd, "a");
    if (!f)
       return;
    for (uint32_t i = 0; i < e->num_slots; i++)
