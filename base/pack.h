@@ -15,13 +15,48 @@ typedef enum panel_layout {
    PANEL_COUNT
 } panel_layout;
 
-/* The layout a weight of this dtype takes; the same for fast and exact. */
+typedef enum panel_kind {
+   PANEL_KIND_NONE,
+   PANEL_KIND_ROWS,
+   PANEL_KIND_FLOAT,
+   PANEL_KIND_CODES
+} panel_kind;
+typedef enum panel_code { PANEL_CODE_U, PANEL_CODE_S, PANEL_CODE_T } panel_code;
+
+/* One row of panels.def, and what follows from it. */
+typedef struct panel_info {
+   const char *name;
+   dtype dtype; /* that takes this layout; DT_none for none and rows */
+   panel_kind kind;
+   uint32_t low, high, block, sub;
+   bool has_min;
+   panel_code code;
+   int32_t bias;
+   uint32_t scales_at;   /* offset of d or of the sub-block scales in a cell */
+   uint32_t cell_bytes;  /* of 32 k */
+   uint32_t block_bytes; /* of `block` k: a cell, or 8 cells and the tail; floats: of one k */
+} panel_info;
+
+extern const panel_info panel_infos[PANEL_COUNT];
+
+/* The layout a weight of this dtype takes, the same for fast and exact; PANEL_none when it has
+ * none. */
 panel_layout pack_layout_of(dtype t);
 
-/* Bytes of a packed [rows, cols] weight; false when cols does not suit the format. */
+/* Bytes of one panel of `cols` columns; false when cols does not suit the format or on overflow. */
+bool pack_panel_size(panel_layout layout, uint64_t cols, uint64_t *out_bytes);
+
+/* Bytes of a packed [rows, cols] weight; false when cols does not suit the format. Not for `rows`,
+ * whose size is dtype_size of the source. */
 bool pack_size(panel_layout layout, uint64_t rows, uint64_t cols, uint64_t *out_bytes);
 
-/* Packs panels first .. first+count of rows given by row(user, r) in source format t. */
+/* Packs panels first .. first+count of the weight whose row r in source format t is row(user, r).
+ *
+ *   row   called for rows below `rows` only; 16 results are in use at the same time
+ *   dst   where panel `first` goes; rows past the end are zero
+ *
+ * For layout `rows` a panel is 16 source rows, copied (fewer at the end). Thread: any; panels are
+ * independent. */
 void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uint64_t first,
                  uint64_t count, const void *(*row)(void *user, uint64_t r), void *user,
                  uint8_t *dst);
@@ -33,9 +68,10 @@ void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, 
 /* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group`:
  *    result 0, codes   i8[T][K]
  *    result 1, scales  per row, padded to 64 bytes:
- *       group 32:   f32 scale[K/32],  then f32 dsum[K/32] = scale * (sum of the 32 codes, exact in f32), one rounding
- *       group 256:  f32 scale[K/256], then i16 sum16[K/16] = sum of the codes of each 16
- * codes = rne(x * (127 / max|x|)) or rne(x / scale): kernels only need |code| <= 127. Row strides in bytes: */
+ *       group 32:   f32 scale[K/32],  then f32 dsum[K/32] = scale * (sum of the 32 codes, exact in
+ * f32), one rounding group 256:  f32 scale[K/256], then i16 sum16[K/16] = sum of the codes of each
+ * 16 codes = rne(x * (127 / max|x|)) or rne(x / scale): kernels only need |code| <= 127. Row
+ * strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group);
 

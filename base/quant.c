@@ -163,16 +163,15 @@ static void planes_q6_k(const uint8_t *b, quant_planes *p)
    }
 }
 
-/* The 16 values an iq4 code stands for. */
-static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                      1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t quant_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
 
 static void planes_iq4_nl(const uint8_t *b, quant_planes *p)
 {
    one_scale(p, half_at(b), 0, 0);
    nibbles(b + 2, p->code);
    for (int j = 0; j < 32; j++)
-      p->code[j] = iq4_values[p->code[j]];
+      p->code[j] = quant_iq4_values[p->code[j]];
 }
 
 /* d, scales_h u16 (2 bits each), scales_l[4] (4 bits each), qs[128]. */
@@ -190,7 +189,7 @@ static void planes_iq4_xs(const uint8_t *b, quant_planes *p)
       nibbles(b + 8 + 16 * s, p->code + 32 * s);
    }
    for (int i = 0; i < 256; i++)
-      p->code[i] = iq4_values[p->code[i]];
+      p->code[i] = quant_iq4_values[p->code[i]];
 }
 
 /* A BLOCK row of dtypes.def without its planes_<name> does not compile. */
@@ -211,7 +210,7 @@ void quant_planes_of(dtype t, const void *block, quant_planes *out)
    readers[t](block, out);
 }
 
-static void block_to_f32(const quant_planes *p, uint32_t n, float *dst)
+void quant_planes_to_f32(const quant_planes *p, uint32_t n, float *dst)
 {
    for (uint32_t i = 0; i < n; i++) {
       uint32_t s = i / p->sub_block;
@@ -249,6 +248,6 @@ void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst)
    }
    for (uint64_t i = 0; i < n; i += info->block, block += info->bytes) {
       quant_planes_of(t, block, &planes);
-      block_to_f32(&planes, info->block, dst + i);
+      quant_planes_to_f32(&planes, info->block, dst + i);
    }
 }

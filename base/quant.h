@@ -23,4 +23,10 @@ typedef struct quant_planes {
 
 void quant_planes_of(dtype t, const void *block, quant_planes *out);
 
+/* The formula over the planes of one block of n elements; the rounding of quant_to_f32. */
+void quant_planes_to_f32(const quant_planes *p, uint32_t n, float *dst);
+
+/* The values that the 16 codes of iq4_nl and iq4_xs stand for, ascending. */
+extern const int8_t quant_iq4_values[16];
+
 #endif

@@ -1,0 +1,97 @@
+/* gemm.h - y[M,N] = x[M,K] w[N,K]^T with an epilogue, for every weight format; and rows of w as
+ * f32.
+ *
+ * w is packed in panels of 16 rows (base/pack.h). Two families:
+ *    float   x is f32; w is widened exactly; one fma per k, ascending, per output. Any layout.
+ *    int8    x is quantised (pack.h: codes and scales, group pack_quant_group); integer dot
+ * products per block, f32 across blocks, ascending. Layouts of block formats. An output's bits
+ * depend on its own row and column only: not on M, the tile, the thread or the neighbours.
+ *
+ * A tile is 64 rows (GEMM_ROWS) x some consecutive panels; tile = row chunk * column tiles + column
+ * tile, so that consecutive tiles read w sequentially. The kernel makes nothing but its outputs and
+ * may run in any order.
+ *
+ * Epilogue: v = x w^T, then the steps in order, then y = v in f32:
+ *    gate/up:   {GEMM_STEP_silu}, {GEMM_STEP_mul_second}       v = silu(x w^T) * (x w2^T)
+ *    residual:  {GEMM_STEP_add_mat}                            v = x w^T + r[M,N]
+ *
+ * Adding a step: a row in GEMM_STEPS and a case in `apply_step`. */
+#ifndef KERNEL_GEMM_H
+#define KERNEL_GEMM_H
+
+#include "base/pack.h"
+#include "base/plan.h"
+#include "codegen/vec.h"
+
+/* STEP(name, operand pointers, has a number, meaning) */
+#define GEMM_STEPS(STEP)                                                                           \
+   STEP(add_row, 1, 0, "v + b[n]; f32 b[N]")                                                       \
+   STEP(mul_row, 1, 0, "v * b[n]; f32 b[N]")                                                       \
+   STEP(add_mat, 1, 0, "v + r[m][n]; f32 r[M][N]; may be y itself")                                \
+   STEP(mul_mat, 1, 0, "v * r[m][n]; f32 r[M][N]; may be y itself")                                \
+   STEP(mul_second, 0, 0, "v * (x w2^T)")                                                          \
+   STEP(scale, 0, 1, "v * arg")                                                                    \
+   STEP(softcap, 0, 1, "arg * tanh(v / arg)")                                                      \
+   STEP(silu, 0, 0, "v / (1 + exp(-v))")                                                           \
+   STEP(gelu, 0, 0, "v * Phi(v)")                                                                  \
+   STEP(gelu_tanh, 0, 0, "gelu with tanh")
+
+typedef enum gemm_step_kind {
+#define STEP(name, ptrs, num, what) GEMM_STEP_##name,
+   GEMM_STEPS(STEP)
+#undef STEP
+      GEMM_STEP_COUNT
+} gemm_step_kind;
+
+typedef struct gemm_step {
+   gemm_step_kind kind;
+   float arg;
+} gemm_step;
+
+enum { GEMM_MAX_STEPS = 8, GEMM_SYMBOL_MAX = 160 };
+
+/* What a kernel is specialised on; extents are run-time constants of the launch. */
+typedef struct gemm_key {
+   panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
+   bool int8;
+   uint32_t num_steps;
+   gemm_step steps[GEMM_MAX_STEPS];
+} gemm_key;
+
+/* Rows of x: the value of a symbol, or a number. */
+typedef struct gemm_rows {
+   bool is_sym;
+   sym sym;
+   int64_t num;
+} gemm_rows;
+
+/* NULL when a kernel exists for the key at this K, else the reason in words. */
+const char *gemm_unsupported(const gemm_key *key, uint64_t k);
+
+/* The kernel's symbol: equal keys, equal names; at most GEMM_SYMBOL_MAX bytes. */
+void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX]);
+
+/* Adds the kernel to the module unless it is there. */
+void gemm_emit(vec_module *m, const gemm_key *key);
+
+/* Fills tiles, num_refs, consts, num_consts, bytes and flops of a launch (not kernel, phase, group,
+ * refs). The caller fills refs[0 .. num_refs) in this order:
+ *
+ *    y        f32[M][N]
+ *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h)
+ *    w        panels; then w2's when there is one
+ *    operands of the steps, in order */
+void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
+
+/* Rows of a packed w[N,K]: y[t] = scale * w[ids[t]], a tile a row. refs: y f32[M][K], ids i32[M],
+ * w. An id outside of 0 .. N reads row 0. */
+typedef struct embed_key {
+   panel_layout w;
+   float scale; /* 1: none */
+} embed_key;
+
+void embed_symbol(const embed_key *key, char out[GEMM_SYMBOL_MAX]);
+void embed_emit(vec_module *m, const embed_key *key);
+void embed_launch(const embed_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
+
+#endif
