@@ -39,7 +39,8 @@ ir_dim ir_dim_mul(ir_dim d, int64_t k);
 ir_dim ir_dim_ceil_div(ir_dim d, int32_t by);
 ir_dim ir_dim_floor_div(ir_dim d, int32_t by);
 ir_dim ir_dim_add(ir_dim a, ir_dim b);
-/* False for a result that has no form of this kind (e.g. ceil(T/4) times 3); it is printed as `?`. */
+/* False for a result that has no form of this kind (e.g. ceil(T/4) times 3); it is printed as `?`.
+ */
 bool ir_dim_is_valid(ir_dim d);
 bool ir_dim_is_const(ir_dim d);
 int64_t ir_dim_const(ir_dim d);
@@ -57,9 +58,9 @@ typedef enum ir_state_kind {
    IR_STATE_COUNT
 } ir_state_kind;
 
-/* A tensor type f32[T,576], a weight type q4_1[576,576], or a state type kv_full[3,64] (state !=
- * none; dtype is how it is stored). DT_none marks a value whose op could not be typed; the
- * validator says why. */
+/* A tensor type f32[T,576], a weight type q4_1[576,576], or a state type, spelled
+ * `f16 kv_full[3,64]` (state != none; dtype is how it is stored). DT_none, spelled `none`, marks a
+ * value whose op could not be typed; the validator says why. */
 typedef struct ir_type {
    dtype dtype;
    ir_state_kind state;
@@ -67,7 +68,7 @@ typedef struct ir_type {
    ir_dim dim[IR_MAX_RANK];
 } ir_type;
 
-ir_type ir_type_make(dtype dtype, uint32_t rank, const ir_dim *dims);
+ir_type ir_type_make(dtype element, uint32_t rank, const ir_dim *dims);
 bool ir_type_equal(const ir_type *a, const ir_type *b);
 /* Last dim as a number, -1 when it is symbolic or rank is 0. */
 int64_t ir_type_row(const ir_type *t);
@@ -145,16 +146,19 @@ struct ir_op {
    ir_attr *attrs;  /* ascending key */
    ir_group *group; /* kernel this op belongs to, NULL while none */
    ir_op *prev, *next;
-   uint32_t id; /* dense, unique in the function */
+   uint32_t id;    /* dense, unique in the function */
+   uint32_t mark;  /* scratch of ir/; 0 between calls */
+   uint64_t order; /* ascending in program order, with gaps */
 };
 
-/* Ops that become one kernel. Members are contiguous in program order. */
+/* Ops that become one kernel. Members are contiguous in program order; groups.data[id] is the
+ * group. */
 struct ir_group {
    const char *name; /* printed: kernel <name> { … }; unique in the function */
    const char *rule; /* fusion that made it, e.g. "act_mul"; "" when none */
    uint32_t id;
    uint32_t num_ops;
-   ir_op *first;      /* in program order */
+   ir_op *first; /* in program order */
 };
 
 typedef struct ir_range {
@@ -171,22 +175,22 @@ struct ir_func {
    VEC(ir_group *) groups;
    uint32_t num_values, num_ops; /* ids given so far */
    uint32_t num_kernels;         /* kernel numbers given so far */
-   map names;                    /* value name → ir_value; may hold stale ones: read it with ir_find */
-   map kernels;                  /* kernel name → ir_group that had it */
+   map names;   /* value name → ir_value; may hold stale ones: read it with ir_find */
+   map kernels; /* kernel name → ir_group that had it */
 };
 
 /* One function of the module text:
  *
  *    func @name(T in 1..512, R in 0..64) {
  *      %x = param {name="x"} : f32[T,576]            // comments reach to the end of the line
- *      kernel act_mul0 {                             // a group; its rule is its name without the number, k: none
- *        %a = silu %x : f32[T,576]
- *        %y = mul %a, %x : f32[T,576]
+ *      kernel act_mul0 {                             // a group; its rule is its name without the
+ * number, k: none %a = silu %x : f32[T,576] %y = mul %a, %x : f32[T,576]
  *      }
  *      return %y
  *    }
  *
- * Input may leave out `: types`, which are then inferred. Names are [A-Za-z_][A-Za-z0-9_.]*; %<number> is nameless. */
+ * Input may leave out `: types`, which are then inferred. Names are [A-Za-z_][A-Za-z0-9_.]*;
+ * %<number> is nameless. */
 typedef struct ir_op_info {
    const char *name;
    int operands; /* -1: a list */
@@ -227,7 +231,8 @@ extern const ir_meta_info ir_meta_infos[IR_META_COUNT];
 
 extern const char *const ir_sym_names[SYM_COUNT];
 extern const char *const ir_prop_names[IR_PROP_COUNT];
-extern const bool ir_prop_breaks[IR_PROP_COUNT]; /* the property keeps an op out of a recorded segment */
+extern const bool
+   ir_prop_breaks[IR_PROP_COUNT]; /* the property keeps an op out of a recorded segment */
 
 /* ---- building -------------------------------------------------------------------------------- */
 
@@ -339,8 +344,8 @@ ir_group *ir_group_make(ir_func *f, const char *rule, ir_op *const *ops, uint32_
 /* First op of a group in program order; iterate with ->next while op->group == g. */
 ir_op *ir_group_first(const ir_func *f, const ir_group *g);
 
-/* Type of a value changed in place: widening is visible as ROUND_FEWER. Values that must have the same type follow:
- * successors of a state, and what reshape, slice and take_rows make of v. */
+/* Type of a value changed in place: widening is visible as ROUND_FEWER. Values that must have the
+ * same type follow: successors of a state, and what reshape, slice and take_rows make of v. */
 void ir_retype(ir_func *f, ir_value *v, dtype to);
 
 /* ---- text ------------------------------------------------------------------------------------ */
