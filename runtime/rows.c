@@ -1,0 +1,196 @@
+/* rows.c - maximum, exponentials and partial selection over a row.
+ *
+ * Vectors of four floats are in every x86-64. Sums go to double every BLOCK elements, in one fixed
+ * order. */
+#include "rows.h"
+
+#include <math.h>
+
+typedef float f4 __attribute__((vector_size(16)));
+typedef int32_t i4 __attribute__((vector_size(16)));
+
+enum { BLOCK = 256 };
+
+static inline f4 load4(const float *x)
+{
+   f4 v;
+
+   memcpy(&v, x, sizeof v);
+   return v;
+}
+
+static inline f4 splat(float x)
+{
+   return (f4){x, x, x, x};
+}
+
+static inline f4 select4(i4 mask, f4 yes, f4 no)
+{
+   return (f4)((mask & (i4)yes) | (~mask & (i4)no));
+}
+
+/* exp(x) for x <= 0, within 2 ulp; 0 below -87. 2^n * Taylor's series of the rest, |rest| < 0.35.
+ */
+static inline f4 exp4(f4 x)
+{
+   const f4 magic = splat(0x1.8p23f);
+   i4 keep = x > splat(-87.0f);
+   f4 in = select4(keep, x, splat(0));
+   f4 shifted = in * splat(0x1.715476p0f) + magic;
+   f4 n = shifted - magic;
+   f4 r = in - n * splat(0x1.62e4p-1f) - n * splat(0x1.7f7d1cp-20f);
+   f4 p = splat(0x1.a01a02p-13f);
+
+   p = p * r + splat(0x1.6c16c2p-10f);
+   p = p * r + splat(0x1.111112p-7f);
+   p = p * r + splat(0x1.555556p-5f);
+   p = p * r + splat(0x1.555556p-3f);
+   p = p * r + splat(0.5f);
+   p = p * r + splat(1.0f);
+   p = p * r + splat(1.0f);
+   i4 power = ((i4)shifted - (i4)magic) << 23;
+   return (f4)((i4)p + power) * select4(keep, splat(1), splat(0));
+}
+
+/* The largest of n <= BLOCK values; *bad gains a bit when one is NaN or +inf. */
+static float block_max(const float *x, uint32_t n, bool *bad)
+{
+   f4 m0 = splat(-INFINITY), m1 = m0;
+   i4 odd = {0};
+   uint32_t i = 0;
+
+   for (; i + 8 <= n; i += 8) {
+      f4 a = load4(x + i), b = load4(x + i + 4);
+      odd |= ~((a < splat(INFINITY)) & (b < splat(INFINITY)));
+      m0 = select4(a > m0, a, m0);
+      m1 = select4(b > m1, b, m1);
+   }
+   m0 = select4(m0 > m1, m0, m1);
+   float m = MAX(MAX(m0[0], m0[1]), MAX(m0[2], m0[3]));
+   for (; i < n; i++) {
+      *bad = *bad || !(x[i] < INFINITY);
+      m = MAX(m, x[i]);
+   }
+   *bad = *bad || odd[0] || odd[1] || odd[2] || odd[3];
+   return m;
+}
+
+bool rt_row_max(const float *x, uint32_t n, float *out_max, uint32_t *out_at)
+{
+   float best = -INFINITY;
+   uint32_t at = 0;
+   bool bad = false;
+
+   for (uint32_t i = 0; i < n; i += BLOCK) {
+      float m = block_max(x + i, MIN(n - i, (uint32_t)BLOCK), &bad);
+      if (m > best) {
+         best = m;
+         at = i;
+      }
+   }
+   if (bad || best == -INFINITY)
+      return false;
+   while (x[at] != best)
+      at++;
+   *out_max = best;
+   *out_at = at;
+   return true;
+}
+
+/* As rt_row_exp, for n <= BLOCK values. */
+static double block_exp(const float *x, uint32_t n, float max, float *y)
+{
+   f4 sum = splat(0);
+
+   for (uint32_t i = 0; i < n; i += 4) {
+      float in[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+      size_t bytes = MIN(n - i, 4u) * sizeof *x;
+
+      memcpy(in, x + i, n - i >= 4 ? sizeof in : bytes);
+      f4 e = exp4(load4(in) - splat(max));
+      if (y)
+         memcpy(y + i, &e, n - i >= 4 ? sizeof e : bytes);
+      sum += e;
+   }
+   return ((double)sum[0] + sum[1]) + ((double)sum[2] + sum[3]);
+}
+
+double rt_row_exp(const float *x, uint32_t n, float max, float *y)
+{
+   double sum = 0;
+
+   for (uint32_t i = 0; i < n; i += BLOCK)
+      sum += block_exp(x + i, MIN(n - i, (uint32_t)BLOCK), max, y ? y + i : NULL);
+   return sum;
+}
+
+/* True when a comes after b. */
+static bool worse(rt_candidate a, rt_candidate b)
+{
+   return a.value < b.value || (a.value == b.value && a.id > b.id);
+}
+
+/* Restores the heap with the worst on top, below i. */
+static void sink(rt_candidate *heap, uint32_t n, uint32_t i)
+{
+   rt_candidate c = heap[i];
+
+   for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+      if (child + 1 < n && worse(heap[child + 1], heap[child]))
+         child++;
+      if (!worse(heap[child], c))
+         break;
+      heap[i] = heap[child];
+   }
+   heap[i] = c;
+}
+
+static void make_heap(rt_candidate *c, uint32_t n)
+{
+   for (uint32_t i = n / 2; i-- > 0;)
+      sink(c, n, i);
+}
+
+/* Moves the worst to the end, again and again. */
+static void sort_heap(rt_candidate *c, uint32_t n)
+{
+   while (n > 1) {
+      rt_candidate top = c[0];
+      c[0] = c[--n];
+      c[n] = top;
+      sink(c, n, 0);
+   }
+}
+
+void rt_sort(rt_candidate *c, uint32_t n)
+{
+   make_heap(c, n);
+   sort_heap(c, n);
+}
+
+uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out)
+{
+   bool bad = false;
+
+   k = MIN(k, n);
+   if (!k)
+      return 0;
+   for (uint32_t i = 0; i < k; i++)
+      out[i] = (rt_candidate){x[i], (int32_t)i};
+   make_heap(out, k);
+   for (uint32_t from = k; from < n; from += BLOCK) {
+      uint32_t to = MIN(n, from + BLOCK);
+
+      /* An equal value comes later, so it is worse. */
+      if (!(block_max(x + from, to - from, &bad) > out[0].value))
+         continue;
+      for (uint32_t i = from; i < to; i++) {
+         if (x[i] > out[0].value) {
+            out[0] = (rt_candidate){x[i], (int32_t)i};
+            sink(out, k, 0);
+         }
+      }
+   }
+   sort_heap(out, k);
+   return k;
+}

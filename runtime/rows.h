@@ -1,0 +1,25 @@
+/* rows.h - what the sampler does over a whole row of logits: vectors of four, in one fixed order. */
+#ifndef RT_ROWS_H
+#define RT_ROWS_H
+
+#include "base/base.h"
+
+/* The largest value and the lowest index that has it. False when a value is NaN or +inf, or all are
+ * -inf. */
+bool rt_row_max(const float *x, uint32_t n, float *out_max, uint32_t *out_at);
+
+/* y = exp(x - max) when y is not NULL; returns the sum. x may have -inf. */
+double rt_row_exp(const float *x, uint32_t n, float max, float *y);
+
+typedef struct rt_candidate {
+   float value;
+   int32_t id;
+} rt_candidate;
+
+/* The k largest of a row, largest first, equal values by id; returns how many: MIN(k, n). */
+uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out);
+
+/* Sorts by value, largest first, equal values by id. In place; heap sort. */
+void rt_sort(rt_candidate *c, uint32_t n);
+
+#endif
