@@ -1,0 +1,216 @@
+/* family.c - the vocabulary of family.h: ops with the checkpoint's weights, checked against its
+ * tensors. */
+#include "family.h"
+
+#include <stdio.h>
+
+static ir_dim number(uint64_t n)
+{
+   return ir_dim_of((int64_t)n);
+}
+
+/* The first failure stays. */
+static void keep(model_build *m, sinter_status status)
+{
+   if (m->status == SINTER_ok)
+      m->status = status;
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+static void print_shape(char *out, size_t cap, uint32_t rank, const uint64_t *dim)
+{
+   size_t at = 0;
+
+   for (uint32_t i = 0; i < rank && i < 4 && at < cap; i++)
+      at +=
+         (size_t)snprintf(out + at, cap - at, "%s%llu", i ? ", " : "", (unsigned long long)dim[i]);
+}
+
+static void missing(model_build *m, const char *name)
+{
+   if (m->status == SINTER_ok)
+      keep(m, base_fail(SINTER_bad_input, m->m->path,
+                        "fetch the checkpoint again, or convert it with a current converter",
+                        "the tensor '%.120s' is missing", name));
+}
+
+static void misshapen(model_build *m, const model_tensor *t, uint32_t rank, const uint64_t *dim)
+{
+   char is[96] = "", wanted[96] = "";
+
+   if (m->status != SINTER_ok)
+      return;
+   print_shape(is, sizeof is, t->rank, t->dim);
+   print_shape(wanted, sizeof wanted, rank, dim);
+   keep(m, base_fail(SINTER_bad_input, m->m->path,
+                     "fetch the checkpoint again: its tensors contradict its configuration",
+                     "the tensor '%.120s' is [%s], not [%s]", t->source_name, is, wanted));
+}
+
+static void unsupported(model_build *m, const model_tensor *t)
+{
+   if (m->status == SINTER_ok)
+      keep(m, base_fail(SINTER_unsupported, m->m->path,
+                        "take the model in F32, F16, BF16 or a GGUF block format",
+                        "the tensor '%.120s' has a type that cannot be computed with",
+                        t->source_name));
+}
+
+/* Norm weights and biases are f32 in the graph: small ones are widened here, once, whatever the
+ * file holds. */
+static void widen(model_build *m, model_tensor *t)
+{
+   uint64_t n = t->dim[0];
+
+   if (t->dtype == DT_f32)
+      return;
+   float *f = arena_alloc_array(m->m->a, n, sizeof *f);
+   double *d = arena_alloc_array(m->m->a, n, sizeof *d);
+   dtype_load(t->dtype, t->data, n, d);
+   for (uint64_t i = 0; i < n; i++)
+      f[i] = (float)d[i];
+   t->data = (const uint8_t *)f;
+   t->dtype = DT_f32;
+   t->bytes = n * sizeof *f;
+}
+
+static bool same_shape(const model_tensor *t, uint32_t rank, const uint64_t *dim)
+{
+   return t->rank == rank && memcmp(t->dim, dim, rank * sizeof *dim) == 0;
+}
+
+/* The tensor of that name as a value of that shape; rank 1 is f32, rank 2 keeps its stored type. */
+static ir_value *weight(model_build *m, const char *name, uint32_t rank, const uint64_t *dim)
+{
+   ir_value *v = map_get(&m->weights, name);
+   model_tensor *t = map_get(&m->m->by_name, name);
+   ir_dim dims[2];
+   dtype type = DT_f32;
+
+   if (v)
+      return v;
+   for (uint32_t i = 0; i < rank; i++)
+      dims[i] = number(dim[i]);
+   if (!t) {
+      missing(m, name);
+   } else if (!same_shape(t, rank, dim)) {
+      misshapen(m, t, rank, dim);
+   } else if (dtype_infos[t->dtype].kind != DTYPE_FLOAT &&
+              (rank == 1 || dtype_infos[t->dtype].kind != DTYPE_BLOCK)) {
+      unsupported(m, t);
+   } else if (rank > 1 && t->dtype != DT_f32 && t->dtype != DT_f16 && t->dtype != DT_bf16 &&
+              dtype_infos[t->dtype].kind != DTYPE_BLOCK) {
+      unsupported(m, t);
+   } else {
+      if (rank == 1)
+         widen(m, t);
+      type = t->dtype;
+      t->read = true;
+   }
+   name = arena_strdup(m->m->a, name);
+   v = ir_weight(&m->b, name, ir_type_make(type, rank, dims));
+   map_set(&m->weights, name, v);
+   return v;
+}
+
+static ir_value *vector(model_build *m, const char *name, uint64_t n)
+{
+   return weight(m, name, 1, (uint64_t[]){n});
+}
+
+static ir_value *matrix(model_build *m, const char *name, uint64_t rows, uint64_t cols)
+{
+   return weight(m, name, 2, (uint64_t[]){rows, cols});
+}
+
+static const char *layer_tensor(model_build *m, uint32_t l, const char *name, const char *suffix)
+{
+   return arena_printf(m->m->a, "blk.%u.%s.%s", l, name, suffix);
+}
+
+/* ---- ops ------------------------------------------------------------------------------------- */
+
+static uint64_t row_length(const ir_value *x)
+{
+   return (uint64_t)ir_type_row(&x->type);
+}
+
+ir_value *model_embed(model_build *m)
+{
+   ir_value *h =
+      ir_embed(&m->b, m->ids, matrix(m, "token_embd.weight", m->config->vocab, m->config->width));
+
+   ir_set_name(m->b.f, h, "embed");
+   return h;
+}
+
+ir_value *model_linear(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t rows,
+                       bool bias)
+{
+   ir_value *y =
+      ir_matmul(&m->b, x, matrix(m, layer_tensor(m, l, name, "weight"), rows, row_length(x)));
+
+   return bias ? ir_add(&m->b, y, vector(m, layer_tensor(m, l, name, "bias"), rows)) : y;
+}
+
+ir_value *model_norm(model_build *m, uint32_t l, const char *name, ir_value *x)
+{
+   ir_value *w = vector(m, layer_tensor(m, l, name, "weight"), row_length(x));
+
+   return ir_rmsnorm(&m->b, x, w, m->config->norm_eps, m->config->norm_offset);
+}
+
+ir_value *model_heads(model_build *m, ir_value *x, uint32_t n)
+{
+   return ir_reshape(&m->b, x, 3,
+                     (ir_dim[]){x->type.dim[0], number(n), number(m->config->head_width)});
+}
+
+ir_value *model_merge(model_build *m, ir_value *x)
+{
+   int64_t n = ir_dim_const(x->type.dim[1]) * ir_dim_const(x->type.dim[2]);
+
+   return ir_reshape(&m->b, x, 2, (ir_dim[]){x->type.dim[0], ir_dim_of(n)});
+}
+
+ir_value *model_rope(model_build *m, uint32_t l, ir_value *x)
+{
+   bool local = m->config->sliding[l] && m->tables[1];
+
+   return ir_rope(&m->b, x, m->tables[local], m->config->rope_style);
+}
+
+ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_value *v)
+{
+   m->kv[l] = ir_kv_write(&m->b, m->kv[l], k, v);
+   return ir_attention(&m->b, q, m->kv[l], m->config->attention_scale, 0);
+}
+
+ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h)
+{
+   ir_set_name(m->b.f, h, arena_printf(m->m->a, "h%u", l));
+   return h;
+}
+
+void model_finish(model_build *m, ir_value *h)
+{
+   const model_config *c = m->config;
+   const char *head = c->tied ? "token_embd.weight" : "output.weight";
+   model_tensor *spare = map_get(&m->m->by_name, "output.weight");
+
+   h = ir_take_rows(&m->b, h, m->rows);
+   h = ir_rmsnorm(&m->b, h, vector(m, "output_norm.weight", c->width), c->norm_eps, c->norm_offset);
+   ir_set_name(m->b.f, h, "final_norm");
+   ir_value *logits = ir_matmul(&m->b, h, matrix(m, head, c->vocab, c->width));
+   if (c->final_softcap > 0)
+      logits = ir_softcap(&m->b, logits, c->final_softcap);
+   ir_set_name(m->b.f, logits, "logits");
+   /* a tied checkpoint may ship its head all the same: the configuration says that it is not used
+    */
+   if (c->tied && spare)
+      spare->read = true;
+   ir_func_return(m->b.f, logits);
+   for (uint32_t l = 0; l < c->layers; l++)
+      ir_func_return(m->b.f, m->kv[l]);
+}

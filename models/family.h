@@ -1,0 +1,60 @@
+/* family.h - what a family's graph is written with. Nothing here mentions devices, quantisation,
+ * paging or batching.
+ *
+ * A failure (a missing tensor, a wrong shape) is kept in the builder and building goes on with a
+ * value of the type that was asked for, so that a definition reads without error handling;
+ * model_open reports the first one. */
+#ifndef MODEL_FAMILY_H
+#define MODEL_FAMILY_H
+
+#include "import/config.h"
+#include "model.h"
+
+typedef struct model_build {
+   model *m;
+   const model_config *config;
+   ir_builder b;
+   ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
+   ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
+   ir_value **kv; /* per layer: the state before its block, after it once the block is built */
+   map weights;   /* tensor name → ir_value: a tensor that is used twice is one value */
+   sinter_status status; /* first failure */
+} model_build;
+
+/* Rows of the embedding table for the step's tokens. f32[T, D] */
+ir_value *model_embed(model_build *m);
+
+/* x W^T (+ bias when `bias`), W = blk.<l>.<name>.weight[rows, row length of x]. f32[…, rows] */
+ir_value *model_linear(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t rows,
+                       bool bias);
+
+/* RMSNorm over the last dim with blk.<l>.<name>.weight. */
+ir_value *model_norm(model_build *m, uint32_t l, const char *name, ir_value *x);
+
+/* [T, n*d] → [T, n, d], and back. */
+ir_value *model_heads(model_build *m, ir_value *x, uint32_t n);
+ir_value *model_merge(model_build *m, ir_value *x);
+
+/* Rotates each head of x[T, n, d] by the table of layer l. */
+ir_value *model_rope(model_build *m, uint32_t l, ir_value *x);
+
+/* Appends k and v to the state of layer l, then attends with q. f32[T, H, d] */
+ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_value *v);
+
+/* Final norm and head for the wanted rows, capped when the config says so. Returns f32[R, V] and
+ * every state. */
+void model_finish(model_build *m, ir_value *h);
+
+/* Names a value of layer l for people: h<l>. */
+ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
+
+/* Families, as models.def names them. */
+#define FAMILY(name)                                                                               \
+   void name##_defaults(model_config *c);                                                          \
+   SINTER_CHECKED sinter_status name##_derive(model_source *s, model_config *c);                   \
+   void name##_build(model_build *m);
+FAMILY(llama)
+FAMILY(gemma3)
+#undef FAMILY
+
+#endif

@@ -1,0 +1,99 @@
+/* gemma3.c - Gemma 3 text models.
+ *
+ *    h  = sqrt(D) embed(ids)
+ *    h += norm(W_o attention(rope(norm(W_q x)), rope(norm(W_k x)), W_v x))    x = norm(h)
+ *    h += norm(W_down (gelu_tanh(W_gate x) * W_up x))                         x = norm(h)
+ *
+ * Layers slide but every `pattern`-th, which sees everything; the two kinds turn by different
+ * bases. Norm weights are stored as w - 1 by Hugging Face and as w by GGUF. The head is the
+ * embedding. */
+#include "family.h"
+
+#include <math.h>
+
+enum { PATTERN = 6, LAYERS_OF_27B = 62 };
+
+void gemma3_defaults(model_config *c)
+{
+   c->vocab = 262208;
+   c->width = 2304;
+   c->ffn = 9216;
+   c->layers = 26;
+   c->heads = 8;
+   c->kv_heads = 4;
+   c->head_width = 256;
+   c->context = 131072;
+   c->norm_eps = 1e-6;
+   c->query_scalar = 256;
+   c->window = 4096;
+   c->window_pattern = PATTERN;
+   c->tied = true;
+   c->rope_base = 1e6;
+   c->rope_local_base = 1e4;
+}
+
+static sinter_status find_sliding(model_source *s, model_config *c)
+{
+   uint32_t pattern = c->window_pattern ? c->window_pattern : PATTERN;
+   bool given;
+
+   if (!c->window)
+      return config_bad(s, "sliding_window is missing or zero");
+   for (uint32_t l = 0; l < c->layers; l++)
+      c->sliding[l] = (l + 1) % pattern != 0;
+   return config_layer_types(s, c, &given);
+}
+
+sinter_status gemma3_derive(model_source *s, model_config *c)
+{
+   if (c->activation && strcmp(c->activation, "gelu_pytorch_tanh") != 0)
+      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                       "hidden_activation '%.40s' is not gelu_pytorch_tanh", c->activation);
+   c->norm_offset = s->gguf ? 0 : 1;
+   /* GGUF has no key for it: the 27B model alone scales by the width over the heads */
+   if (s->gguf)
+      c->query_scalar = c->layers == LAYERS_OF_27B ? (double)c->width / c->heads : c->head_width;
+   if (!(c->query_scalar > 0))
+      return config_bad(s, "query_pre_attn_scalar is not positive");
+   c->attention_scale = 1 / sqrt(c->query_scalar);
+   SINTER_TRY(find_sliding(s, c));
+   return config_read_rope(s, c, true);
+}
+
+static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   uint32_t q_rows = c->heads * c->head_width, kv_rows = c->kv_heads * c->head_width;
+
+   ir_value *q = model_heads(m, model_linear(m, l, "attn_q", x, q_rows, c->qkv_bias), c->heads);
+   ir_value *k = model_heads(m, model_linear(m, l, "attn_k", x, kv_rows, c->qkv_bias), c->kv_heads);
+   ir_value *v = model_heads(m, model_linear(m, l, "attn_v", x, kv_rows, c->qkv_bias), c->kv_heads);
+
+   q = model_rope(m, l, model_norm(m, l, "attn_q_norm", q));
+   k = model_rope(m, l, model_norm(m, l, "attn_k_norm", k));
+   ir_value *a = model_merge(m, model_attend(m, l, q, k, v));
+   return model_linear(m, l, "attn_output", a, c->width, c->output_bias);
+}
+
+static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   ir_value *gate = ir_gelu_tanh(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, false));
+   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, false);
+
+   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+}
+
+void gemma3_build(model_build *m)
+{
+   ir_value *h = ir_scale(&m->b, model_embed(m), (float)sqrt(m->config->width));
+
+   for (uint32_t l = 0; l < m->config->layers; l++) {
+      ir_value *a = attention(m, l, model_norm(m, l, "attn_norm", h));
+      h = ir_add(&m->b, h, model_norm(m, l, "post_attention_norm", a));
+      ir_value *f = mlp(m, l, model_norm(m, l, "ffn_norm", h));
+      h = ir_add(&m->b, h, model_norm(m, l, "post_ffw_norm", f));
+      model_name_block(m, l, h);
+   }
+   model_finish(m, h);
+}

@@ -1,0 +1,86 @@
+/* config.h - what a checkpoint's keys say about its architecture, in one spelling. */
+#ifndef MODEL_CONFIG_H
+#define MODEL_CONFIG_H
+
+#include "source.h"
+
+enum {
+   MODEL_TRAIT_bias_by_flag = 1,      /* attention_bias: q, k, v, o; mlp_bias: gate, up, down */
+   MODEL_TRAIT_qkv_bias = 2,          /* q, k, v always have one */
+   MODEL_TRAIT_qk_norm = 4,           /* RMSNorm over each head of q and k */
+   MODEL_TRAIT_window_everywhere = 8, /* sliding_window holds for all layers */
+   MODEL_TRAIT_window_late = 16, /* for layers from max_window_layers on, if use_sliding_window */
+};
+
+struct model_build;
+typedef struct model_config model_config;
+
+/* A row of models.def. */
+typedef struct model_row {
+   const char *name, *family, *hf_class, *model_type, *gguf, *rope_style;
+   unsigned traits;
+   /* Fields that config.json may leave out, before it is read. */
+   void (*defaults)(model_config *c);
+   /* Completes the fields that only this family derives: layer types, scales. */
+   sinter_status (*derive)(model_source *s, model_config *c);
+   /* Appends the whole graph; failures are kept in the builder. */
+   void (*build)(struct model_build *m);
+} model_row;
+
+typedef uint32_t config_INT;
+typedef double config_FLOAT;
+typedef bool config_BOOL;
+
+struct model_config {
+   const model_row *row;
+#define KEY(field, kind, need, hf, gguf) config_##kind field;
+#define HANDLED(hf)
+#define FIXED(hf, gguf, value, remedy)
+#define IGNORE(hf)
+#define IGNORE_GGUF(gguf)
+#include "config.def"
+#undef KEY
+   const char *activation; /* "silu", "gelu_pytorch_tanh", …; NULL: the family's own */
+   bool *sliding;          /* per layer: attends to the last `window` positions only */
+   bool qkv_bias, output_bias;
+   double norm_offset; /* added to norm weights: 1 where the checkpoint stores w - 1 */
+   double attention_scale;
+   const char *rope_style;
+   rope_spec rope;       /* of full layers */
+   rope_spec rope_local; /* of sliding layers, where the family has two */
+   int32_t bos;          /* -1: none */
+   uint32_t num_eos;
+   int32_t eos[PLAN_MAX_EOS];
+};
+
+/* Finds the row of a checkpoint's architecture.
+ *
+ * Errors  UNSUPPORTED with the list of what is supported; BAD_INPUT when the checkpoint names none.
+ */
+SINTER_CHECKED sinter_status config_find_row(model_source *s, const model_row **out);
+
+/* Reads every key. Errors BAD_INPUT for values that cannot be, missing and contradicting ones;
+ * UNSUPPORTED for unknown keys that may matter. */
+SINTER_CHECKED sinter_status config_read(model_source *s, const model_row *row, model_config *out);
+
+/* Fills the tables of rotary positions. `local_base` 0: the family has one table.
+ * Reads rope_scaling or rope_parameters (config.json), or rope.scaling.* and the rope_freqs tensors
+ * (GGUF). */
+SINTER_CHECKED sinter_status config_read_rope(model_source *s, model_config *c, bool two_tables);
+
+/* The text model's part of config.json. */
+const json *config_text(const model_source *s);
+
+/* Overwrites c->sliding from layer_types (config.json) or the array form of sliding_window_pattern
+ * (GGUF); *out_given says whether there was one. */
+SINTER_CHECKED sinter_status config_layer_types(model_source *s, model_config *c, bool *out_given);
+
+/* A failure about the configuration: BAD_INPUT at the checkpoint's path. */
+SINTER_CHECKED sinter_status config_bad(const model_source *s, const char *fmt, ...)
+   PRINTF_LIKE(2, 3);
+
+/* Adds an end-of-text id once; BAD_INPUT when it is outside the vocabulary or there are too many.
+ */
+SINTER_CHECKED sinter_status config_add_eos(const model_source *s, model_config *c, int64_t id);
+
+#endif

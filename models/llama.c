@@ -1,0 +1,98 @@
+/* llama.c - Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen3 (dense): one block, four switches.
+ *
+ *    h += W_o attention(rope(norm? W_q x), rope(norm? W_k x), W_v x)    x = norm(h)
+ *    h += W_down (silu(W_gate x) * W_up x)                              x = norm(h)
+ *
+ *    biases on q, k, v (Qwen2), on everything by flag (Llama); RMSNorm of each q and k head
+ * (Qwen3); a sliding window on all layers (Mistral) or on the late ones (Qwen2, Qwen3). */
+#include "family.h"
+
+#include <math.h>
+
+void llama_defaults(model_config *c)
+{
+   unsigned traits = c->row->traits;
+
+   c->norm_eps = 1e-6;
+   c->rope_base = 10000;
+   if (traits & (MODEL_TRAIT_window_everywhere | MODEL_TRAIT_window_late))
+      c->window = 4096;
+   if (traits & MODEL_TRAIT_window_everywhere)
+      c->kv_heads = 8;
+   if (traits & MODEL_TRAIT_window_late) {
+      c->kv_heads = 32;
+      c->window_layers = 28;
+   }
+   if (traits & MODEL_TRAIT_qk_norm)
+      c->head_width = 128;
+}
+
+/* layer_types where it is given, else the rule of the architecture. */
+static sinter_status find_sliding(model_source *s, model_config *c)
+{
+   bool everywhere = (c->row->traits & MODEL_TRAIT_window_everywhere) || (s->gguf && c->window);
+   bool late = (c->row->traits & MODEL_TRAIT_window_late) && !s->gguf && c->use_window && c->window;
+   bool given;
+
+   for (uint32_t l = 0; l < c->layers; l++)
+      c->sliding[l] = c->window && (everywhere || (late && l >= c->window_layers));
+   if (everywhere || s->gguf)
+      return SINTER_ok;
+   if (!late && c->window && !(c->row->traits & MODEL_TRAIT_window_late))
+      return config_bad(s, "sliding_window is set for an architecture that has none");
+   SINTER_TRY(config_layer_types(s, c, &given));
+   if (given && !late)
+      for (uint32_t l = 0; l < c->layers; l++)
+         c->sliding[l] = false;
+   return SINTER_ok;
+}
+
+sinter_status llama_derive(model_source *s, model_config *c)
+{
+   if (c->activation && strcmp(c->activation, "silu") != 0)
+      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                       "hidden_act '%.40s' is not silu", c->activation);
+   c->attention_scale = 1 / sqrt(c->head_width);
+   SINTER_TRY(find_sliding(s, c));
+   return config_read_rope(s, c, false);
+}
+
+static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   uint32_t q_rows = c->heads * c->head_width, kv_rows = c->kv_heads * c->head_width;
+
+   ir_value *q = model_heads(m, model_linear(m, l, "attn_q", x, q_rows, c->qkv_bias), c->heads);
+   ir_value *k = model_heads(m, model_linear(m, l, "attn_k", x, kv_rows, c->qkv_bias), c->kv_heads);
+   ir_value *v = model_heads(m, model_linear(m, l, "attn_v", x, kv_rows, c->qkv_bias), c->kv_heads);
+
+   if (c->row->traits & MODEL_TRAIT_qk_norm) {
+      q = model_norm(m, l, "attn_q_norm", q);
+      k = model_norm(m, l, "attn_k_norm", k);
+   }
+   q = model_rope(m, l, q);
+   k = model_rope(m, l, k);
+   ir_value *a = model_merge(m, model_attend(m, l, q, k, v));
+   return model_linear(m, l, "attn_output", a, c->width, c->output_bias);
+}
+
+static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   ir_value *gate = ir_silu(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, c->mlp_bias));
+   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, c->mlp_bias);
+
+   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, c->mlp_bias);
+}
+
+void llama_build(model_build *m)
+{
+   ir_value *h = model_embed(m);
+
+   for (uint32_t l = 0; l < m->config->layers; l++) {
+      h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));
+      h = ir_add(&m->b, h, mlp(m, l, model_norm(m, l, "ffn_norm", h)));
+      model_name_block(m, l, h);
+   }
+   model_finish(m, h);
+}

@@ -1,0 +1,240 @@
+/* model.c - opens a checkpoint: source, configuration, graph, text. */
+#include "model.h"
+
+#include "family.h"
+#include "import/tokenizer.h"
+
+/* ---- families -------------------------------------------------------------------------------- */
+
+#define TRAIT(name) MODEL_TRAIT_##name
+static const model_row rows[] = {
+#define MODEL(name, family, hf_class, model_type, gguf, rope, traits)                              \
+   {#name, #family, hf_class,          model_type,      gguf,                                      \
+    rope,  traits,  family##_defaults, family##_derive, family##_build},
+#include "models.def"
+#undef MODEL
+};
+
+static sinter_status no_family(const model_source *s, const char *arch)
+{
+   text_buf list = {.a = s->a};
+
+   for (size_t i = 0; i < countof(rows); i++)
+      if (!s->gguf || *rows[i].gguf)
+         text_printf(&list, "%s%s", i ? ", " : "", s->gguf ? rows[i].gguf : rows[i].hf_class);
+   return base_fail(SINTER_unsupported, s->path,
+                    arena_printf(s->a, "take a model of one of these: %s", list.data),
+                    "the architecture '%.80s' is not supported", arch);
+}
+
+static sinter_status find_gguf_row(model_source *s, const model_row **out)
+{
+   const gguf_value *v = gguf_find(s->gguf, "general.architecture");
+   const gguf_string *name = v && v->count == 1 ? gguf_strings(s->a, v) : NULL;
+
+   if (!name)
+      return config_bad(s, "the file does not name its architecture");
+   for (size_t i = 0; i < countof(rows); i++)
+      if (*rows[i].gguf && strlen(rows[i].gguf) == name->len &&
+          memcmp(rows[i].gguf, name->data, name->len) == 0) {
+         *out = &rows[i];
+         return SINTER_ok;
+      }
+   return no_family(s, arena_strndup(s->a, name->data, MIN(name->len, 80)));
+}
+
+sinter_status config_find_row(model_source *s, const model_row **out)
+{
+   const json *classes = json_get(s->config, "architectures"),
+              *type = json_get(s->config, "model_type");
+   const json *name =
+      classes && classes->kind == JSON_array && classes->len ? classes->items[0] : NULL;
+
+   if (s->gguf)
+      return find_gguf_row(s, out);
+   if (name && name->kind != JSON_string)
+      name = NULL;
+   if (type && type->kind != JSON_string)
+      type = NULL;
+   for (size_t i = 0; i < countof(rows); i++)
+      if (name ? strcmp(rows[i].hf_class, name->string) == 0
+               : type && strcmp(rows[i].model_type, type->string) == 0) {
+         *out = &rows[i];
+         return SINTER_ok;
+      }
+   if (!name && !type)
+      return config_bad(s, "config.json names neither architectures nor model_type");
+   return no_family(s, name ? name->string : type->string);
+}
+
+/* ---- graph ----------------------------------------------------------------------------------- */
+
+static void ranges(ir_func *f, const model_options *o)
+{
+   ir_func_range(f, SYM_T, 1, o->max_rows);
+   ir_func_range(f, SYM_R, 0, o->max_wanted);
+   ir_func_range(f, SYM_S, 1, o->max_sequences);
+}
+
+/* Step inputs and states, in front of all blocks. */
+static void leaves(model_build *b)
+{
+   const model_config *c = b->config;
+   ir_dim t = ir_dim_sym(SYM_T), r = ir_dim_sym(SYM_R);
+   ir_dim kv[2] = {ir_dim_of(c->kv_heads), ir_dim_of(c->head_width)};
+
+   b->ids = ir_meta(&b->b, IR_META_token_ids, IR_NO_I, ir_type_make(DT_i32, 1, &t));
+   for (uint32_t i = 0; i < b->m->num_ropes; i++)
+      b->tables[i] =
+         ir_meta(&b->b, IR_META_rope, i,
+                 ir_type_make(DT_f32, 2, (ir_dim[]){t, ir_dim_of(b->m->ropes[i].width)}));
+   b->rows = ir_meta(&b->b, IR_META_rows, IR_NO_I, ir_type_make(DT_i32, 1, &r));
+   b->kv = arena_array(b->m->a, ir_value *, c->layers);
+   for (uint32_t l = 0; l < c->layers; l++) {
+      ir_type type = ir_type_make(DT_f32, 2, kv);
+      type.state = c->sliding[l] ? IR_STATE_kv_window : IR_STATE_kv_full;
+      b->kv[l] = ir_state(&b->b, l, c->sliding[l] ? c->window : 0, type);
+   }
+}
+
+static sinter_status check_unread(const model *m)
+{
+   for (uint32_t i = 0; i < m->num_tensors; i++)
+      if (!m->tensors[i].read)
+         return base_fail(SINTER_unsupported, m->path,
+                          "report the model: leaving a tensor out would change its answers",
+                          "the tensor '%.120s' is not used by family %s", m->tensors[i].source_name,
+                          m->info.family);
+   return SINTER_ok;
+}
+
+static sinter_status build(model *m, const model_config *c, const model_options *o)
+{
+   model_build b = {.m = m, .config = c, .weights = {.a = m->a}};
+   text_buf report = {.a = m->a};
+
+   m->f = ir_func_create(m->a, "main");
+   ranges(m->f, o);
+   b.b.f = m->f;
+   leaves(&b);
+   c->row->build(&b);
+   SINTER_TRY(b.status);
+   SINTER_TRY(check_unread(m));
+   if (!ir_validate(m->f, &report))
+      return base_fail(SINTER_failed, m->path, "report the model's configuration",
+                       "its graph is not valid: %.200s", report.data);
+   return SINTER_ok;
+}
+
+/* ---- text and description -------------------------------------------------------------------- */
+
+static const char *model_name(model_source *s, const model_config *c)
+{
+   const gguf_value *v = s->gguf ? gguf_find(s->gguf, "general.name") : NULL;
+   const gguf_string *name = v && v->count == 1 ? gguf_strings(s->a, v) : NULL;
+
+   return name ? arena_strndup(s->a, name->data, MIN(name->len, 200)) : c->row->name;
+}
+
+static sinter_status read_text(model *m, model_source *s, model_config *c)
+{
+   model_text t = {.bos = -1};
+
+   if (s->gguf)
+      SINTER_TRY(model_vocab_from_gguf(s->a, s->gguf, c->vocab, &t));
+   else
+      SINTER_TRY(model_vocab_from_hf(s->a, s->path, c->vocab, &t));
+   m->vocab_blob = t.vocab;
+   m->vocab_size = t.vocab_size;
+   m->chat_template = t.chat_template;
+   if (c->bos < 0 && t.bos >= 0 && (uint32_t)t.bos < c->vocab)
+      c->bos = t.bos;
+   for (uint32_t i = 0; i < t.num_eos; i++)
+      SINTER_TRY(config_add_eos(s, c, t.eos[i]));
+   m->info.adds_bos = t.adds_bos && c->bos >= 0;
+   return SINTER_ok;
+}
+
+static void describe(model *m, model_source *s, const model_config *c)
+{
+   plan_model *p = &m->info;
+
+   p->name = model_name(s, c);
+   p->family = c->row->family;
+   p->vocab = c->vocab;
+   p->layers = c->layers;
+   p->width = c->width;
+   p->trained_context = c->context;
+   p->bos = c->bos;
+   p->num_eos = c->num_eos;
+   memcpy(p->eos, c->eos, sizeof p->eos);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+typedef struct opening {
+   arena *a;
+   const char *path;
+   const model_options *options;
+   source_file *files; /* outside the arena's reach: unmapped when the body unwinds */
+   model *m;
+} opening;
+
+static void set_ropes(model *m, const model_config *c)
+{
+   m->num_ropes = c->rope_local.width ? 2 : 1;
+   m->ropes = arena_array(m->a, rope_spec, m->num_ropes);
+   m->ropes[0] = c->rope;
+   if (m->num_ropes > 1)
+      m->ropes[1] = c->rope_local;
+}
+
+static sinter_status open_body(void *user)
+{
+   opening *o = user;
+   model *m = o->m = arena_new(o->a, model);
+   model_source *s = arena_new(o->a, model_source);
+   model_config *c = arena_new(o->a, model_config);
+   const model_row *row = NULL;
+
+   m->a = o->a;
+   m->path = arena_strdup(o->a, o->path);
+   *s = (model_source){.a = o->a, .path = m->path, .files = &o->files};
+   SINTER_TRY(source_open(s));
+   SINTER_TRY(config_find_row(s, &row));
+   SINTER_TRY(config_read(s, row, c));
+   SINTER_TRY(source_name_tensors(s, row->family, &m->by_name));
+   m->tensors = s->tensors.data;
+   m->num_tensors = (uint32_t)s->tensors.count;
+   m->info.family = row->family;
+   set_ropes(m, c);
+   SINTER_TRY(build(m, c, o->options));
+   SINTER_TRY(read_text(m, s, c));
+   describe(m, s, c);
+   return SINTER_ok;
+}
+
+sinter_status model_open(arena *a, const char *path, const model_options *options, model **out)
+{
+   opening o = {.a = a, .path = path, .options = options};
+   sinter_status status = arena_catch(open_body, &o);
+
+   if (status != SINTER_ok) {
+      source_unmap(o.files);
+      return status;
+   }
+   o.m->mapping = o.files;
+   *out = o.m;
+   return SINTER_ok;
+}
+
+void model_close(model *m)
+{
+   source_unmap(m->mapping);
+   m->mapping = NULL;
+}
+
+sinter_status model_files(arena *a, const char *path, const char ***out_paths, size_t *out_count)
+{
+   return source_files(a, path, out_paths, out_count);
+}
