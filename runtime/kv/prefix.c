@@ -174,9 +174,8 @@ bool kv_prefix_attach(kv_prefix *t, int32_t block, uint32_t group, int32_t page)
    return true;
 }
 
-void kv_prefix_forget(void *user, uint32_t group, int32_t page)
+void kv_prefix_forget(kv_prefix *t, uint32_t group, int32_t page)
 {
-   kv_prefix *t = user;
    int32_t block = t->owners[group][page];
    node *n = &t->nodes[block];
 

@@ -51,8 +51,8 @@ void kv_prefix_drop(kv_prefix *t, int32_t block);
  * private). */
 bool kv_prefix_attach(kv_prefix *t, int32_t block, uint32_t group, int32_t page);
 
-/* The page was evicted: the hook for kv_pool_hooks.forget, user = the kv_prefix. */
-void kv_prefix_forget(void *t, uint32_t group, int32_t page);
+/* The page was evicted. */
+void kv_prefix_forget(kv_prefix *t, uint32_t group, int32_t page);
 
 /* The block's page in a group, -1 when it has none. */
 int32_t kv_prefix_page(const kv_prefix *t, int32_t block, uint32_t group);

@@ -1,0 +1,70 @@
+/* cache.h - where every sequence's keys and values lie: pools, block tables and the prefix table of an engine.
+ *
+ *    begin ─▶ extend ─▶ (step writes k and v) ─▶ commit ─▶ extend … ─▶ end
+ *      │                                           └ full blocks become findable
+ *      └ takes the pages of the longest known prefix
+ *
+ * The block tables are the arrays that the kernels read. Thread: the engine. Nothing is allocated
+ * after kv_cache_create. */
+#ifndef KV_CACHE_H
+#define KV_CACHE_H
+
+#include "prefix.h"
+
+typedef struct kv_cache kv_cache;
+
+typedef struct kv_cache_options {
+   uint32_t num_groups;
+   int64_t windows[KV_MAX_GROUPS];
+   int64_t pages[KV_MAX_GROUPS];
+   uint32_t max_sequences;
+   int64_t max_blocks;         /* of one sequence: width of the block tables */
+   hash128 fingerprint;
+   bool share;                 /* find prefixes */
+   void *user;
+   void (*copy_page)(void *user, uint32_t group, int32_t from, int32_t to);
+   void (*freed_page)(void *user, uint32_t group, int32_t page); /* may be NULL */
+   uint64_t (*rope_id)(void *user, int64_t num_prompt, int64_t position); /* NULL: always 0 */
+} kv_cache_options;
+
+/* A sequence in a slot. tokens: at least as many as are stored. */
+typedef struct kv_sequence {
+   uint32_t slot;
+   const int32_t *tokens;
+   int64_t num_prompt;         /* length of the first prompt */
+   uint64_t salt;
+   int64_t stored;             /* tokens whose k and v are in pages */
+   int64_t first_block[KV_MAX_GROUPS], end_block[KV_MAX_GROUPS]; /* blocks with a page */
+   int64_t known;              /* blocks that are in the prefix table */
+   int32_t tail;               /* the last of them, held */
+   bool untold;                /* the prefix table was full: later blocks stay private */
+} kv_sequence;
+
+/* Errors OUT_OF_MEMORY. */
+SINTER_CHECKED sinter_status kv_cache_create(const kv_cache_options *options, kv_cache **out);
+void kv_cache_destroy(kv_cache *c);
+
+/* i32[max_sequences][max_blocks], -1 where there is no page. Fixed address. */
+int32_t *kv_cache_table(const kv_cache *c, uint32_t group);
+
+/* Puts s (slot, tokens, num_prompt, salt are set) into its slot with the longest known prefix of its
+ * `count` tokens, at most `limit` of them; s->stored says how many. */
+void kv_cache_begin(kv_cache *c, kv_sequence *s, int64_t count, int64_t limit);
+
+/* Lets go of pages that position s->stored and later ones do not read, and takes pages for positions
+ * up to `end`. False when a pool is exhausted: what was taken stays with the sequence. */
+bool kv_cache_extend(kv_cache *c, kv_sequence *s, int64_t end);
+
+/* Tokens up to `stored` have been written. */
+void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
+
+/* Empties the slot. Findable pages stay cached until their room is needed. */
+void kv_cache_end(kv_cache *c, kv_sequence *s);
+
+/* True when the pools could give pages for `tokens` tokens of s and `spare` pages more, now. */
+bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int64_t step, int64_t spare);
+
+/* Tokens of pages that sequences hold, and of all, in the pool with the most pages held. */
+void kv_cache_usage(const kv_cache *c, uint64_t *out_used, uint64_t *out_total);
+
+#endif
