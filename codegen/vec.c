@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-/* ---- types -------------------------------------------------------------------------------------
- */
+/* ---- types ---- */
 
 LLVMTypeRef vec_type_of(const vec_module *m, vec_elem e, uint32_t lanes)
 {
@@ -26,8 +25,7 @@ static LLVMTypeRef like(vec_fn *f, vec_value a, vec_elem e)
    return vec_type_of(f->m, e, vec_width(a));
 }
 
-/* ---- functions
- * ----------------------------------------------------------------------------------- */
+/* ---- functions ---- */
 
 static vec_fn *begin(vec_module *m, const char *name, LLVMTypeRef type)
 {
@@ -122,8 +120,7 @@ uint32_t vec_lanes(const vec_fn *f)
    return f->m->isa.lanes;
 }
 
-/* ---- a kernel's arguments
- * -------------------------------------------------------------------------- */
+/* ---- a kernel's arguments ---- */
 
 vec_value vec_tile(vec_fn *f)
 {
@@ -155,8 +152,7 @@ vec_value vec_sym(vec_fn *f, sym s)
    return vec_sym_at(f, vec_i(f, s));
 }
 
-/* ---- constants
- * -------------------------------------------------------------------------------------- */
+/* ---- constants ---- */
 
 vec_value vec_i(vec_fn *f, int64_t v)
 {
@@ -198,8 +194,7 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes)
    return LLVMGetPoison(vec_type_of(f->m, e, lanes));
 }
 
-/* ---- arithmetic
- * -------------------------------------------------------------------------------------- */
+/* ---- arithmetic ---- */
 
 #define VEC_OP(name, code)                                                                         \
    vec_value vec_##name(vec_fn *f, vec_value a, vec_value b)                                       \
@@ -286,8 +281,7 @@ vec_value vec_imax(vec_fn *f, vec_value a, vec_value b)
    return vec_select(f, vec_icmp(f, VEC_gt, a, b), a, b);
 }
 
-/* ---- conversions
- * ------------------------------------------------------------------------------------- */
+/* ---- conversions ---- */
 
 vec_value vec_sext(vec_fn *f, vec_value a, vec_elem to)
 {
@@ -324,8 +318,7 @@ vec_value vec_fconv(vec_fn *f, vec_value a, vec_elem to)
    return LLVMBuildFPCast(f->b, a, like(f, a, to), "");
 }
 
-/* ---- lanes
- * ------------------------------------------------------------------------------------------- */
+/* ---- lanes ---- */
 
 vec_value vec_shuffle(vec_fn *f, vec_value a, vec_value b, uint32_t lanes, const int *mask)
 {
@@ -391,8 +384,7 @@ vec_value vec_fmax_all(vec_fn *f, vec_value a)
    return fold(f, a, vec_fmax);
 }
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------ */
+/* ---- memory ---- */
 
 vec_value vec_at(vec_fn *f, vec_value ptr, vec_value bytes)
 {
@@ -453,6 +445,18 @@ void vec_store_f32(vec_fn *f, dtype t, vec_value v, vec_value ptr)
    }
 }
 
+vec_value vec_round_to(vec_fn *f, dtype t, vec_value v)
+{
+   uint32_t lanes = vec_width(v);
+
+   if (t == DT_f16)
+      return vec_fconv(f, vec_fconv(f, v, VEC_f16), VEC_f32);
+   if (t != DT_bf16)
+      return v;
+   vec_value wide = vec_zext(f, to_bf16(f, v), VEC_i32);
+   return vec_bits(f, vec_shl_i(f, wide, 16), VEC_f32, lanes);
+}
+
 /* i1 lanes: lane index < n. */
 static vec_value first_lanes(vec_fn *f, uint32_t lanes, vec_value n)
 {
@@ -494,8 +498,7 @@ vec_value vec_stack(vec_fn *f, uint64_t bytes, uint32_t align)
    return v;
 }
 
-/* ---- control
- * ----------------------------------------------------------------------------------------- */
+/* ---- control ---- */
 
 static LLVMBasicBlockRef block(vec_fn *f)
 {

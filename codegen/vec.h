@@ -22,19 +22,14 @@
 
 #include "base/base.h"
 #include "base/dtype.h"
+#include "base/isa.h"
 #include "base/kargs.h"
 
 typedef struct LLVMOpaqueValue *vec_value;
 typedef struct LLVMOpaqueType *vec_type;
 
-/* What a kernel may assume of the machine; a row of isa.def. */
-typedef struct vec_isa {
-   const char *name;     /* "x86-64-v3" */
-   const char *cpu;      /* LLVM's names */
-   const char *features; /* "+avx2,+fma", "" */
-   uint32_t lanes;       /* f32 in a register: 8 or 16 */
-   bool vnni;            /* vpdpbusd at that width */
-} vec_isa;
+/* What a kernel may assume of the machine: a row of isa.def. */
+typedef isa_info vec_isa;
 
 typedef enum vec_elem {
    VEC_i1,
@@ -102,8 +97,7 @@ vec_value vec_karg_const(vec_fn *f, uint32_t i);  /* kargs.konst[i], i64 */
 vec_value vec_sym(vec_fn *f, sym s);              /* value of a symbol in this step, i64 */
 vec_value vec_sym_at(vec_fn *f, vec_value index); /* the same, symbol number known at run time */
 
-/* ---- constants
- * ----------------------------------------------------------------------------------- */
+/* ---- constants ---- */
 
 vec_value vec_i(vec_fn *f, int64_t v);                                       /* i64 */
 vec_value vec_int(vec_fn *f, vec_elem e, uint32_t lanes, int64_t v);         /* all lanes v */
@@ -111,8 +105,7 @@ vec_value vec_ints(vec_fn *f, vec_elem e, uint32_t lanes, const int64_t *v); /* 
 vec_value vec_float(vec_fn *f, uint32_t lanes, double v);                    /* f32, all lanes v */
 vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
 
-/* ---- arithmetic
- * ---------------------------------------------------------------------------------- */
+/* ---- arithmetic ---- */
 
 /* VEC_OP(name): vec_value vec_<name>(f, a, b). Division and remainder are signed. */
 #define VEC_BINARY_OPS(OP)                                                                         \
@@ -158,8 +151,7 @@ vec_value vec_gelu(vec_fn *f, vec_value x);
 vec_value vec_gelu_tanh(vec_fn *f, vec_value x);
 vec_value vec_softcap(vec_fn *f, vec_value x, double cap);
 
-/* ---- conversions
- * ---------------------------------------------------------------------------------- */
+/* ---- conversions ---- */
 
 vec_value vec_sext(vec_fn *f, vec_value a, vec_elem to);
 vec_value vec_zext(vec_fn *f, vec_value a, vec_elem to);
@@ -172,8 +164,7 @@ vec_value vec_fconv(vec_fn *f, vec_value a,
 
 uint32_t vec_width(vec_value a); /* lanes of a value */
 
-/* ---- lanes
- * ------------------------------------------------------------------------------------------ */
+/* ---- lanes ---- */
 
 vec_value vec_splat(vec_fn *f, vec_value scalar, uint32_t lanes);
 /* Lane i of the result is lane mask[i] of a ++ b; b may be NULL; mask[i] < 0: anything. */
@@ -185,8 +176,7 @@ vec_value vec_insert(vec_fn *f, vec_value a, vec_value scalar, uint32_t lane);
 vec_value vec_fsum(vec_fn *f, vec_value a);
 vec_value vec_fmax_all(vec_fn *f, vec_value a);
 
-/* ---- memory
- * --------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 vec_value vec_at(vec_fn *f, vec_value ptr, vec_value bytes); /* ptr + bytes (i64) */
 vec_value vec_at_i(vec_fn *f, vec_value ptr, int64_t bytes);
@@ -196,6 +186,8 @@ void vec_store(vec_fn *f, vec_value v, vec_value ptr, uint32_t align);
  * aligned. */
 vec_value vec_load_f32(vec_fn *f, dtype t, uint32_t lanes, vec_value ptr);
 void vec_store_f32(vec_fn *f, dtype t, vec_value v, vec_value ptr);
+/* f32 rounded to the nearest value of f32, f16 or bf16. */
+vec_value vec_round_to(vec_fn *f, dtype t, vec_value v);
 /* f32 only: the first n lanes (i64 n, may exceed the lanes or be <= 0), others 0 / untouched. */
 vec_value vec_load_first(vec_fn *f, uint32_t lanes, vec_value ptr, vec_value n);
 void vec_store_first(vec_fn *f, vec_value v, vec_value ptr, vec_value n);
@@ -203,8 +195,7 @@ void vec_store_first(vec_fn *f, vec_value v, vec_value ptr, vec_value n);
 vec_value vec_stack(vec_fn *f, uint64_t bytes, uint32_t align);
 void vec_prefetch(vec_fn *f, vec_value ptr); /* for reading, into all cache levels */
 
-/* ---- intrinsics
- * ------------------------------------------------------------------------------------- */
+/* ---- intrinsics ---- */
 
 /* Calls an LLVM intrinsic by full name; arguments are bitcast to the parameter types of this LLVM.
  */
@@ -218,8 +209,7 @@ vec_value vec_dpbusd(vec_fn *f, vec_value acc, vec_value u8, vec_value s8);
 /* Bytes of table[16] picked by idx (0..15), within each 16 bytes. */
 vec_value vec_lookup(vec_fn *f, vec_value table, vec_value idx);
 
-/* ---- control
- * ---------------------------------------------------------------------------------------- */
+/* ---- control ---- */
 
 /* for (i = from; i < to; i += step) with loop variables (phis):
  *
