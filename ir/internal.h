@@ -18,6 +18,9 @@ void ir_use_set(ir_func *f, ir_op *op, uint32_t i, ir_value *v);
 bool ir_name_is_legal(const char *s, size_t len);
 bool ir_name_char(char c, bool first);
 
+/* The numbers nameless values are printed with, by value id. */
+uint32_t *ir_number_values(arena *a, const ir_func *f);
+
 /* A group named by its caller, without members. */
 ir_group *ir_group_create(ir_func *f, const char *name, const char *rule);
 /* Makes op a member; call in program order. */
