@@ -1,17 +1,17 @@
 /* vec.h - a small vector builder over the LLVM C API: what every CPU kernel of ours is written
  * with.
  *
- *    vec_module ──▶ kernels  void k(const sinter_kargs *, unsigned tile)     exported, in the
- * object │    └──▶ locals   void f(args…)                                  called by kernels of the
- * same module └──────▶ vec_module_object: one relocatable ELF object without external symbols
+ *    vec_module ──▶ kernels  void k(const sinter_kargs *, unsigned tile)   exported, in the object
+ *         │    └──▶ locals   void f(args…)              called by kernels of the same module
+ *         └──────▶ vec_module_object: one relocatable ELF object without external symbols
  *
  * A kernel is a C function that calls these builders in order. Rules that make the code fast
  * (measured):
  *    - no optimisation pipeline runs; write the instructions you want, in the order you want them;
  *    - keep hot loops as real loops (vec_loop) with few accumulators, instead of unrolling by hand:
- * unrolled integer sums get reassociated into spills;
+ *      unrolled integer sums get reassociated into spills;
  *    - values that live across a hot inner loop belong in vec_stack memory, not in loop variables.
- * Rules that keep the bits fixed: no fast-math and no contraction is ever emitted, a fused
+ * Rule that keeps the bits fixed: no fast-math and no contraction is ever emitted; a fused
  * multiply-add is vec_fma.
  *
  * Values are LLVM values. Integer operations act on integers or vectors of them, f-operations on
@@ -46,8 +46,7 @@ typedef enum vec_elem {
 
 enum { VEC_MAX_VARS = 24, VEC_MAX_ARGS = 16 };
 
-/* ---- modules -----------------------------------------------------------------------------------
- */
+/* ---- modules ---- */
 
 typedef struct vec_module vec_module;
 
@@ -65,8 +64,7 @@ SINTER_CHECKED sinter_status vec_module_object(vec_module *m, uint8_t **out, siz
 char *vec_module_text(vec_module *m);
 void vec_text_free(char *text);
 
-/* ---- functions ---------------------------------------------------------------------------------
- */
+/* ---- functions ---- */
 
 /* One function under construction. The builder inserts at the current end of the function. */
 typedef struct vec_fn vec_fn;
@@ -88,8 +86,7 @@ void vec_call(vec_fn *f, const char *local, uint32_t num_args, const vec_value *
 const vec_isa *vec_fn_isa(const vec_fn *f);
 uint32_t vec_lanes(const vec_fn *f); /* f32 lanes of the isa */
 
-/* ---- a kernel's arguments -----------------------------------------------------------------------
- */
+/* ---- a kernel's arguments ---- */
 
 vec_value vec_tile(vec_fn *f);                    /* i64 */
 vec_value vec_karg_ptr(vec_fn *f, uint32_t i);    /* kargs.ptr[i] */
@@ -110,9 +107,9 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
 /* VEC_OP(name): vec_value vec_<name>(f, a, b). Division and remainder are signed. */
 #define VEC_BINARY_OPS(OP)                                                                         \
    OP(add, Add)                                                                                    \
-   OP(sub, Sub) OP(mul, Mul) OP(div, SDiv) OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor)      \
-      OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr) OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul)      \
-         OP(fdiv, FDiv)
+   OP(sub, Sub)                                                                                    \
+   OP(mul, Mul) OP(div, SDiv) OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl)      \
+      OP(lshr, LShr) OP(ashr, AShr) OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
 #define VEC_OP(name, code) vec_value vec_##name(vec_fn *f, vec_value a, vec_value b);
 VEC_BINARY_OPS(VEC_OP)
 #undef VEC_OP

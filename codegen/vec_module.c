@@ -115,8 +115,7 @@ void vec_text_free(char *text)
    LLVMDisposeMessage(text);
 }
 
-/* ---- intrinsics
- * ---------------------------------------------------------------------------------------- */
+/* ---- intrinsics ---- */
 
 static vec_value call(vec_fn *f, LLVMValueRef fn, uint32_t n, const vec_value *args)
 {
