@@ -36,6 +36,8 @@ typedef struct pass_layout {
    pass_segment *segments;
    plan_weight *weights;
    plan_cache_group *cache_groups;
+   uint32_t num_kernels;
+   ir_group **kernels; /* in program order; segments count in it */
 } pass_layout;
 
 #endif

@@ -1,0 +1,173 @@
+/* explain.c - what the passes did, as JSON for `sinter explain`, and a layout as comment lines for sinter-opt. */
+#include "pass.h"
+
+#include "base/json.h"
+#include "base/pack.h"
+
+static void string(text_buf *out, const char *s)
+{
+   json_write_string(out, s ? s : "", s ? strlen(s) : 0);
+}
+
+static void member(text_buf *out, const char *comma, const char *key, const char *value)
+{
+   text_printf(out, "%s\"%s\":", comma, key);
+   string(out, value);
+}
+
+static void write_site(text_buf *out, const pass_site *s)
+{
+   text_printf(out, "{\"site\":\"%s:%u\"", pass_infos[s->pass].name, s->number);
+   member(out, ",", "at", s->at);
+   member(out, ",", "reason", s->reason);
+   text_printf(out, "}");
+}
+
+static void write_pass(text_buf *out, const pass_entry *e)
+{
+   const char *comma = "";
+
+   text_printf(out, "{\"name\":\"%s\",\"matched\":%u,\"fired\":%u,\"rounding\":\"%s\",\"declined\":[",
+               pass_infos[e->id].name, e->matched, e->fired, pass_rounding_name(e->rounding));
+   for (size_t i = 0; i < e->sites.count; i++) {
+      if (e->sites.data[i]->verdict != PASS_DECLINED)
+         continue;
+      text_printf(out, "%s", comma);
+      write_site(out, e->sites.data[i]);
+      comma = ",";
+   }
+   text_printf(out, "]}");
+}
+
+static void write_fusions(text_buf *out, const pass_report *report)
+{
+   const char *comma = "";
+
+   for (pass_id id = 0; id < PASS_COUNT; id++) {
+      pass_phase phase = pass_infos[id].phase;
+
+      if (phase != PASS_FUSE && phase != PASS_REST)
+         continue;
+      text_printf(out, "%s\n", comma);
+      write_pass(out, &report->entry[id]);
+      comma = ",";
+   }
+}
+
+static const char *segment_kind(const pass_segment *s)
+{
+   return s->kind == PLAN_SEGMENT_recorded ? "recorded" : "eager";
+}
+
+static void write_segments(text_buf *out, const pass_layout *l)
+{
+   for (uint32_t i = 0; i < l->num_segments; i++) {
+      const pass_segment *s = &l->segments[i];
+
+      text_printf(out, "%s\n{\"first\":%u,\"kernels\":%u,\"kind\":\"%s\"", i ? "," : "",
+                  s->first_kernel, s->num_kernels, segment_kind(s));
+      member(out, ",", "reason", s->reason);
+      text_printf(out, "}");
+   }
+}
+
+static void write_breaks(text_buf *out, const pass_report *report)
+{
+   for (size_t i = 0; i < report->breaks.count; i++) {
+      const pass_break *b = &report->breaks.data[i];
+
+      text_printf(out, "%s\n{", i ? "," : "");
+      member(out, "", "op", b->op);
+      member(out, ",", "property", b->property);
+      member(out, ",", "chain", b->chain);
+      member(out, ",", "remedy", b->remedy);
+      text_printf(out, "}");
+   }
+}
+
+static void write_kernels(text_buf *out, const pass_layout *l)
+{
+   for (uint32_t i = 0; i < l->num_kernels; i++) {
+      const ir_group *g = l->kernels[i];
+
+      text_printf(out, "%s\n{", i ? "," : "");
+      member(out, "", "name", g->name);
+      member(out, ",", "rule", g->rule);
+      text_printf(out, ",\"ops\":[");
+      for (const ir_op *op = g->first; op && op->group == g; op = op->next)
+         text_printf(out, "%s\"%s\"", op == g->first ? "" : ",", ir_op_infos[op->code].name);
+      text_printf(out, "]}");
+   }
+}
+
+void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
+                  const pass_layout *layout)
+{
+   static const pass_layout none;
+   const pass_layout *l = layout ? layout : &none;
+
+   text_printf(out, "{");
+   member(out, "", "function", f->name);
+   text_printf(out, ",\"fusions\":[");
+   write_fusions(out, report);
+   text_printf(out, "],\"segments\":[");
+   write_segments(out, l);
+   text_printf(out, "],\"breaks\":[");
+   write_breaks(out, report);
+   text_printf(out, "],\"kernels\":[");
+   write_kernels(out, l);
+   text_printf(out, "]}\n");
+}
+
+/* ---- layout as text ------------------------------------------------------------------------------ */
+
+static void print_place(text_buf *out, const ir_func *f, const pass_layout *l, const ir_value *v)
+{
+   const pass_place *p = &l->places[v->id];
+
+   text_printf(out, "// place %s ", pass_label(f->a, v->def));
+   if (v->result)
+      text_printf(out, "result %u ", v->result);
+   switch (p->kind) {
+   case PASS_PLACE_kernel: text_printf(out, "kernel\n"); break;
+   case PASS_PLACE_arena:
+      text_printf(out, "arena %llu + %llu\n", (unsigned long long)p->offset,
+                  (unsigned long long)p->size);
+      break;
+   case PASS_PLACE_weight: text_printf(out, "weight %u\n", p->index); break;
+   case PASS_PLACE_state: text_printf(out, "state %u layer %u\n", p->index, p->index2); break;
+   case PASS_PLACE_meta:
+      text_printf(out, "meta %s %u\n", ir_meta_infos[p->index].name, p->index2);
+      break;
+   case PASS_PLACE_output: text_printf(out, "output %u\n", p->index); break;
+   case PASS_PLACE_alias: text_printf(out, "alias of %s\n", pass_label(f->a, p->alias->def)); break;
+   }
+}
+
+void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *l)
+{
+   for (uint32_t i = 0; i < l->num_segments; i++)
+      text_printf(out, "// segment %u: %u kernels, %s%s%s\n", i, l->segments[i].num_kernels,
+                  segment_kind(&l->segments[i]), l->segments[i].reason[0] ? ": " : "",
+                  l->segments[i].reason);
+   text_printf(out, "// arena %llu, weights %llu\n", (unsigned long long)l->arena_bytes,
+               (unsigned long long)l->weight_bytes);
+   ir_op_foreach(f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         print_place(out, f, l, op->results[i]);
+   for (uint32_t i = 0; i < l->num_weights; i++) {
+      const plan_weight *w = &l->weights[i];
+
+      text_printf(out, "// weight %u %s layout %s [%llu,%llu] at %llu + %llu\n", i,
+                  w->sources[0].tensor, panel_infos[w->layout].name, (unsigned long long)w->rows,
+                  (unsigned long long)w->cols, (unsigned long long)w->offset,
+                  (unsigned long long)w->size);
+   }
+   for (uint32_t i = 0; i < l->num_cache_groups; i++) {
+      const plan_cache_group *g = &l->cache_groups[i];
+
+      text_printf(out, "// cache %u %s [%u,%u] window %lld %s, %u layers\n", i,
+                  ir_state_infos[g->kind].name, g->heads, g->width, (long long)g->window,
+                  dtype_infos[g->dtype].name, g->num_layers);
+   }
+}

@@ -1,0 +1,118 @@
+/* graph.c - looking around in a function as passes need it: through views, at readers, at what feeds an attention. */
+#include "pass.h"
+
+ir_value *pass_source(ir_value *v)
+{
+   while (v->def->code == IR_OP_reshape)
+      v = v->def->operands[0];
+   return v;
+}
+
+ir_op *pass_def(ir_value *v, ir_opcode code)
+{
+   ir_op *op = pass_source(v)->def;
+
+   return op->code == code ? op : NULL;
+}
+
+void pass_readers(const ir_value *v, void (*visit)(void *user, ir_op *reader), void *user)
+{
+   if (v->returned)
+      visit(user, NULL);
+   for (const ir_use *u = v->uses; u; u = u->next) {
+      if (u->user->code == IR_OP_reshape)
+         pass_readers(u->user->results[0], visit, user);
+      else
+         visit(user, u->user);
+   }
+}
+
+static void count_reader(void *user, ir_op *reader)
+{
+   struct {
+      uint32_t count;
+      ir_op *last;
+   } *seen = user;
+
+   seen->count++;
+   seen->last = reader;
+}
+
+ir_op *pass_only_reader(const ir_value *v)
+{
+   struct {
+      uint32_t count;
+      ir_op *last;
+   } seen = {0};
+
+   pass_readers(v, count_reader, &seen);
+   return seen.count == 1 ? seen.last : NULL;
+}
+
+static void check_inside(void *user, ir_op *reader)
+{
+   struct {
+      const ir_group *group;
+      bool inside;
+   } *check = user;
+
+   if (!reader || reader->group != check->group)
+      check->inside = false;
+}
+
+bool pass_is_internal(const ir_value *v, const ir_group *g)
+{
+   struct {
+      const ir_group *group;
+      bool inside;
+   } check = {g, true};
+
+   pass_readers(v, check_inside, &check);
+   return check.inside;
+}
+
+bool pass_is_matmul(const ir_op *op)
+{
+   return op->code == IR_OP_matmul || op->code == IR_OP_qmatmul;
+}
+
+ir_value *pass_weight_of(const ir_op *matmul)
+{
+   return matmul->operands[matmul->num_operands - 1];
+}
+
+bool pass_is_leaf(const ir_op *op)
+{
+   return op->num_operands == 0;
+}
+
+bool pass_is_row_op(const ir_op *op)
+{
+   const uint64_t set = IR_SET(add) | IR_SET(mul) | IR_SET(scale) | IR_SET(silu) | IR_SET(gelu) |
+                        IR_SET(gelu_tanh) | IR_SET(softcap) | IR_SET(cast) | IR_SET(rmsnorm) |
+                        IR_SET(quant);
+
+   return set >> op->code & 1;
+}
+
+uint32_t pass_props(const pass_target *t, const ir_op *op)
+{
+   return ir_op_infos[op->code].props | t->extra_props[op->code];
+}
+
+const char *pass_label(arena *a, const ir_op *op)
+{
+   if (op->num_results && op->results[0]->name)
+      return arena_printf(a, "%%%s", op->results[0]->name);
+   return arena_printf(a, "op %u (%s)", op->id, ir_op_infos[op->code].name);
+}
+
+int64_t pass_row_elements(const ir_type *t)
+{
+   int64_t n = 1;
+
+   for (uint32_t i = 1; i < t->rank; i++)
+      if (!ir_dim_is_const(t->dim[i]) || !base_mul(n, ir_dim_const(t->dim[i]), &n))
+         return -1;
+   return n;
+}

@@ -1,0 +1,298 @@
+/* partition.c - the order of kernels, and which runs of them are one recorded segment.
+ *
+ *    classify     join the properties over each kernel: a breaking one makes it eager
+ *    close        a kernel next to an eager one, fed by a host field that only the host holds, is eager, too
+ *    hoist, sink  order kernels so that recordable ones stand together, as far as values and states allow
+ *    cut          maximal runs of one class; short runs are not worth recording
+ *    report       every break: op, property, chain, and what would remove it
+ *
+ * Source: facts on breakable graphs. Kills: not closing over producers of host fields; moving a reader of a state behind
+ * the op that consumes it; leaving an op outside every kernel. */
+#include "run.h"
+
+#include <stdlib.h>
+
+typedef struct kernel {
+   ir_group *group;
+   uint32_t props;
+   bool eager;
+   const char *why;
+   VEC(uint32_t) before, after; /* kernels that must run earlier, later */
+   uint32_t waits;
+} kernel;
+
+typedef struct graph {
+   pass_run *run;
+   arena *a;
+   kernel *k;
+   uint32_t n;
+   uint32_t *of;    /* kernel of an op, by id; UINT32_MAX: none */
+} graph;
+
+static void group_rest(pass_run *run)
+{
+   ir_op_foreach(run->f, op) {
+      if (op->group || pass_is_leaf(op) || op->code == IR_OP_reshape)
+         continue;
+      ir_group_make(run->f, "", &op, 1);
+      run->changed = true;
+   }
+}
+
+static void collect(graph *g)
+{
+   ir_func *f = g->run->f;
+
+   g->k = arena_array(g->a, kernel, f->groups.count + 1);
+   g->of = arena_array(g->a, uint32_t, f->num_ops + 1);
+   memset(g->of, 0xff, (f->num_ops + 1) * sizeof *g->of);
+   ir_op_foreach(f, op) {
+      if (!op->group)
+         continue;
+      if (!g->n || g->k[g->n - 1].group != op->group)
+         g->k[g->n++].group = op->group;
+      g->of[op->id] = g->n - 1;
+      g->k[g->n - 1].props |= pass_props(g->run->options->target, op);
+   }
+}
+
+/* ---- classify ---------------------------------------------------------------------------------- */
+
+static int breaking_prop(uint32_t props)
+{
+   for (int i = 0; i < IR_PROP_COUNT; i++)
+      if (props >> i & 1 && ir_prop_breaks[i])
+         return i;
+   return -1;
+}
+
+static const char *remedy_of(const graph *g, int prop)
+{
+   return arena_printf(g->a, "give the target a kernel without %s for this op", ir_prop_names[prop]);
+}
+
+static void report(graph *g, const ir_op *op, int prop, const char *chain, const char *remedy)
+{
+   *vec_push(g->a, &g->run->report->breaks) =
+      (pass_break){pass_label(g->a, op), ir_prop_names[prop], chain, remedy};
+}
+
+static void classify(graph *g)
+{
+   const pass_target *t = g->run->options->target;
+
+   for (uint32_t i = 0; i < g->n; i++) {
+      kernel *k = &g->k[i];
+
+      if (breaking_prop(k->props) < 0)
+         continue;
+      k->eager = true;
+      for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next) {
+         int prop = breaking_prop(pass_props(t, op));
+
+         if (prop < 0)
+            continue;
+         const char *chain = arena_printf(g->a, "%s: %s is %s", k->group->name,
+                                          ir_op_infos[op->code].name, ir_prop_names[prop]);
+         if (!k->why)
+            k->why = chain;
+         report(g, op, prop, chain, remedy_of(g, prop));
+      }
+   }
+}
+
+/* ---- order constraints --------------------------------------------------------------------------- */
+
+static void edge(graph *g, uint32_t from, uint32_t to)
+{
+   if (from == UINT32_MAX || to == UINT32_MAX || from == to)
+      return;
+   *vec_push(g->a, &g->k[from].after) = to;
+   *vec_push(g->a, &g->k[to].before) = from;
+}
+
+/* Values; and for a consumed state: all its other readers come first. */
+static void connect(graph *g)
+{
+   ir_op_foreach(g->run->f, op) {
+      if (!op->group)
+         continue;
+      for (uint32_t i = 0; i < op->num_operands; i++)
+         edge(g, g->of[pass_source(op->operands[i])->def->id], g->of[op->id]);
+      if (!(ir_op_infos[op->code].props & IR_MUTATES))
+         continue;
+      for (const ir_use *u = op->operands[0]->uses; u; u = u->next)
+         if (u->user != op)
+            edge(g, g->of[u->user->id], g->of[op->id]);
+   }
+}
+
+/* ---- close over host fields ---------------------------------------------------------------------- */
+
+static bool reads_host(const graph *g, const kernel *k, const char **out_field)
+{
+   const pass_target *t = g->run->options->target;
+
+   for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next)
+      for (uint32_t i = 0; i < op->num_operands; i++) {
+         const ir_op *def = pass_source(op->operands[i])->def;
+         int64_t field = ir_attr_i(def, IR_ATTR_field, 0);
+
+         if (def->code != IR_OP_meta || !(t->host_meta >> field & 1))
+            continue;
+         *out_field = ir_meta_infos[field].name;
+         return true;
+      }
+   return false;
+}
+
+static bool pull(graph *g, uint32_t i, uint32_t neighbour)
+{
+   kernel *k = &g->k[neighbour];
+   const char *field;
+
+   if (k->eager || !reads_host(g, k, &field))
+      return false;
+   k->eager = true;
+   k->why = arena_printf(g->a, "%s reads the host field %s and touches %s; %s", k->group->name, field,
+                         g->k[i].group->name, g->k[i].why);
+   report(g, k->group->first, IR_PROPBIT_READS_META, k->why,
+          arena_printf(g->a, "keep %s on the device", field));
+   return true;
+}
+
+/* A kernel is visited once when it becomes eager, so the fixpoint is linear in the edges. */
+static void close_over(graph *g)
+{
+   VEC(uint32_t) work = {0};
+
+   for (uint32_t i = 0; i < g->n; i++)
+      if (g->k[i].eager)
+         *vec_push(g->a, &work) = i;
+   for (size_t w = 0; w < work.count; w++) {
+      uint32_t i = work.data[w];
+
+      for (size_t e = 0; e < g->k[i].before.count; e++)
+         if (pull(g, i, g->k[i].before.data[e]))
+            *vec_push(g->a, &work) = g->k[i].before.data[e];
+      for (size_t e = 0; e < g->k[i].after.count; e++)
+         if (pull(g, i, g->k[i].after.data[e]))
+            *vec_push(g->a, &work) = g->k[i].after.data[e];
+   }
+}
+
+/* ---- hoist and sink ------------------------------------------------------------------------------ */
+
+/* Takes ready kernels of one class in program order until none is ready, then of the other. Without a break the order
+ * stays as it is. */
+static void schedule(graph *g, uint32_t *order)
+{
+   uint8_t *done = arena_array(g->a, uint8_t, g->n + 1);
+   uint32_t count = 0;
+   bool eager = false;
+
+   for (uint32_t i = 0; i < g->n; i++)
+      g->k[i].waits = (uint32_t)g->k[i].before.count;
+   while (count < g->n) {
+      for (uint32_t i = 0; i < g->n; i++) {
+         if (done[i] || g->k[i].waits || g->k[i].eager != eager)
+            continue;
+         done[i] = 1;
+         order[count++] = i;
+         for (size_t e = 0; e < g->k[i].after.count; e++)
+            g->k[g->k[i].after.data[e]].waits--;
+      }
+      eager = !eager;
+   }
+}
+
+static void move_all(graph *g, const uint32_t *order)
+{
+   ir_func *f = g->run->f;
+   kernel *sorted = arena_array(g->a, kernel, g->n + 1);
+
+   /* Leaves and views first need no care: leaves go to the front, a view follows its source when it is moved. */
+   for (uint32_t i = 0; i < g->n; i++) {
+      kernel *k = &g->k[order[i]];
+      ir_op *op = k->group->first;
+
+      sorted[i] = *k;
+      for (uint32_t m = k->group->num_ops; m; m--) {
+         ir_op *next = op->next;
+
+         ir_move_before(f, op, NULL);
+         op = next;
+      }
+   }
+   memcpy(g->k, sorted, g->n * sizeof *sorted);
+}
+
+/* A view stands behind its source: what is no kernel goes where its operands allow. */
+static void move_views(graph *g)
+{
+   ir_func *f = g->run->f;
+
+   ir_op_foreach_safe(f, op) {
+      if (op->code != IR_OP_reshape || op->group)
+         continue;
+      ir_op *source = op->operands[0]->def, *at = source->next;
+
+      while (at && at->group && at->group == source->group)
+         at = at->next;
+      if (at != op && ir_precedes(op, source))
+         ir_move_before(f, op, at);
+   }
+}
+
+static void reorder(graph *g)
+{
+   uint32_t *order = arena_array(g->a, uint32_t, g->n + 1);
+   bool moved = false;
+
+   if (!g->run->report->breaks.count)
+      return;
+   schedule(g, order);
+   for (uint32_t i = 0; i < g->n; i++)
+      moved |= order[i] != i;
+   if (!moved)
+      return;
+   move_all(g, order);
+   move_views(g);
+   g->run->changed = true;
+}
+
+/* ---- cut ----------------------------------------------------------------------------------------- */
+
+static void cut(graph *g)
+{
+   pass_layout *l = g->run->layout;
+   uint32_t min = g->run->options->target->min_segment;
+
+   l->kernels = arena_array(g->a, ir_group *, g->n + 1);
+   l->segments = arena_array(g->a, pass_segment, g->n + 1);
+   l->num_kernels = g->n;
+   for (uint32_t i = 0, end; i < g->n; i = end) {
+      pass_segment *s = &l->segments[l->num_segments++];
+
+      for (end = i; end < g->n && g->k[end].eager == g->k[i].eager; end++)
+         l->kernels[end] = g->k[end].group;
+      *s = (pass_segment){i, end - i, PLAN_SEGMENT_recorded, ""};
+      if (g->k[i].eager)
+         *s = (pass_segment){i, end - i, PLAN_SEGMENT_eager, g->k[i].why};
+      else if (end - i < min)
+         *s = (pass_segment){i, end - i, PLAN_SEGMENT_eager, "too short to be worth recording"};
+   }
+}
+
+void pass_partition(pass_run *run)
+{
+   graph g = {.run = run, .a = run->f->a};
+
+   group_rest(run);
+   collect(&g);
+   classify(&g);
+   connect(&g);
+   close_over(&g);
+   reorder(&g);
+   cut(&g);
+}

@@ -1,0 +1,199 @@
+/* pass.c - runs the passes of passes.def: each one between a look at the types before it and a validation behind it. */
+#include "run.h"
+
+#include <stdio.h>
+
+const pass_info pass_infos[PASS_COUNT] = {
+#define PASS(name, phase, on, numerics, what) {#name, PASS_##phase, on, PASS_##numerics, what},
+#include "passes.def"
+#undef PASS
+};
+
+static void (*const functions[PASS_COUNT])(pass_run *run) = {
+#define PASS(name, ...) pass_##name,
+#include "passes.def"
+#undef PASS
+};
+
+pass_target pass_target_cpu(const char *name)
+{
+   return (pass_target){
+      .name = name,
+      .row_limit = 1 << 16,
+      .max_pointers = KARGS_MAX_PTRS,
+      .max_parts = 3,
+      .has_int8 = true,
+      .epilogue_quant = 0,
+      .min_segment = 1,
+      .launch_ns = 1500,
+      .bytes_per_ns = 10,
+      .cost_rows = 32,
+   };
+}
+
+pass_target pass_target_ref(void)
+{
+   pass_target t = pass_target_cpu("ref");
+
+   t.has_int8 = false;
+   t.rows_only = true;
+   return t;
+}
+
+ir_func *pass_func(const pass_run *run)
+{
+   return run->f;
+}
+
+const pass_target *pass_run_target(const pass_run *run)
+{
+   return run->options->target;
+}
+
+pass_layout *pass_run_layout(const pass_run *run)
+{
+   return run->layout;
+}
+
+void pass_fail(pass_run *run, sinter_status status, const char *where, const char *remedy,
+               const char *fmt, ...)
+{
+   char text[512];
+   va_list args;
+
+   if (run->status != SINTER_ok)
+      return;
+   va_start(args, fmt);
+   vsnprintf(text, sizeof text, fmt, args);
+   va_end(args);
+   run->status = base_fail(status, where, remedy, "%s", text);
+}
+
+static sinter_status validate(pass_run *run)
+{
+   text_buf report = {.a = run->f->a};
+
+   if (ir_validate(run->f, &report))
+      return SINTER_ok;
+   return base_fail(SINTER_failed, run->f->name, "This is a defect of the pass; skip it with --without.",
+                    "pass %s left the function invalid: %s", pass_infos[run->current].name,
+                    report.data);
+}
+
+static void tell(const pass_run *run, bool after)
+{
+   if (run->options->hook)
+      run->options->hook(run->options->user, run->current, after, run->changed, run->f);
+}
+
+static bool runs(const pass_run *run, pass_id id)
+{
+   if (run->mode[id] == PASS_OFF)
+      return false;
+   return pass_infos[id].numerics == PASS_ANY || run->options->numerics == SINTER_FAST;
+}
+
+static sinter_status run_one(pass_run *run, pass_id id, void (*body)(pass_run *run))
+{
+   pass_entry *entry = &run->report->entry[id];
+   pass_types before = pass_types_of(run->f->a, run->f);
+
+   run->current = id;
+   run->changed = false;
+   tell(run, false);
+   body(run);
+   SINTER_TRY(run->status);
+   entry->ran = true;
+   if (run->changed) {
+      entry->changed = true;
+      entry->rounding = pass_rounding_since(run->f, &before);
+      SINTER_TRY(validate(run));
+   }
+   tell(run, true);
+   return SINTER_ok;
+}
+
+static void apply_proposals(pass_run *run)
+{
+   for (size_t i = 0; i < run->proposals.count; i++) {
+      pass_site *s = run->proposals.data[i];
+
+      if (s->pass == run->current && s->verdict == PASS_OPEN)
+         (void)pass_group_now(s);
+   }
+}
+
+/* Fusions propose on the same ungrouped function; only then the sites that won are carried out. */
+static sinter_status run_fusions(pass_run *run)
+{
+   for (pass_id id = 0; id < PASS_COUNT; id++) {
+      run->current = id;
+      if (pass_infos[id].phase == PASS_FUSE && runs(run, id))
+         functions[id](run);
+   }
+   SINTER_TRY(run->status);
+   pass_resolve(run->f->a, run->f, run->proposals.data, run->proposals.count);
+   for (pass_id id = 0; id < PASS_COUNT; id++)
+      if (pass_infos[id].phase == PASS_FUSE && runs(run, id))
+         SINTER_TRY(run_one(run, id, apply_proposals));
+   return SINTER_ok;
+}
+
+static sinter_status run_phase(pass_run *run, pass_phase phase)
+{
+   for (pass_id id = 0; id < PASS_COUNT; id++)
+      if (pass_infos[id].phase == phase && runs(run, id))
+         SINTER_TRY(run_one(run, id, functions[id]));
+   return SINTER_ok;
+}
+
+static sinter_status run_all(pass_run *run)
+{
+   SINTER_TRY(run_phase(run, PASS_CLEAN));
+   SINTER_TRY(run_fusions(run));
+   return run_phase(run, PASS_REST);
+}
+
+static void note_unmatched(pass_run *run)
+{
+   for (pass_id id = 0; id < PASS_COUNT; id++) {
+      const char *name = pass_infos[id].name;
+
+      if (run->mode[id] != PASS_FORCED || run->report->entry[id].matched)
+         continue;
+      *vec_push(run->f->a, &run->report->notes) =
+         arena_printf(run->f->a, "--with %s: nothing in this model matches", name);
+   }
+}
+
+static sinter_status start(pass_run *run, ir_func *f, const pass_options *options,
+                           pass_report *report, pass_layout *layout)
+{
+   *run = (pass_run){.f = f, .options = options, .report = report, .layout = layout};
+   run->skip.a = f->a;
+   for (pass_id id = 0; id < PASS_COUNT; id++)
+      report->entry[id].id = id;
+   return pass_select(run);
+}
+
+sinter_status pass_run_all(ir_func *f, const pass_options *options, pass_report *report)
+{
+   pass_run run;
+
+   *report = (pass_report){0};
+   SINTER_TRY(start(&run, f, options, report, NULL));
+   SINTER_TRY_IN("passes", run_all(&run));
+   note_unmatched(&run);
+   return SINTER_ok;
+}
+
+sinter_status pass_finish(ir_func *f, const pass_options *options, pass_report *report,
+                          pass_layout *out)
+{
+   pass_run run;
+
+   *out = (pass_layout){0};
+   SINTER_TRY(start(&run, f, options, report, out));
+   SINTER_TRY_IN("passes", run_phase(&run, PASS_FINISH));
+   return SINTER_ok;
+}

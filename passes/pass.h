@@ -1,0 +1,222 @@
+/* pass.h - what a pass sees, and how passes are run.
+ *
+ *    pass_run_all:  CLEAN rewrites ─▶ FUSE proposals ─▶ cost on the conflict graph ─▶ REST ─▶ grouped function
+ *    pass_finish:   partition ─▶ plan_memory ─▶ pack_weights ─▶ pass_layout
+ *
+ * A pass is a list of rules (pattern, predicate with a reason, builder) or a walk that opens sites. Every application is a
+ * site with a number that depends on the function only: it is listed, skipped, explained. The driver counts, resolves
+ * conflicts, validates after each pass that changed something, and computes what happened to the rounding. */
+#ifndef PASS_H
+#define PASS_H
+
+#include "ir/ir.h"
+#include "ir/match.h"
+#include "layout.h"
+
+typedef enum pass_phase { PASS_CLEAN, PASS_FUSE, PASS_REST, PASS_FINISH } pass_phase;
+typedef enum pass_numerics { PASS_ANY, PASS_FAST } pass_numerics;
+
+typedef enum pass_id {
+#define PASS(name, ...) PASS_ID_##name,
+#include "passes.def"
+#undef PASS
+   PASS_COUNT
+} pass_id;
+
+/* What a change of types did to the result: computed by comparing the function before and after. */
+typedef enum pass_rounding {
+   PASS_EXACT, PASS_ROUND_FEWER, PASS_ROUND_MORE, PASS_RANGE_CHANGE
+} pass_rounding;
+const char *pass_rounding_name(pass_rounding r);
+
+/* What the kernels of a target can do. */
+typedef struct pass_target {
+   const char *name;               /* "cpu:x86-64-v3", "ref" */
+   int64_t row_limit;              /* elements of the longest row one row kernel holds */
+   uint32_t max_pointers;          /* values, weights and states one kernel can be given */
+   uint32_t max_parts;             /* matmuls in one group */
+   bool has_int8;                  /* qmatmul */
+   uint32_t epilogue_quant;        /* largest quant group that the gate-up kernel makes; 0: none */
+   bool rows_only;                 /* weights stay as they are in the checkpoint (ref) */
+   uint32_t min_segment;           /* shorter runs of kernels are not worth a recorded segment */
+   double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
+   int64_t cost_rows;              /* T at which kernels are compared */
+   uint32_t extra_props[IR_OP_COUNT]; /* properties its kernels add to props.def's */
+   uint32_t host_meta;             /* fields (1u << IR_META_x) that only the host holds */
+} pass_target;
+
+/* The defaults of a CPU target; change fields before use. */
+pass_target pass_target_cpu(const char *name);
+/* The interpreter: nothing packed, nothing int8. */
+pass_target pass_target_ref(void);
+
+typedef struct pass_info {
+   const char *name;
+   pass_phase phase;
+   bool on;
+   pass_numerics numerics;
+   const char *what;
+} pass_info;
+extern const pass_info pass_infos[PASS_COUNT];
+
+/* ---- sites ----------------------------------------------------------------------------------- */
+
+typedef struct pass_run pass_run;
+
+typedef enum pass_verdict { PASS_OPEN, PASS_FIRED, PASS_DECLINED } pass_verdict;
+
+/* One place where a pass applies. */
+typedef struct pass_site {
+   pass_run *run;
+   ir_func *f;
+   const pass_target *target;
+   pass_id pass;
+   uint32_t number;        /* from 0 in program order of the pass's matches */
+   const char *at;         /* "%name" or "op 12" of the root when the site was opened */
+   pass_verdict verdict;
+   const char *reason;     /* of a decline */
+   VEC(ir_op *) own;       /* ops the site claims: no other site may have them */
+   VEC(ir_op *) host;      /* ops whose kernel it joins */
+   ir_match match;         /* of a rule */
+   double gain_ns;         /* FUSE: what the cost model expects */
+   bool forced;
+   bool extends;           /* a kernel that it joins keeps its rule's name */
+   /* NULL or the last check before grouping, when earlier sites have been applied: false with a reason. */
+   bool (*ready)(struct pass_site *site);
+} pass_site;
+
+/* Opens the next site of the running pass. NULL when the pass may not touch it (skip list). */
+pass_site *pass_site_open(pass_run *run, const ir_op *root);
+void pass_own(pass_site *s, ir_op *op);
+void pass_host(pass_site *s, ir_op *op);
+
+/* Refuses a site. Always false, so that predicates can return it. */
+bool pass_decline(pass_site *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* A rewrite as data. `fits` may decline; `build` NULL: the ops of the match become one group. */
+typedef struct pass_rule {
+   const ir_pat *pattern;
+   bool (*fits)(pass_site *site);
+   void (*build)(pass_site *site);
+} pass_rule;
+
+/* Tries every rule at every op, in program order. In CLEAN passes a match is built at once; in FUSE passes proposed.
+ * Rules must not match what they build. */
+void pass_apply(pass_run *run, const pass_rule *rules, size_t num_rules);
+
+/* Walks: a finished proposal of a FUSE pass; the site has its ops and was not declined. */
+void pass_propose(pass_site *s);
+/* Walks: groups own and host ops now (REST) and says whether that was possible. */
+bool pass_group_now(pass_site *s);
+/* Walks of CLEAN passes: the site's rewrite has been carried out. */
+void pass_fired(pass_site *s);
+
+ir_func *pass_func(const pass_run *run);
+const pass_target *pass_run_target(const pass_run *run);
+pass_layout *pass_run_layout(const pass_run *run);
+
+/* ---- looking around (graph.c) ---------------------------------------------------------------- */
+
+/* The value whose memory v has: reshapes are looked through. */
+ir_value *pass_source(ir_value *v);
+/* The op that computes pass_source(v), or NULL for another op than `code`. */
+ir_op *pass_def(ir_value *v, ir_opcode code);
+/* Sole reader of v, views looked through; NULL when there are several, or v is returned. */
+ir_op *pass_only_reader(const ir_value *v);
+bool pass_is_matmul(const ir_op *op);
+bool pass_is_leaf(const ir_op *op);
+/* Weight operand of a (q)matmul. */
+ir_value *pass_weight_of(const ir_op *matmul);
+/* Ops that a row kernel can hold. */
+bool pass_is_row_op(const ir_op *op);
+/* Properties of an op, with what the target adds. */
+uint32_t pass_props(const pass_target *t, const ir_op *op);
+/* Whether every reader of v, views looked through, is in g; a returned value is not internal. */
+bool pass_is_internal(const ir_value *v, const ir_group *g);
+/* "%name", or "op <n>" for a nameless one. */
+const char *pass_label(arena *a, const ir_op *op);
+/* Elements of one row of dim 0: the product of the other dims; -1 when one is symbolic. */
+int64_t pass_row_elements(const ir_type *t);
+/* Calls visit for every real reader of v: views are looked through, a return is a NULL op. */
+void pass_readers(const ir_value *v, void (*visit)(void *user, ir_op *reader), void *user);
+
+/* What feeds one attention. Norms and ropes are NULL where the model has none. */
+typedef struct pass_attn {
+   ir_op *attention, *write;
+   ir_op *q_norm, *k_norm, *q_rope, *k_rope;
+   ir_op *q_matmul, *k_matmul, *v_matmul;
+} pass_attn;
+/* Finds the parts around a kv_write; false when no attention reads its result. */
+bool pass_attn_of(ir_op *kv_write, pass_attn *out);
+/* Walks over kv_writes: opens a site where q and k have norms (if wanted) and ropes, claims them (and the write, if wanted),
+ * and proposes it. */
+void pass_propose_attn(pass_run *run, bool norms, bool write);
+
+/* ---- cost (cost.c), conflicts (conflict.c) ----------------------------------------------------- */
+
+/* Bytes of a value at T = R = the target's cost_rows; weights count once. */
+double pass_value_bytes(const pass_target *t, const ir_value *v);
+/* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner values, shared inputs;
+ * less what it costs to pull recordable ops into a break. */
+double pass_gain(const pass_site *s);
+/* Chooses among proposals that claim the same ops; the losers are declined with the winner's name. */
+void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n);
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+typedef struct pass_entry {
+   pass_id id;
+   bool ran, changed;
+   uint32_t matched, fired;
+   pass_rounding rounding;
+   VEC(pass_site *) sites;
+} pass_entry;
+
+typedef struct pass_break {
+   const char *op, *property, *chain, *remedy;
+} pass_break;
+
+typedef struct pass_report {
+   pass_entry entry[PASS_COUNT];
+   VEC(const char *) notes;        /* e.g. a forced fusion without a match */
+   VEC(pass_break) breaks;
+} pass_report;
+
+typedef struct pass_options {
+   const pass_target *target;
+   sinter_numerics numerics;
+   const char *with, *without;     /* comma-separated names, NULL none */
+   const char *skip;               /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
+   const char *only;               /* comma-separated passes to run, NULL: all that are on */
+   /* Sees the function before and after each pass; NULL none. */
+   void (*hook)(void *user, pass_id pass, bool after, bool changed, const ir_func *f);
+   void *user;
+} pass_options;
+
+/* Runs every pass before the FINISH ones. f is changed in place; the report lives in f's arena.
+ * Errors  usage: an unknown or unskippable name; failed: a pass left the function invalid. */
+SINTER_CHECKED sinter_status pass_run_all(ir_func *f, const pass_options *options, pass_report *report);
+
+/* Runs the FINISH passes on a grouped function; out lives in f's arena. */
+SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options, pass_report *report,
+                                         pass_layout *out);
+
+/* The pass of that name, PASS_COUNT when there is none. */
+pass_id pass_find(const char *name, size_t len);
+
+/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],"segments":[…],"breaks":[…],
+ * "kernels":[…]}; layout NULL leaves the last three empty. */
+void pass_explain(text_buf *out, const ir_func *f, const pass_report *report, const pass_layout *layout);
+
+/* The layout as comment lines behind a function: segments, places, weights. */
+void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *layout);
+
+#define PASS(name, ...) void pass_##name(pass_run *run);
+#include "passes.def"
+#undef PASS
+
+/* Reports a failure of a FINISH pass; the first one counts. */
+void pass_fail(pass_run *run, sinter_status status, const char *where, const char *remedy, const char *fmt, ...)
+   PRINTF_LIKE(5, 6);
+
+#endif

@@ -1,0 +1,95 @@
+/* quantspec.c - what `fast` means: the one ROUND_MORE that is on by default.
+ *
+ *    %y = matmul %x, %w          %q, %s = quant %x {group}       one for all matmuls of %x that want this group
+ *                          ->    %y = qmatmul %q, %s, %w
+ *
+ *    %k = state : f32      ->    %k = state : f16                and all its successors
+ *
+ * The group is what the int8 kernel of the weight's format wants. Declines float weights (they never quantise
+ * activations), rows that groups do not fill, and targets without int8 kernels. Kills: one quant shared by weights that
+ * want different groups; a quant placed behind the first of its readers. */
+#include "pass.h"
+
+#include "base/pack.h"
+
+enum { GROUPS = 2 }; /* pack_quant_group: 32 and 256 */
+
+/* Quant ops made so far: by id of the quantised value, one a group. */
+typedef struct quants {
+   uint32_t count;
+   ir_op *(*of)[GROUPS];
+} quants;
+
+static bool fits(pass_site *s, const ir_op *op, uint32_t group)
+{
+   const ir_type *x = &op->operands[0]->type, *w = &op->operands[1]->type;
+
+   if (!s->target->has_int8)
+      return pass_decline(s, "the target has no int8 kernels");
+   if (dtype_infos[w->dtype].kind != DTYPE_BLOCK)
+      return pass_decline(s, "%s weights take float inputs", dtype_infos[w->dtype].name);
+   if (!group)
+      return pass_decline(s, "there is no int8 kernel for %s weights", dtype_infos[w->dtype].name);
+   if (x->dtype != DT_f32)
+      return pass_decline(s, "the input is not f32");
+   if (ir_type_row(x) <= 0 || ir_type_row(x) % group)
+      return pass_decline(s, "a row is not a multiple of %u elements", group);
+   return true;
+}
+
+static ir_op *quant_of(ir_func *f, quants *done, ir_op *before, ir_value *x, uint32_t group)
+{
+   ir_builder b = {f, before};
+   ir_op **slot = x->id < done->count ? &done->of[x->id][group != 32] : NULL;
+
+   if (slot && *slot)
+      return *slot;
+   ir_op *q = ir_quant(&b, x, group);
+   if (slot)
+      *slot = q;
+   return q;
+}
+
+static void quantise(pass_site *s, quants *done, ir_op *op, uint32_t group)
+{
+   ir_func *f = s->f;
+   ir_builder b = {f, op};
+   ir_op *q = quant_of(f, done, op, op->operands[0], group);
+   ir_value *y = ir_qmatmul(&b, q->results[0], q->results[1], op->operands[1]);
+   const char *name = op->results[0]->name;
+
+   ir_replace_uses(f, op->results[0], y);
+   ir_erase(f, op);
+   if (name)
+      ir_set_name(f, y, name);
+   pass_fired(s);
+}
+
+static void shorten_state(pass_run *run, ir_op *op)
+{
+   pass_site *s;
+
+   if (op->results[0]->type.dtype != DT_f32 || !(s = pass_site_open(run, op)))
+      return;
+   ir_retype(s->f, op->results[0], DT_f16);
+   pass_fired(s);
+}
+
+void pass_quantspec(pass_run *run)
+{
+   ir_func *f = pass_func(run);
+   quants done = {.count = f->num_values};
+
+   done.of = arena_alloc_array(f->a, f->num_values + 1, sizeof *done.of);
+   ir_op_foreach_safe(f, op) {
+      if (op->code == IR_OP_state)
+         shorten_state(run, op);
+      if (op->code == IR_OP_matmul) {
+         uint32_t group = pack_quant_group(op->operands[1]->type.dtype);
+         pass_site *s = pass_site_open(run, op);
+
+         if (s && fits(s, op, group))
+            quantise(s, &done, op, group);
+      }
+   }
+}

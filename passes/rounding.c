@@ -1,0 +1,72 @@
+/* rounding.c - what a pass did to the rounding, computed from the types before and after it.
+ *
+ *    no type changed, no rounding op appeared     EXACT
+ *    a value became wider                         ROUND_FEWER
+ *    a value became narrower, or a quant or a narrowing cast appeared   ROUND_MORE
+ *    the group of a quant changed its scales' range                     RANGE_CHANGE (a new quant counts as ROUND_MORE)
+ *
+ * Source: facts on rounding contracts; the worst class wins. */
+#include "run.h"
+
+static const char *const names[] = {
+   [PASS_EXACT] = "EXACT",
+   [PASS_ROUND_FEWER] = "ROUND_FEWER",
+   [PASS_ROUND_MORE] = "ROUND_MORE",
+   [PASS_RANGE_CHANGE] = "RANGE_CHANGE",
+};
+
+const char *pass_rounding_name(pass_rounding r)
+{
+   return names[r];
+}
+
+pass_types pass_types_of(arena *a, const ir_func *f)
+{
+   pass_types t = {arena_array(a, dtype, f->num_values + 1), f->num_values};
+
+   ir_op_foreach(f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         t.dtype[op->results[i]->id] = op->results[i]->type.dtype;
+   return t;
+}
+
+static pass_rounding compare(dtype before, dtype after)
+{
+   const dtype_info *b = &dtype_infos[before], *a = &dtype_infos[after];
+
+   if (before == after || before == DT_none)
+      return PASS_EXACT;
+   if (b->kind == DTYPE_FLOAT && a->kind == DTYPE_FLOAT) /* f16 and bf16 differ in range, too */
+      return a->rel < b->rel && a->bytes > b->bytes ? PASS_ROUND_FEWER
+             : a->bytes < b->bytes                  ? PASS_ROUND_MORE
+                                                    : PASS_RANGE_CHANGE;
+   return PASS_RANGE_CHANGE;
+}
+
+/* A new op rounds when its result is narrower than what it reads. */
+static pass_rounding created(const ir_op *op)
+{
+   if (op->code == IR_OP_quant)
+      return PASS_ROUND_MORE;
+   if (op->code == IR_OP_cast)
+      return compare(op->operands[0]->type.dtype, op->results[0]->type.dtype) == PASS_ROUND_MORE
+                ? PASS_ROUND_MORE
+                : PASS_EXACT;
+   return PASS_EXACT;
+}
+
+pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before)
+{
+   pass_rounding worst = PASS_EXACT;
+
+   ir_op_foreach(f, op) {
+      for (uint32_t i = 0; i < op->num_results; i++) {
+         const ir_value *v = op->results[i];
+         bool old = v->id < before->count && before->dtype[v->id] != DT_none;
+         pass_rounding r = old ? compare(before->dtype[v->id], v->type.dtype) : created(op);
+
+         worst = MAX(worst, r);
+      }
+   }
+   return worst;
+}
