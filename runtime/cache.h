@@ -61,6 +61,9 @@ typedef struct rt_cache_freed {
 SINTER_CHECKED sinter_status rt_cache_trim(const char *cache, uint64_t max_bytes, const char *keep,
                                            bool wait, rt_cache_freed *out);
 
+/* What the cache may grow to: $SINTER_CACHE_MAX in MiB, else 20 GiB. */
+uint64_t rt_cache_bound(void);
+
 /* Every entry, last used first. */
 typedef struct rt_cache_item {
    char key[RT_CACHE_KEY];

@@ -24,6 +24,18 @@ const char *rt_level_name(void)
    return best < ISA_LEVEL_COUNT ? isa_infos[best].name : "none";
 }
 
+void rt_level_write(text_buf *t)
+{
+   bool first = true;
+
+   for (int i = 0; i < ISA_LEVEL_COUNT; i++) {
+      if (!isa_runs((isa_level)i))
+         continue;
+      text_printf(t, "%s\"%s\"", first ? "" : ",", isa_infos[i].name);
+      first = false;
+   }
+}
+
 int rt_level_rank(const char *device, const char *target)
 {
    size_t len = strcspn(target, ":");

@@ -2,11 +2,14 @@
 #ifndef RT_LEVEL_H
 #define RT_LEVEL_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 /* The best instruction set level of this CPU that kernels are made for, e.g. "x86-64-v3"; "none"
  * when there is none. */
 const char *rt_level_name(void);
+
+/* Appends the levels this CPU runs as JSON strings, comma-separated. */
+void rt_level_write(text_buf *t);
 
 /* How well target ("cpu:x86-64-v3", "ref") suits device ("cpu", "ref", "null") here: higher is
  * better, -1 not at all. */

@@ -1,0 +1,299 @@
+/* compile.c - from a model to its artifact: out of the cache, or through the compiler library.
+ *
+ *    stat ─▶ key ─▶ hit ──────────────────────────────▶ path
+ *                  └▶ lock ─▶ hit ─▶ path
+ *                           └▶ dlopen ─▶ compile to a temporary file ─▶ rename ─▶ trim ─▶ path */
+#include "compile.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "key.h"
+#include "level.h"
+
+#ifndef SINTER_LLVM_FILE
+#define SINTER_LLVM_FILE ""
+#endif
+
+enum { PATH_BYTES = RT_CACHE_PATH + 96 };
+
+static pthread_mutex_t compiler_lock = PTHREAD_MUTEX_INITIALIZER;
+static const compiler_api *compiler;
+static const char *compiler_stand_in; /* build name of a compiler given by rt_compiler_replace */
+
+/* ---- the compiler library ---------------------------------------------------------------------
+ */
+
+/* The file this code was loaded from, and the compiler library beside it. */
+static bool find_libraries(char self[PATH_BYTES], char library[PATH_BYTES])
+{
+   Dl_info info;
+   char real[PATH_MAX];
+
+   if (!dladdr((void *)(uintptr_t)&rt_compiler_open, &info) || !realpath(info.dli_fname, real))
+      return false;
+   char *slash = strrchr(real, '/');
+   int a = snprintf(self, PATH_BYTES, "%s", real);
+   int b = snprintf(library, PATH_BYTES, "%.*s/libsinter_compiler.so", (int)(slash - real), real);
+   return a < PATH_BYTES && b < PATH_BYTES;
+}
+
+static sinter_status open_library(const compiler_api **out)
+{
+   char self[PATH_BYTES], path[PATH_BYTES];
+   const char *remedy = "run ./setup, or use an artifact that is already compiled";
+
+   if (!find_libraries(self, path))
+      return base_fail(SINTER_failed, "compiler", remedy, "this library's own folder is not known");
+   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+   if (!library)
+      return base_fail(SINTER_no_device, path, remedy, "the compiler library cannot be opened: %s",
+                       dlerror());
+   compiler_entry *entry = (compiler_entry *)(uintptr_t)dlsym(library, "sinter_compiler");
+   const compiler_api *api = entry ? entry() : NULL;
+   if (!api || api->abi != COMPILER_ABI) {
+      dlclose(library);
+      return base_fail(SINTER_failed, path, "run ./setup again",
+                       "the compiler library is of another build");
+   }
+   *out = api;
+   return SINTER_ok;
+}
+
+sinter_status rt_compiler_open(const compiler_api **out)
+{
+   sinter_status status = SINTER_ok;
+
+   pthread_mutex_lock(&compiler_lock);
+   if (!compiler)
+      status = open_library(&compiler);
+   *out = compiler;
+   pthread_mutex_unlock(&compiler_lock);
+   return status;
+}
+
+void rt_compiler_replace(const compiler_api *api, const char *build)
+{
+   pthread_mutex_lock(&compiler_lock);
+   compiler = api;
+   compiler_stand_in = api ? build : NULL;
+   pthread_mutex_unlock(&compiler_lock);
+}
+
+sinter_status rt_compiler_build(const char *cache, digest *out)
+{
+   char self[PATH_BYTES], library[PATH_BYTES];
+   digest parts[3] = {0};
+   uint64_t size;
+
+   if (compiler_stand_in) {
+      *out = digest_bytes(compiler_stand_in, strlen(compiler_stand_in));
+      return SINTER_ok;
+   }
+   if (!find_libraries(self, library))
+      return base_fail(SINTER_failed, "compiler", "run ./setup",
+                       "this library's own folder is not known");
+   SINTER_TRY_IN("compiler library", rt_key_digest(cache, library, &parts[0], &size));
+   SINTER_TRY(rt_key_digest(cache, self, &parts[1], &size));
+   if (SINTER_LLVM_FILE[0] && access(SINTER_LLVM_FILE, R_OK) == 0)
+      SINTER_TRY(rt_key_digest(cache, SINTER_LLVM_FILE, &parts[2], &size));
+   *out = digest_bytes(parts, sizeof parts);
+   return SINTER_ok;
+}
+
+/* ---- one compile ------------------------------------------------------------------------------
+ */
+
+typedef struct task {
+   const sinter_compile_options *options;
+   arena *a;
+   char cache[RT_CACHE_PATH];
+   rt_key key;
+   bool is_artifact, hit;
+   char path[PATH_BYTES];
+} task;
+
+static sinter_status run_compiler(const task *t, const char *temp, const char *weights_dir)
+{
+   const sinter_compile_options *o = t->options;
+   const compiler_api *api;
+   compiler_request request = {
+      .model = o->model,
+      .targets = t->key.targets,
+      .numerics = o->numerics,
+      .with = o->with,
+      .without = o->without,
+      .threads = o->threads,
+      .key_json = t->key.json,
+      .out_path = temp,
+      .weights_dir = weights_dir,
+      .progress = o->progress,
+      .user = o->user,
+   };
+
+   SINTER_TRY(rt_compiler_open(&api));
+   sinter_status status = api->compile(&request);
+   if (status != SINTER_ok)
+      unlink(temp);
+   return status;
+}
+
+/* One self-contained file. */
+static sinter_status compile_to_file(task *t)
+{
+   char temp[PATH_BYTES];
+
+   int n = snprintf(temp, sizeof temp, "%s.tmp-%d", t->options->output, (int)getpid());
+   if (n >= (int)sizeof temp)
+      return base_fail(SINTER_usage, "-o", "use a shorter one",
+                       "the path of the artifact is too long");
+   snprintf(t->path, sizeof t->path, "%s", t->options->output);
+   SINTER_TRY(run_compiler(t, temp, NULL));
+   return rt_cache_publish(temp, t->path);
+}
+
+static sinter_status compile_entry(task *t)
+{
+   char temp[PATH_BYTES], weights[PATH_BYTES], json[RT_CACHE_PATH];
+
+   snprintf(temp, sizeof temp, "%s/artifacts/.tmp-%d-%.16s", t->cache, (int)getpid(), t->key.name);
+   snprintf(weights, sizeof weights, "%s/artifacts/weights", t->cache);
+   SINTER_TRY(run_compiler(t, temp, weights));
+   rt_cache_entry(t->cache, t->key.name, ".json", json);
+   sinter_status status = rt_cache_write(json, t->key.full, strlen(t->key.full));
+   if (status != SINTER_ok) {
+      unlink(temp);
+      return status;
+   }
+   return rt_cache_publish(temp, t->path);
+}
+
+static sinter_status compile_to_cache(task *t)
+{
+   char folder[PATH_BYTES];
+   rt_cache_lock lock;
+   rt_cache_freed freed;
+   sinter_status status = SINTER_ok;
+
+   SINTER_TRY(rt_cache_make(t->cache));
+   snprintf(folder, sizeof folder, "%s/artifacts", t->cache);
+   if (access(folder, W_OK) != 0)
+      return base_fail(
+         SINTER_io, folder, "use -o FILE, or set SINTER_CACHE to a folder that can be written",
+         "the model is not in the cache, and the cache cannot be written: %s", strerror(errno));
+   rt_cache_lock_key(t->cache, t->key.name, &lock);
+   /* Another process may have made it while this one waited. */
+   t->hit = !t->options->no_cache && rt_cache_hit(t->cache, t->key.name);
+   if (!t->hit)
+      status = compile_entry(t);
+   rt_cache_unlock(&lock);
+   if (status == SINTER_ok && !t->hit)
+      SINTER_TRY(rt_cache_trim(t->cache, rt_cache_bound(), t->key.name, false, &freed));
+   return status;
+}
+
+/* Finds out what the model is and what its key is; nothing is open or locked here. */
+static sinter_status prepare(void *user)
+{
+   task *t = user;
+   const sinter_compile_options *o = t->options;
+   sinter_status status = rt_cache_folder(o->cache_dir, t->cache);
+
+   if (status != SINTER_ok && !o->output)
+      return status;
+   if (status != SINTER_ok)
+      t->cache[0] = 0;
+   /* So that digests can be remembered; a cache that cannot be written only forgets. */
+   if (status == SINTER_ok)
+      status = rt_cache_make(t->cache);
+   (void)status;
+   SINTER_TRY(rt_key_is_artifact(o, t->cache, &t->is_artifact));
+   if (t->is_artifact)
+      return SINTER_ok;
+   SINTER_TRY(rt_key_make(t->a, o, t->cache, &t->key));
+   rt_cache_entry(t->cache, t->key.name, ".sinter", t->path);
+   t->hit = !o->output && !o->no_cache && rt_cache_hit(t->cache, t->key.name);
+   return SINTER_ok;
+}
+
+static sinter_status find_or_make(task *t)
+{
+   const sinter_compile_options *o = t->options;
+
+   SINTER_TRY(arena_catch(prepare, t));
+   if (t->is_artifact && o->output)
+      return base_fail(SINTER_usage, o->model, "copy the file, or name the checkpoint it came from",
+                       "the model is an artifact already");
+   if (t->is_artifact) {
+      snprintf(t->path, sizeof t->path, "%s", o->model);
+      t->hit = true;
+   }
+   if (t->hit)
+      return SINTER_ok;
+   return o->output ? compile_to_file(t) : compile_to_cache(t);
+}
+
+sinter_status sinter_compile(const sinter_compile_options *options, char *out_path, size_t path_cap,
+                             bool *out_cached)
+{
+   sinter_compile_options o = {.size = sizeof o};
+   task t = {.options = &o};
+
+   memcpy(&o, options, MIN(options->size, sizeof o));
+   SINTER_TRY(arena_create(&t.a));
+   sinter_status status = find_or_make(&t);
+   arena_destroy(t.a);
+   SINTER_TRY(status);
+   if (strlen(t.path) >= path_cap)
+      return base_fail(SINTER_usage, t.path, "give more room",
+                       "the path of the artifact is too long");
+   memcpy(out_path, t.path, strlen(t.path) + 1);
+   if (out_cached)
+      *out_cached = t.hit;
+   if (o.progress)
+      o.progress(o.user, SINTER_STAGE_done, 1, 1, t.hit ? "cached" : "compiled");
+   return SINTER_ok;
+}
+
+/* ---- explain ----------------------------------------------------------------------------------
+ */
+
+void sinter_free(char *json)
+{
+   free(json);
+}
+
+sinter_status sinter_explain(const sinter_compile_options *options, char **out_json)
+{
+   sinter_compile_options o = {.size = sizeof o};
+   const compiler_api *api;
+   char *json = NULL, targets[512];
+
+   *out_json = NULL;
+   memcpy(&o, options, MIN(options->size, sizeof o));
+   if (!o.model || !o.model[0])
+      return base_fail(SINTER_usage, "model", "name a GGUF file or a checkpoint folder",
+                       "there is no model");
+   SINTER_TRY(rt_level_targets(o.targets ? o.targets : "cpu", targets, sizeof targets));
+   compiler_request request = {.model = o.model,
+                               .targets = targets,
+                               .numerics = o.numerics,
+                               .with = o.with,
+                               .without = o.without,
+                               .threads = o.threads,
+                               .progress = o.progress,
+                               .user = o.user};
+   SINTER_TRY(rt_compiler_open(&api));
+   SINTER_TRY(api->explain(&request, &json));
+   *out_json = strdup(json);
+   api->release(json);
+   if (!*out_json)
+      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
+   return SINTER_ok;
+}

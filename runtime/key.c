@@ -1,0 +1,275 @@
+/* key.c - digests of the source files and the options, in one canonical text. */
+#include "key.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/artifact.h"
+#include "base/json.h"
+#include "base/kargs.h"
+#include "compile.h"
+#include "level.h"
+#include "memo.h"
+#include "weights.h"
+
+enum { MAX_FILES = 4096 };
+
+static const char remedy_path[] = "check the path of the model";
+
+static sinter_status open_error(const char *path)
+{
+   return base_fail(errno == ENOENT ? SINTER_not_found : SINTER_io, path, remedy_path,
+                    "the file cannot be read: %s", strerror(errno));
+}
+
+/* ---- digests of files -------------------------------------------------------------------------
+ */
+
+static sinter_status digest_mapped(int fd, const char *path, uint64_t size, digest *out)
+{
+   rt_weights w;
+
+   SINTER_TRY(rt_weights_map(fd, 0, size, path, &w));
+   sinter_status status = rt_weights_digest(w.data, size, out);
+   rt_weights_unmap(&w);
+   return status;
+}
+
+static sinter_status digest_file(const char *cache, const char *path, digest *out,
+                                 uint64_t *out_size)
+{
+   struct stat before, after;
+   int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+   if (fd < 0)
+      return open_error(path);
+   if (fstat(fd, &before) != 0 || !S_ISREG(before.st_mode)) {
+      close(fd);
+      return base_fail(SINTER_bad_input, path, remedy_path, "this is not a file");
+   }
+   sinter_status status = digest_mapped(fd, path, (uint64_t)before.st_size, out);
+   if (status == SINTER_ok && (fstat(fd, &after) != 0 || !rt_memo_same(&before, &after)))
+      status = base_fail(SINTER_io, path, "wait until the file is complete",
+                         "the file changed while it was read");
+   close(fd);
+   *out_size = (uint64_t)before.st_size;
+   if (status == SINTER_ok)
+      rt_memo_put(cache, "source", &before, out);
+   return status;
+}
+
+sinter_status rt_key_digest(const char *cache, const char *path, digest *out, uint64_t *out_size)
+{
+   struct stat s;
+
+   if (stat(path, &s) != 0)
+      return open_error(path);
+   *out_size = (uint64_t)s.st_size;
+   if (rt_memo_get(cache, "source", &s, out))
+      return SINTER_ok;
+   return digest_file(cache, path, out, out_size);
+}
+
+sinter_status rt_key_is_artifact(const sinter_compile_options *options, const char *cache,
+                                 bool *out)
+{
+   char magic[8] = "";
+   struct stat s;
+   digest known;
+
+   *out = false;
+   if (!options->model || !options->model[0])
+      return base_fail(SINTER_usage, "model",
+                       "name a GGUF file, a checkpoint folder or an artifact", "there is no model");
+   if (stat(options->model, &s) != 0)
+      return open_error(options->model);
+   /* Only sources are remembered, so one that is need not be opened. */
+   if (!S_ISREG(s.st_mode) || rt_memo_get(cache, "source", &s, &known))
+      return SINTER_ok;
+   int fd = open(options->model, O_RDONLY | O_CLOEXEC);
+   if (fd < 0)
+      return open_error(options->model);
+   ssize_t n = read(fd, magic, sizeof magic);
+   close(fd);
+   *out = n > 0 && artifact_is(magic, (size_t)n);
+   return SINTER_ok;
+}
+
+/* ---- the source -------------------------------------------------------------------------------
+ */
+
+typedef struct file {
+   const char *name, *path;
+   digest digest;
+   uint64_t size;
+} file;
+
+typedef struct source {
+   arena *a;
+   const sinter_compile_options *options;
+   const char *cache;
+   VEC(file) files;
+} source;
+
+/* What an importer may read of a folder. */
+static bool is_checkpoint_file(const char *name)
+{
+   static const char *const ends[] = {".json", ".safetensors", ".model", ".jinja", ".txt"};
+   size_t len = strlen(name);
+
+   for (size_t i = 0; i < countof(ends); i++) {
+      size_t end = strlen(ends[i]);
+      if (name[0] != '.' && len > end && strcmp(name + len - end, ends[i]) == 0)
+         return true;
+   }
+   return false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+   return strcmp(((const file *)a)->name, ((const file *)b)->name);
+}
+
+/* Names only: nothing is allocated in the arena while the folder is open but through `names`. */
+static sinter_status read_folder(const char *path, char names[][256], size_t *count)
+{
+   DIR *dir = opendir(path);
+
+   if (!dir)
+      return open_error(path);
+   *count = 0;
+   for (struct dirent *e; (e = readdir(dir));) {
+      if (!is_checkpoint_file(e->d_name))
+         continue;
+      if (*count == MAX_FILES) {
+         closedir(dir);
+         return base_fail(SINTER_bad_input, path, "name the folder of one checkpoint",
+                          "the folder has too many files");
+      }
+      memcpy(names[(*count)++], e->d_name, strlen(e->d_name) + 1);
+   }
+   closedir(dir);
+   if (*count)
+      return SINTER_ok;
+   return base_fail(SINTER_bad_input, path,
+                    "name a folder with config.json and safetensors, or a GGUF file",
+                    "the folder holds no checkpoint");
+}
+
+static sinter_status list_folder(source *s, const char *path)
+{
+   char(*names)[256] = arena_alloc_array(s->a, MAX_FILES, sizeof *names);
+   size_t count = 0;
+
+   SINTER_TRY(read_folder(path, names, &count));
+   for (size_t i = 0; i < count; i++)
+      *vec_push(s->a, &s->files) =
+         (file){.name = names[i], .path = arena_printf(s->a, "%s/%s", path, names[i])};
+   qsort(s->files.data, s->files.count, sizeof *s->files.data, by_name);
+   return SINTER_ok;
+}
+
+static sinter_status digest_files(source *s)
+{
+   const sinter_compile_options *o = s->options;
+
+   for (size_t i = 0; i < s->files.count; i++) {
+      file *f = &s->files.data[i];
+      if (o->progress)
+         o->progress(o->user, SINTER_STAGE_hash, i, s->files.count, f->name);
+      SINTER_TRY(rt_key_digest(s->cache, f->path, &f->digest, &f->size));
+   }
+   if (o->progress)
+      o->progress(o->user, SINTER_STAGE_hash, s->files.count, s->files.count, "");
+   return SINTER_ok;
+}
+
+static sinter_status write_source(source *s, text_buf *t)
+{
+   const char *model = s->options->model;
+   struct stat st;
+   char hex[65];
+
+   if (stat(model, &st) != 0)
+      return open_error(model);
+   if (S_ISDIR(st.st_mode))
+      SINTER_TRY(list_folder(s, model));
+   else
+      *vec_push(s->a, &s->files) = (file){.name = "", .path = model};
+   SINTER_TRY(digest_files(s));
+   text_printf(t, "\"source\":[");
+   for (size_t i = 0; i < s->files.count; i++) {
+      const file *f = &s->files.data[i];
+      digest_hex(&f->digest, hex);
+      text_printf(t, "%s{\"name\":", i ? "," : "");
+      json_write_string(t, f->name, strlen(f->name));
+      text_printf(t, ",\"size\":%llu,\"digest\":\"%s\"}", (unsigned long long)f->size, hex);
+   }
+   text_printf(t, "]");
+   return SINTER_ok;
+}
+
+/* ---- the options ------------------------------------------------------------------------------
+ */
+
+static int by_text(const void *a, const void *b)
+{
+   return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A comma-separated list as a sorted array, each name once. */
+static void write_names(arena *a, text_buf *t, const char *field, const char *list)
+{
+   VEC(const char *) names = {0};
+
+   for (const char *p = list ? list : ""; *p;) {
+      size_t len = strcspn(p, ",");
+      if (len)
+         *vec_push(a, &names) = arena_strndup(a, p, len);
+      p += len + (p[len] == ',');
+   }
+   if (names.count)
+      qsort(names.data, names.count, sizeof *names.data, by_text);
+   text_printf(t, "\"%s\":[", field);
+   const char *before = NULL;
+   for (size_t i = 0; i < names.count; i++) {
+      if (before && strcmp(before, names.data[i]) == 0)
+         continue;
+      text_printf(t, before ? "," : "");
+      before = names.data[i];
+      json_write_string(t, before, strlen(before));
+   }
+   text_printf(t, "],");
+}
+
+sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const char *cache,
+                          rt_key *out)
+{
+   text_buf t = {.a = a};
+   source s = {.a = a, .options = options, .cache = cache};
+   char targets[512], hex[65];
+   digest build;
+
+   SINTER_TRY(
+      rt_level_targets(options->targets ? options->targets : "cpu", targets, sizeof targets));
+   text_printf(&t, "{\"artifact\":%d,\"kernel_abi\":%d,", ARTIFACT_VERSION, KARGS_ABI);
+   text_printf(&t, "\"targets\":\"%s\",\"numerics\":\"%s\",", targets,
+               options->numerics == SINTER_EXACT ? "exact" : "fast");
+   write_names(a, &t, "with", options->with);
+   write_names(a, &t, "without", options->without);
+   write_names(a, &t, "skip", getenv("SINTER_SKIP"));
+   SINTER_TRY(write_source(&s, &t));
+   text_printf(&t, "}");
+   SINTER_TRY(rt_compiler_build(cache, &build));
+   digest_hex(&build, hex);
+   out->targets = arena_strdup(a, targets);
+   out->json = t.data;
+   out->full = arena_printf(a, "{\"build\":\"%s\",\"key\":%s}\n", hex, t.data);
+   digest d = digest_bytes(out->full, strlen(out->full));
+   digest_hex(&d, out->name);
+   return SINTER_ok;
+}
