@@ -136,11 +136,13 @@ static uint64_t row_length(const ir_value *x)
    return (uint64_t)ir_type_row(&x->type);
 }
 
-ir_value *model_embed(model_build *m)
+ir_value *model_embed(model_build *m, double scale)
 {
-   ir_value *h =
-      ir_embed(&m->b, m->ids, matrix(m, "token_embd.weight", m->config->vocab, m->config->width));
+   ir_value *w = matrix(m, "token_embd.weight", m->config->vocab, m->config->width);
+   ir_value *h = ir_embed(&m->b, m->ids, w);
 
+   if (scale != 1)
+      h = ir_scale(&m->b, h, scale);
    ir_set_name(m->b.f, h, "embed");
    return h;
 }

@@ -21,8 +21,8 @@ typedef struct model_build {
    sinter_status status; /* first failure */
 } model_build;
 
-/* Rows of the embedding table for the step's tokens. f32[T, D] */
-ir_value *model_embed(model_build *m);
+/* Rows of the embedding table for the step's tokens, times `scale`. f32[T, D] */
+ir_value *model_embed(model_build *m, double scale);
 
 /* x W^T (+ bias when `bias`), W = blk.<l>.<name>.weight[rows, row length of x]. f32[…, rows] */
 ir_value *model_linear(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t rows,

@@ -86,7 +86,7 @@ static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 
 void gemma3_build(model_build *m)
 {
-   ir_value *h = ir_scale(&m->b, model_embed(m), (float)sqrt(m->config->width));
+   ir_value *h = model_embed(m, (float)sqrt(m->config->width));
 
    for (uint32_t l = 0; l < m->config->layers; l++) {
       ir_value *a = attention(m, l, model_norm(m, l, "attn_norm", h));

@@ -87,7 +87,7 @@ static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 
 void llama_build(model_build *m)
 {
-   ir_value *h = model_embed(m);
+   ir_value *h = model_embed(m, 1);
 
    for (uint32_t l = 0; l < m->config->layers; l++) {
       h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));

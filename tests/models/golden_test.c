@@ -1,0 +1,108 @@
+// LINK: models ir base
+/* Every recorded checkpoint, opened and run on the reference evaluator in f64. */
+#include "run.h"
+
+#include <criterion/parameterized.h>
+
+static void compare(const char *what, const golden_tensor *want, const ir_tensor *got, double atol)
+{
+   uint64_t n = want->dim[0] * want->dim[1];
+   double worst = 0;
+
+   cr_assert_eq((uint64_t)got->dim[0], want->dim[0], "%s", what);
+   cr_assert_eq((uint64_t)got->dim[1], want->dim[1], "%s", what);
+   for (uint64_t i = 0; i < n; i++)
+      worst = fmax(worst, isfinite(got->data[i]) ? fabs(got->data[i] - want->f[i]) : INFINITY);
+   cr_expect(worst <= atol, "%s: %.3g apart, %.3g allowed", what, worst, atol);
+}
+
+/* Logits of one prompt at every position, then greedy ids one token at a time. */
+static void check_prompt(const golden *g, model *m, const char *prefix, const char *ids_key,
+                         double atol)
+{
+   golden_tensor ids = golden_get(g, ids_key);
+   golden_tensor want = golden_get(g, arena_printf(g->a, "%s.logits", prefix));
+   golden_tensor greedy = golden_get(g, arena_printf(g->a, "%s.greedy_ids", prefix));
+   run r;
+
+   run_init(&r, g->a, m);
+   ir_tensor got = run_step(&r, ids.i, (int64_t)ids.dim[0]);
+   compare(prefix, &want, &got, atol);
+   int32_t next = run_argmax(got.data + (got.dim[0] - 1) * got.dim[1], got.dim[1]);
+   for (uint64_t i = 0; i < greedy.dim[0]; i++) {
+      cr_assert_eq(next, greedy.i[i], "%s: generated id %llu", prefix, (unsigned long long)i);
+      got = run_step(&r, &greedy.i[i], 1);
+      next = run_argmax(got.data, got.dim[1]);
+   }
+}
+
+static void check_hidden(const golden *g, model *m, const char *key, const char *value, double atol)
+{
+   golden_tensor ids = golden_get(g, "prompt1.input_ids");
+   golden_tensor want = golden_get(g, arena_printf(g->a, "prompt1.hidden.%s", key));
+   run r;
+
+   run_init(&r, g->a, m);
+   r.trace_name = value;
+   (void)run_step(&r, ids.i, (int64_t)ids.dim[0]);
+   cr_assert(r.traced.data, "no value is called %s", value);
+   compare(key, &want, &r.traced, atol);
+}
+
+static const char *const folders[] = {
+   "llama", "llama31_sharded", "llama_bf16",  "llama_bias_unigram", "smollm2",
+   "qwen2", "qwen3",           "gemma3_text", "gemma3_mm_textonly",
+};
+
+ParameterizedTestParameters(golden, folder)
+{
+   return cr_make_param_array(const char *, (void *)folders, countof(folders));
+}
+
+/* Kills: any wrong sign, order, scale, base, window, norm or bias of a family: each moves logits by
+ * > 1000 atol. */
+ParameterizedTest(const char **name, golden, folder)
+{
+   arena *a;
+   golden g;
+
+   cr_assert_eq(arena_create(&a), SINTER_ok);
+   golden_open(&g, a, *name);
+   model *m = run_open(a, g.dir);
+   for (int p = 0; p < 3; p++) {
+      const char *prefix = arena_printf(a, "prompt%d", p);
+      check_prompt(&g, m, prefix, arena_printf(a, "%s.input_ids", prefix), golden_atol(&g, NULL));
+   }
+   check_hidden(&g, m, "embed", "embed", 1e-4);
+   check_hidden(&g, m, "final_norm", "final_norm", golden_atol(&g, NULL));
+   for (uint32_t l = 0; l < m->info.layers; l++)
+      check_hidden(&g, m, arena_printf(a, "layer%u", l), arena_printf(a, "h%u", l),
+                   golden_atol(&g, NULL));
+   model_close(m);
+   arena_destroy(a);
+}
+
+static const char *const gguf_folders[] = {"gguf_llama", "gguf_llama_k"};
+
+ParameterizedTestParameters(golden, gguf)
+{
+   return cr_make_param_array(const char *, (void *)gguf_folders, countof(gguf_folders));
+}
+
+/* Kills: unpermuted Q and K, reversed extents, a block format read wrongly. */
+ParameterizedTest(const char **name, golden, gguf)
+{
+   arena *a;
+   golden g;
+
+   cr_assert_eq(arena_create(&a), SINTER_ok);
+   golden_open(&g, a, *name);
+   const json *atol = json_get(g.entry, "atol");
+   cr_assert_gt(atol->len, 0);
+   for (size_t i = 0; i < atol->len; i++) {
+      model *m = run_open(a, arena_printf(a, "%s/%s.gguf", g.dir, atol->keys[i]));
+      check_prompt(&g, m, atol->keys[i], "input_ids", atol->items[i]->number);
+      model_close(m);
+   }
+   arena_destroy(a);
+}
