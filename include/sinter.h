@@ -144,8 +144,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_cache_why(const sinter_compile_op
  * document). */
 SINTER_API SINTER_CHECKED sinter_status sinter_cache_verify(const char *cache_dir, char **out_json);
 
-/* Removes the least recently used entries until at most max_bytes are left, and files nobody refers
- * to. */
+/* Removes the least recently used entries until at most max_bytes are left (0: the bound of the
+ * cache, $SINTER_CACHE_MAX MiB or 20 GiB), and files nobody refers to. */
 SINTER_API SINTER_CHECKED sinter_status sinter_cache_gc(const char *cache_dir, uint64_t max_bytes,
                                                         char **out_json);
 
@@ -260,6 +260,16 @@ SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
 SINTER_API void *sinter_request_user(const sinter_request *r);
 /* Cancels if unfinished, and frees. Not from inside a callback. */
 SINTER_API void sinter_request_destroy(sinter_request *r);
+
+typedef struct sinter_request_stats {
+   size_t size;
+   uint32_t prompt_tokens, prefix_hit_tokens, generated_tokens, preemptions;
+   double queue_seconds;       /* from sinter_submit to its first step */
+   double first_token_seconds; /* from sinter_submit to the first token; 0: none yet */
+   double seconds;             /* from sinter_submit to its end, or until now */
+} sinter_request_stats;
+
+SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out);
 
 /* Runs one step over all requests; *out_busy says whether work is left. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);

@@ -1,0 +1,407 @@
+/* engine.c - requests in, steps, tokens out.
+ *
+ *    step = drop cancelled ─ plan rows (scheduler) ─ fill arrays (meta) ─ run (device)
+ *           ─ make full pages findable (kv) ─ logits and picks (sampler) ─ callbacks
+ *
+ * Nothing is allocated from rt_engine_create to sinter_engine_destroy but in sinter_submit. */
+#include "engine.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "artifact.h"
+#include "limits.h"
+#include "meta.h"
+
+struct sinter_engine {
+   const plan *plan;
+   const rt_device_ops *ops;
+   rt_device *device;
+   rt_limits limits;
+   rt_meta meta;
+   kv_cache *cache;
+   rt_scheduler scheduler;
+   rt_sampler *sampler;
+   sinter_request *requests; /* all that the caller has not destroyed */
+   uint32_t num_cancelled;   /* that the next step has to end */
+   sinter_stats stats;
+};
+
+static double now(void)
+{
+   struct timespec t;
+
+   clock_gettime(CLOCK_MONOTONIC, &t);
+   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- life ---- */
+
+static void copy_page(void *user, uint32_t group, int32_t from, int32_t to)
+{
+   sinter_engine *e = user;
+
+   e->ops->copy_page(e->device, group, from, to);
+}
+
+static void poison_page(void *user, uint32_t group, int32_t page)
+{
+   sinter_engine *e = user;
+
+   if (e->device)
+      e->ops->poison_page(e->device, group, page);
+}
+
+static uint64_t rope_id(void *user, int64_t num_prompt, int64_t position)
+{
+   sinter_engine *e = user;
+
+   return rt_meta_rope_id(&e->meta, num_prompt, position);
+}
+
+static bool debugs(const char *word)
+{
+   const char *words = getenv("SINTER_DEBUG");
+
+   return words && strstr(words, word);
+}
+
+static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup, bool share)
+{
+   kv_cache_options o = {
+      .num_groups = e->plan->num_cache_groups,
+      .max_sequences = (uint32_t)e->limits.max_sequences,
+      .max_blocks = e->limits.max_positions / PAGE_TOKENS,
+      .fingerprint = setup->fingerprint,
+      .share = share && !e->ops->contiguous && e->ops->copy_page,
+      .user = e,
+      .copy_page = copy_page,
+   };
+
+   if (e->ops->poison_page && debugs("poison"))
+      o.freed_page = poison_page;
+   for (uint32_t i = 0; i < e->plan->num_ropes; i++) {
+      if (rope_depends_on_length(&e->plan->ropes[i]))
+         o.rope_id = rope_id;
+   }
+   for (uint32_t g = 0; g < o.num_groups; g++) {
+      o.windows[g] = e->plan->cache_groups[g].window;
+      o.pages[g] = e->limits.pages[g];
+   }
+   return kv_cache_create(&o, &e->cache);
+}
+
+static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
+                           const sinter_engine_options *o)
+{
+   SINTER_TRY(rt_limits_decide(e->plan, o, &e->limits));
+   SINTER_TRY(rt_meta_init(&e->meta, e->plan, &e->limits));
+   SINTER_TRY(create_cache(e, setup, !o->no_prefix_cache));
+   rt_meta_set_tables(&e->meta, e->cache);
+   rt_bounds bounds = {
+      .max_sequences = (uint32_t)e->limits.max_sequences,
+      .max_rows = (uint32_t)e->limits.max_rows,
+      .max_wanted = (uint32_t)e->limits.max_wanted,
+      .max_tiles = (uint32_t)e->plan->sym_max[SYM_A],
+   };
+   SINTER_TRY(rt_scheduler_init(&e->scheduler, &bounds, e->cache));
+   SINTER_TRY(rt_sampler_create(e->plan->model.vocab, &e->sampler));
+   return e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device);
+}
+
+sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine_options *options,
+                               sinter_engine **out)
+{
+   sinter_engine *e = calloc(1, sizeof *e);
+
+   *out = NULL;
+   if (!e)
+      return base_fail(SINTER_out_of_memory, "engine", "", "no memory for the engine");
+   e->plan = setup->plan;
+   e->ops = setup->ops;
+   sinter_status status = build(e, setup, options);
+   if (status != SINTER_ok) {
+      sinter_engine_destroy(e);
+      return status;
+   }
+   *out = e;
+   return SINTER_ok;
+}
+
+/* Takes the part of an option struct that the caller knows; the rest stays zero. */
+static void take_options(void *out, size_t size, const void *options)
+{
+   size_t known;
+
+   memset(out, 0, size);
+   memcpy(&known, options, sizeof known);
+   memcpy(out, options, MIN(known, size));
+}
+
+sinter_status sinter_engine_create(sinter_artifact *a, const sinter_engine_options *options,
+                                   sinter_engine **out)
+{
+   sinter_engine_options o;
+   const rt_artifact *artifact = rt_artifact_of(a);
+   rt_engine_setup setup = {.artifact = artifact};
+   uint32_t target;
+
+   *out = NULL;
+   take_options(&o, sizeof o, options);
+   SINTER_TRY(rt_device_find(o.device, &setup.ops));
+   SINTER_TRY(rt_artifact_target(artifact, setup.ops->name, &target));
+   setup.plan = rt_artifact_plan(artifact, target);
+   rt_bytes bytes = rt_artifact_section(artifact, ARTIFACT_plan, target);
+   setup.fingerprint = hash_bytes(bytes.data, bytes.size, (hash128){0});
+   return rt_engine_create(&setup, &o, out);
+}
+
+void sinter_engine_destroy(sinter_engine *e)
+{
+   if (!e)
+      return;
+   for (sinter_request *r = e->requests; r; r = r->next) {
+      r->engine = NULL;
+      if (r->state != RT_DONE)
+         r->finish = SINTER_FINISH_cancelled;
+      r->state = RT_DONE;
+   }
+   if (e->device)
+      e->ops->close(e->device);
+   e->device = NULL;
+   rt_sampler_destroy(e->sampler);
+   rt_scheduler_deinit(&e->scheduler);
+   kv_cache_destroy(e->cache);
+   rt_meta_deinit(&e->meta);
+   free(e);
+}
+
+/* ---- requests ---- */
+
+sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *options,
+                            sinter_request **out)
+{
+   sinter_request_options o;
+
+   *out = NULL;
+   take_options(&o, sizeof o, options);
+   SINTER_TRY(rt_request_create(&o, e->plan->model.vocab, e->limits.max_positions, out));
+   sinter_request *r = *out;
+   r->engine = e;
+   r->submitted = now();
+   r->next = e->requests;
+   if (r->next)
+      r->next->prev = r;
+   e->requests = r;
+   rt_scheduler_add(&e->scheduler, r);
+   return SINTER_ok;
+}
+
+void sinter_cancel(sinter_request *r)
+{
+   if (r->state == RT_DONE || r->is_cancelled)
+      return;
+   r->is_cancelled = true;
+   r->engine->num_cancelled++;
+}
+
+sinter_finish sinter_request_finish(const sinter_request *r)
+{
+   return r->finish;
+}
+
+void *sinter_request_user(const sinter_request *r)
+{
+   return r->options.user;
+}
+
+void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out)
+{
+   sinter_request_stats s = r->stats;
+
+   s.size = MIN(out->size, sizeof s);
+   if (r->state != RT_DONE)
+      s.seconds = now() - r->submitted;
+   memcpy(out, &s, s.size);
+}
+
+/* Takes the request out of the engine; true when it was not done before. */
+static bool leave(sinter_engine *e, sinter_request *r, sinter_finish finish)
+{
+   if (r->state == RT_DONE)
+      return false;
+   if (r->is_cancelled)
+      e->num_cancelled--;
+   rt_scheduler_remove(&e->scheduler, r);
+   r->finish = finish;
+   r->stats.seconds = now() - r->submitted;
+   return true;
+}
+
+void sinter_request_destroy(sinter_request *r)
+{
+   sinter_engine *e;
+
+   if (!r)
+      return;
+   e = r->engine;
+   if (e) {
+      (void)leave(e, r, SINTER_FINISH_cancelled);
+      *(r->prev ? &r->prev->next : &e->requests) = r->next;
+      if (r->next)
+         r->next->prev = r->prev;
+   }
+   rt_request_free(r);
+}
+
+/* ---- step ---- */
+
+/* Ends a request without a token. */
+static void end(sinter_engine *e, sinter_request *r, sinter_finish finish)
+{
+   sinter_token token = {.id = -1, .index = rt_request_generated(r), .finish = finish};
+
+   if (leave(e, r, finish) && r->options.on_token)
+      r->options.on_token(r->options.user, r, &token);
+}
+
+static void end_cancelled(sinter_engine *e)
+{
+   /* A callback may submit, which only adds in front. */
+   for (sinter_request *r = e->requests; r && e->num_cancelled; r = r->next) {
+      if (r->is_cancelled)
+         end(e, r, SINTER_FINISH_cancelled);
+   }
+}
+
+static sinter_finish finish_of(const sinter_engine *e, const sinter_request *r, int32_t id)
+{
+   for (uint32_t i = 0; i < e->plan->model.num_eos && !r->options.ignore_eos; i++) {
+      if (id == e->plan->model.eos[i])
+         return SINTER_FINISH_stop;
+   }
+   return r->num_tokens >= r->max_tokens ? SINTER_FINISH_length : SINTER_FINISH_none;
+}
+
+/* Picks the next token of a request from its row and tells the caller. */
+static void generate(sinter_engine *e, sinter_request *r, const float *logits)
+{
+   rt_ask ask = {
+      .sampling = &r->options.sampling,
+      .history = r->has_history ? &r->history : NULL,
+      .index = rt_request_generated(r),
+      .want_logprob = r->options.want_logprobs,
+      .num_top = r->options.top_logprobs,
+   };
+   rt_pick pick;
+
+   if (rt_sample(e->sampler, logits, &ask, &pick) != SINTER_ok) {
+      end(e, r, SINTER_FINISH_error);
+      return;
+   }
+   if (!ask.index)
+      r->stats.first_token_seconds = now() - r->submitted;
+   rt_request_append(r, pick.id);
+   sinter_token token = {
+      .id = pick.id,
+      .logprob = pick.logprob,
+      .index = ask.index,
+      .finish = finish_of(e, r, pick.id),
+      .num_top = pick.num_top,
+      .top_ids = pick.top_ids,
+      .top_logprobs = pick.top_logprobs,
+   };
+   if (token.finish != SINTER_FINISH_none)
+      (void)leave(e, r, token.finish);
+   if (r->options.on_token)
+      r->options.on_token(r->options.user, r, &token);
+}
+
+/* Hands out the logits of one item's rows. */
+static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
+{
+   sinter_request *r = item->request;
+   int64_t end_position = item->first + item->rows;
+   size_t vocab = e->plan->model.vocab;
+
+   kv_cache_commit(e->cache, &r->kv, end_position);
+   for (int64_t at = end_position - item->wanted; at < end_position; at++, logits += vocab) {
+      if (at == r->next_logits && at < r->options.num_prompt) {
+         r->next_logits++;
+         r->options.on_logits(r->options.user, r, (uint32_t)at, logits);
+      }
+      if (at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled) {
+         generate(e, r, logits);
+         return;
+      }
+   }
+   if (r->kv.stored == r->num_tokens && r->num_tokens == r->max_tokens)
+      end(e, r, SINTER_FINISH_length);
+}
+
+/* Splits the time of a step between prompt and generated tokens by their rows. */
+static void count(sinter_engine *e, double seconds)
+{
+   const rt_scheduler *s = &e->scheduler;
+   double prompt = 0, all = 0;
+
+   for (uint32_t i = 0; i < s->num_items; i++) {
+      const rt_item *item = &s->items[i];
+      all += item->rows;
+      if (item->first < item->request->options.num_prompt)
+         prompt += item->rows;
+   }
+   e->stats.steps++;
+   e->stats.tokens += (uint64_t)all;
+   e->stats.prefill_seconds += seconds * prompt / all;
+   e->stats.decode_seconds += seconds * (all - prompt) / all;
+}
+
+static sinter_status run_items(sinter_engine *e)
+{
+   rt_scheduler *s = &e->scheduler;
+   double begin = now();
+   const float *logits;
+
+   for (uint32_t i = 0; i < s->num_items; i++) {
+      sinter_request *r = s->items[i].request;
+      if (r->stats.queue_seconds == 0)
+         r->stats.queue_seconds = begin - r->submitted;
+   }
+   rt_meta_fill(&e->meta, s->items, s->num_items);
+   SINTER_TRY(e->ops->run(e->device, &logits));
+   count(e, now() - begin);
+   for (uint32_t i = 0; i < s->num_items; i++) {
+      uint32_t wanted = s->items[i].wanted;
+      deliver(e, &s->items[i], logits);
+      logits += (size_t)wanted * e->plan->model.vocab;
+   }
+   return SINTER_ok;
+}
+
+sinter_status sinter_step(sinter_engine *e, bool *out_busy)
+{
+   rt_scheduler *s = &e->scheduler;
+   sinter_status status = SINTER_ok;
+
+   end_cancelled(e);
+   sinter_request *stuck = rt_scheduler_plan(s);
+   if (s->num_items)
+      status = run_items(e);
+   else if (stuck)
+      end(e, stuck, SINTER_FINISH_length);
+   *out_busy = s->num_running || s->first_waiting;
+   return status;
+}
+
+void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
+{
+   sinter_stats s = e->stats;
+
+   s.size = MIN(out->size, sizeof s);
+   s.device = e->ops->name;
+   s.prefix_hit_tokens = e->scheduler.hit_tokens;
+   kv_cache_usage(e->cache, &s.kv_tokens_used, &s.kv_tokens_total);
+   e->ops->stats(e->device, &s);
+   memcpy(out, &s, s.size);
+}

@@ -1,0 +1,191 @@
+/* meta.c - what a step costs here grows with its rows, never with the context before them. */
+#include "meta.h"
+
+#include <stdlib.h>
+
+_Static_assert(RT_META_COUNT <= 16, "rt_step.meta has room for every row of meta.def");
+
+enum { PER_STEP, PER_GROUP, PER_ROPE };
+
+/* Dims of meta.def: a symbol or a number. */
+enum { T = -1 - SYM_T, R = -1 - SYM_R, S = -1 - SYM_S, A = -1 - SYM_A, B = -1 - SYM_B, N = -100 };
+
+static const struct {
+   dtype dtype;
+   int rank, dim[2], per;
+} fields[] = {
+#define META(name, dtype, rank, dim0, dim1, per, what) {DT_##dtype, rank, {dim0, dim1}, PER_##per},
+#include "base/meta.def"
+#undef META
+};
+
+static int64_t extent(int dim, const int64_t *syms, uint32_t width)
+{
+   if (dim == N)
+      return width;
+   return dim < 0 ? syms[-1 - dim] : dim;
+}
+
+static bool allocate_field(rt_meta *m, uint32_t field, const int64_t *syms)
+{
+   uint32_t count = fields[field].per == PER_GROUP  ? m->num_groups
+                    : fields[field].per == PER_ROPE ? m->num_ropes
+                                                    : 1;
+
+   if (field == RT_META_block_table)
+      return true;
+   for (uint32_t i = 0; i < count; i++) {
+      int64_t n = extent(fields[field].dim[0], syms, m->rope_widths[i]);
+      if (fields[field].rank > 1)
+         n *= extent(fields[field].dim[1], syms, m->rope_widths[i]);
+      /* Kernels may load whole vectors at the end. */
+      size_t bytes = (size_t)n * dtype_infos[fields[field].dtype].bytes;
+      m->step.meta[field][i] = aligned_alloc(64, base_align(bytes + 64, 64));
+      if (!m->step.meta[field][i])
+         return false;
+      memset(m->step.meta[field][i], 0, bytes + 64);
+   }
+   return true;
+}
+
+static bool allocate(rt_meta *m, const int64_t *syms)
+{
+   m->stored = calloc((size_t)syms[SYM_S], sizeof *m->stored);
+   m->step.stored = m->stored;
+   for (uint32_t f = 0; f < RT_META_COUNT; f++) {
+      if (!allocate_field(m, f, syms))
+         return false;
+   }
+   return m->stored != NULL;
+}
+
+sinter_status rt_meta_init(rt_meta *m, const plan *p, const rt_limits *limits)
+{
+   int64_t syms[SYM_COUNT] = {[SYM_T] = limits->max_rows,
+                              [SYM_R] = limits->max_wanted,
+                              [SYM_S] = limits->max_sequences,
+                              [SYM_A] = p->sym_max[SYM_A]};
+   sinter_status status = SINTER_ok;
+
+   *m = (rt_meta){.num_groups = p->num_cache_groups, .num_ropes = p->num_ropes};
+   for (uint32_t i = 0; i < p->num_ropes; i++)
+      m->rope_widths[i] = p->ropes[i].width;
+   if (!allocate(m, syms))
+      status = base_fail(SINTER_out_of_memory, "step arrays", "use smaller steps",
+                         "no memory for a step of %lld rows", (long long)limits->max_rows);
+   for (uint32_t i = 0; i < p->num_ropes && status == SINTER_ok; i++)
+      status = rt_rope_create(&p->ropes[i], limits->max_positions, &m->ropes[i]);
+   if (status != SINTER_ok)
+      rt_meta_deinit(m);
+   m->step.block.sym[SYM_S] = limits->max_sequences;
+   m->step.block.sym[SYM_B] = (limits->max_positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   return status;
+}
+
+void rt_meta_deinit(rt_meta *m)
+{
+   for (uint32_t f = 0; f < RT_META_COUNT; f++) {
+      for (uint32_t i = 0; i < 8 && f != RT_META_block_table; i++)
+         free(m->step.meta[f][i]);
+   }
+   for (uint32_t i = 0; i < 8; i++)
+      rt_rope_destroy(m->ropes[i]);
+   free(m->stored);
+   *m = (rt_meta){0};
+}
+
+void rt_meta_set_tables(rt_meta *m, const kv_cache *cache)
+{
+   for (uint32_t g = 0; g < m->num_groups; g++)
+      m->step.meta[RT_META_block_table][g] = kv_cache_table(cache, g);
+}
+
+static void fill_rows(rt_meta *m, const rt_item *item, int64_t t)
+{
+   const sinter_request *r = item->request;
+   int32_t *ids = m->step.meta[RT_META_token_ids][0];
+   int32_t *positions = m->step.meta[RT_META_positions][0];
+   int32_t *seq_of = m->step.meta[RT_META_seq_of][0];
+
+   for (int64_t i = 0; i < item->rows; i++) {
+      ids[t + i] = r->tokens[item->first + i];
+      positions[t + i] = (int32_t)(item->first + i);
+      seq_of[t + i] = (int32_t)r->kv.slot;
+   }
+}
+
+static void fill_slots(rt_meta *m, const rt_item *item, int64_t t)
+{
+   int64_t width = m->step.block.sym[SYM_B];
+
+   for (uint32_t g = 0; g < m->num_groups; g++) {
+      const int32_t *tables = m->step.meta[RT_META_block_table][g];
+      const int32_t *table = tables + item->request->kv.slot * width;
+      int32_t *slots = m->step.meta[RT_META_slots][g];
+
+      for (int64_t i = 0; i < item->rows; i++) {
+         int64_t at = item->first + i;
+         slots[t + i] = table[at / PAGE_TOKENS] * PAGE_TOKENS + (int32_t)(at % PAGE_TOKENS);
+      }
+   }
+}
+
+static void fill_ropes(rt_meta *m, const rt_item *item, int64_t t)
+{
+   for (uint32_t k = 0; k < m->num_ropes; k++) {
+      uint32_t width = m->rope_widths[k];
+      float *out = (float *)m->step.meta[RT_META_rope][k] + t * width;
+
+      for (int64_t i = 0; i < item->rows; i++, out += width) {
+         const float *row =
+            rt_rope_row(m->ropes[k], item->request->options.num_prompt, item->first + i);
+         memcpy(out, row, width * sizeof *out);
+      }
+   }
+}
+
+/* Attention tiles of one sequence's rows; returns how many. */
+static int64_t fill_tiles(rt_meta *m, const rt_item *item, int64_t t, int64_t at)
+{
+   int32_t(*tiles)[2] = m->step.meta[RT_META_tiles][0];
+   int64_t n = 0;
+
+   for (int64_t i = 0; i < item->rows; i += ATTN_ROWS, n++) {
+      tiles[at + n][0] = (int32_t)(t + i);
+      tiles[at + n][1] = (int32_t)MIN(ATTN_ROWS, item->rows - i);
+   }
+   return n;
+}
+
+void rt_meta_fill(rt_meta *m, const rt_item *items, uint32_t num_items)
+{
+   int32_t *rows = m->step.meta[RT_META_rows][0];
+   int64_t t = 0, wanted = 0, tiles = 0, context = 0;
+
+   for (uint32_t i = 0; i < num_items; i++) {
+      const rt_item *item = &items[i];
+
+      fill_rows(m, item, t);
+      fill_slots(m, item, t);
+      fill_ropes(m, item, t);
+      tiles += fill_tiles(m, item, t, tiles);
+      m->stored[item->request->kv.slot] = item->first;
+      context = MAX(context, item->first + item->rows);
+      t += item->rows;
+      for (uint32_t k = item->wanted; k > 0; k--)
+         rows[wanted++] = (int32_t)(t - k);
+   }
+   m->step.block.sym[SYM_T] = t;
+   m->step.block.sym[SYM_R] = wanted;
+   m->step.block.sym[SYM_A] = tiles;
+   m->step.block.sym[SYM_C] = (context + ATTN_CHUNK - 1) / ATTN_CHUNK;
+}
+
+uint64_t rt_meta_rope_id(const rt_meta *m, int64_t num_prompt, int64_t position)
+{
+   uint64_t id = 0;
+
+   for (uint32_t k = 0; k < m->num_ropes; k++)
+      id = id * 31 + rt_rope_id(m->ropes[k], num_prompt, position);
+   return id;
+}

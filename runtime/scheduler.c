@@ -1,0 +1,220 @@
+/* scheduler.c - decode first, prompts in pieces, pages before rows. */
+#include "scheduler.h"
+
+#include <stdlib.h>
+
+sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cache *cache)
+{
+   uint32_t n = bounds->max_sequences;
+
+   *s = (rt_scheduler){.bounds = *bounds, .cache = cache, .num_free = n};
+   s->running = calloc(n, sizeof(sinter_request *));
+   s->free_slots = calloc(n, sizeof *s->free_slots);
+   s->items = calloc(n, sizeof *s->items);
+   if (!s->running || !s->free_slots || !s->items) {
+      rt_scheduler_deinit(s);
+      return base_fail(SINTER_out_of_memory, "scheduler", "", "no memory for %u sequences", n);
+   }
+   for (uint32_t i = 0; i < n; i++)
+      s->free_slots[i] = n - 1 - i; /* the lowest slot is given out first */
+   return SINTER_ok;
+}
+
+void rt_scheduler_deinit(rt_scheduler *s)
+{
+   free(s->running);
+   free(s->free_slots);
+   free(s->items);
+   *s = (rt_scheduler){0};
+}
+
+/* ---- queue and slots ---- */
+
+void rt_scheduler_add(rt_scheduler *s, sinter_request *r)
+{
+   r->arrival = s->arrivals++;
+   r->state = RT_WAITING;
+   *(s->last_waiting ? &s->last_waiting->next_waiting : &s->first_waiting) = r;
+   s->last_waiting = r;
+}
+
+static void unlink_waiting(rt_scheduler *s, sinter_request *r)
+{
+   sinter_request *before = NULL;
+
+   for (sinter_request *i = s->first_waiting; i != r; i = i->next_waiting)
+      before = i;
+   *(before ? &before->next_waiting : &s->first_waiting) = r->next_waiting;
+   if (s->last_waiting == r)
+      s->last_waiting = before;
+   r->next_waiting = NULL;
+   s->blocked = NULL;
+}
+
+static void leave_slot(rt_scheduler *s, sinter_request *r)
+{
+   kv_cache_end(s->cache, &r->kv);
+   s->free_slots[s->num_free++] = r->kv.slot;
+}
+
+static void unlink_running(rt_scheduler *s, sinter_request *r)
+{
+   uint32_t i = 0;
+
+   while (s->running[i] != r)
+      i++;
+   s->num_running--;
+   memmove(&s->running[i], &s->running[i + 1], (s->num_running - i) * sizeof(sinter_request *));
+   leave_slot(s, r);
+   s->blocked = NULL;
+}
+
+void rt_scheduler_remove(rt_scheduler *s, sinter_request *r)
+{
+   if (r->state == RT_WAITING)
+      unlink_waiting(s, r);
+   else if (r->state == RT_RUNNING)
+      unlink_running(s, r);
+   r->state = RT_DONE;
+}
+
+/* Back to the front of the queue: it is older than everything that waits. */
+static void preempt(rt_scheduler *s, sinter_request *r)
+{
+   unlink_running(s, r);
+   r->state = RT_WAITING;
+   r->stats.preemptions++;
+   r->next_waiting = s->first_waiting;
+   s->first_waiting = r;
+   if (!s->last_waiting)
+      s->last_waiting = r;
+}
+
+static void add_running(rt_scheduler *s, sinter_request *r)
+{
+   uint32_t i = s->num_running++;
+
+   for (; i > 0 && s->running[i - 1]->arrival > r->arrival; i--)
+      s->running[i] = s->running[i - 1];
+   s->running[i] = r;
+   r->state = RT_RUNNING;
+}
+
+/* ---- one step ---- */
+
+static int64_t pending(const sinter_request *r)
+{
+   return r->num_tokens - r->kv.stored;
+}
+
+/* How many of the request's tokens the rest of the step can take. */
+static int64_t piece(const rt_scheduler *s, const sinter_request *r)
+{
+   int64_t n = MIN(pending(r), (int64_t)s->rows_left);
+   int64_t from = rt_request_wants_from(r);
+
+   n = MIN(n, (int64_t)s->tiles_left * ATTN_ROWS);
+   if (from < r->num_tokens)
+      n = MIN(n, MAX(from - r->kv.stored, 0) + s->wanted_left);
+   return n;
+}
+
+static void add_item(rt_scheduler *s, sinter_request *r, int64_t rows)
+{
+   int64_t end = r->kv.stored + rows;
+   int64_t from = MAX(rt_request_wants_from(r), r->kv.stored);
+   rt_item *item = &s->items[s->num_items++];
+
+   *item = (rt_item){r, r->kv.stored, (uint32_t)rows, end > from ? (uint32_t)(end - from) : 0};
+   s->rows_left -= item->rows;
+   s->wanted_left -= item->wanted;
+   s->tiles_left -= (item->rows + ATTN_ROWS - 1) / ATTN_ROWS;
+   r->step = s->steps;
+}
+
+/* The youngest request that came after r and has no rows in this step yet. */
+static sinter_request *victim(const rt_scheduler *s, const sinter_request *r)
+{
+   for (uint32_t i = s->num_running; i-- > 0 && s->running[i]->arrival > r->arrival;) {
+      if (s->running[i]->step != s->steps)
+         return s->running[i];
+   }
+   return NULL;
+}
+
+/* Gives a running request its rows; false when there are no pages for them. */
+static bool schedule(rt_scheduler *s, sinter_request *r)
+{
+   int64_t rows = piece(s, r);
+   sinter_request *other;
+
+   if (rows <= 0)
+      return true;
+   while (!kv_cache_extend(s->cache, &r->kv, r->kv.stored + rows)) {
+      if (!(other = victim(s, r)))
+         return false;
+      preempt(s, other);
+   }
+   add_item(s, r, rows);
+   return true;
+}
+
+/* Gives rows to running requests of one kind. Returns one without pages, NULL when there is none.
+ */
+static sinter_request *schedule_running(rt_scheduler *s, bool decode, uint32_t begin)
+{
+   sinter_request *stuck = NULL;
+
+   /* Preempting takes away requests behind i only, so that none before is passed over. */
+   for (uint32_t k = 0, n = s->num_running; k < n && s->num_running; k++) {
+      sinter_request *r = s->running[(begin + k) % s->num_running];
+      if (r->step != s->steps && (pending(r) == 1) == decode && !schedule(s, r))
+         stuck = r;
+   }
+   return stuck;
+}
+
+/* Puts the first waiting request into a slot if its pages fit. */
+static bool admit(rt_scheduler *s, sinter_request *r)
+{
+   int64_t limit = MIN(r->num_tokens - 1, rt_request_wants_from(r));
+
+   r->kv.slot = s->free_slots[--s->num_free];
+   r->kv.tokens = r->tokens;
+   r->kv.num_prompt = r->options.num_prompt;
+   r->kv.salt = r->options.salt;
+   kv_cache_begin(s->cache, &r->kv, r->num_tokens, limit);
+   if (s->num_running &&
+       !kv_cache_fits(s->cache, &r->kv, r->num_tokens + 1, s->bounds.max_rows, s->num_running)) {
+      leave_slot(s, r);
+      s->blocked = r;
+      return false;
+   }
+   s->hit_tokens += (uint64_t)r->kv.stored;
+   r->stats.prefix_hit_tokens += (uint32_t)r->kv.stored;
+   unlink_waiting(s, r);
+   add_running(s, r);
+   return true;
+}
+
+sinter_request *rt_scheduler_plan(rt_scheduler *s)
+{
+   s->steps++;
+   s->num_items = 0;
+   s->rows_left = s->bounds.max_rows;
+   s->wanted_left = s->bounds.max_wanted;
+   s->tiles_left = s->bounds.max_tiles;
+   sinter_request *stuck = schedule_running(s, true, s->turn);
+   uint32_t decoded = s->num_items;
+   sinter_request *other = schedule_running(s, false, 0);
+
+   s->turn = s->num_running > decoded && !s->rows_left ? s->turn + decoded : 0;
+   stuck = stuck ? stuck : other;
+   while (s->first_waiting && s->num_free && s->rows_left && s->tiles_left) {
+      sinter_request *r = s->first_waiting;
+      if (r == s->blocked || !admit(s, r))
+         break;
+      (void)schedule(s, r); /* without pages it has none yet, and keeps its slot */
+   }
+   return s->num_items ? NULL : stuck;
+}

@@ -1,0 +1,57 @@
+/* scheduler.h - which rows the next step has.
+ *
+ *    waiting (first in, first out) ──admit when its pages fit──▶ running ──▶ done
+ *        ▲                                                          │
+ *        └───────────── preempted: pages gone, recomputed ──────────┘
+ *
+ * A step takes every running sequence that has one token to go (decode), then pieces of prompts in
+ * order of arrival, then new requests, until rows, wanted rows or attention tiles are used up. When
+ * pages run out, the youngest running request gives way. */
+#ifndef RT_SCHEDULER_H
+#define RT_SCHEDULER_H
+
+#include "request.h"
+
+/* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits. */
+typedef struct rt_item {
+   sinter_request *request;
+   int64_t first;
+   uint32_t rows, wanted;
+} rt_item;
+
+typedef struct rt_bounds {
+   uint32_t max_sequences;
+   uint32_t max_rows, max_wanted, max_tiles; /* of a step */
+} rt_bounds;
+
+typedef struct rt_scheduler {
+   rt_bounds bounds;
+   kv_cache *cache;
+   uint64_t arrivals, steps;
+   uint32_t num_running;
+   sinter_request **running;          /* by arrival */
+   sinter_request *first_waiting, *last_waiting;
+   sinter_request *blocked;           /* does not fit before a running request leaves */
+   uint32_t num_free;
+   uint32_t *free_slots;
+   uint32_t turn;                     /* where decode begins when not all fit a step */
+   /* of the step being planned */
+   uint32_t num_items, rows_left, wanted_left, tiles_left;
+   rt_item *items;
+   uint64_t hit_tokens;
+} rt_scheduler;
+
+/* Errors OUT_OF_MEMORY. */
+SINTER_CHECKED sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cache *cache);
+void rt_scheduler_deinit(rt_scheduler *s);
+
+void rt_scheduler_add(rt_scheduler *s, sinter_request *r);
+
+/* Takes a waiting or running request out. */
+void rt_scheduler_remove(rt_scheduler *s, sinter_request *r);
+
+/* Fills items. Returns a request that can never go on because the pools are too small for it, NULL
+ * when there is none. */
+sinter_request *rt_scheduler_plan(rt_scheduler *s);
+
+#endif
