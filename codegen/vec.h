@@ -57,6 +57,9 @@ void vec_module_destroy(vec_module *m);
 
 const vec_isa *vec_module_isa(const vec_module *m);
 
+/* Whether a kernel or local of that name was begun. */
+bool vec_module_has(const vec_module *m, const char *name);
+
 /* Verifies the module and emits a relocatable object; *out is freed with free(). */
 SINTER_CHECKED sinter_status vec_module_object(vec_module *m, uint8_t **out, size_t *out_size);
 
@@ -108,8 +111,9 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
 #define VEC_BINARY_OPS(OP)                                                                         \
    OP(add, Add)                                                                                    \
    OP(sub, Sub)                                                                                    \
-   OP(mul, Mul) OP(div, SDiv) OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl)      \
-      OP(lshr, LShr) OP(ashr, AShr) OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
+   OP(mul, Mul)                                                                                    \
+   OP(div, SDiv) OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr)    \
+      OP(ashr, AShr) OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
 #define VEC_OP(name, code) vec_value vec_##name(vec_fn *f, vec_value a, vec_value b);
 VEC_BINARY_OPS(VEC_OP)
 #undef VEC_OP
@@ -197,6 +201,9 @@ void vec_prefetch(vec_fn *f, vec_value ptr); /* for reading, into all cache leve
 /* Calls an LLVM intrinsic by full name; arguments are bitcast to the parameter types of this LLVM.
  */
 vec_value vec_intrinsic(vec_fn *f, const char *name, uint32_t n, const vec_value *args);
+/* The same for an intrinsic that is overloaded on the type of `like` only, by its base name. */
+vec_value vec_intrinsic_like(vec_fn *f, const char *name, vec_value like, uint32_t n,
+                             const vec_value *args);
 /* u8 x s8 pairs summed into i16 with saturation; i16 pairs into i32. Byte vectors of any register
  * width of the isa. */
 vec_value vec_maddubs(vec_fn *f, vec_value u8, vec_value s8);

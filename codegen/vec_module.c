@@ -78,6 +78,11 @@ const vec_isa *vec_module_isa(const vec_module *m)
    return &m->isa;
 }
 
+bool vec_module_has(const vec_module *m, const char *name)
+{
+   return LLVMGetNamedFunction(m->mod, name) != NULL;
+}
+
 static sinter_status fail_with(vec_module *m, char *why, const char *what)
 {
    sinter_status st = base_fail(SINTER_failed, m->isa.name, "report this with the model",
@@ -144,12 +149,17 @@ vec_value vec_intrinsic(vec_fn *f, const char *name, uint32_t n, const vec_value
    return vec_overloaded(f, name, 0, NULL, n, args);
 }
 
-/* An intrinsic overloaded on the type of its arguments. */
-static vec_value pointwise(vec_fn *f, const char *name, uint32_t n, const vec_value *args)
+vec_value vec_intrinsic_like(vec_fn *f, const char *name, vec_value like, uint32_t n,
+                             const vec_value *args)
 {
-   LLVMTypeRef type = LLVMTypeOf(args[0]);
+   LLVMTypeRef type = LLVMTypeOf(like);
 
    return vec_overloaded(f, name, 1, &type, n, args);
+}
+
+static vec_value pointwise(vec_fn *f, const char *name, uint32_t n, const vec_value *args)
+{
+   return vec_intrinsic_like(f, name, args[0], n, args);
 }
 
 vec_value vec_fma(vec_fn *f, vec_value a, vec_value b, vec_value c)

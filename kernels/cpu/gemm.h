@@ -1,21 +1,19 @@
-/* gemm.h - y[M,N] = x[M,K] w[N,K]^T with an epilogue, for every weight format; and rows of w as
- * f32.
+/* gemm.h - y[M,N] = x[M,K] w[N,K]^T with an epilogue, for every weight format.
  *
  * w is packed in panels of 16 rows (base/pack.h). Two families:
  *    float   x is f32; w is widened exactly; one fma per k, ascending, per output. Any layout.
  *    int8    x is quantised (pack.h: codes and scales, group pack_quant_group); integer dot
- * products per block, f32 across blocks, ascending. Layouts of block formats. An output's bits
- * depend on its own row and column only: not on M, the tile, the thread or the neighbours.
+ *            products per block, f32 across blocks, ascending. Layouts of block formats.
+ * An output's bits depend on its own row and column only: not on M, the tile or the thread.
  *
- * A tile is 64 rows (GEMM_ROWS) x some consecutive panels; tile = row chunk * column tiles + column
- * tile, so that consecutive tiles read w sequentially. The kernel makes nothing but its outputs and
- * may run in any order.
+ * A tile is 64 rows (GEMM_ROWS) x some consecutive panels; tile = row chunk * column tiles +
+ * column tile, so that consecutive tiles read w sequentially. Tiles may run in any order.
  *
  * Epilogue: v = x w^T, then the steps in order, then y = v in f32:
  *    gate/up:   {GEMM_STEP_silu}, {GEMM_STEP_mul_second}       v = silu(x w^T) * (x w2^T)
  *    residual:  {GEMM_STEP_add_mat}                            v = x w^T + r[M,N]
  *
- * Adding a step: a row in GEMM_STEPS and a case in `apply_step`. */
+ * Adding a step: a row in GEMM_STEPS and a case in apply_step. */
 #ifndef KERNEL_GEMM_H
 #define KERNEL_GEMM_H
 
@@ -82,16 +80,5 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  *    w        panels; then w2's when there is one
  *    operands of the steps, in order */
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
-
-/* Rows of a packed w[N,K]: y[t] = scale * w[ids[t]], a tile a row. refs: y f32[M][K], ids i32[M],
- * w. An id outside of 0 .. N reads row 0. */
-typedef struct embed_key {
-   panel_layout w;
-   float scale; /* 1: none */
-} embed_key;
-
-void embed_symbol(const embed_key *key, char out[GEMM_SYMBOL_MAX]);
-void embed_emit(vec_module *m, const embed_key *key);
-void embed_launch(const embed_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
 
 #endif

@@ -1,0 +1,381 @@
+/* gemm.c - GEMM kernels: keys, launches, the tile loop and the epilogue.
+ *
+ *    for each panel of the tile
+ *       dot products of 4, 2, 1 rows at a time   -> block[64][16] on the stack   (L1)
+ *       with a second weight: the same           -> second[64][16]
+ *       epilogue row by row                      -> y
+ *
+ * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
+#include "gemm_impl.h"
+
+#include <stdio.h>
+
+static const struct {
+   const char *name;
+   bool has_operand, has_number;
+} step_infos[GEMM_STEP_COUNT] = {
+#define STEP(name, operand, number, what) [GEMM_STEP_##name] = {#name, operand, number},
+   GEMM_STEPS(STEP)
+#undef STEP
+};
+
+enum gemm_const {
+   C_ROWS_PER_SYM, /* rows = C_ROWS_PER_SYM * sym[C_SYM] + C_ROWS */
+   C_SYM,
+   C_ROWS,
+   C_N,
+   C_K,
+   C_COLUMN_TILES,
+   C_PANELS, /* of a tile */
+   C_X_STRIDE,
+   C_S_STRIDE,
+   C_PANEL_BYTES,
+   C_PANEL_BYTES2,
+   GEMM_CONSTS
+};
+
+/* ---- keys ---- */
+
+static bool has_step(const gemm_key *key, gemm_step_kind kind)
+{
+   for (uint32_t i = 0; i < key->num_steps; i++)
+      if (key->steps[i].kind == kind)
+         return true;
+   return false;
+}
+
+static const char *weight_unsupported(panel_layout layout, bool int8, uint64_t k)
+{
+   const panel_info *p = &panel_infos[layout];
+
+   if (p->kind != PANEL_KIND_FLOAT && p->kind != PANEL_KIND_CODES)
+      return "the weight is not packed in panels";
+   if (int8 && p->kind != PANEL_KIND_CODES)
+      return "float weights take float activations";
+   if (k == 0 || k % p->block != 0)
+      return "the row length is not a multiple of the weight format's block";
+   return NULL;
+}
+
+const char *gemm_unsupported(const gemm_key *key, uint64_t k)
+{
+   const char *why = weight_unsupported(key->w, key->int8, k);
+
+   if (why)
+      return why;
+   if (has_step(key, GEMM_STEP_mul_second) != (key->w2 != PANEL_none))
+      return "a second weight and the step that uses it go together";
+   if (key->w2 != PANEL_none) {
+      if ((why = weight_unsupported(key->w2, key->int8, k)) != NULL)
+         return why;
+      if (key->int8 && panel_infos[key->w].block != panel_infos[key->w2].block)
+         return "the two weight formats need activations quantised in different groups";
+   }
+   return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
+}
+
+static uint32_t bits_of(float v)
+{
+   uint32_t u;
+
+   memcpy(&u, &v, sizeof u);
+   return u;
+}
+
+void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
+{
+   int n = snprintf(out, GEMM_SYMBOL_MAX, "gemm_%s_%s", key->int8 ? "int8" : "float",
+                    panel_infos[key->w].name);
+
+   if (key->w2 != PANEL_none)
+      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_%s", panel_infos[key->w2].name);
+   for (uint32_t i = 0; i < key->num_steps; i++) {
+      const gemm_step *s = &key->steps[i];
+      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_%s", step_infos[s->kind].name);
+      if (step_infos[s->kind].has_number)
+         n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "%x", bits_of(s->arg));
+   }
+}
+
+/* ---- launches ---- */
+
+static uint64_t panel_bytes(panel_layout layout, uint64_t k)
+{
+   uint64_t bytes = 0;
+
+   return pack_panel_size(layout, k, &bytes) ? bytes : 0;
+}
+
+/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out. */
+static uint64_t panels_per_tile(uint64_t panels, uint64_t bytes)
+{
+   uint64_t n = 1;
+
+   while (n < 8 && 2 * n * bytes <= 16384 && panels / (2 * n) >= 16)
+      n *= 2;
+   return n;
+}
+
+static void row_factor(plan_extent *e, gemm_rows rows, uint32_t div)
+{
+   if (rows.is_sym) {
+      e->num_factors = 1;
+      e->factor[0].sym = rows.sym;
+      e->factor[0].div = div;
+   } else {
+      e->k *= (rows.num + div - 1) / div;
+   }
+}
+
+void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out)
+{
+   uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
+   uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
+   uint64_t each = panels_per_tile(panels, bytes + bytes2);
+   uint64_t group = key->int8 ? panel_infos[key->w].block : 0;
+   const int64_t consts[GEMM_CONSTS] = {
+      [C_ROWS_PER_SYM] = rows.is_sym,
+      [C_SYM] = rows.is_sym ? (int64_t)rows.sym : 0,
+      [C_ROWS] = rows.is_sym ? 0 : rows.num,
+      [C_N] = (int64_t)n,
+      [C_K] = (int64_t)k,
+      [C_COLUMN_TILES] = (int64_t)((panels + each - 1) / each),
+      [C_PANELS] = (int64_t)each,
+      [C_X_STRIDE] = (int64_t)(key->int8 ? pack_codes_stride(k) : 4 * k),
+      [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, group) : 0),
+      [C_PANEL_BYTES] = (int64_t)bytes,
+      [C_PANEL_BYTES2] = (int64_t)bytes2,
+   };
+
+   memcpy(out->consts, consts, sizeof consts);
+   out->num_consts = GEMM_CONSTS;
+   out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none);
+   for (uint32_t i = 0; i < key->num_steps; i++)
+      out->num_refs += step_infos[key->steps[i].kind].has_operand;
+   out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES]};
+   row_factor(&out->tiles, rows, GEMM_ROWS);
+   out->bytes = (plan_extent){.k = (int64_t)(panels * (bytes + bytes2))};
+   out->flops = (plan_extent){.k = (int64_t)(2 * n * k * (key->w2 != PANEL_none ? 2 : 1))};
+   row_factor(&out->flops, rows, 1);
+}
+
+/* ---- dot products ---- */
+
+void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX])
+{
+   static const vec_elem args[DOT_ARGS] = {
+      [DOT_w] = VEC_ptr, [DOT_x] = VEC_ptr,        [DOT_s] = VEC_ptr,        [DOT_out] = VEC_ptr,
+      [DOT_k] = VEC_i64, [DOT_x_stride] = VEC_i64, [DOT_s_stride] = VEC_i64,
+   };
+
+   snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", int8 ? "int8" : "float", panel_infos[w].name,
+            rows);
+   vec_fn *f = vec_local(m, out, DOT_ARGS, args);
+   if (!f)
+      return;
+   if (int8)
+      dot_emit_int8(f, w, rows);
+   else
+      dot_emit_float(f, w, rows);
+   vec_end(f);
+}
+
+/* ---- the kernel ---- */
+
+typedef struct kernel {
+   vec_fn *f;
+   const gemm_key *key;
+   char dots[2][3][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
+   vec_value k[GEMM_CONSTS];
+   vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
+   vec_value row0, rows; /* of the chunk */
+   vec_value block[2];   /* f32[64][16] of the two weights */
+} kernel;
+
+static void load_arguments(kernel *g)
+{
+   vec_fn *f = g->f;
+   uint32_t p = 0;
+
+   for (uint32_t i = 0; i < GEMM_CONSTS; i++)
+      g->k[i] = vec_karg_const(f, i);
+   g->y = vec_karg_ptr(f, p++);
+   g->x = vec_karg_ptr(f, p++);
+   g->s = g->key->int8 ? vec_karg_ptr(f, p++) : g->x;
+   g->w[0] = vec_karg_ptr(f, p++);
+   if (g->key->w2 != PANEL_none)
+      g->w[1] = vec_karg_ptr(f, p++);
+   for (uint32_t i = 0; i < g->key->num_steps; i++)
+      if (step_infos[g->key->steps[i].kind].has_operand)
+         g->operand[i] = vec_karg_ptr(f, p++);
+}
+
+/* One call of the dot product for 1 << log rows, rows at `row` of the chunk. */
+static void call_dot(kernel *g, uint32_t weight, vec_value panel, vec_value row, uint32_t log)
+{
+   vec_fn *f = g->f;
+   vec_value at = vec_add(f, g->row0, row);
+   vec_value args[DOT_ARGS] = {
+      [DOT_w] = panel,
+      [DOT_x] = vec_at(f, g->x, vec_mul(f, at, g->k[C_X_STRIDE])),
+      [DOT_s] = vec_at(f, g->s, vec_mul(f, at, g->k[C_S_STRIDE])),
+      [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
+      [DOT_k] = g->k[C_K],
+      [DOT_x_stride] = g->k[C_X_STRIDE],
+      [DOT_s_stride] = g->k[C_S_STRIDE],
+   };
+
+   vec_call(f, g->dots[weight][log], DOT_ARGS, args);
+}
+
+/* All rows of the chunk against one panel. */
+static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
+{
+   vec_fn *f = g->f;
+   vec_value done = vec_and_i(f, g->rows, -4);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, 4, 0, NULL);
+
+   call_dot(g, weight, panel, l.i, 2);
+   vec_loop_end(f, &l, NULL);
+   for (uint32_t log = 2; log-- > 0;) {
+      vec_value bit = vec_and_i(f, g->rows, 1 << log);
+      vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
+      call_dot(g, weight, panel, done, log);
+      vec_if_end(f, &some);
+      done = vec_add(f, done, bit);
+   }
+}
+
+/* ---- epilogue ---- */
+
+/* Where `lanes` outputs of one row lie. */
+typedef struct place {
+   vec_value row, column; /* of y */
+   vec_value block;       /* byte offset in the stack blocks */
+   vec_value left;        /* outputs that exist from column on; NULL: all */
+} place;
+
+static vec_value load_f32s(kernel *g, const place *at, vec_value ptr)
+{
+   uint32_t lanes = vec_lanes(g->f);
+
+   return at->left ? vec_load_first(g->f, lanes, ptr, at->left)
+                   : vec_load(g->f, VEC_f32, lanes, ptr, 4);
+}
+
+static vec_value row_operand(kernel *g, const place *at, vec_value base)
+{
+   return load_f32s(g, at, vec_at(g->f, base, vec_shl_i(g->f, at->column, 2)));
+}
+
+static vec_value matrix_at(kernel *g, const place *at, vec_value base)
+{
+   vec_value index = vec_add(g->f, vec_mul(g->f, at->row, g->k[C_N]), at->column);
+
+   return vec_at(g->f, base, vec_shl_i(g->f, index, 2));
+}
+
+static vec_value apply_step(kernel *g, uint32_t i, const place *at, vec_value v)
+{
+   const gemm_step *s = &g->key->steps[i];
+   vec_fn *f = g->f;
+   vec_value base = g->operand[i];
+
+   switch (s->kind) {
+   case GEMM_STEP_add_row: return vec_fadd(f, v, row_operand(g, at, base));
+   case GEMM_STEP_mul_row: return vec_fmul(f, v, row_operand(g, at, base));
+   case GEMM_STEP_add_mat: return vec_fadd(f, v, load_f32s(g, at, matrix_at(g, at, base)));
+   case GEMM_STEP_mul_mat: return vec_fmul(f, v, load_f32s(g, at, matrix_at(g, at, base)));
+   case GEMM_STEP_mul_second:
+      base = vec_at(f, g->block[1], at->block);
+      return vec_fmul(f, v, vec_load(f, VEC_f32, vec_lanes(f), base, 32));
+   case GEMM_STEP_scale: return vec_fmul(f, v, vec_float(f, vec_lanes(f), s->arg));
+   case GEMM_STEP_softcap: return vec_softcap(f, v, s->arg);
+   case GEMM_STEP_silu: return vec_silu(f, v);
+   case GEMM_STEP_gelu: return vec_gelu(f, v);
+   case GEMM_STEP_gelu_tanh: return vec_gelu_tanh(f, v);
+   case GEMM_STEP_COUNT: break;
+   }
+   assert(!"no such step");
+   return v;
+}
+
+/* Rows of the chunk from the stack to y, 16 columns from `column`; tail: fewer than 16 exist. */
+static void write_block(kernel *g, vec_value column, bool tail)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+
+   for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
+      place at = {
+         .row = vec_add(f, g->row0, l.i),
+         .column = vec_add_i(f, column, c),
+         .block = vec_add_i(f, vec_mul_i(f, l.i, PANEL_ROWS * 4), 4 * c),
+      };
+      if (tail)
+         at.left = vec_sub(f, g->k[C_N], at.column);
+      vec_value v = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at.block), 32);
+      for (uint32_t i = 0; i < g->key->num_steps; i++)
+         v = apply_step(g, i, &at, v);
+      if (tail)
+         vec_store_first(f, v, matrix_at(g, &at, g->y), at.left);
+      else
+         vec_store(f, v, matrix_at(g, &at, g->y), 4);
+   }
+   vec_loop_end(f, &l, NULL);
+}
+
+static void tile_panels(kernel *g, vec_value column_tile)
+{
+   vec_fn *f = g->f;
+   vec_value first = vec_mul(f, column_tile, g->k[C_PANELS]);
+   vec_value panels = vec_lshr_i(f, vec_add_i(f, g->k[C_N], PANEL_ROWS - 1), 4);
+   vec_value end = vec_imin(f, panels, vec_add(f, first, g->k[C_PANELS]));
+   vec_loop l = vec_loop_begin(f, first, end, 1, 0, NULL);
+
+   for (uint32_t i = 0; i < 2 && g->w[i]; i++)
+      panel_dots(g, i, vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i])));
+   vec_value column = vec_mul_i(f, l.i, PANEL_ROWS);
+   vec_value left = vec_sub(f, g->k[C_N], column);
+   vec_if whole = vec_if_begin(f, vec_icmp(f, VEC_ge, left, vec_i(f, PANEL_ROWS)));
+   write_block(g, column, false);
+   vec_if_else(f, &whole);
+   write_block(g, column, true);
+   vec_if_end(f, &whole);
+   vec_loop_end(f, &l, NULL);
+}
+
+static void emit_kernel(kernel *g)
+{
+   vec_fn *f = g->f;
+
+   load_arguments(g);
+   vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
+   vec_value chunk = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   rows = vec_add(f, rows, g->k[C_ROWS]);
+   g->row0 = vec_mul_i(f, chunk, GEMM_ROWS);
+   g->rows = vec_imin(f, vec_sub(f, rows, g->row0), vec_i(f, GEMM_ROWS));
+   vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
+   for (uint32_t i = 0; i < 2 && g->w[i]; i++)
+      g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
+   tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
+}
+
+void gemm_emit(vec_module *m, const gemm_key *key)
+{
+   kernel g = {.key = key};
+   char symbol[GEMM_SYMBOL_MAX];
+
+   gemm_symbol(key, symbol);
+   if (vec_module_has(m, symbol))
+      return;
+   for (uint32_t log = 0; log < 3; log++) {
+      dot_emit(m, key->w, key->int8, 1 << log, g.dots[0][log]);
+      if (key->w2 != PANEL_none)
+         dot_emit(m, key->w2, key->int8, 1 << log, g.dots[1][log]);
+   }
+   g.f = vec_kernel(m, symbol);
+   emit_kernel(&g);
+   vec_end(g.f);
+}

@@ -1,0 +1,54 @@
+/* gemm_impl.h - what the files of the GEMM family share: reading panels, and the dot products.
+ *
+ * A dot product is a local function of the module, one per (layout, family, rows):
+ *
+ *    void dot(w, x, s, out, k, x_stride, s_stride)
+ *       w     one panel            x   rows of activations (int8: codes)    s   scale rows (int8)
+ *       out   f32[rows][16], 64-byte aligned; k columns; strides in bytes
+ *
+ * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three. */
+#ifndef KERNEL_GEMM_IMPL_H
+#define KERNEL_GEMM_IMPL_H
+
+#include "gemm.h"
+
+enum { CELL_K = 32, LINE_BYTES = 64, MAX_ROWS = 4, MAX_HALVES = 2, MAX_GROUPS = 4, DOT_ARGS = 7 };
+
+/* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */
+typedef struct panel_reader {
+   vec_fn *f;
+   const panel_info *p;
+   uint32_t lanes, halves;
+   uint32_t groups; /* groups of 4 k in one unit */
+   uint32_t lines;  /* low lines in one unit */
+} panel_reader;
+
+/* One unit: groups[g][h] are the stored codes, bytes of rows h*lanes.. x 4 k. */
+typedef struct panel_unit {
+   vec_value group[MAX_GROUPS][MAX_HALVES];
+} panel_unit;
+
+panel_reader panel_reader_of(vec_fn *f, panel_layout layout);
+
+/* The high bits that a span of units starting at group `first` reads: registers that
+ * panel_read_unit consumes and shifts along. Unused (NULL) for layouts without them. */
+void panel_read_high(const panel_reader *r, vec_value cell, uint32_t first, vec_value *out_high);
+
+/* Reads the unit whose low lines start at `line`. high is updated for the next unit. With
+ * as_values, table indices become values, and stay indices otherwise. */
+panel_unit panel_read_unit(const panel_reader *r, vec_value line, vec_value *high);
+
+/* f16[lanes] at ptr as f32. */
+vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half);
+
+/* Prefetches what lies 2 KiB after ptr .. ptr + bytes. */
+void panel_prefetch(vec_fn *f, vec_value ptr, uint32_t bytes);
+
+/* Ensures the dot product is in the module and returns its name in out. */
+void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX]);
+void dot_emit_int8(vec_fn *f, panel_layout w, uint32_t rows);
+void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows);
+
+typedef enum dot_arg { DOT_w, DOT_x, DOT_s, DOT_out, DOT_k, DOT_x_stride, DOT_s_stride } dot_arg;
+
+#endif

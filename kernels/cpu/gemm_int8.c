@@ -1,0 +1,507 @@
+/* gemm_int8.c - dot products of panels with int8 activations.
+ *
+ * Per cell of 32 k, 16 outputs and `rows` rows:
+ *
+ *    small codes (< 8 bits)   maddubs(codes, x) summed in i16 as long as it cannot overflow, then
+ * maddwd by ones or by the sub-block scales into i32 bytes                    maddubs(|w|, sign(x,
+ * w)), maddwd at once vnni                     dpbusd(codes, x) into i32
+ *
+ * Then f32, one accumulator an output, blocks ascending, the same sequence for any number of rows:
+ *    block 32:   acc = fma(sum, d * dx, acc);  acc = fma(m, dx * sum(x), acc)
+ *    block 256:  acc = fma(sum, d * dx, acc);  acc = fma(msum, -dmin * dx, acc)
+ * where for block 256 sum and msum already hold the integer scales. */
+#include "gemm_impl.h"
+
+#include "base/quant.h"
+
+typedef struct dot {
+   panel_reader r;
+   vec_fn *f;
+   const panel_info *p;
+   uint32_t rows, lanes, halves, spans;
+   bool vnni, bytes; /* bytes: the signed path */
+   int32_t bias;     /* subtracted from every code, once they are unsigned */
+   vec_value x[MAX_ROWS], s[MAX_ROWS];
+   vec_value out;  /* f32 accumulators */
+   vec_value sums; /* i32 of a super-block, [rows][16]; NULL for block 32 */
+} dot;
+
+typedef struct regs {
+   vec_value v[MAX_ROWS * MAX_HALVES];
+} regs;
+
+static uint32_t num_regs(const dot *d)
+{
+   return d->rows * d->halves;
+}
+
+/* Address of register i of an array of [rows][16] 32-bit elements. */
+static vec_value slot(dot *d, vec_value base, uint32_t i)
+{
+   return vec_at_i(d->f, base, i * d->lanes * 4);
+}
+
+/* How many groups fit into i16 sums when |x| <= 127. */
+static uint32_t groups_per_flush(const panel_info *p)
+{
+   uint32_t max_code = (1u << (p->low + p->high)) - 1, pair = 2 * 127 * max_code, n = 1;
+
+   while (n < 8 && 2 * n * pair <= 32767)
+      n *= 2;
+   return n;
+}
+
+static dot dot_of(vec_fn *f, panel_layout layout, uint32_t rows)
+{
+   const panel_info *p = &panel_infos[layout];
+   dot d = {.r = panel_reader_of(f, layout), .f = f, .p = p, .rows = rows};
+   uint32_t span_groups = p->sub == 16 ? 4 : 8;
+
+   d.lanes = d.r.lanes;
+   d.halves = d.r.halves;
+   d.vnni = vec_fn_isa(f)->vnni;
+   d.bytes = !d.vnni && p->code != PANEL_CODE_U;
+   d.bias = p->code == PANEL_CODE_U ? p->bias : d.vnni ? 128 : 0;
+   /* A span is what one flush (or two, for 2 high bits) and one scale cover. */
+   if (!d.vnni && p->code == PANEL_CODE_U)
+      span_groups = MIN(span_groups, MAX(groups_per_flush(p), d.r.groups));
+   d.spans = 8 / span_groups;
+   d.out = vec_arg(f, DOT_out);
+   for (uint32_t r = 0; r < rows; r++) {
+      d.x[r] = vec_at(f, vec_arg(f, DOT_x), vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
+      d.s[r] = vec_at(f, vec_arg(f, DOT_s), vec_mul_i(f, vec_arg(f, DOT_s_stride), r));
+   }
+   return d;
+}
+
+static regs zeros(dot *d, vec_elem e, uint32_t lanes)
+{
+   regs z;
+
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      z.v[i] = vec_int(d->f, e, lanes, 0);
+   return z;
+}
+
+/* ---- codes ---- */
+
+/* Unsigned bytes for dpbusd, or table values. */
+static vec_value finish_codes(dot *d, vec_value w)
+{
+   uint32_t n = 4 * d->lanes;
+   int64_t table[16];
+
+   if (d->p->code == PANEL_CODE_T) {
+      for (int i = 0; i < 16; i++)
+         table[i] = quant_iq4_values[i] + d->bias;
+      return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), w);
+   }
+   if (d->p->code == PANEL_CODE_S && d->bias)
+      return vec_xor(d->f, w, vec_int(d->f, VEC_i8, n, -128));
+   return w;
+}
+
+/* 4 codes of row r at offset `at` of x, in every lane. */
+static vec_value broadcast(dot *d, uint32_t r, vec_value at)
+{
+   vec_value four = vec_load(d->f, VEC_i32, 1, vec_at(d->f, d->x[r], at), 4);
+
+   return vec_bits(d->f, vec_splat(d->f, four, d->lanes), VEC_i8, 4 * d->lanes);
+}
+
+static vec_value ones(dot *d)
+{
+   return vec_int(d->f, VEC_i16, 2 * d->lanes, 1);
+}
+
+static vec_value absolute(vec_fn *f, vec_value w)
+{
+   return vec_intrinsic_like(f, "llvm.abs", w, 2, (vec_value[]){w, vec_int(f, VEC_i1, 1, 0)});
+}
+
+/* x with the sign of w; w = 0 may give anything, its product is 0. */
+static vec_value with_sign(dot *d, vec_value x, vec_value w)
+{
+   vec_value zero = vec_int(d->f, VEC_i8, 4 * d->lanes, 0);
+
+   if (d->lanes == 8)
+      return vec_intrinsic(d->f, "llvm.x86.avx2.psign.b", 2, (vec_value[]){x, w});
+   return vec_select(d->f, vec_icmp(d->f, VEC_lt, w, zero), vec_sub(d->f, zero, x), x);
+}
+
+/* acc += the products of one group; x at offset `at`. scale: i16 pairs, for bytes. */
+static void add_group(dot *d, const vec_value *codes, vec_value at, const vec_value *scale,
+                      regs *acc)
+{
+   vec_fn *f = d->f;
+   vec_value w[MAX_HALVES], a[MAX_HALVES];
+
+   for (uint32_t h = 0; h < d->halves; h++) {
+      w[h] = finish_codes(d, codes[h]);
+      a[h] = d->bytes ? absolute(f, w[h]) : w[h];
+   }
+   for (uint32_t r = 0; r < d->rows; r++) {
+      vec_value x = broadcast(d, r, at);
+      for (uint32_t h = 0; h < d->halves; h++) {
+         vec_value *to = &acc->v[r * d->halves + h], sum;
+         if (d->vnni) {
+            *to = vec_dpbusd(f, *to, w[h], x);
+            continue;
+         }
+         sum = vec_maddubs(f, a[h], d->bytes ? with_sign(d, x, w[h]) : x);
+         if (d->bytes)
+            sum = vec_maddwd(f, sum, scale[h]);
+         *to = vec_add(f, *to, sum);
+      }
+   }
+}
+
+/* ---- scales ---- */
+
+/* Even (which 0) or odd 16-bit elements, each twice. */
+static vec_value twice(dot *d, vec_value pairs, uint32_t which)
+{
+   int mask[64];
+
+   for (uint32_t i = 0; i < 2 * d->lanes; i++)
+      mask[i] = (int)(i / 2 * 2 + which);
+   return vec_shuffle(d->f, pairs, NULL, 2 * d->lanes, mask);
+}
+
+/* i16[lanes][2] of the sub-blocks of 16 of a cell: scales, or minima. */
+static vec_value pairs16(dot *d, vec_value cell, uint32_t h, bool min)
+{
+   vec_fn *f = d->f;
+   uint32_t n = 2 * d->lanes;
+   vec_value v = vec_load(f, VEC_i8, n, vec_at_i(f, cell, d->p->scales_at + h * n), 16);
+
+   if (!d->p->has_min)
+      return vec_sext(f, v, VEC_i16);
+   v = vec_zext(f, v, VEC_i16);
+   return min ? vec_lshr_i(f, v, 4) : vec_and_i(f, v, 15);
+}
+
+/* The scale of a span as i16[lanes][2], both equal; ones for block 32. */
+static void span_scales(dot *d, vec_value cell, uint32_t span, vec_value *out)
+{
+   vec_fn *f = d->f;
+
+   for (uint32_t h = 0; h < d->halves; h++) {
+      if (!d->p->sub) {
+         out[h] = ones(d);
+      } else if (d->p->sub == 16) {
+         out[h] = twice(d, pairs16(d, cell, h, false), span * 2 / d->spans);
+      } else {
+         vec_value at = vec_at_i(f, cell, d->p->scales_at + h * d->lanes);
+         vec_value v = vec_sext(f, vec_load(f, VEC_i8, d->lanes, at, 8), VEC_i32);
+         v = vec_or(f, vec_and_i(f, v, 0xffff), vec_shl_i(f, v, 16));
+         out[h] = vec_bits(f, v, VEC_i16, 2 * d->lanes);
+      }
+   }
+}
+
+/* ---- cells ---- */
+
+/* Sums in i16 (or i32 already, for bytes and vnni) to i32, times the scale of the span. */
+static void flush(dot *d, const regs *acc, const vec_value *scale, regs *sum, bool first)
+{
+   vec_fn *f = d->f;
+
+   for (uint32_t i = 0; i < num_regs(d); i++) {
+      vec_value v = acc->v[i];
+      if (d->vnni && d->p->sub) {
+         vec_value wide = vec_bits(f, scale[i % d->halves], VEC_i32, d->lanes);
+         v = vec_mul(f, v, vec_ashr_i(f, wide, 16));
+      } else if (!d->vnni && !d->bytes) {
+         v = vec_maddwd(f, v, scale[i % d->halves]);
+      }
+      sum->v[i] = first ? v : vec_add(f, sum->v[i], v);
+   }
+}
+
+/* All units of a span in one loop, one flush. Loop variables: sums, then high bits. */
+static void looped_span(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
+                        const vec_value *scale, regs *acc)
+{
+   vec_fn *f = d->f;
+   vec_value vars[MAX_ROWS * MAX_HALVES + MAX_HALVES];
+   uint32_t n = num_regs(d), unit_bytes = d->r.lines * LINE_BYTES, units = groups / d->r.groups;
+   uint32_t from = first * d->p->low / 8 * LINE_BYTES;
+
+   memcpy(vars, acc->v, n * sizeof *vars);
+   panel_read_high(&d->r, cell, first, vars + n);
+   vec_loop l = vec_loop_begin(f, vec_i(f, from), vec_i(f, from + units * unit_bytes), unit_bytes,
+                               n + (d->p->high ? d->halves : 0), vars);
+   memcpy(acc->v, l.var, n * sizeof *vars);
+   memcpy(vars + n, l.var + n, d->halves * sizeof *vars);
+   panel_unit u = panel_read_unit(&d->r, vec_at(f, cell, l.i), vars + n);
+   /* Bytes of x a line byte stands for: 4 groups k each / unit bytes. */
+   vec_value at = vec_add(f, k, vec_lshr_i(f, l.i, d->p->low == 8 ? 4 : d->p->low == 4 ? 3 : 2));
+   for (uint32_t g = 0; g < d->r.groups; g++)
+      add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
+   memcpy(vars, acc->v, n * sizeof *vars);
+   vec_loop_end(f, &l, vars);
+   memcpy(acc->v, l.var, n * sizeof *vars);
+}
+
+/* One unit that needs more flushes than one: 6-bit codes. */
+static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
+                         const vec_value *scale, regs *sum, bool fresh)
+{
+   vec_fn *f = d->f;
+   vec_value high[MAX_HALVES];
+   uint32_t every = groups_per_flush(d->p);
+
+   panel_read_high(&d->r, cell, first, high);
+   vec_value line = vec_at_i(f, cell, first * d->p->low / 8 * LINE_BYTES);
+   panel_unit u = panel_read_unit(&d->r, line, high);
+   for (uint32_t g = 0; g < d->r.groups; g += every) {
+      regs acc = zeros(d, VEC_i16, 2 * d->lanes);
+      for (uint32_t j = g; j < g + every; j++)
+         add_group(d, u.group[j], vec_add_i(f, k, 4 * (first + j)), scale, &acc);
+      flush(d, &acc, scale, sum, fresh && g == 0);
+   }
+}
+
+/* i32 sums over the 32 k of a cell that starts at column k. */
+static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
+{
+   uint32_t groups = 8 / d->spans;
+   bool wide = d->vnni || d->bytes;
+
+   for (uint32_t s = 0; s < d->spans; s++) {
+      vec_value scale[MAX_HALVES];
+      span_scales(d, cell, s, scale);
+      if (!wide && groups_per_flush(d->p) < groups) {
+         flushed_unit(d, cell, s * groups, k, scale, sum, s == 0);
+         continue;
+      }
+      regs acc = zeros(d, wide ? VEC_i32 : VEC_i16, wide ? d->lanes : 2 * d->lanes);
+      looped_span(d, cell, s * groups, groups, k, scale, &acc);
+      flush(d, &acc, scale, sum, s == 0);
+   }
+}
+
+/* ---- block 32 ---- */
+
+static vec_value row_scale(dot *d, uint32_t r, vec_value at)
+{
+   vec_value v = vec_load(d->f, VEC_f32, 1, vec_at(d->f, d->s[r], at), 4);
+
+   return vec_splat(d->f, v, d->lanes);
+}
+
+/* out += cvt(sum) * (d * dx) [+ m * dsum]. at: offset of the block's scale; sums: distance to its
+ * dsum. */
+static void add_block(dot *d, vec_value cell, vec_value at, vec_value dsums, const regs *sum)
+{
+   vec_fn *f = d->f;
+   vec_value scales = vec_at_i(f, cell, d->p->scales_at), scale[MAX_HALVES], min[MAX_HALVES];
+   bool has_m = d->p->has_min || d->bias;
+
+   for (uint32_t h = 0; h < d->halves; h++) {
+      scale[h] = panel_read_halfs(&d->r, scales, h);
+      min[h] = d->p->has_min ? panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h)
+                             : vec_fmul(f, scale[h], vec_float(f, d->lanes, -d->bias));
+   }
+   for (uint32_t r = 0; r < d->rows; r++) {
+      vec_value dx = row_scale(d, r, at);
+      vec_value dsum = has_m ? row_scale(d, r, vec_add(f, at, dsums)) : NULL;
+      for (uint32_t h = 0; h < d->halves; h++) {
+         uint32_t i = r * d->halves + h;
+         vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
+         acc = vec_fma(f, vec_itof(f, sum->v[i]), vec_fmul(f, scale[h], dx), acc);
+         if (has_m)
+            acc = vec_fma(f, min[h], dsum, acc);
+         vec_store(f, acc, to, 32);
+      }
+   }
+}
+
+static void clear(dot *d, vec_value base, vec_value zero)
+{
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      vec_store(d->f, zero, slot(d, base, i), 32);
+}
+
+static void dot_block32(dot *d)
+{
+   vec_fn *f = d->f;
+   vec_value k = vec_arg(f, DOT_k), dsums = vec_lshr_i(f, k, 3); /* K/32 scales of 4 bytes */
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, CELL_K, 1, (vec_value[]){vec_arg(f, DOT_w)});
+   vec_value cell = l.var[0];
+   regs sum;
+
+   panel_prefetch(f, cell, d->p->cell_bytes);
+   cell_sums(d, cell, l.i, &sum);
+   add_block(d, cell, vec_lshr_i(f, l.i, 3), dsums, &sum);
+   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, cell, d->p->cell_bytes)});
+}
+
+/* ---- block 256 ---- */
+
+/* i16[lanes][2] to multiply with the sums of the two 16s of cell c; what: minima, or scales. */
+static vec_value factors(dot *d, vec_value cell, uint32_t h, bool min)
+{
+   vec_value scale[MAX_HALVES];
+
+   if (d->p->sub == 16)
+      return pairs16(d, cell, h, min);
+   span_scales(d, cell, 0, scale);
+   return scale[h];
+}
+
+/* acc[r][h] += factors . sum16 over the 8 cells, in a loop. sums: offset of the super-block's
+ * sum16. */
+static void add_correction(dot *d, vec_value block, vec_value sums, bool min, regs *acc)
+{
+   vec_fn *f = d->f;
+   uint32_t n = num_regs(d);
+   regs init = zeros(d, VEC_i32, d->lanes), next;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 8), 1, n, init.v);
+   vec_value cell = vec_at(f, block, vec_mul_i(f, l.i, d->p->cell_bytes)), by[MAX_HALVES];
+
+   for (uint32_t h = 0; h < d->halves; h++)
+      by[h] = factors(d, cell, h, min);
+   for (uint32_t r = 0; r < d->rows; r++) {
+      vec_value at = vec_add(f, sums, vec_shl_i(f, l.i, 2));
+      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], at), 4);
+      pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
+      for (uint32_t h = 0; h < d->halves; h++) {
+         uint32_t i = r * d->halves + h;
+         next.v[i] = vec_add(f, l.var[i], vec_maddwd(f, by[h], pair));
+      }
+   }
+   vec_loop_end(f, &l, next.v);
+   memcpy(acc->v, l.var, n * sizeof *acc->v);
+}
+
+/* Minima of cells 2j and 2j+1 as i16[lanes][2]. */
+static vec_value min_pairs(dot *d, vec_value cell, uint32_t h)
+{
+   vec_fn *f = d->f;
+   vec_value at = vec_at_i(f, cell, d->p->scales_at + PANEL_ROWS);
+   vec_value low = vec_load(f, VEC_i8, 16, vec_at_i(f, at, h * d->p->cell_bytes), 16);
+
+   if (d->lanes == 16) {
+      vec_value high = vec_load(f, VEC_i8, 16, vec_at_i(f, at, d->p->cell_bytes), 16);
+      low = vec_shuffle(f, low, high, 32,
+                        (int[]){0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31});
+   }
+   return vec_zext(f, low, VEC_i16);
+}
+
+/* acc[r][h] = minima . sums of 32 over the 8 cells, for sub 32. */
+static void add_minima(dot *d, vec_value block, vec_value sums, regs *acc)
+{
+   vec_fn *f = d->f;
+   vec_value pairs[MAX_ROWS];
+
+   *acc = zeros(d, VEC_i32, d->lanes);
+   for (uint32_t r = 0; r < d->rows; r++) {
+      vec_value s16 = vec_load(f, VEC_i16, 16, vec_at(f, d->s[r], sums), 4);
+      vec_value s32 = vec_maddwd(f, s16, vec_int(f, VEC_i16, 16, 1));
+      pairs[r] = vec_bits(f, vec_trunc(f, s32, VEC_i16), VEC_i32, 4);
+   }
+   for (uint32_t j = 0; j < 4; j++) {
+      vec_value cell = vec_at_i(f, block, 2 * j * d->p->cell_bytes), by[MAX_HALVES];
+      for (uint32_t h = 0; h < d->halves; h++)
+         by[h] = min_pairs(d, cell, h);
+      for (uint32_t i = 0; i < num_regs(d); i++) {
+         vec_value two = vec_splat(f, vec_extract(f, pairs[i / d->halves], j), d->lanes);
+         two = vec_bits(f, two, VEC_i16, 2 * d->lanes);
+         acc->v[i] = vec_add(f, acc->v[i], vec_maddwd(f, by[i % d->halves], two));
+      }
+   }
+}
+
+/* sums -= bias * (scales . sum16). */
+static void remove_bias(dot *d, vec_value block, vec_value sums)
+{
+   vec_fn *f = d->f;
+   regs by;
+
+   add_correction(d, block, sums, false, &by);
+   for (uint32_t i = 0; i < num_regs(d); i++) {
+      vec_value at = slot(d, d->sums, i);
+      vec_value all = vec_load(f, VEC_i32, d->lanes, at, 32);
+      int shift = __builtin_ctz((unsigned)d->bias); /* biases are powers of two */
+      vec_store(f, vec_sub(f, all, vec_shl_i(f, by.v[i], shift)), at, 32);
+   }
+}
+
+/* out += factor * dx * cvt(sums). */
+static void add_scaled(dot *d, const vec_value *factor, vec_value at, const regs *sum)
+{
+   vec_fn *f = d->f;
+
+   for (uint32_t r = 0; r < d->rows; r++) {
+      vec_value dx = row_scale(d, r, at);
+      for (uint32_t h = 0; h < d->halves; h++) {
+         uint32_t i = r * d->halves + h;
+         vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
+         acc = vec_fma(f, vec_itof(f, sum->v[i]), vec_fmul(f, factor[h], dx), acc);
+         vec_store(f, acc, to, 32);
+      }
+   }
+}
+
+static void add_super_block(dot *d, vec_value block, vec_value at, vec_value sums)
+{
+   vec_fn *f = d->f;
+   vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
+   regs sum, msum;
+
+   if (d->bias)
+      remove_bias(d, block, sums);
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      sum.v[i] = vec_load(f, VEC_i32, d->lanes, slot(d, d->sums, i), 32);
+   for (uint32_t h = 0; h < d->halves; h++)
+      scale[h] = panel_read_halfs(&d->r, tail, h);
+   add_scaled(d, scale, at, &sum);
+   if (!d->p->has_min)
+      return;
+   if (d->p->sub == 16)
+      add_correction(d, block, sums, true, &msum);
+   else
+      add_minima(d, block, sums, &msum);
+   for (uint32_t h = 0; h < d->halves; h++)
+      min[h] = vec_fneg(f, panel_read_halfs(&d->r, vec_at_i(f, tail, 2 * PANEL_ROWS), h));
+   add_scaled(d, min, at, &msum);
+}
+
+static void dot_block256(dot *d)
+{
+   vec_fn *f = d->f;
+   vec_value k = vec_arg(f, DOT_k), zero = vec_int(f, VEC_i32, d->lanes, 0);
+
+   d->sums = vec_stack(f, d->rows * PANEL_ROWS * 4, 64);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, 256, 1, (vec_value[]){vec_arg(f, DOT_w)});
+   vec_value block = l.var[0];
+   clear(d, d->sums, zero);
+   vec_loop c = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 256), CELL_K, 1, &block);
+   regs sum;
+   panel_prefetch(f, c.var[0], d->p->cell_bytes);
+   cell_sums(d, c.var[0], vec_add(f, l.i, c.i), &sum);
+   for (uint32_t i = 0; i < num_regs(d); i++) {
+      vec_value at = slot(d, d->sums, i);
+      vec_store(f, vec_add(f, vec_load(f, VEC_i32, d->lanes, at, 32), sum.v[i]), at, 32);
+   }
+   vec_loop_end(f, &c, (vec_value[]){vec_at_i(f, c.var[0], d->p->cell_bytes)});
+   /* K/256 scales of 4 bytes, then 16 sums of 2 bytes a super-block. */
+   vec_value sums = vec_add(f, vec_lshr_i(f, k, 6), vec_lshr_i(f, l.i, 3));
+   add_super_block(d, block, vec_lshr_i(f, l.i, 6), sums);
+   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
+}
+
+void dot_emit_int8(vec_fn *f, panel_layout w, uint32_t rows)
+{
+   dot d = dot_of(f, w, rows);
+
+   clear(&d, d.out, vec_float(f, d.lanes, 0));
+   if (d.p->block == CELL_K)
+      dot_block32(&d);
+   else
+      dot_block256(&d);
+}
