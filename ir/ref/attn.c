@@ -1,0 +1,96 @@
+/* attn.c - rotary positions and attention. */
+#include "ref.h"
+
+#include <math.h>
+
+sinter_status ref_rope(ref_call *c)
+{
+   const ir_tensor *x = &c->in[0]->t, *cs = &c->in[1]->t;
+   const int64_t half = cs->dim[1] / 2, width = x->dim[2];
+   const bool is_pair = strcmp(ir_attr_s(c->op, IR_ATTR_style, "half"), "pair") == 0;
+   double *out = c->out[0]->t.data;
+
+   memcpy(out, x->data, (size_t)c->in[0]->size * sizeof(double));
+   for (int64_t row = 0; row < x->dim[0] * x->dim[1]; row++) {
+      const double *cos_t = cs->data + row / x->dim[1] * cs->dim[1], *sin_t = cos_t + half;
+      for (int64_t i = 0; i < half; i++) {
+         const int64_t a = row * width + (is_pair ? 2 * i : i);
+         const int64_t b = is_pair ? a + 1 : a + half;
+         out[a] = x->data[a] * cos_t[i] - x->data[b] * sin_t[i];
+         out[b] = x->data[b] * cos_t[i] + x->data[a] * sin_t[i];
+      }
+   }
+   return SINTER_ok;
+}
+
+typedef struct head {
+   const double *q, *k, *v; /* k, v: of position 0, this kv head */
+   int64_t stride, width;   /* elements between positions; of one */
+   int64_t first, last;     /* visible positions */
+   double scale, cap;       /* cap 0: none */
+} head;
+
+static double dot(const double *x, const double *y, int64_t n)
+{
+   double sum[4] = {0};
+   int64_t i = 0;
+
+   for (; i + 4 <= n; i += 4)
+      for (int j = 0; j < 4; j++)
+         sum[j] += x[i + j] * y[i + j];
+   for (; i < n; i++)
+      sum[0] += x[i] * y[i];
+   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static void attend(const head *h, double *scores, double *out)
+{
+   double most = -INFINITY, sum = 0;
+
+   for (int64_t p = h->first; p <= h->last; p++) {
+      double s = h->scale * dot(h->q, h->k + p * h->stride, h->width);
+      scores[p] = h->cap > 0 ? h->cap * tanh(s / h->cap) : s;
+      most = fmax(most, scores[p]);
+   }
+   memset(out, 0, (size_t)h->width * sizeof *out);
+   for (int64_t p = h->first; p <= h->last; p++) {
+      const double e = exp(scores[p] - most), *v = h->v + p * h->stride;
+      sum += e;
+      for (int64_t i = 0; i < h->width; i++)
+         out[i] += e * v[i];
+   }
+   for (int64_t i = 0; i < h->width; i++)
+      out[i] /= sum;
+}
+
+sinter_status ref_attention(ref_call *c)
+{
+   const ir_tensor *q = &c->in[0]->t;
+   const ref_value *state = c->in[1];
+   const ir_kv *kv = state->kv;
+   const int64_t heads = q->dim[1], width = q->dim[2], share = heads / kv->heads;
+   double *scores = ref_scratch(c, 0, kv->capacity);
+
+   if (!c->step->positions || !c->step->seq_of)
+      return ref_fail(c, SINTER_usage, "the step has no positions or sequences");
+   for (int64_t t = 0; t < q->dim[0]; t++) {
+      const int64_t seq = c->step->seq_of[t], last = c->step->positions[t];
+      if (seq < 0 || seq >= (int64_t)kv->num_seqs || last < 0 || last >= kv->capacity)
+         return ref_fail(c, SINTER_usage, "row %lld lies outside the state", (long long)t);
+      for (int64_t n = 0; n < heads; n++) {
+         const int64_t at = n / share * width, row = (t * heads + n) * width;
+         head h = {.q = q->data + row,
+                   .k = kv->k[seq] + at,
+                   .v = kv->v[seq] + at,
+                   .stride = kv->heads * width,
+                   .width = width,
+                   .last = last,
+                   .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
+                   .cap = ir_attr_f(c->op, IR_ATTR_cap, 0)};
+         if (state->window > 0 && last >= state->window)
+            h.first = last - state->window + 1;
+         attend(&h, scores, c->out[0]->t.data + row);
+      }
+   }
+   return SINTER_ok;
+}

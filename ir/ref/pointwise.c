@@ -1,0 +1,87 @@
+/* pointwise.c - one element at a time. Operand 1 repeats over the leading extents it lacks. */
+#include "ref.h"
+
+#include <math.h>
+
+static void map_unary(ref_call *c, double (*fn)(double x, double k), double k)
+{
+   const double *x = c->in[0]->t.data;
+
+   for (int64_t i = 0; i < c->in[0]->size; i++)
+      c->out[0]->t.data[i] = fn(x[i], k);
+}
+
+sinter_status ref_add(ref_call *c)
+{
+   const ref_value *x = c->in[0], *y = c->in[1];
+
+   for (int64_t i = 0; i < x->size; i++)
+      c->out[0]->t.data[i] = x->t.data[i] + y->t.data[i % y->size];
+   return SINTER_ok;
+}
+
+sinter_status ref_mul(ref_call *c)
+{
+   const ref_value *x = c->in[0], *y = c->in[1];
+
+   for (int64_t i = 0; i < x->size; i++)
+      c->out[0]->t.data[i] = x->t.data[i] * y->t.data[i % y->size];
+   return SINTER_ok;
+}
+
+static double scale(double x, double k)
+{
+   return x * k;
+}
+
+static double silu(double x, double k)
+{
+   (void)k;
+   return x / (1 + exp(-x));
+}
+
+static double gelu(double x, double k)
+{
+   (void)k;
+   return x * 0.5 * erfc(-x * sqrt(0.5));
+}
+
+static double gelu_tanh(double x, double k)
+{
+   return 0.5 * x * (1 + tanh(k * (x + 0.044715 * x * x * x)));
+}
+
+static double softcap(double x, double k)
+{
+   return k * tanh(x / k);
+}
+
+sinter_status ref_scale(ref_call *c)
+{
+   map_unary(c, scale, ir_attr_f(c->op, IR_ATTR_scale, 1));
+   return SINTER_ok;
+}
+
+sinter_status ref_silu(ref_call *c)
+{
+   map_unary(c, silu, 0);
+   return SINTER_ok;
+}
+
+sinter_status ref_gelu(ref_call *c)
+{
+   map_unary(c, gelu, 0);
+   return SINTER_ok;
+}
+
+sinter_status ref_gelu_tanh(ref_call *c)
+{
+   map_unary(c, gelu_tanh, sqrt(2 / acos(-1.0)));
+   return SINTER_ok;
+}
+
+sinter_status ref_softcap(ref_call *c)
+{
+   map_unary(c, softcap, ir_attr_f(c->op, IR_ATTR_cap, 1));
+   return SINTER_ok;
+}
