@@ -1,0 +1,321 @@
+/* ref_device.c - runs an artifact on the meanings of its ops.
+ *
+ *    artifact ─┬─ IR text ──parse──▶ ir_func ─┐
+ *              └─ weights, rows as stored ────┴─▶ ir_eval_run over one array of k and v per layer
+ * and sequence
+ *
+ * Slow and plain on purpose: what other devices compute is compared with this. States grow with the
+ * longest sequence. */
+#include "ref_device.h"
+
+#include <stdlib.h>
+
+#include "base/pack.h"
+#include "base/quant.h"
+#include "ir/eval.h"
+#include "runtime/artifact.h"
+
+struct rt_device {
+   arena *a; /* of the device's life */
+   const plan *plan;
+   rt_limits limits;
+   rt_step *step;
+   ir_func *f;
+   const uint8_t *weights;
+   map weight_of; /* tensor → plan_weight */
+   uint32_t num_layers;
+   ir_kv *kv;             /* per layer; arrays are malloc'd and grow */
+   arena *scratch;        /* of the running step */
+   float *logits;         /* f32[max_wanted, V] */
+   uint64_t weight_bytes; /* read so far */
+};
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+typedef struct opening {
+   rt_device *d;
+   const rt_artifact *artifact;
+} opening;
+
+static sinter_status parse_function(rt_device *d, const rt_artifact *artifact, uint32_t target)
+{
+   rt_bytes text = rt_artifact_section(artifact, ARTIFACT_ir, target);
+   const char *where = rt_artifact_path(artifact);
+   text_buf report = {.a = d->a};
+   ir_module module = {0};
+
+   if (!text.data)
+      return base_fail(SINTER_bad_input, where, "compile the model again with --target ref",
+                       "the artifact holds no IR text for the interpreter");
+   SINTER_TRY(ir_parse(d->a, (const char *)text.data, text.size, where, &module));
+   if (module.funcs.count != 1)
+      return base_fail(SINTER_bad_input, where, "compile the model again",
+                       "the IR text is not one function");
+   d->f = module.funcs.data[0];
+   if (!ir_validate(d->f, &report))
+      return base_fail(SINTER_bad_input, where, "compile the model again",
+                       "the IR is not valid: %.200s", report.data);
+   return SINTER_ok;
+}
+
+/* States without memory; a sequence gets some when its first token comes. */
+static sinter_status make_states(rt_device *d)
+{
+   uint32_t n = (uint32_t)d->limits.max_sequences;
+
+   ir_op_foreach(d->f, op)
+   {
+      if (op->code == IR_OP_state)
+         d->num_layers++;
+   }
+   d->kv = arena_array(d->a, ir_kv, d->num_layers);
+   ir_op_foreach(d->f, op)
+   {
+      int64_t layer = ir_attr_i(op, IR_ATTR_layer, -1);
+      if (op->code != IR_OP_state)
+         continue;
+      if (layer < 0 || layer >= d->num_layers || d->kv[layer].k)
+         return base_fail(SINTER_bad_input, "ref", "compile the model again",
+                          "states are not one per layer");
+      const ir_type *t = &op->results[0]->type;
+      d->kv[layer] =
+         (ir_kv){.heads = ir_dim_const(t->dim[0]), .width = ir_dim_const(t->dim[1]), .num_seqs = n};
+      d->kv[layer].k = arena_array(d->a, double *, n);
+      d->kv[layer].v = arena_array(d->a, double *, n);
+   }
+   return SINTER_ok;
+}
+
+static void index_weights(rt_device *d)
+{
+   d->weight_of.a = d->a;
+   for (uint32_t i = 0; i < d->plan->num_weights; i++) {
+      plan_weight *w = &d->plan->weights[i];
+      if (w->num_sources == 1)
+         map_set(&d->weight_of, w->sources[0].tensor, w);
+   }
+}
+
+static sinter_status open_body(void *user)
+{
+   opening *o = user;
+   rt_device *d = o->d;
+   rt_bytes weights;
+   uint32_t target;
+
+   SINTER_TRY(rt_artifact_target(o->artifact, "ref", &target));
+   d->plan = rt_artifact_plan(o->artifact, target);
+   SINTER_TRY(rt_artifact_weights(o->artifact, target, &weights));
+   d->weights = weights.data;
+   index_weights(d);
+   SINTER_TRY(parse_function(d, o->artifact, target));
+   return make_states(d);
+}
+
+static void ref_close(rt_device *d)
+{
+   for (uint32_t l = 0; l < d->num_layers; l++)
+      for (uint32_t s = 0; d->kv && d->kv[l].k && s < d->kv[l].num_seqs; s++) {
+         free(d->kv[l].k[s]);
+         free(d->kv[l].v[s]);
+      }
+   free(d->logits);
+   arena_destroy(d->a);
+   free(d);
+}
+
+static sinter_status ref_open(const rt_artifact *artifact, const rt_limits *limits, rt_step *step,
+                              rt_device **out)
+{
+   rt_device *d = calloc(1, sizeof *d);
+   sinter_status status;
+
+   *out = NULL;
+   if (!d)
+      return base_fail(SINTER_out_of_memory, "ref", "", "no memory for the device");
+   status = arena_create(&d->a);
+   if (status != SINTER_ok) {
+      free(d);
+      return status;
+   }
+   d->limits = *limits;
+   d->step = step;
+   opening o = {d, artifact};
+   status = arena_catch(open_body, &o);
+   if (status == SINTER_ok) {
+      d->logits = calloc((size_t)limits->max_wanted * d->plan->model.vocab, sizeof *d->logits);
+      if (!d->logits)
+         status = base_fail(SINTER_out_of_memory, "ref", "", "no memory for logits");
+   }
+   if (status != SINTER_ok) {
+      ref_close(d);
+      return status;
+   }
+   *out = d;
+   return SINTER_ok;
+}
+
+/* ---- leaves ---------------------------------------------------------------------------------- */
+
+static sinter_status weight_rows(void *user, const char *name, const ir_type *type, int64_t first,
+                                 int64_t count, double *out)
+{
+   rt_device *d = user;
+   const plan_weight *w = map_get(&d->weight_of, name);
+   uint64_t row_bytes;
+   float part[256];
+
+   if (!w || w->layout != PANEL_rows || w->dtype != (uint32_t)type->dtype || first < 0 ||
+       (uint64_t)(first + count) > w->rows || !dtype_size(type->dtype, w->cols, &row_bytes) ||
+       w->cols != (uint64_t)ir_type_row(type))
+      return base_fail(SINTER_bad_input, name, "compile the model again with --target ref",
+                       "the artifact's weights do not hold what its IR reads");
+   const uint8_t *src = d->weights + w->offset + (uint64_t)first * row_bytes;
+   const dtype_info *info = &dtype_infos[type->dtype];
+   for (uint64_t i = 0, n = (uint64_t)count * w->cols; i < n; i += countof(part)) {
+      uint64_t m = MIN(n - i, countof(part));
+      quant_to_f32(type->dtype, src + i / info->block * info->bytes, m, part);
+      for (uint64_t k = 0; k < m; k++)
+         out[i + k] = part[k];
+   }
+   d->weight_bytes += (uint64_t)count * row_bytes;
+   return SINTER_ok;
+}
+
+static sinter_status whole_weight(void *user, const char *name, const ir_type *type, ir_tensor *out)
+{
+   rt_device *d = user;
+   uint64_t n = 1, row = (uint64_t)ir_type_row(type);
+
+   *out = (ir_tensor){.rank = type->rank};
+   for (uint32_t i = 0; i < type->rank; i++)
+      n *= (uint64_t)(out->dim[i] = ir_dim_const(type->dim[i]));
+   out->data = arena_array(d->scratch, double, n);
+   return weight_rows(user, name, type, 0, (int64_t)(n / row), out->data);
+}
+
+static sinter_status no_param(void *user, const char *name, const ir_type *type, ir_tensor *out)
+{
+   (void)user;
+   (void)type;
+   (void)out;
+   return base_fail(SINTER_bad_input, name, "compile the model again",
+                    "a model's function has no parameters");
+}
+
+static ir_kv *state_of(void *user, int64_t layer, const ir_type *type)
+{
+   (void)type;
+   return &((rt_device *)user)->kv[layer];
+}
+
+/* ---- a step ---------------------------------------------------------------------------------- */
+
+static bool grow(double **data, int64_t row, int64_t from, int64_t to)
+{
+   double *more = realloc(*data, (size_t)(row * to) * sizeof **data);
+
+   if (!more)
+      return false;
+   memset(more + row * from, 0, (size_t)(row * (to - from)) * sizeof *more);
+   *data = more;
+   return true;
+}
+
+/* Room for `positions` positions of sequence s; all sequences of a layer share one capacity. */
+static sinter_status reserve(rt_device *d, uint32_t s, int64_t positions)
+{
+   for (uint32_t l = 0; l < d->num_layers; l++) {
+      ir_kv *kv = &d->kv[l];
+      int64_t row = kv->heads * kv->width, capacity = MAX(kv->capacity, 64);
+      bool done = true;
+      while (capacity < positions)
+         capacity *= 2;
+      for (uint32_t i = 0; i < kv->num_seqs && done; i++)
+         if (kv->k[i] && capacity > kv->capacity)
+            done = grow(&kv->k[i], row, kv->capacity, capacity) &&
+                   grow(&kv->v[i], row, kv->capacity, capacity);
+      if (done && !kv->k[s])
+         done = grow(&kv->k[s], row, 0, capacity) && grow(&kv->v[s], row, 0, capacity);
+      if (!done)
+         return base_fail(SINTER_out_of_memory, "ref", "use a shorter context or fewer sequences",
+                          "no memory for %lld positions", (long long)positions);
+      kv->capacity = capacity;
+   }
+   return SINTER_ok;
+}
+
+static ir_tensor rope_table(const rt_device *d, uint32_t index, int64_t rows)
+{
+   uint32_t width = d->plan->ropes[index].width;
+   const float *from = d->step->meta[IR_META_rope][index];
+   ir_tensor t = {.rank = 2, .dim = {rows, width}};
+
+   t.data = arena_array(d->scratch, double, (size_t)rows *width);
+   for (int64_t i = 0; i < rows * width; i++)
+      t.data[i] = from[i];
+   return t;
+}
+
+static sinter_status run_body(void *user)
+{
+   rt_device *d = user;
+   const rt_step *from = d->step;
+   int64_t rows = from->block.sym[SYM_T], wanted = from->block.sym[SYM_R];
+   ir_tensor *results = arena_array(d->scratch, ir_tensor, d->f->returns.count);
+   ir_tensor *ropes = arena_array(d->scratch, ir_tensor, d->plan->num_ropes);
+   ir_step step = {.token_ids = from->meta[IR_META_token_ids][0],
+                   .positions = from->meta[IR_META_positions][0],
+                   .seq_of = from->meta[IR_META_seq_of][0],
+                   .rows = from->meta[IR_META_rows][0],
+                   .num_rope = d->plan->num_ropes,
+                   .rope = ropes};
+   ir_env env = {d, whole_weight, weight_rows, no_param, state_of};
+
+   for (uint32_t i = 0; i < SYM_COUNT; i++)
+      step.sym[i] = from->block.sym[i];
+   for (int64_t i = 0; i < rows; i++)
+      SINTER_TRY(reserve(d, (uint32_t)step.seq_of[i], step.positions[i] + 1));
+   for (uint32_t i = 0; i < d->plan->num_ropes; i++)
+      ropes[i] = rope_table(d, i, rows);
+   SINTER_TRY(ir_eval_run(d->scratch, d->f, IR_EVAL_f64, &step, &env, results, NULL, NULL));
+   for (int64_t i = 0; i < wanted * d->plan->model.vocab; i++)
+      d->logits[i] = (float)results[0].data[i];
+   return SINTER_ok;
+}
+
+static sinter_status ref_run(rt_device *d, const float **out_logits)
+{
+   sinter_status status;
+
+   SINTER_TRY(arena_create(&d->scratch));
+   status = arena_catch(run_body, d);
+   arena_destroy(d->scratch);
+   d->scratch = NULL;
+   *out_logits = d->logits;
+   return status;
+}
+
+static void ref_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
+{
+   /* contiguous devices share no pages, so the engine never asks */
+   (void)d;
+   (void)group;
+   (void)from;
+   (void)to;
+}
+
+static void ref_stats(const rt_device *d, sinter_stats *out)
+{
+   out->weight_bytes_read += d->weight_bytes;
+}
+
+const rt_device_ops cg_ref_device = {
+   .name = "ref",
+   .contiguous = true,
+   .open = ref_open,
+   .close = ref_close,
+   .run = ref_run,
+   .copy_page = ref_copy_page,
+   .stats = ref_stats,
+};
