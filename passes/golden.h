@@ -1,0 +1,33 @@
+/* golden.h - golden files of passes: input, what runs, what must come out, in one text.
+ *
+ *    // RUN: qkv_merge,act_mul row_limit=64        passes in this order, then options
+ *    // A sentence that says why the case exists.
+ *    func @name(T in 1..8) { … }
+ *    // CHECK: text                                a later line of the printed result that holds it
+ *    // CHECK-NEXT: text                           the very next line
+ *    // CHECK-NOT: text                            no line up to the next CHECK
+ *    // DECLINE: text                              a site declined with a reason that holds it
+ *    // ROUNDING: EXACT                            the class that the driver computed
+ *    // NOTE: text                                 a note of the report
+ *    // SKIP-EXEC: reason                          the case is not executed, and that is wanted
+ *    // -----                                      next case
+ *
+ * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it stands. Every case is
+ * executed before and after (exec.h). Options: exact; with=, without=, skip= (separated by +); row_limit=, pointers=,
+ * parts=, quant=, segment=; int8=0; prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs
+ * all of these and prints the layout behind the function. */
+#ifndef PASS_GOLDEN_H
+#define PASS_GOLDEN_H
+
+#include "pass.h"
+
+typedef struct pass_golden {
+   uint32_t cases, failed, skipped, declines;
+} pass_golden;
+
+/* Runs every case of a golden text. Appends one paragraph per failed case to report.
+ * Errors  bad_input when the text has no cases or a directive is unknown. */
+SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len, const char *where,
+                                             text_buf *report, pass_golden *out);
+
+#endif
