@@ -71,7 +71,7 @@ static uint32_t cache_group(plan_state *p, const ir_op *op)
 {
    pass_layout *l = p->l;
    const ir_type *t = &op->results[0]->type;
-   plan_cache_group g = {.kind = t->state,
+   plan_cache_group g = {.kind = (uint32_t)t->state - 1, /* row of states.def */
                          .heads = (uint32_t)ir_dim_const(t->dim[0]),
                          .width = (uint32_t)ir_dim_const(t->dim[1]),
                          .window = ir_attr_i(op, IR_ATTR_window, 0),
