@@ -311,7 +311,8 @@ sinter_status cg_artifact_write(const compiler_request *request, const model *m,
                .m = m,
                .targets = targets,
                .num_targets = num_targets,
-               .llvm_version = llvm_version};
+               .llvm_version = llvm_version,
+               .toc.num_targets = num_targets};
 
    assert(num_targets >= 1 && num_targets <= ARTIFACT_MAX_TARGETS);
    SINTER_TRY(arena_create(&w.a));
