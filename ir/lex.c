@@ -22,8 +22,7 @@ sinter_status lex_fail(const lexer *l, const token *at, const char *fmt, ...)
    va_start(args, fmt);
    vsnprintf(what, sizeof what, fmt, args);
    va_end(args);
-   snprintf(where, sizeof where, "%.180s: line %u, column %zu", l->where, at->line,
-            (size_t)(at->text - at->line_start) + 1);
+   snprintf(where, sizeof where, "%.180s: line %u, column %u", l->where, at->line, at->column);
    return base_fail(SINTER_bad_input, where, "correct the IR text at that place", "%s", what);
 }
 
@@ -111,7 +110,10 @@ sinter_status lex_next(lexer *l)
    token *t = &l->now;
 
    skip_blank(l);
-   *t = (token){.kind = TOKEN_end, .text = l->at, .line = l->line, .line_start = l->line_start};
+   *t = (token){.kind = TOKEN_end,
+                .text = l->at,
+                .line = l->line,
+                .column = (uint32_t)(l->at - l->line_start) + 1};
    if (l->at == l->end)
       return SINTER_ok;
    char c = *l->at;

@@ -19,8 +19,7 @@ typedef struct token {
    token_kind kind;
    const char *text;
    size_t len;
-   uint32_t line;
-   const char *line_start;
+   uint32_t line, column;
 } token;
 
 typedef struct lexer {

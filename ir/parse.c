@@ -410,7 +410,7 @@ sinter_status ir_parse(arena *a, const char *text, size_t len, const char *where
 
    *out = (ir_module){0};
    lex_init(&p.l, a, text, len, where);
-   p.l.now = (token){.text = text, .line = 1, .line_start = text};
+   p.l.now = (token){.text = text, .line = 1, .column = 1};
    if (len > MAX_TEXT)
       return FAIL(&p, "the text exceeds %d bytes", MAX_TEXT);
    for (int code = 0; code < IR_OP_COUNT; code++)
