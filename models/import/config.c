@@ -131,7 +131,8 @@ static sinter_status read_hf(model_source *s, model_config *c, const json *j)
 
    for (size_t i = 0; i < countof(keys); i++) {
       const json *value = *keys[i].hf ? json_get(j, keys[i].hf) : NULL;
-      if (!value)
+      /* null switches a count or a window off; a factor that is null keeps its default */
+      if (!value || (value->kind == JSON_null && keys[i].kind == KIND_FLOAT))
          continue;
       if (!number_of(value, &v))
          return config_bad(s, "%s is no number", keys[i].hf);
@@ -401,7 +402,8 @@ static void flags_from_tensors(const model_source *s, model_config *c)
    c->qkv_bias = has_tensor(s, "blk.0.attn_q.bias");
    c->output_bias = has_tensor(s, "blk.0.attn_output.bias");
    c->mlp_bias = has_tensor(s, "blk.0.ffn_down.bias");
-   for (size_t i = 0; !c->vocab && i < s->tensors.count; i++)
+   /* the key may name another count; the table decides */
+   for (size_t i = 0; i < s->tensors.count; i++)
       if (strcmp(s->tensors.data[i].source_name, "token_embd.weight") == 0)
          c->vocab = (uint32_t)MIN(s->tensors.data[i].dim[0], UINT32_MAX);
 }
