@@ -20,8 +20,8 @@ enum { MAX_GROUPS = 256 };
 typedef struct reader {
    const char *p, *end, *start;
    text_buf out;
-   size_t atom;                 /* where the last atom begins in out */
-   size_t group[MAX_GROUPS];    /* where open groups begin */
+   size_t atom;              /* where the last atom begins in out */
+   size_t group[MAX_GROUPS]; /* where open groups begin */
    int depth;
 } reader;
 
@@ -40,9 +40,12 @@ static void put(reader *r, const char *s)
 static const char *class_of(char c)
 {
    switch (c) {
-   case 's': case 'S': return SPACES;
-   case 'w': case 'W': return WORDS;
-   case 'h': case 'H': return HEX;
+   case 's':
+   case 'S': return SPACES;
+   case 'w':
+   case 'W': return WORDS;
+   case 'h':
+   case 'H': return HEX;
    default: return NULL;
    }
 }
@@ -161,9 +164,10 @@ static sinter_status step(reader *r)
       r->atom = r->depth > 0 ? r->group[--r->depth] : here;
       text_append(&r->out, r->p++, 1);
       return SINTER_ok;
-   case '?': case '*': case '+': case '|':
-      text_append(&r->out, r->p++, 1);
-      return SINTER_ok;
+   case '?':
+   case '*':
+   case '+':
+   case '|': text_append(&r->out, r->p++, 1); return SINTER_ok;
    case '{':
       if (interval(r))
          return SINTER_ok;

@@ -1,4 +1,5 @@
-/* tokenizer.c - the text side of a checkpoint: finds its parts, has the blob built, gathers special ids. */
+/* tokenizer.c - the text side of a checkpoint: finds its parts, has the blob built, gathers special
+ * ids. */
 #include "tokenizer.h"
 
 #include <errno.h>
@@ -13,9 +14,22 @@ enum { MAX_FILE = 128 << 20, MAX_TEMPLATE = 1 << 20, MAX_TEXT = 256 << 20 };
 
 /* Control tokens that end a text or a turn, by name: checkpoints often list only one of theirs. */
 static const char *const end_names[] = {
-   "<|im_end|>",    "<|eot_id|>",  "<|eom_id|>",    "<end_of_turn>",  "<|end|>", "<|endoftext|>",
-   "<|end_of_text|>", "<turn|>",   "<|return|>",    "<|call|>",       "</s>",    "<eos>",
-   "<|eot|>",       "<|end_of_turn|>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+   "<|im_end|>",
+   "<|eot_id|>",
+   "<|eom_id|>",
+   "<end_of_turn>",
+   "<|end|>",
+   "<|endoftext|>",
+   "<|end_of_text|>",
+   "<turn|>",
+   "<|return|>",
+   "<|call|>",
+   "</s>",
+   "<eos>",
+   "<|eot|>",
+   "<|end_of_turn|>",
+   "<\xef\xbd\x9c"
+   "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
 };
 
 static void add_eos(model_text *t, int64_t id)
@@ -54,7 +68,9 @@ static sinter_status finish(vocab_build *b, model_text *out)
    return SINTER_ok;
 }
 
-/* ---- GGUF ------------------------------------------------------------------------------------------------ */
+/* ---- GGUF
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static const char *string_key(arena *a, gguf_file *g, const char *name)
 {
@@ -158,7 +174,8 @@ sinter_status model_vocab_from_gguf(arena *a, gguf_file *g, uint32_t num_tokens,
    return finish(&b, out);
 }
 
-/* ---- Hugging Face ---------------------------------------------------------------------------------------- */
+/* ---- Hugging Face
+ * ---------------------------------------------------------------------------------------- */
 
 /* Reads dir/name; *out NULL when there is no such file. */
 static sinter_status read_file(arena *a, const char *dir, const char *name, long limit, char **out,
@@ -189,7 +206,8 @@ static sinter_status read_file(arena *a, const char *dir, const char *name, long
    bytes[got] = 0;
    *out = bytes;
    *out_len = got;
-   return got == (size_t)size ? SINTER_ok : base_fail(SINTER_io, path, "try again", "reading failed");
+   return got == (size_t)size ? SINTER_ok
+                              : base_fail(SINTER_io, path, "try again", "reading failed");
 }
 
 typedef struct parse_job {
@@ -228,7 +246,9 @@ static const json *token_text(const json *config, const char *key)
 {
    const json *t = json_get(config, key);
 
-   return t && t->kind == JSON_object ? hf_string(t, "content") : t && t->kind == JSON_string ? t : NULL;
+   return t && t->kind == JSON_object   ? hf_string(t, "content")
+          : t && t->kind == JSON_string ? t
+                                        : NULL;
 }
 
 static int64_t token_id(const vocab_build *b, const json *config, const char *key)
@@ -243,7 +263,8 @@ static void apply_class(vocab_build *b, const json *config, const model_text *t)
 {
    static const char *const classes[] = {"LlamaTokenizer", "GemmaTokenizer", "CohereTokenizer",
                                          "CodeLlamaTokenizer"};
-   const json *class = hf_string(config, "tokenizer_class"), *adds = json_get(config, "add_bos_token");
+   const json *class = hf_string(config, "tokenizer_class"),
+              *adds = json_get(config, "add_bos_token");
    bool rebuilds = false;
 
    for (size_t i = 0; class && i < countof(classes); i++)

@@ -27,7 +27,8 @@ void build_step(vocab_build *b, vocab_step_kind kind, uint32_t flags, const char
       (vocab_step){kind, flags, at, (uint32_t)a_len, at + (uint32_t)a_len, (uint32_t)b_len};
 }
 
-/* ---- spellings ---------------------------------------------------------------------------------- */
+/* ---- spellings ----------------------------------------------------------------------------------
+ */
 
 static bool is_printable_byte(int byte)
 {
@@ -74,7 +75,9 @@ int byte_piece(const char *text, size_t len)
       return -1;
    for (int i = 3; i < 5; i++) {
       char c = text[i];
-      int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+      int digit = c >= '0' && c <= '9'                 ? c - '0'
+                  : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                       : -1;
       if (digit < 0)
          return -1;
       value = value * 16 + digit;
@@ -82,7 +85,8 @@ int byte_piece(const char *text, size_t len)
    return value;
 }
 
-/* ---- tries -------------------------------------------------------------------------------------- */
+/* ---- tries --------------------------------------------------------------------------------------
+ */
 
 typedef struct key {
    const uint8_t *text;
@@ -111,7 +115,8 @@ typedef struct range {
    size_t first, last, depth;
 } range;
 
-static void add_children(arena *a, const keys *list, nodes *out, range r, uint32_t self, void *queue_)
+static void add_children(arena *a, const keys *list, nodes *out, range r, uint32_t self,
+                         void *queue_)
 {
    VEC(range) *queue = queue_;
 
@@ -142,7 +147,8 @@ static void build_trie(arena *a, keys *list, nodes *out)
       add_children(a, list, out, queue.data[i], (uint32_t)i, &queue);
 }
 
-/* ---- the blob ----------------------------------------------------------------------------------- */
+/* ---- the blob -----------------------------------------------------------------------------------
+ */
 
 /* Everything that is written, under the names of vocab_arrays.def. */
 typedef struct tables {
@@ -192,7 +198,8 @@ static bool is_piece(const tables *t, uint32_t a, uint32_t b)
           memcmp(t->text + t->offset[a], t->text + t->offset[b], len) == 0;
 }
 
-/* Load at most 2/3. Of equal spellings the last wins, as in a dictionary that is filled in id order. */
+/* Load at most 2/3. Of equal spellings the last wins, as in a dictionary that is filled in id
+ * order. */
 static void hash_pieces(vocab_build *b, tables *t, const bool *reachable)
 {
    uint32_t n = (uint32_t)b->pieces.count, cap = n + n / 2 + 8;
@@ -241,9 +248,10 @@ static void find_bytes(vocab_build *b, tables *t, const bool *reachable)
    for (uint32_t i = 0; i < b->pieces.count; i++) {
       const build_piece *p = &b->pieces.data[i];
       uint32_t len = t->offset[i + 1] - t->offset[i];
-      int byte = b->flags & VOCAB_byte_level ? (len == 1 && reachable[i] ? t->text[t->offset[i]] : -1)
-                 : p->attr & VOCAB_byte      ? byte_piece(p->text, p->len)
-                                             : -1;
+      int byte = b->flags & VOCAB_byte_level
+                    ? (len == 1 && reachable[i] ? t->text[t->offset[i]] : -1)
+                 : p->attr & VOCAB_byte ? byte_piece(p->text, p->len)
+                                        : -1;
       if (byte >= 0)
          t->byte_id[byte] = (int32_t)i;
    }

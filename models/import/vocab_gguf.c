@@ -1,8 +1,8 @@
 /* vocab_gguf.c - the same tokenizers as a tokenizer.json would describe, from GGUF's flat arrays.
  *
  * gpt2: byte-level BPE; the split is known only by the name in tokenizer.ggml.pre.
- * llama: SentencePiece BPE. It lists no merges: a merge is allowed when its result is a piece, best score first;
- * Gemma's scores do not follow its merge order, the ids do. */
+ * llama: SentencePiece BPE. It lists no merges: a merge is allowed when its result is a piece, best
+ * score first; Gemma's scores do not follow its merge order, the ids do. */
 #include "vocab_gguf.h"
 
 #include "base/map.h"
@@ -25,7 +25,8 @@ static bool starts_with(const char *s, const char *prefix)
    return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* ---- splitters ----------------------------------------------------------------------------------------- */
+/* ---- splitters
+ * ----------------------------------------------------------------------------------------- */
 
 typedef enum splitter_id {
 #define SPLITTER(name, ...) SPLITTER_##name,
@@ -80,7 +81,8 @@ static sinter_status byte_level(vocab_build *b, const gguf_vocab *g)
    return add_splitter(b, pres[i].splitter);
 }
 
-/* ---- pieces --------------------------------------------------------------------------------------------- */
+/* ---- pieces
+ * --------------------------------------------------------------------------------------------- */
 
 static bool is_spaces(const gguf_string *s)
 {
@@ -123,12 +125,13 @@ static sinter_status add_piece(vocab_build *b, const gguf_vocab *g, uint32_t id,
       attr = VOCAB_byte;
    build_set_piece(b, id, text.data, text.len, attr, score);
    if ((attr & VOCAB_is_added) && text.len > 0 && type != TYPE_unknown)
-      *vec_push(b->a, &b->added) = (build_added){
-         text.data, text.len, id, attr & VOCAB_special ? VOCAB_added_special : 0};
+      *vec_push(b->a, &b->added) =
+         (build_added){text.data, text.len, id, attr & VOCAB_special ? VOCAB_added_special : 0};
    return SINTER_ok;
 }
 
-/* ---- merges --------------------------------------------------------------------------------------------- */
+/* ---- merges
+ * --------------------------------------------------------------------------------------------- */
 
 static sinter_status add_merges(vocab_build *b, const gguf_vocab *g)
 {
@@ -150,8 +153,8 @@ static sinter_status add_merges(vocab_build *b, const gguf_vocab *g)
                 result = (uintptr_t)map_get_n(&ids, made, left + right);
       if (!l || !r || !result)
          return bad("a merge names a token that the vocabulary lacks");
-      *vec_push(b->a, &b->merges) = (vocab_merge){(uint32_t)l - 1, (uint32_t)r - 1, (uint32_t)i,
-                                                  (uint32_t)result - 1};
+      *vec_push(b->a, &b->merges) =
+         (vocab_merge){(uint32_t)l - 1, (uint32_t)r - 1, (uint32_t)i, (uint32_t)result - 1};
    }
    return SINTER_ok;
 }
@@ -209,7 +212,8 @@ static sinter_status sentencepiece(vocab_build *b, const gguf_vocab *g, bool gem
    return SINTER_ok;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------ */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------ */
 
 static void add_ends(vocab_build *b, const gguf_vocab *g, bool sp)
 {

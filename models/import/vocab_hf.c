@@ -11,8 +11,8 @@ static uint32_t id_of(const map *ids, const char *text, size_t len)
    return found ? (uint32_t)((uintptr_t)found - 1) : VOCAB_NONE;
 }
 
-static sinter_status add_piece(vocab_build *b, map *ids, const json *at, const char *text, size_t len,
-                               int64_t id, double score, uint32_t limit)
+static sinter_status add_piece(vocab_build *b, map *ids, const json *at, const char *text,
+                               size_t len, int64_t id, double score, uint32_t limit)
 {
    if (id < 0 || id >= VOCAB_MAX_PIECES || (limit && id >= limit))
       return hf_bad(at, "an id of the vocabulary is outside the model's");
@@ -22,7 +22,8 @@ static sinter_status add_piece(vocab_build *b, map *ids, const json *at, const c
    return SINTER_ok;
 }
 
-/* ---- BPE --------------------------------------------------------------------------------------------- */
+/* ---- BPE
+ * --------------------------------------------------------------------------------------------- */
 
 static sinter_status merge_parts(const json *m, const char **left, size_t *left_len,
                                  const char **right, size_t *right_len)
@@ -104,7 +105,8 @@ static sinter_status read_bpe(vocab_build *b, const json *model, map *ids, uint3
    return SINTER_ok;
 }
 
-/* ---- Unigram ----------------------------------------------------------------------------------------- */
+/* ---- Unigram
+ * ----------------------------------------------------------------------------------------- */
 
 static sinter_status read_unigram(vocab_build *b, const json *model, map *ids, uint32_t limit)
 {
@@ -120,18 +122,21 @@ static sinter_status read_unigram(vocab_build *b, const json *model, map *ids, u
          return hf_bad(pair, "a piece is no pair of text and score");
       double score = pair->items[1]->number;
       least = i == 0 ? score : MIN(least, score);
-      SINTER_TRY(add_piece(b, ids, pair, pair->items[0]->string, pair->items[0]->len, (int64_t)i, score,
-                           limit));
+      SINTER_TRY(add_piece(b, ids, pair, pair->items[0]->string, pair->items[0]->len, (int64_t)i,
+                           score, limit));
    }
    b->model = VOCAB_unigram;
    b->unk_score = least - 10; /* the reference's penalty */
    b->flags |= hf_bool(model, "byte_fallback", false) ? VOCAB_byte_fallback : 0;
-   if (unk && unk->kind == JSON_int && unk->integer >= 0 && unk->integer < (int64_t)list->len)
+   if (unk && unk->kind == JSON_int && unk->integer >= 0 && unk->integer < (int64_t)list->len) {
       b->unk = (int32_t)unk->integer;
+      b->pieces.data[b->unk].attr |= VOCAB_special | VOCAB_shown;
+   }
    return SINTER_ok;
 }
 
-/* ---- added tokens ------------------------------------------------------------------------------------ */
+/* ---- added tokens
+ * ------------------------------------------------------------------------------------ */
 
 static sinter_status add_token(vocab_build *b, const json *j, uint32_t limit)
 {

@@ -1,4 +1,5 @@
-/* vocab_hf_steps.c - normalizer, pre_tokenizer, post_processor and decoder of a tokenizer.json as steps. */
+/* vocab_hf_steps.c - normalizer, pre_tokenizer, post_processor and decoder of a tokenizer.json as
+ * steps. */
 #include "vocab_hf.h"
 
 #include <stdio.h>
@@ -86,7 +87,8 @@ static sinter_status pattern_step(vocab_build *b, const json *pattern, vocab_ste
    return SINTER_ok;
 }
 
-/* ---- normalizer ------------------------------------------------------------------------------------ */
+/* ---- normalizer
+ * ------------------------------------------------------------------------------------ */
 
 static const struct {
    const char *type;
@@ -132,18 +134,19 @@ sinter_status hf_normalizer(vocab_build *b, const json *j, int depth)
       const json *content = hf_string(j, "content");
       if (!content)
          return hf_bad(j, "a Replace has no content");
-      return pattern_step(b, json_get(j, "pattern"), VOCAB_STEP_replace, VOCAB_STEP_replace_regex, 0,
-                          content);
+      return pattern_step(b, json_get(j, "pattern"), VOCAB_STEP_replace, VOCAB_STEP_replace_regex,
+                          0, content);
    }
    return hf_unsupported("normalizer", type);
 }
 
-/* ---- pre_tokenizer --------------------------------------------------------------------------------- */
+/* ---- pre_tokenizer
+ * --------------------------------------------------------------------------------- */
 
 static sinter_status behavior_of(const json *j, uint32_t *out)
 {
-   static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
-                                       "Contiguous"};
+   static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                       "MergedWithNext", "Contiguous"};
    const json *b = hf_string(j, "behavior");
 
    for (uint32_t i = 0; b && i < countof(names); i++)
@@ -263,7 +266,8 @@ sinter_status hf_pre_tokenizer(vocab_build *b, const json *j, int depth)
    return one_pre_tokenizer(b, j, type);
 }
 
-/* ---- post_processor -------------------------------------------------------------------------------- */
+/* ---- post_processor
+ * -------------------------------------------------------------------------------- */
 
 /* Ids around the text; a later processor puts its own outside those of an earlier one. */
 typedef struct ends {
@@ -360,7 +364,8 @@ sinter_status hf_post_processor(vocab_build *b, const json *j, int depth)
    return SINTER_ok;
 }
 
-/* ---- decoder --------------------------------------------------------------------------------------- */
+/* ---- decoder
+ * --------------------------------------------------------------------------------------- */
 
 /* What a sequence of decoders has done so far. */
 typedef struct decoding {

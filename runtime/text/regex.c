@@ -1,0 +1,92 @@
+/* regex.c - PCRE2 behind a lazily compiled handle. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "regex.h"
+
+#include <pcre2.h>
+#include <stdatomic.h>
+
+enum { MATCH_LIMIT = 20000000, HEAP_LIMIT_KIB = 256 * 1024 };
+
+static sinter_status compile(text_regex *re, const uint8_t *pattern, size_t len)
+{
+   int code;
+   PCRE2_SIZE at;
+   pcre2_code *c = pcre2_compile(pattern, len, PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
+                                 &code, &at, NULL);
+
+   if (!c) {
+      PCRE2_UCHAR why[128];
+      pcre2_get_error_message(code, why, sizeof why);
+      return base_fail(SINTER_bad_input, "tokenizer", "check the tokenizer of the model",
+                       "a pattern does not compile at byte %zu: %s", (size_t)at, (char *)why);
+   }
+   pcre2_jit_compile(c,
+                     PCRE2_JIT_COMPLETE); /* without a JIT the interpreter does the same, slower */
+   void *expected = NULL;
+   if (!atomic_compare_exchange_strong(&re->code, &expected, c))
+      pcre2_code_free(c); /* another thread was first */
+   return SINTER_ok;
+}
+
+void text_regex_deinit(text_regex *re)
+{
+   pcre2_code_free(atomic_exchange(&re->code, NULL));
+}
+
+sinter_status text_matcher_begin(text_matcher *m, text_regex *re, const uint8_t *pattern,
+                                 size_t pattern_len, const uint8_t *p, size_t len)
+{
+   *m = (text_matcher){.p = p, .len = len};
+   if (!atomic_load(&re->code))
+      SINTER_TRY(compile(re, pattern, pattern_len));
+   m->code = atomic_load(&re->code);
+   m->data = pcre2_match_data_create(1, NULL);
+   if (!m->data)
+      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
+   return SINTER_ok;
+}
+
+void text_matcher_end(text_matcher *m)
+{
+   pcre2_match_data_free(m->data);
+   m->data = NULL;
+}
+
+/* The interpreter with bounds, for what overflows the JIT's stack. */
+static int match_slowly(const text_matcher *m, uint32_t options)
+{
+   pcre2_match_context *limits = pcre2_match_context_create(NULL);
+
+   if (!limits)
+      return PCRE2_ERROR_NOMEMORY;
+   pcre2_set_match_limit(limits, MATCH_LIMIT);
+   pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
+   int n = pcre2_match(m->code, m->p, m->len, m->at, options | PCRE2_NO_JIT, m->data, limits);
+   pcre2_match_context_free(limits);
+   return n;
+}
+
+sinter_status text_matcher_next(text_matcher *m, bool *out_found, size_t *out_begin,
+                                size_t *out_end)
+{
+   uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
+
+   *out_found = false;
+   if (m->at >= m->len)
+      return SINTER_ok;
+   int n = pcre2_match(m->code, m->p, m->len, m->at, options, m->data, NULL);
+   if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+      n = match_slowly(m, options);
+   if (n == PCRE2_ERROR_NOMATCH)
+      return SINTER_ok;
+   if (n < 0)
+      return base_fail(SINTER_exhausted, "tokenizer", "use shorter text or another model",
+                       "a pattern gave up on this text (PCRE2 error %d)", n);
+   const PCRE2_SIZE *span = pcre2_get_ovector_pointer(m->data);
+   if (span[1] <= span[0]) /* \K can move the start behind the end */
+      return SINTER_ok;
+   *out_found = true;
+   *out_begin = MAX(span[0], m->at);
+   *out_end = m->at = span[1];
+   return SINTER_ok;
+}

@@ -1,0 +1,145 @@
+/* tokenizer.c - encoding: from text to stretches, words and ids.
+ *
+ *    text ─▶ added tokens in the raw text ─▶ normalise the rest ─▶ added tokens in that ─▶ split ─▶
+ * model */
+#include <stdlib.h>
+
+#include "internal.h"
+
+enum { MAX_TEXT = 1 << 30 };
+
+sinter_status text_tokenizer_create(const void *blob, size_t size, text_tokenizer **out)
+{
+   text_tokenizer *t = calloc(1, sizeof *t);
+
+   *out = NULL;
+   if (!t)
+      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
+   sinter_status status = vocab_open(blob, size, &t->v);
+   if (status != SINTER_ok) {
+      free(t);
+      return status;
+   }
+   *out = t;
+   return SINTER_ok;
+}
+
+void text_tokenizer_destroy(text_tokenizer *t)
+{
+   if (!t)
+      return;
+   for (size_t i = 0; i < countof(t->regex); i++)
+      text_regex_deinit(&t->regex[i]);
+   free(t);
+}
+
+const vocab *text_tokenizer_vocab(const text_tokenizer *t)
+{
+   return &t->v;
+}
+
+/* What the two searches for added tokens share. */
+typedef struct encoder {
+   text_job job;
+   text_pieces buffers[2];
+   const uint8_t *tainted; /* of the whole text */
+   bool plain;
+} encoder;
+
+static sinter_status words(encoder *e, text_piece stretch)
+{
+   text_job *job = &e->job;
+
+   if (stretch.len == 0)
+      return SINTER_ok;
+   job->pieces->count = 0;
+   *vec_push(job->a, job->pieces) = stretch;
+   SINTER_TRY(text_split(job));
+   for (size_t i = 0; i < job->pieces->count; i++) {
+      const text_piece *p = &job->pieces->data[i];
+      if (job->t->v.header->model == VOCAB_bpe)
+         text_bpe_word(job, p->p, p->len);
+      else
+         text_unigram_word(job, p->p, p->len);
+   }
+   return SINTER_ok;
+}
+
+static text_piece between(text_piece in, uint32_t begin, uint32_t end)
+{
+   return (text_piece){in.p + begin, end - begin, in.at_start && begin == 0};
+}
+
+/* A stretch of raw text without raw added tokens: normalise, then look for those that are matched
+ * normalised. */
+static sinter_status stretch(encoder *e, text_piece raw)
+{
+   const vocab *v = &e->job.t->v;
+   text_piece in;
+   text_match m;
+   uint32_t done = 0;
+
+   if (raw.len == 0)
+      return SINTER_ok;
+   SINTER_TRY(text_normalize(&e->job, raw, &in));
+   text_search s = {.v = v,
+                    .nodes = v->norm_node,
+                    .num_nodes = v->num_norm_node,
+                    .p = in.p,
+                    .len = in.len,
+                    .plain = e->plain,
+                    .specials_done = e->tainted != NULL};
+   while (text_search_next(&s, &m)) {
+      SINTER_TRY(words(e, between(in, done, m.begin)));
+      *vec_push(e->job.a, e->job.out) = (int32_t)m.id;
+      done = m.end;
+   }
+   return words(e, between(in, done, in.len));
+}
+
+static sinter_status encode(encoder *e, text_piece in)
+{
+   const vocab *v = &e->job.t->v;
+   text_match m;
+   uint32_t done = 0;
+   text_search s = {.v = v,
+                    .nodes = v->raw_node,
+                    .num_nodes = v->num_raw_node,
+                    .p = in.p,
+                    .len = in.len,
+                    .tainted = e->tainted,
+                    .is_raw = true,
+                    .plain = e->plain};
+
+   while (text_search_next(&s, &m)) {
+      SINTER_TRY(stretch(e, between(in, done, m.begin)));
+      *vec_push(e->job.a, e->job.out) = (int32_t)m.id;
+      done = m.end;
+   }
+   return stretch(e, between(in, done, in.len));
+}
+
+sinter_status text_encode(const text_tokenizer *t, arena *a, const char *text, size_t len,
+                          const uint8_t *tainted, unsigned flags, int32_t **out_ids,
+                          size_t *out_count)
+{
+   const vocab *v = &t->v;
+   text_ids ids = {0};
+   encoder e = {
+      .job = {.t = t, .a = a, .out = &ids}, .tainted = tainted, .plain = flags & SINTER_TEXT_plain};
+
+   if (len > MAX_TEXT)
+      return base_fail(SINTER_usage, "tokenizer", "split the text", "the text has %zu bytes", len);
+   e.job.pieces = &e.buffers[0];
+   e.job.next = &e.buffers[1];
+   if (!(flags & SINTER_TEXT_no_bos))
+      for (uint32_t i = 0; i < v->num_prefix; i++)
+         *vec_push(a, &ids) = v->prefix[i];
+   SINTER_TRY(encode(&e, (text_piece){(const uint8_t *)text, (uint32_t)len, true}));
+   if (!(flags & SINTER_TEXT_no_bos))
+      for (uint32_t i = 0; i < v->num_suffix; i++)
+         *vec_push(a, &ids) = v->suffix[i];
+   *out_ids = ids.data;
+   *out_count = ids.count;
+   return SINTER_ok;
+}
