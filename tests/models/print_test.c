@@ -1,0 +1,51 @@
+// LINK: models ir base
+/* The graph of one checkpoint per architecture, as text: tests/models/<name>.ir. A change of a
+ * family shows here line by line. SINTER_UPDATE=1 writes the files anew. Kills: a changed order of
+ * ops, attribute, type or name that happens to give the same logits. */
+#include "run.h"
+
+#include <criterion/parameterized.h>
+#include <stdlib.h>
+
+typedef struct print_case {
+   char file[32], source[48];
+} print_case;
+
+static print_case cases[] = {
+   {"llama", "llama"},
+   {"llama_bias", "llama_bias_unigram"},
+   {"llama_gguf", "gguf_llama_k/Q4_K_M_mix.gguf"},
+   {"qwen2", "qwen2"},
+   {"qwen3", "qwen3"},
+   {"gemma3", "gemma3_mm_textonly"},
+};
+
+ParameterizedTestParameters(print, graph)
+{
+   return cr_make_param_array(print_case, cases, countof(cases));
+}
+
+ParameterizedTest(print_case *c, print, graph)
+{
+   arena *a;
+
+   cr_assert_eq(arena_create(&a), SINTER_ok);
+   const char *path = arena_printf(a, "%s/models/%s.ir", TEST_ROOT, c->file);
+   model *m = run_open(a, arena_printf(a, "%s/golden/%s", TEST_ROOT, c->source));
+   text_buf t = {.a = a};
+   ir_module again = {0};
+   size_t size;
+
+   ir_print(&t, m->f);
+   cr_assert_eq(ir_parse(a, t.data, t.len, c->file, &again), SINTER_ok, "%s", sinter_error());
+   if (getenv("SINTER_UPDATE")) {
+      FILE *f = fopen(path, "wb");
+      cr_assert(f && fwrite(t.data, 1, t.len, f) == t.len && fclose(f) == 0);
+   }
+   const char *want = golden_read(a, path, &size);
+   for (size_t i = 0, line = 1; i < MAX(size, t.len); line += t.data[i] == '\n', i++)
+      cr_assert(i < size && i < t.len && want[i] == t.data[i], "%s.ir: line %zu differs", c->file,
+                line);
+   model_close(m);
+   arena_destroy(a);
+}
