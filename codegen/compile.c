@@ -1,0 +1,256 @@
+/* compile.c - the compiler's entry: checkpoint to artifact, stage by stage.
+ *
+ *    model_open ─▶ per target: clone ─▶ passes ─▶ plan ─▶ kernels ─▶ object ─▶ cg_artifact_write
+ *
+ * Memory is one arena; what is not in it (mapped files) hangs in `compiling`, so that running out of memory frees
+ * everything. */
+#include <llvm-c/Core.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "artifact_write.h"
+#include "base/artifact.h"
+#include "passes/pass.h"
+#include "plan_build.h"
+#include "ref_device.h"
+#include "target_cpu.h"
+
+typedef struct target_info {
+   const char *name;
+   bool has_code, levels;
+} target_info;
+
+static const target_info targets[] = {
+#define TARGET(name, has_code, levels, what) {#name, has_code, levels},
+#include "base/targets.def"
+#undef TARGET
+};
+
+/* One target of a request. */
+typedef struct target {
+   const target_info *info;
+   const isa_info *isa;  /* NULL: no kernels */
+   const char *name;     /* as in the plan: "cpu:x86-64-v3" */
+} target;
+
+typedef struct compiling {
+   const compiler_request *request;
+   arena *a;
+   model *m;
+   uint32_t num_targets;
+   target targets[ARTIFACT_MAX_TARGETS];
+   cg_artifact_target made[ARTIFACT_MAX_TARGETS];
+   char *json; /* explain only */
+} compiling;
+
+static void tell(const compiling *c, sinter_stage stage, uint64_t done, uint64_t total, const char *detail)
+{
+   if (c->request->progress)
+      c->request->progress(c->request->user, stage, done, total, detail);
+}
+
+/* ---- targets ------------------------------------------------------------------------------------- */
+
+static const char *target_names(arena *a)
+{
+   text_buf t = {.a = a};
+
+   for (size_t i = 0; i < countof(targets); i++)
+      text_printf(&t, "%s%s", i ? ", " : "", targets[i].name);
+   return t.data;
+}
+
+static sinter_status find_level(arena *a, const char *name, const isa_info **out)
+{
+   isa_level level = name ? isa_from_name(name) : isa_best();
+   text_buf t = {.a = a};
+
+   if (level < ISA_LEVEL_COUNT) {
+      *out = &isa_infos[level];
+      return SINTER_ok;
+   }
+   for (int i = 0; i < ISA_LEVEL_COUNT; i++)
+      text_printf(&t, "%s%s", i ? ", " : "", isa_infos[i].name);
+   return base_fail(name ? SINTER_usage : SINTER_unsupported, name ? name : "cpu",
+                    arena_printf(a, "levels: %s", t.data),
+                    name ? "there is no such CPU level" : "this machine's CPU is older than x86-64-v3");
+}
+
+static sinter_status parse_target(compiling *c, const char *text, size_t len)
+{
+   const char *colon = memchr(text, ':', len);
+   size_t base = colon ? (size_t)(colon - text) : len;
+   target *t = &c->targets[c->num_targets];
+
+   if (c->num_targets == countof(c->targets))
+      return base_fail(SINTER_usage, c->request->targets, "", "there are too many targets");
+   for (size_t i = 0; i < countof(targets); i++)
+      if (strlen(targets[i].name) == base && memcmp(targets[i].name, text, base) == 0)
+         t->info = &targets[i];
+   if (!t->info || (colon && !t->info->levels))
+      return base_fail(SINTER_usage, arena_strndup(c->a, text, len),
+                       arena_printf(c->a, "targets: %s", target_names(c->a)), "there is no such target");
+   t->name = t->info->name;
+   if (t->info->levels) {
+      SINTER_TRY(find_level(c->a, colon ? arena_strndup(c->a, colon + 1, len - base - 1) : NULL, &t->isa));
+      t->name = arena_printf(c->a, "%s:%s", t->info->name, t->isa->name);
+   }
+   for (uint32_t i = 0; i < c->num_targets; i++)
+      if (strcmp(c->targets[i].name, t->name) == 0)
+         return SINTER_ok;
+   c->num_targets++;
+   return SINTER_ok;
+}
+
+static sinter_status parse_targets(compiling *c)
+{
+   const char *at = c->request->targets ? c->request->targets : "cpu";
+
+   for (;;) {
+      size_t len = strcspn(at, ",");
+      SINTER_TRY(parse_target(c, at, len));
+      if (!at[len])
+         return SINTER_ok;
+      at += len + 1;
+   }
+}
+
+/* ---- one target ---------------------------------------------------------------------------------- */
+
+typedef struct passed {
+   ir_func *f;
+   pass_layout layout;
+   const char *ir, *explain;
+} passed;
+
+static sinter_status run_passes(compiling *c, const target *t, passed *out)
+{
+   bool ref = strcmp(t->info->name, "ref") == 0;
+   pass_target pt = ref ? pass_target_ref() : pass_target_cpu(t->name);
+   pass_options options = {.target = &pt,
+                           .numerics = c->request->numerics,
+                           .with = c->request->with,
+                           .without = c->request->without};
+   pass_report *report = arena_new(c->a, pass_report);
+   text_buf ir = {.a = c->a}, json = {.a = c->a};
+
+   tell(c, SINTER_STAGE_passes, 0, 1, t->name);
+   out->f = ir_func_clone(c->a, c->m->f);
+   if (ref)
+      ir_print(&ir, out->f);
+   else
+      SINTER_TRY(pass_run_all(out->f, &options, report));
+   SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
+   if (!ref)
+      ir_print(&ir, out->f);
+   pass_explain(&json, out->f, report, &out->layout);
+   out->ir = ir.data;
+   out->explain = json.data;
+   tell(c, SINTER_STAGE_passes, 1, 1, t->name);
+   return SINTER_ok;
+}
+
+static sinter_status make_target(compiling *c, const target *t, cg_artifact_target *out)
+{
+   passed p = {0};
+   cg_plan *cp = arena_new(c->a, cg_plan);
+   const isa_info *isa = t->isa;
+
+   SINTER_TRY(run_passes(c, t, &p));
+   if (strcmp(t->info->name, "null") == 0)
+      isa = &isa_infos[0]; /* the launches of the lowest level, without their code */
+   SINTER_TRY(cg_plan_build(c->a, c->m, p.f, &p.layout, t->name, isa, c->request->numerics, cp));
+   *out = (cg_artifact_target){.plan = &cp->plan, .ir = p.ir, .explain = p.explain};
+   if (!t->info->has_code)
+      return SINTER_ok;
+   return cg_cpu_object(c->a, isa, cp->kernels, cp->plan.num_kernels, c->request->progress,
+                        c->request->user, &out->code, &out->code_size);
+}
+
+/* ---- entries ------------------------------------------------------------------------------------- */
+
+static const char *llvm_version(void)
+{
+   static char text[32];
+   unsigned major, minor, patch;
+
+   LLVMGetVersion(&major, &minor, &patch);
+   snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
+   return text;
+}
+
+static sinter_status open_model(compiling *c)
+{
+   const model_options options = {.max_rows = 512, .max_wanted = 64, .max_sequences = 64};
+
+   SINTER_TRY(parse_targets(c));
+   tell(c, SINTER_STAGE_import, 0, 1, c->request->model);
+   SINTER_TRY(model_open(c->a, c->request->model, &options, &c->m));
+   tell(c, SINTER_STAGE_import, 1, 1, c->m->info.name ? c->m->info.name : "");
+   return SINTER_ok;
+}
+
+static sinter_status compile_body(void *user)
+{
+   compiling *c = user;
+
+   SINTER_TRY(open_model(c));
+   for (uint32_t i = 0; i < c->num_targets; i++)
+      SINTER_TRY(make_target(c, &c->targets[i], &c->made[i]));
+   return cg_artifact_write(c->request, c->m, c->made, c->num_targets, llvm_version());
+}
+
+static sinter_status explain_body(void *user)
+{
+   compiling *c = user;
+   passed p = {0};
+
+   SINTER_TRY(open_model(c));
+   SINTER_TRY(run_passes(c, &c->targets[0], &p));
+   c->json = strdup(p.explain);
+   return c->json ? SINTER_ok : base_fail(SINTER_out_of_memory, "", "", "no memory for the explanation");
+}
+
+static sinter_status run(const compiler_request *request, sinter_status (*body)(void *), char **out_json)
+{
+   compiling c = {.request = request};
+
+   SINTER_TRY(arena_create(&c.a));
+   sinter_status status = arena_catch(body, &c);
+   if (c.m)
+      model_close(c.m);
+   arena_destroy(c.a);
+   if (out_json)
+      *out_json = c.json;
+   return status;
+}
+
+static sinter_status compile(const compiler_request *request)
+{
+   return run(request, compile_body, NULL);
+}
+
+static sinter_status explain(const compiler_request *request, char **out_json)
+{
+   return run(request, explain_body, out_json);
+}
+
+static void release(char *json)
+{
+   free(json);
+}
+
+/* What base/compiler_api.h calls compiler_entry. */
+__attribute__((visibility("default"))) const compiler_api *sinter_compiler(void);
+
+const compiler_api *sinter_compiler(void)
+{
+   static compiler_api api = {.abi = COMPILER_ABI,
+                              .compile = compile,
+                              .explain = explain,
+                              .release = release,
+                              .ref_device = &cg_ref_device};
+
+   api.llvm_version = llvm_version();
+   return &api;
+}

@@ -1,0 +1,346 @@
+/* emit_llvm.c - a region as machine code, through the vector builder.
+ *
+ * Each value that has memory or a temporary is a stage, in program order:
+ *
+ *    for each head o:   sums of the norms that are computed inline here
+ *                       for i in vectors of the head: store(eval(i)), then the ragged end one by one
+ *
+ * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's length alone. */
+#include "emit.h"
+
+enum { ACCUMULATORS = 4 };
+
+static uint32_t number(const cg_emit *e, const cg_value *c)
+{
+   return (uint32_t)(c - e->r->values);
+}
+
+static cg_memo *memo_of(cg_emit *e, const ir_value *v)
+{
+   return &e->memo[number(e, cg_emit_value(e, v))];
+}
+
+/* ---- addresses ----------------------------------------------------------------------------------- */
+
+static vec_value base_of(cg_emit *e, const cg_value *c, const vec_value *temps)
+{
+   vec_fn *f = e->f;
+
+   if (c->home == CG_HOME_stack)
+      return vec_at_i(f, temps[c->ptr], (int64_t)c->offset);
+   vec_value at = vec_at_i(f, e->ptr[c->ptr], (int64_t)c->offset);
+   if (c->rowless)
+      return at;
+   vec_value row = e->row;
+   if (c->index_ptr >= 0) {
+      vec_value index = vec_at(f, e->ptr[c->index_ptr], vec_mul_i(f, row, 4));
+      row = vec_sext(f, vec_load(f, VEC_i32, 1, index, 4), VEC_i64);
+   }
+   if (c->first_row)
+      row = vec_add_i(f, row, c->first_row);
+   return vec_at(f, at, vec_mul_i(f, row, (int64_t)c->row_bytes));
+}
+
+static void find_bases(cg_emit *e)
+{
+   const cg_region *r = e->r;
+   vec_value temps[64];
+
+   assert(r->num_temps <= countof(temps));
+   for (uint32_t i = 0; i < r->num_temps; i++)
+      temps[i] = vec_stack(e->f, r->temp_bytes[i], 64);
+   for (uint32_t i = 0; i < r->num_values; i++) {
+      const cg_value *c = &r->values[i];
+      if (c->home == CG_HOME_memory || c->home == CG_HOME_stack)
+         e->base[i] = base_of(e, c, temps);
+   }
+}
+
+vec_value cg_emit_element(cg_emit *e, const cg_value *c, vec_value i)
+{
+   vec_fn *f = e->f;
+
+   if (c->outer > 1)
+      i = vec_add(f, i, vec_mul_i(f, e->o, c->pitch));
+   return vec_at(f, e->base[number(e, c)], vec_mul_i(f, i, dtype_infos[c->dtype].bytes));
+}
+
+/* ---- elements ------------------------------------------------------------------------------------ */
+
+static vec_value normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_fn *f = e->f;
+   double offset = ir_attr_f(op, IR_ATTR_offset, 0);
+   vec_value factor = memo_of(e, op->results[0])->factor;
+   vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
+   vec_value w = cg_emit_eval(e, op->operands[1], i, lanes);
+
+   if (offset != 0)
+      w = vec_fadd(f, w, vec_float(f, lanes, offset));
+   return vec_fmul(f, vec_fmul(f, x, vec_splat(f, factor, lanes)), w);
+}
+
+/* What op makes of its operands at element i, before rounding. */
+static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_fn *f = e->f;
+
+   if (op->code == IR_OP_rmsnorm)
+      return normed(e, op, i, lanes);
+   vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
+   switch (op->code) {
+   case IR_OP_add: return vec_fadd(f, x, cg_emit_eval(e, op->operands[1], i, lanes));
+   case IR_OP_mul: return vec_fmul(f, x, cg_emit_eval(e, op->operands[1], i, lanes));
+   case IR_OP_scale: return vec_fmul(f, x, vec_float(f, lanes, ir_attr_f(op, IR_ATTR_scale, 1)));
+   case IR_OP_silu: return vec_silu(f, x);
+   case IR_OP_gelu: return vec_gelu(f, x);
+   case IR_OP_gelu_tanh: return vec_gelu_tanh(f, x);
+   case IR_OP_softcap: return vec_softcap(f, x, ir_attr_f(op, IR_ATTR_cap, 1));
+   default: return x; /* cast: the rounding is the result's */
+   }
+}
+
+vec_value cg_emit_eval(cg_emit *e, const ir_value *v, vec_value i, uint32_t lanes)
+{
+   const cg_value *c = cg_emit_value(e, v);
+   cg_memo *m = &e->memo[number(e, c)];
+
+   if (m->i == i && m->lanes == lanes)
+      return m->value;
+   if (c->home != CG_HOME_inline)
+      m->value = vec_load_f32(e->f, c->dtype, lanes, cg_emit_element(e, c, i));
+   else
+      m->value = vec_round_to(e->f, c->dtype, compute(e, v->def, i, lanes));
+   m->i = i;
+   m->lanes = lanes;
+   return m->value;
+}
+
+void cg_emit_forget(cg_emit *e, bool factors)
+{
+   for (uint32_t i = 0; i < e->r->num_values; i++) {
+      e->memo[i].i = NULL;
+      if (factors)
+         e->memo[i].factor = NULL;
+   }
+}
+
+/* ---- loops --------------------------------------------------------------------------------------- */
+
+static void loop_over(cg_emit *e, vec_value from, vec_value to, uint32_t lanes, const ir_op *op,
+                      cg_emit_body *each)
+{
+   vec_loop l = vec_loop_begin(e->f, from, to, lanes, 0, NULL);
+
+   cg_emit_forget(e, false);
+   each(e, op, l.i, lanes);
+   vec_loop_end(e->f, &l, NULL);
+   cg_emit_forget(e, false);
+}
+
+void cg_emit_elements(cg_emit *e, int64_t n, const ir_op *op, cg_emit_body *each)
+{
+   vec_fn *f = e->f;
+   int64_t whole = n / e->lanes * e->lanes;
+   vec_value from = vec_i(f, 0), to = vec_i(f, whole), end = vec_i(f, n);
+
+   if (e->r->blocks > 1) {
+      from = vec_mul_i(f, e->block, e->r->block);
+      end = vec_imin(f, vec_add_i(f, from, e->r->block), end);
+      to = vec_imin(f, end, to);
+   }
+   if (whole)
+      loop_over(e, from, to, e->lanes, op, each);
+   if (whole < n)
+      loop_over(e, vec_imax(f, from, to), end, 1, op, each);
+}
+
+/* ---- norms --------------------------------------------------------------------------------------- */
+
+static vec_value square_add(cg_emit *e, const ir_value *x, vec_value i, uint32_t lanes,
+                            vec_value sum)
+{
+   vec_value v = cg_emit_eval(e, x, i, lanes);
+
+   return vec_fma(e->f, v, v, sum);
+}
+
+/* Sum of squares of the current head: interleaved sums over whole vectors, then what is left. */
+static vec_value sum_squares(cg_emit *e, const ir_value *x, int64_t n)
+{
+   vec_fn *f = e->f;
+   uint32_t w = e->lanes;
+   int64_t step = (int64_t)w * ACCUMULATORS, whole = n / w * w, wide = n / step * step;
+   vec_value s[ACCUMULATORS], next[ACCUMULATORS];
+
+   for (int k = 0; k < ACCUMULATORS; k++)
+      s[k] = vec_float(f, w, 0);
+   if (wide) {
+      vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, wide), step, ACCUMULATORS, s);
+      cg_emit_forget(e, false);
+      for (int k = 0; k < ACCUMULATORS; k++)
+         next[k] = square_add(e, x, vec_add_i(f, l.i, k * (int64_t)w), w, l.var[k]);
+      vec_loop_end(f, &l, next);
+      memcpy(s, l.var, sizeof s);
+   }
+   cg_emit_forget(e, false);
+   for (int64_t i = wide; i < whole; i += w)
+      s[0] = square_add(e, x, vec_i(f, i), w, s[0]);
+   vec_value sum = vec_fsum(f, vec_fadd(f, vec_fadd(f, s[0], s[1]), vec_fadd(f, s[2], s[3])));
+   for (int64_t i = whole; i < n; i++)
+      sum = square_add(e, x, vec_i(f, i), 1, sum);
+   cg_emit_forget(e, false);
+   return sum;
+}
+
+void cg_emit_prepare(cg_emit *e, const ir_op *op)
+{
+   vec_fn *f = e->f;
+
+   for (uint32_t k = op->code == IR_OP_kv_write; k < op->num_operands; k++) {
+      const cg_value *c = cg_emit_value(e, op->operands[k]);
+      if (c && c->home == CG_HOME_inline)
+         cg_emit_prepare(e, c->v->def);
+   }
+   if (op->code != IR_OP_rmsnorm || memo_of(e, op->results[0])->factor)
+      return;
+   int64_t n = cg_emit_value(e, op->results[0])->last;
+   vec_value mean = vec_fdiv(f, sum_squares(e, op->operands[0], n), vec_float(f, 1, (double)n));
+   vec_value inside = vec_fadd(f, mean, vec_float(f, 1, ir_attr_f(op, IR_ATTR_eps, 0)));
+   memo_of(e, op->results[0])->factor = vec_fdiv(f, vec_float(f, 1, 1), vec_sqrt(f, inside));
+}
+
+/* ---- stages -------------------------------------------------------------------------------------- */
+
+/* A run: results of one shape that share a loop. All of them are computed before any is stored, as a result may lie
+ * where an operand was. */
+static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lanes)
+{
+   (void)first;
+   for (uint32_t k = 0; k < e->num_run; k++) {
+      const ir_op *op = e->run[k];
+      const cg_value *c = cg_emit_value(e, op->results[0]);
+      vec_value v = c->source >= 0 ? vec_load_f32(e->f, c->dtype, lanes,
+                                                  cg_emit_element(e, &e->r->values[c->source], i))
+                                   : compute(e, op, i, lanes);
+      *memo_of(e, op->results[0]) = (cg_memo){
+         .i = i, .value = vec_round_to(e->f, c->dtype, v), .lanes = lanes,
+         .factor = memo_of(e, op->results[0])->factor};
+   }
+   for (uint32_t k = 0; k < e->num_run; k++) {
+      const ir_value *v = e->run[k]->results[0];
+      const cg_value *c = cg_emit_value(e, v);
+      vec_store_f32(e->f, c->dtype, memo_of(e, v)->value, cg_emit_element(e, c, i));
+   }
+}
+
+static void store_head(cg_emit *e)
+{
+   cg_emit_forget(e, true);
+   for (uint32_t k = 0; k < e->num_run; k++)
+      cg_emit_prepare(e, e->run[k]);
+   cg_emit_elements(e, cg_emit_value(e, e->run[0]->results[0])->last, e->run[0], store_run);
+}
+
+static void store_heads(cg_emit *e)
+{
+   const cg_value *c;
+
+   if (!e->num_run)
+      return;
+   c = cg_emit_value(e, e->run[0]->results[0]);
+   e->o = vec_i(e->f, 0);
+   if (c->outer == 1) {
+      store_head(e);
+   } else {
+      vec_loop l = vec_loop_begin(e->f, e->o, vec_i(e->f, c->outer), 1, 0, NULL);
+      e->o = l.i;
+      store_head(e);
+      vec_loop_end(e->f, &l, NULL);
+   }
+   e->num_run = 0;
+}
+
+static bool in_run(const cg_emit *e, const ir_op *op)
+{
+   for (uint32_t k = 0; k < e->num_run; k++)
+      if (e->run[k] == op)
+         return true;
+   return false;
+}
+
+/* op reads the run's results at other places than its own element: through a view, or in a norm's sum. */
+static bool reads_across(const cg_emit *e, const ir_op *op)
+{
+   for (uint32_t k = 0; k < op->num_operands; k++) {
+      const cg_value *c = cg_emit_value(e, op->operands[k]);
+      const ir_op *def = op->operands[k]->def;
+      bool is_view = def->code == IR_OP_reshape || def->code == IR_OP_slice;
+      if (!c)
+         continue;
+      if (in_run(e, def) ? op->code == IR_OP_rmsnorm || op->code == IR_OP_reshape || op->code == IR_OP_slice
+                         : is_view && def->group == op->group)
+         return true;
+      if (c->home == CG_HOME_inline && reads_across(e, def))
+         return true;
+   }
+   return false;
+}
+
+static bool joins(const cg_emit *e, const ir_op *op)
+{
+   if (!e->num_run)
+      return true;
+   const cg_value *a = cg_emit_value(e, e->run[0]->results[0]);
+   const cg_value *b = cg_emit_value(e, op->results[0]);
+   return e->num_run < countof(e->run) && a->outer == b->outer && a->last == b->last &&
+          !reads_across(e, op);
+}
+
+/* A value has a stage of its own when it is stored by this kernel. */
+static bool is_stage(const cg_emit *e, const ir_op *op)
+{
+   const cg_value *c = cg_emit_value(e, op->results[0]);
+   bool is_view = op->code == IR_OP_reshape || op->code == IR_OP_slice || op->code == IR_OP_take_rows;
+
+   if (is_view)
+      return c->source >= 0;
+   return c->home != CG_HOME_inline;
+}
+
+static void emit_op(cg_emit *e, const ir_op *op)
+{
+   bool own_form = op->code == IR_OP_rope || op->code == IR_OP_kv_write || op->code == IR_OP_quant;
+
+   if (!own_form && !is_stage(e, op))
+      return;
+   if (own_form || !joins(e, op))
+      store_heads(e);
+   switch (op->code) {
+   case IR_OP_rope: cg_emit_rope(e, op); break;
+   case IR_OP_kv_write: cg_emit_kv(e, op); break;
+   case IR_OP_quant: cg_emit_quant(e, op); break;
+   default: e->run[e->num_run++] = op;
+   }
+}
+
+void cg_region_emit(const cg_region *r, arena *a, vec_module *m)
+{
+   vec_fn *f = vec_kernel(m, r->symbol);
+   cg_emit e = {.f = f, .r = r, .lanes = vec_lanes(f)};
+
+   e.base = arena_array(a, vec_value, r->num_values);
+   e.memo = arena_array(a, cg_memo, r->num_values);
+   e.row = vec_tile(f);
+   if (r->blocks > 1) {
+      e.block = vec_rem(f, e.row, vec_i(f, r->blocks));
+      e.row = vec_div(f, e.row, vec_i(f, r->blocks));
+   }
+   for (uint32_t i = 0; i < r->num_refs; i++)
+      e.ptr[i] = vec_karg_ptr(f, i);
+   find_bases(&e);
+   for (uint32_t i = 0; i < r->num_ops; i++)
+      emit_op(&e, r->ops[i]);
+   store_heads(&e);
+   vec_end(f);
+}

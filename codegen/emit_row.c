@@ -1,0 +1,249 @@
+/* emit_row.c - stages of row kernels with a form of their own: rotation, KV write, quantisation. */
+#include "emit.h"
+
+#include "base/pack.h"
+
+/* ---- rope ---------------------------------------------------------------------------------------- */
+
+/* a, b: 2n consecutive elements -> evens, odds. Single elements are already apart. */
+static void deinterleave(vec_fn *f, vec_value *a, vec_value *b)
+{
+   uint32_t n = vec_width(*a);
+   int even[32], odd[32];
+
+   if (n == 1)
+      return;
+   for (uint32_t i = 0; i < n; i++) {
+      even[i] = (int)(2 * i);
+      odd[i] = (int)(2 * i + 1);
+   }
+   vec_value evens = vec_shuffle(f, *a, *b, n, even);
+   *b = vec_shuffle(f, *a, *b, n, odd);
+   *a = evens;
+}
+
+static void interleave(vec_fn *f, vec_value *a, vec_value *b)
+{
+   uint32_t n = vec_width(*a);
+   int low[32], high[32];
+
+   if (n == 1)
+      return;
+   for (uint32_t i = 0; i < n; i++) {
+      low[i] = (int)(i / 2 + i % 2 * n);
+      high[i] = (int)(n / 2 + i / 2 + i % 2 * n);
+   }
+   vec_value lows = vec_shuffle(f, *a, *b, n, low);
+   *b = vec_shuffle(f, *a, *b, n, high);
+   *a = lows;
+}
+
+/* Pairs i .. i + lanes: y0 = a cos - b sin, y1 = b cos + a sin. */
+static void rotate(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_fn *f = e->f;
+   const ir_value *x = op->operands[0], *cs = op->operands[1];
+   const cg_value *out = cg_emit_value(e, op->results[0]);
+   int64_t half = ir_type_row(&cs->type) / 2;
+   bool pairs = strcmp(ir_attr_s(op, IR_ATTR_style, "half"), "pair") == 0;
+   vec_value first = pairs ? vec_mul_i(f, i, 2) : i;
+   vec_value second = vec_add_i(f, first, pairs ? lanes : half);
+   vec_value a = cg_emit_eval(e, x, first, lanes), b = cg_emit_eval(e, x, second, lanes);
+   vec_value c = cg_emit_eval(e, cs, i, lanes);
+   vec_value s = cg_emit_eval(e, cs, vec_add_i(f, i, half), lanes);
+
+   if (pairs)
+      deinterleave(f, &a, &b);
+   vec_value y0 = vec_fsub(f, vec_fmul(f, a, c), vec_fmul(f, b, s));
+   vec_value y1 = vec_fadd(f, vec_fmul(f, b, c), vec_fmul(f, a, s));
+   if (pairs)
+      interleave(f, &y0, &y1);
+   vec_store_f32(f, out->dtype, y0, cg_emit_element(e, out, first));
+   vec_store_f32(f, out->dtype, y1, cg_emit_element(e, out, second));
+}
+
+static void copy_rest(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_value at = vec_add_i(e->f, i, ir_type_row(&op->operands[1]->type));
+   const cg_value *out = cg_emit_value(e, op->results[0]);
+   vec_value v = cg_emit_eval(e, op->operands[0], at, lanes);
+
+   vec_store_f32(e->f, out->dtype, v, cg_emit_element(e, out, at));
+}
+
+void cg_emit_rope(cg_emit *e, const ir_op *op)
+{
+   const cg_value *c = cg_emit_value(e, op->results[0]);
+   int64_t n = ir_type_row(&op->operands[1]->type);
+   vec_loop l = vec_loop_begin(e->f, vec_i(e->f, 0), vec_i(e->f, c->outer), 1, 0, NULL);
+
+   e->o = l.i;
+   cg_emit_forget(e, true);
+   cg_emit_prepare(e, op);
+   cg_emit_elements(e, n / 2, op, rotate);
+   if (n < c->last)
+      cg_emit_elements(e, c->last - n, op, copy_rest);
+   vec_loop_end(e->f, &l, NULL);
+}
+
+/* ---- kv_write ------------------------------------------------------------------------------------ */
+
+/* k goes across the page, an element every PAGE_TOKENS. */
+static void write_k(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   dtype t = op->results[0]->type.dtype;
+   uint32_t step = PAGE_TOKENS * dtype_infos[t].bytes;
+   vec_value v = cg_emit_eval(e, op->operands[1], i, lanes);
+   vec_value at = vec_at(e->f, e->at, vec_mul_i(e->f, i, step));
+
+   for (uint32_t k = 0; k < lanes; k++) {
+      vec_value one = lanes > 1 ? vec_extract(e->f, v, k) : v;
+      vec_store_f32(e->f, t, one, vec_at_i(e->f, at, (int64_t)k * step));
+   }
+}
+
+static void write_v(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   dtype t = op->results[0]->type.dtype;
+   vec_value at = vec_at(e->f, e->at, vec_mul_i(e->f, i, dtype_infos[t].bytes));
+
+   vec_store_f32(e->f, t, cg_emit_eval(e, op->operands[2], i, lanes), at);
+}
+
+static void write_head(cg_emit *e, const ir_op *op, vec_value slot)
+{
+   vec_fn *f = e->f;
+   const cg_value *state = cg_emit_value(e, op->results[0]);
+   const cg_value *k = cg_emit_value(e, op->operands[1]);
+   int64_t bytes = dtype_infos[state->dtype].bytes, d = k->last, half = d * PAGE_TOKENS * bytes;
+   vec_value page = vec_lshr_i(f, slot, __builtin_ctz(PAGE_TOKENS));
+   vec_value in_page = vec_and_i(f, slot, PAGE_TOKENS - 1);
+   vec_value head = vec_at(f, e->ptr[state->ptr], vec_mul_i(f, page, 2 * k->outer * half));
+
+   head = vec_at(f, head, vec_mul_i(f, e->o, 2 * half));
+   cg_emit_forget(e, true);
+   cg_emit_prepare(e, op);
+   e->at = vec_at(f, head, vec_mul_i(f, in_page, bytes));
+   cg_emit_elements(e, d, op, write_k);
+   e->at = vec_at(f, vec_at_i(f, head, half), vec_mul_i(f, in_page, d * bytes));
+   cg_emit_elements(e, d, op, write_v);
+}
+
+void cg_emit_kv(cg_emit *e, const ir_op *op)
+{
+   vec_fn *f = e->f;
+   const cg_value *state = cg_emit_value(e, op->results[0]);
+   int64_t heads = cg_emit_value(e, op->operands[1])->outer;
+   vec_value at = vec_at(f, e->ptr[state->index_ptr], vec_mul_i(f, e->row, 4));
+   vec_value slot = vec_sext(f, vec_load(f, VEC_i32, 1, at, 4), VEC_i64);
+   vec_if known = vec_if_begin(f, vec_icmp(f, VEC_ge, slot, vec_i(f, 0)));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, heads), 1, 0, NULL);
+
+   e->o = l.i;
+   write_head(e, op, slot);
+   vec_loop_end(f, &l, NULL);
+   vec_if_end(f, &known);
+}
+
+/* ---- quant --------------------------------------------------------------------------------------- */
+
+/* One group: where its elements, codes and scales are. */
+typedef struct group {
+   vec_value first, codes, scale;
+   uint32_t size;
+   vec_value s, divisor; /* scale; the same, 1 when it is 0 */
+} group;
+
+static void find_scale(cg_emit *e, group *g, vec_value most)
+{
+   vec_fn *f = e->f;
+
+   g->s = vec_fdiv(f, vec_fmax_all(f, most), vec_float(f, 1, 127));
+   vec_value is_zero = vec_fcmp(f, VEC_eq, g->s, vec_float(f, 1, 0));
+   g->divisor = vec_select(f, is_zero, vec_float(f, 1, 1), g->s);
+   vec_store(f, g->s, g->scale, 4);
+}
+
+/* Codes of a vector as floats, stored as i8 at codes + at. A scale that is denormal can be far off: clamp. */
+static vec_value store_codes(cg_emit *e, const group *g, vec_value x, vec_value at)
+{
+   vec_fn *f = e->f;
+   uint32_t n = vec_width(x);
+   vec_value q = vec_round(f, vec_fdiv(f, x, vec_splat(f, g->divisor, n)));
+
+   q = vec_fmax(f, vec_fmin(f, q, vec_float(f, n, 127)), vec_float(f, n, -127));
+   vec_store(f, vec_trunc(f, vec_ftoi(f, q), VEC_i8), vec_at(f, g->codes, at), 1);
+   return q;
+}
+
+/* A group of 32 stays in registers; returns scale * sum of codes, the sum being exact. */
+static vec_value quant_small(cg_emit *e, const ir_value *x, group *g)
+{
+   vec_fn *f = e->f;
+   uint32_t n = g->size / e->lanes;
+   vec_value v[8], most = NULL, sum = NULL;
+
+   for (uint32_t k = 0; k < n; k++) {
+      v[k] = cg_emit_eval(e, x, vec_add_i(f, g->first, k * e->lanes), e->lanes);
+      vec_value size = vec_fabs(f, v[k]);
+      most = k ? vec_fmax(f, most, size) : size;
+   }
+   find_scale(e, g, most);
+   for (uint32_t k = 0; k < n; k++) {
+      vec_value q = store_codes(e, g, v[k], vec_add_i(f, g->first, k * e->lanes));
+      sum = k ? vec_fadd(f, sum, q) : q;
+   }
+   return vec_fmul(f, g->s, vec_fsum(f, sum));
+}
+
+/* A group of 256 goes through the stack; sums: i16 of each 16 codes. */
+static void quant_large(cg_emit *e, const ir_value *x, group *g, vec_value temp, vec_value sums)
+{
+   vec_fn *f = e->f;
+   vec_value most = vec_float(f, e->lanes, 0);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, g->size), e->lanes, 1, &most);
+
+   cg_emit_forget(e, false);
+   vec_value v = cg_emit_eval(e, x, vec_add(f, g->first, l.i), e->lanes);
+   vec_store(f, v, vec_at(f, temp, vec_mul_i(f, l.i, 4)), 4);
+   most = vec_fmax(f, l.var[0], vec_fabs(f, v));
+   vec_loop_end(f, &l, &most);
+   find_scale(e, g, l.var[0]);
+   l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, g->size), 16, 0, NULL);
+   vec_value sum = NULL;
+   for (uint32_t k = 0; k < 16; k += e->lanes) {
+      vec_value i = vec_add_i(f, l.i, k);
+      v = vec_load(f, VEC_f32, e->lanes, vec_at(f, temp, vec_mul_i(f, i, 4)), 4);
+      vec_value q = store_codes(e, g, v, vec_add(f, g->first, i));
+      sum = k ? vec_fadd(f, sum, q) : q;
+   }
+   vec_value total = vec_trunc(f, vec_ftoi(f, vec_fsum(f, sum)), VEC_i16);
+   vec_store(f, total, vec_at(f, sums, vec_lshr_i(f, l.i, 3)), 2);
+   vec_loop_end(f, &l, NULL);
+   cg_emit_forget(e, false);
+}
+
+void cg_emit_quant(cg_emit *e, const ir_op *op)
+{
+   vec_fn *f = e->f;
+   const ir_value *x = op->operands[0];
+   int64_t size = ir_attr_i(op, IR_ATTR_group, 32), groups = ir_type_row(&x->type) / size;
+   vec_value codes = e->base[cg_emit_value(e, op->results[0]) - e->r->values];
+   vec_value scales = e->base[cg_emit_value(e, op->results[1]) - e->r->values];
+   vec_value second = vec_at_i(f, scales, 4 * groups);
+   vec_value temp = size > 32 ? vec_stack(f, (uint64_t)size * 4, 64) : NULL;
+
+   e->o = vec_i(f, 0);
+   cg_emit_forget(e, true);
+   cg_emit_prepare(e, op);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, groups), 1, 0, NULL);
+   cg_emit_forget(e, false);
+   group g = {.first = vec_mul_i(f, l.i, size), .codes = codes, .size = (uint32_t)size};
+   g.scale = vec_at(f, scales, vec_mul_i(f, l.i, 4));
+   if (size > 32)
+      quant_large(e, x, &g, temp, vec_at(f, second, vec_mul_i(f, l.i, size / 16 * 2)));
+   else
+      vec_store(f, quant_small(e, x, &g), vec_at(f, second, vec_mul_i(f, l.i, 4)), 4);
+   vec_loop_end(f, &l, NULL);
+   cg_emit_forget(e, false);
+}

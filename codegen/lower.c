@@ -1,0 +1,224 @@
+/* lower.c - which family a group belongs to; row kernels and attention. */
+#include "lower.h"
+
+#include "kernels/cpu/attention.h"
+#include "region.h"
+
+const pass_place *cg_place(const cg_lower *l, const ir_value *v)
+{
+   const pass_place *p = &l->layout->places[v->id];
+
+   while (p->kind == PASS_PLACE_alias)
+      p = &l->layout->places[p->alias->id];
+   return p;
+}
+
+plan_ref cg_ref_of(const cg_lower *l, const ir_value *v)
+{
+   const pass_place *p = cg_place(l, v);
+
+   switch (p->kind) {
+   case PASS_PLACE_weight:
+      return (plan_ref){.kind = PLAN_REF_weight, .offset = l->layout->weights[p->index].offset};
+   case PASS_PLACE_state:
+      return (plan_ref){.kind = PLAN_REF_state, .index = p->index, .index2 = p->index2};
+   case PASS_PLACE_meta:
+      return (plan_ref){.kind = PLAN_REF_meta, .index = p->index, .index2 = p->index2};
+   case PASS_PLACE_output: return (plan_ref){.kind = PLAN_REF_output, .index = p->index};
+   default: return (plan_ref){.kind = PLAN_REF_arena, .offset = p->offset};
+   }
+}
+
+plan_ref cg_ref_meta(ir_meta_field field, uint32_t instance)
+{
+   return (plan_ref){.kind = PLAN_REF_meta, .index = field, .index2 = instance};
+}
+
+void cg_launch_ref(cg_launch *to, plan_ref ref, uint64_t bytes, bool written)
+{
+   bool is_arena = ref.kind == PLAN_REF_arena;
+
+   assert(to->launch.num_refs < KARGS_MAX_PTRS);
+   to->launch.refs[to->launch.num_refs++] = ref;
+   if (ref.kind == PLAN_REF_weight || ref.kind == PLAN_REF_meta)
+      return; /* never written */
+   to->touches[to->num_touches++] = (cg_touch){.kind = ref.kind,
+                                               .index = ref.index,
+                                               .index2 = ref.index2,
+                                               .from = is_arena ? ref.offset : 0,
+                                               .to = is_arena ? ref.offset + bytes : UINT64_MAX,
+                                               .written = written};
+}
+
+void cg_launch_value(const cg_lower *l, cg_launch *to, const ir_value *v, bool written)
+{
+   cg_launch_ref(to, cg_ref_of(l, v), cg_place(l, v)->size, written);
+}
+
+sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out)
+{
+   int factor = -1;
+
+   *out = (plan_extent){.k = k};
+   for (int s = 0; s < SYM_COUNT; s++) {
+      if (d.coef[s] && factor >= 0)
+         factor = SYM_COUNT;
+      else if (d.coef[s])
+         factor = s;
+   }
+   bool is_product = factor >= 0 && factor < SYM_COUNT && !d.add && d.div == 1;
+   if (!is_product && !ir_dim_is_const(d))
+      return base_fail(SINTER_unsupported, "", "report the model",
+                       "kernels need rows that are a number or a multiple of one symbol");
+   if (!base_mul(k, is_product ? d.coef[factor] : ir_dim_const(d), &out->k))
+      return base_fail(SINTER_unsupported, "", "", "an extent overflows");
+   if (is_product) {
+      out->num_factors = 1;
+      out->factor[0].sym = (uint32_t)factor;
+      out->factor[0].div = 1;
+   }
+   return SINTER_ok;
+}
+
+/* ---- row kernels --------------------------------------------------------------------------------- */
+
+static void emit_region(arena *a, vec_module *m, const void *what)
+{
+   cg_region_emit(what, a, m);
+}
+
+/* Bytes from a pointer on that the rows of a region touch. */
+static uint64_t region_bytes(const cg_lower *l, const cg_region *r, uint32_t i)
+{
+   int64_t syms[SYM_COUNT];
+
+   for (int s = 0; s < SYM_COUNT; s++)
+      syms[s] = l->f->range[s].max;
+   for (uint32_t k = 0; k < r->num_values; k++)
+      if (r->values[k].index_ptr >= 0 && r->values[k].ptr == i)
+         return l->layout->arena_bytes; /* take_rows reads any row */
+   return r->ref_bytes[i] * (uint64_t)ir_dim_eval(r->rows, syms);
+}
+
+static sinter_status lower_region(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   cg_region *r;
+   uint64_t row_bytes = 0;
+
+   SINTER_TRY(cg_region_build(l, g, &r));
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){.kernel = {r->symbol, "region", emit_region, r}};
+   to->launch.group = g->id;
+   for (uint32_t i = 0; i < r->num_refs; i++) {
+      cg_launch_ref(to, r->refs[i], region_bytes(l, r, i), r->ref_written[i]);
+      row_bytes += r->ref_bytes[i];
+   }
+   SINTER_TRY(cg_extent(r->blocks, r->rows, &to->launch.tiles));
+   SINTER_TRY(cg_extent((int64_t)row_bytes, r->rows, &to->launch.bytes));
+   return cg_extent((int64_t)r->flops, r->rows, &to->launch.flops);
+}
+
+/* ---- attention ----------------------------------------------------------------------------------- */
+
+static void emit_attention(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   attention_emit(m, what);
+}
+
+static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
+{
+   const ir_type *q = &op->operands[0]->type, *kv = &op->operands[1]->type;
+   const plan_cache_group *group = &l->layout->cache_groups[cg_place(l, op->operands[1])->index];
+
+   if (!kv->state || q->rank != 3 || !ir_dim_is_const(q->dim[1]) || !ir_dim_is_const(q->dim[2]))
+      return base_fail(SINTER_unsupported, "attention", "report the model",
+                       "attention on cpu takes q[T,H,d] with H and d known when compiling");
+   *out = (attention_key){.q = q->dtype,
+                          .kv = kv->dtype,
+                          .y = op->results[0]->type.dtype,
+                          .heads = (uint32_t)ir_dim_const(q->dim[1]),
+                          .groups = group->heads,
+                          .width = group->width,
+                          .window = group->window,
+                          .scale = ir_attr_f(op, IR_ATTR_scale, 1),
+                          .cap = ir_attr_f(op, IR_ATTR_cap, 0)};
+   if (!out->groups || out->heads % out->groups || out->width > 1024)
+      return base_fail(SINTER_unsupported, "attention", "report the model",
+                       "there is no kernel for %u heads over %u of width %u", out->heads, out->groups,
+                       out->width);
+   return SINTER_ok;
+}
+
+static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g, const attention_key *key,
+                                      attention_form form, cg_launches *out)
+{
+   attention_key *own = arena_copy(l->a, key, sizeof *key);
+   char symbol[ATTENTION_SYMBOL_MAX];
+   cg_launch *to = vec_push(l->a, &out->list);
+
+   own->form = form;
+   attention_symbol(own, symbol);
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "attention", emit_attention, own}};
+   attention_launch(own, l->isa->lanes, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = g->id;
+   return to;
+}
+
+/* Pointers of the whole and part forms behind the first. */
+static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
+{
+   uint32_t group = cg_place(l, op->operands[1])->index;
+
+   cg_launch_value(l, to, op->operands[0], false);
+   cg_launch_value(l, to, op->operands[1], false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_tiles, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_positions, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_seq_of, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
+}
+
+static sinter_status lower_attention(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   const ir_op *op = g->first;
+   plan_ref scratch = {.kind = PLAN_REF_scratch};
+   attention_key key;
+
+   if (g->num_ops != 1)
+      return base_fail(SINTER_unsupported, "attention", "report the model",
+                       "attention stands alone in its kernel on cpu");
+   SINTER_TRY(attention_key_of(l, op, &key));
+   if (!l->decode) {
+      cg_launch *whole = attention_launch_of(l, g, &key, ATTENTION_whole, out);
+      cg_launch_value(l, whole, op->results[0], true);
+      attention_inputs(l, op, whole);
+      return SINTER_ok;
+   }
+   cg_launch *part = attention_launch_of(l, g, &key, ATTENTION_part, out);
+   cg_launch_ref(part, scratch, 0, true);
+   attention_inputs(l, op, part);
+   cg_launch *merge = attention_launch_of(l, g, &key, ATTENTION_merge, out);
+   cg_launch_value(l, merge, op->results[0], true);
+   cg_launch_ref(merge, scratch, 0, false);
+   cg_launch_ref(merge, cg_ref_meta(IR_META_tiles, 0), 0, false);
+   cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
+   out->scratch = MAX(out->scratch, attention_scratch(&key, l->isa->lanes, l->max_rows));
+   return SINTER_ok;
+}
+
+/* ---- groups -------------------------------------------------------------------------------------- */
+
+sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
+      switch (op->code) {
+      case IR_OP_matmul:
+      case IR_OP_qmatmul: return cg_lower_gemm(l, g, out);
+      case IR_OP_embed: return cg_lower_embed(l, g, out);
+      case IR_OP_attention: return lower_attention(l, g, out);
+      default: break;
+      }
+   }
+   return lower_region(l, g, out);
+}

@@ -1,0 +1,79 @@
+/* lower.h - from groups with places to launches.
+ *
+ *    group ─▶ family (region, gemm, embed, attention) ─▶ launches, each with the kernel it wants
+ *          ─▶ phases (phase.c): launches that touch each other's memory are apart */
+#ifndef CG_LOWER_H
+#define CG_LOWER_H
+
+#include "base/isa.h"
+#include "ir/ir.h"
+#include "passes/layout.h"
+#include "vec.h"
+
+/* What lowering reads. */
+typedef struct cg_lower {
+   arena *a;
+   const ir_func *f;
+   const pass_layout *layout;
+   const isa_info *isa;
+   int64_t max_rows;   /* of the variant */
+   bool decode;        /* few rows: attention is parallel over the context */
+} cg_lower;
+
+/* A kernel to emit, once per symbol. */
+typedef struct cg_kernel {
+   const char *symbol, *family;
+   void (*emit)(arena *a, vec_module *m, const void *what);
+   const void *what;
+} cg_kernel;
+
+/* Memory that a launch touches. */
+typedef struct cg_touch {
+   uint32_t kind, index, index2; /* as in plan_ref */
+   uint64_t from, to;            /* bytes */
+   bool written;
+} cg_touch;
+
+enum { CG_MAX_TOUCHES = KARGS_MAX_PTRS + 2 };
+
+/* A launch whose kernel number and phase are not known yet. */
+typedef struct cg_launch {
+   cg_kernel kernel;
+   plan_launch launch;
+   uint32_t num_touches;
+   cg_touch touches[CG_MAX_TOUCHES];
+} cg_launch;
+
+typedef struct cg_launches {
+   arena *a;
+   VEC(cg_launch) list;
+   uint64_t scratch;   /* most bytes that a launch needs for each chunk of context */
+} cg_launches;
+
+/* The place that holds v: reshapes are followed. */
+const pass_place *cg_place(const cg_lower *l, const ir_value *v);
+
+/* The reference of a value that has memory. */
+plan_ref cg_ref_of(const cg_lower *l, const ir_value *v);
+plan_ref cg_ref_meta(ir_meta_field field, uint32_t instance);
+
+/* Appends a pointer to a launch; bytes: from its start on, what is touched. */
+void cg_launch_ref(cg_launch *to, plan_ref ref, uint64_t bytes, bool written);
+/* Appends a pointer to a value. */
+void cg_launch_value(const cg_lower *l, cg_launch *to, const ir_value *v, bool written);
+
+/* k times a dim that is a number or a symbol. Errors UNSUPPORTED. */
+SINTER_CHECKED sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out);
+
+/* Appends the launches of one group. Errors UNSUPPORTED naming op and reason when there is no kernel. */
+SINTER_CHECKED sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);
+
+/* The same for a group of one family (lower_gemm.c): matmuls with what follows them; embed. */
+SINTER_CHECKED sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out);
+SINTER_CHECKED sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *out);
+
+/* Numbers the phases of launches in list order: a new one when a launch touches what one of the current phase writes,
+ * or writes what one of them touches. */
+void cg_number_phases(cg_launches *launches);
+
+#endif

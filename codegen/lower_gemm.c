@@ -1,0 +1,249 @@
+/* lower_gemm.c - matmuls and what follows them in their kernel; embedding rows.
+ *
+ *    kernel { g, u = matmul x; a = silu g; y = mul a, u }   ->   one launch, steps silu, mul_second
+ *    kernel { q, k, v = matmul x }                          ->   three launches of one phase
+ *
+ * Every matmul whose result is not the second factor of a product starts a launch; its chain of single readers inside
+ * the group becomes the steps. */
+#include "kernels/cpu/embed.h"
+#include "kernels/cpu/gemm.h"
+#include "lower.h"
+
+static bool is_matmul(const ir_op *op)
+{
+   return op->code == IR_OP_matmul || op->code == IR_OP_qmatmul;
+}
+
+static sinter_status refuse(const ir_op *op, const char *why)
+{
+   return base_fail(SINTER_unsupported, ir_op_infos[op->code].name,
+                    "compile with --without epilogue,act_mul, or report the model",
+                    "no matmul kernel for cpu: %s", why);
+}
+
+static const ir_value *weight_of(const ir_op *op)
+{
+   return op->operands[op->num_operands - 1];
+}
+
+static panel_layout layout_of(const cg_lower *l, const ir_value *w)
+{
+   const pass_place *p = cg_place(l, w);
+
+   return p->kind == PASS_PLACE_weight ? (panel_layout)l->layout->weights[p->index].layout : PANEL_none;
+}
+
+/* A launch under construction. */
+typedef struct chain {
+   const cg_lower *l;
+   const ir_group *g;
+   const ir_op *start, *second; /* second: matmul behind mul_second */
+   const ir_value *end;         /* what the chain has come to */
+   gemm_key key;
+   const ir_value *extra[GEMM_MAX_STEPS];
+   uint32_t num_extra;
+} chain;
+
+/* The reader of v inside the group, NULL when v has memory. */
+static const ir_op *inner_reader(const chain *c, const ir_value *v)
+{
+   if (cg_place(c->l, v)->kind != PASS_PLACE_kernel)
+      return NULL;
+   for (const ir_use *u = v->uses; u; u = u->next)
+      if (u->user->group == c->g)
+         return u->user;
+   return NULL;
+}
+
+/* v is a matmul's result that only a product inside the group reads, as its other factor. */
+static bool is_second(const chain *c, const ir_value *v)
+{
+   return is_matmul(v->def) && v->def->group == c->g && v->def->operands[0] == c->start->operands[0];
+}
+
+static const char *add_binary(chain *c, const ir_op *op)
+{
+   uint32_t side = op->operands[0] == c->end ? 1 : 0;
+   const ir_value *other = op->operands[side];
+   bool is_add = op->code == IR_OP_add;
+   gemm_step *s = &c->key.steps[c->key.num_steps++];
+
+   if (op->operands[0] == op->operands[1])
+      return "a product of a value with itself";
+   if (!is_add && is_second(c, other)) {
+      s->kind = GEMM_STEP_mul_second;
+      c->second = other->def;
+      c->key.w2 = layout_of(c->l, weight_of(other->def));
+      return NULL;
+   }
+   if (other->def->group == c->g)
+      return "an operand is computed in the same kernel";
+   if (other->type.dtype != DT_f32)
+      return "operands of what follows a matmul are f32";
+   bool is_row = other->type.rank < c->end->type.rank;
+   if (is_row)
+      s->kind = is_add ? GEMM_STEP_add_row : GEMM_STEP_mul_row;
+   else
+      s->kind = is_add ? GEMM_STEP_add_mat : GEMM_STEP_mul_mat;
+   c->extra[c->num_extra++] = other;
+   return NULL;
+}
+
+static const char *add_step(chain *c, const ir_op *op)
+{
+   if (c->key.num_steps == GEMM_MAX_STEPS)
+      return "too many operations follow a matmul";
+   gemm_step *s = &c->key.steps[c->key.num_steps];
+   switch (op->code) {
+   case IR_OP_add:
+   case IR_OP_mul: return add_binary(c, op);
+   case IR_OP_scale: *s = (gemm_step){GEMM_STEP_scale, (float)ir_attr_f(op, IR_ATTR_scale, 1)}; break;
+   case IR_OP_softcap: *s = (gemm_step){GEMM_STEP_softcap, (float)ir_attr_f(op, IR_ATTR_cap, 1)}; break;
+   case IR_OP_silu: s->kind = GEMM_STEP_silu; break;
+   case IR_OP_gelu: s->kind = GEMM_STEP_gelu; break;
+   case IR_OP_gelu_tanh: s->kind = GEMM_STEP_gelu_tanh; break;
+   default: return "this operation cannot follow a matmul in its kernel";
+   }
+   c->key.num_steps++;
+   return NULL;
+}
+
+static gemm_rows rows_of(ir_dim d)
+{
+   for (uint32_t s = 0; s < SYM_COUNT; s++)
+      if (ir_dim_equal(d, ir_dim_sym((sym)s)))
+         return (gemm_rows){.is_sym = true, .sym = (sym)s};
+   return (gemm_rows){.num = ir_dim_is_const(d) ? ir_dim_const(d) : -1};
+}
+
+static void emit_gemm(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   gemm_emit(m, what);
+}
+
+/* The launch of a finished chain. */
+static sinter_status launch_chain(const chain *c, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   const ir_type *w = &weight_of(c->start)->type;
+   uint64_t n = (uint64_t)ir_dim_const(w->dim[0]), k = (uint64_t)ir_dim_const(w->dim[1]);
+   gemm_rows rows = rows_of(c->start->operands[0]->type.dim[0]);
+   char symbol[GEMM_SYMBOL_MAX];
+   const char *why = gemm_unsupported(&c->key, k);
+
+   if (why)
+      return refuse(c->start, why);
+   if (!rows.is_sym && rows.num < 0)
+      return refuse(c->start, "rows must be a number or one symbol");
+   gemm_symbol(&c->key, symbol);
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
+                                arena_copy(l->a, &c->key, sizeof c->key)}};
+   gemm_launch(&c->key, rows, n, k, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = c->g->id;
+   cg_launch_value(l, to, c->end, true);
+   for (uint32_t i = 0; i < c->start->num_operands; i++)
+      cg_launch_value(l, to, c->start->operands[i], false);
+   if (c->second)
+      cg_launch_value(l, to, weight_of(c->second), false);
+   for (uint32_t i = 0; i < c->num_extra; i++)
+      cg_launch_value(l, to, c->extra[i], false);
+   return SINTER_ok;
+}
+
+static sinter_status check_types(const ir_op *op)
+{
+   const ir_type *x = &op->operands[0]->type, *w = &weight_of(op)->type;
+   dtype want = op->code == IR_OP_qmatmul ? DT_i8 : DT_f32;
+
+   if (x->rank != 2 || x->dtype != want || op->results[0]->type.dtype != DT_f32)
+      return refuse(op, "activations must be f32 matrices, or int8 codes for qmatmul");
+   if (w->rank != 2 || !ir_dim_is_const(w->dim[0]) || !ir_dim_is_const(w->dim[1]))
+      return refuse(op, "the weight must be a matrix");
+   return SINTER_ok;
+}
+
+static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_op *start,
+                                 cg_launches *out)
+{
+   chain c = {.l = l, .g = g, .start = start, .end = start->results[0]};
+
+   SINTER_TRY(check_types(start));
+   c.key.int8 = start->code == IR_OP_qmatmul;
+   c.key.w = layout_of(l, weight_of(start));
+   if (c.key.w == PANEL_none || c.key.w == PANEL_rows)
+      return refuse(start, "the weight is not packed in panels");
+   for (const ir_op *op; (op = inner_reader(&c, c.end)) != NULL; c.end = op->results[0]) {
+      const char *why = add_step(&c, op);
+      if (why)
+         return refuse(op, why);
+   }
+   if (cg_place(l, c.end)->kind == PASS_PLACE_kernel)
+      return refuse(start, "its result is used nowhere");
+   return launch_chain(&c, out);
+}
+
+/* The matmul is the other factor of a product whose chain begins elsewhere: of two plain factors the later one. */
+static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
+{
+   const chain c = {.l = l, .g = g, .start = op};
+   const ir_op *reader = inner_reader(&c, op->results[0]);
+
+   if (!reader || reader->code != IR_OP_mul)
+      return false;
+   const ir_value *other = reader->operands[reader->operands[0] == op->results[0] ? 1 : 0];
+   if (other->def->group != g)
+      return false;
+   return !is_matmul(other->def) || ir_precedes(other->def, op);
+}
+
+sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   for (const ir_op *op = g->first; op && op->group == g; op = op->next)
+      if (is_matmul(op) && !is_absorbed(l, g, op))
+         SINTER_TRY(lower_chain(l, g, op, out));
+   return SINTER_ok;
+}
+
+/* ---- embed --------------------------------------------------------------------------------------- */
+
+static void emit_embed(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   embed_emit(m, what);
+}
+
+sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   const ir_op *op = g->first, *last = op;
+   embed_key key = {.scale = 1};
+   char symbol[GEMM_SYMBOL_MAX];
+
+   if (op->code != IR_OP_embed || g->num_ops > 2)
+      return refuse(op, "an embedding takes at most a factor into its kernel");
+   if (g->num_ops == 2) {
+      last = op->next;
+      if (last->code != IR_OP_scale || cg_place(l, op->results[0])->kind != PASS_PLACE_kernel)
+         return refuse(last, "an embedding takes at most a factor into its kernel");
+      key.scale = (float)ir_attr_f(last, IR_ATTR_scale, 1);
+   }
+   const ir_type *w = &op->operands[1]->type;
+   uint64_t n = (uint64_t)ir_dim_const(w->dim[0]), k = (uint64_t)ir_dim_const(w->dim[1]);
+   key.w = layout_of(l, op->operands[1]);
+   const char *why = embed_unsupported(&key, k);
+   if (why)
+      return refuse(op, why);
+   embed_symbol(&key, symbol);
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){
+      .kernel = {arena_strdup(l->a, symbol), "embed", emit_embed, arena_copy(l->a, &key, sizeof key)}};
+   embed_launch(&key, rows_of(op->operands[0]->type.dim[0]), n, k, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = g->id;
+   cg_launch_value(l, to, last->results[0], true);
+   cg_launch_value(l, to, op->operands[0], false);
+   cg_launch_value(l, to, op->operands[1], false);
+   return SINTER_ok;
+}

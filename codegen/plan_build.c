@@ -1,0 +1,129 @@
+/* plan_build.c - variants, kernels and tables of a plan.
+ *
+ *    decode    steps of at most CG_DECODE_ROWS rows      attention: partials, merge
+ *    prefill   all others                                attention: one tile folds all chunks
+ *
+ * The two differ in attention only, where both forms have the same bits. */
+#include "plan_build.h"
+
+typedef struct build {
+   arena *a;
+   cg_lower l;
+   cg_plan *out;
+   map kernels;             /* symbol → 1 + number */
+   VEC(cg_kernel) kernel_list;
+   uint64_t scratch;
+} build;
+
+static uint32_t kernel_number(build *b, const cg_kernel *k)
+{
+   uintptr_t found = (uintptr_t)map_get(&b->kernels, k->symbol);
+
+   if (found)
+      return (uint32_t)found - 1;
+   *vec_push(b->a, &b->kernel_list) = *k;
+   (void)map_set(&b->kernels, k->symbol, (void *)(uintptr_t)b->kernel_list.count);
+   return (uint32_t)b->kernel_list.count - 1;
+}
+
+/* Segments of kernels become segments of launches; first[i] is kernel i's first launch. */
+static void add_segments(build *b, const uint32_t *first, plan_variant *v)
+{
+   const pass_layout *l = b->l.layout;
+
+   v->num_segments = l->num_segments;
+   v->segments = arena_array(b->a, plan_segment, l->num_segments + 1);
+   for (uint32_t i = 0; i < l->num_segments; i++) {
+      const pass_segment *s = &l->segments[i];
+      v->segments[i] = (plan_segment){.kind = s->kind,
+                                      .first_launch = first[s->first_kernel],
+                                      .num_launches = first[s->first_kernel + s->num_kernels] -
+                                                      first[s->first_kernel],
+                                      .reason = s->reason ? s->reason : ""};
+   }
+}
+
+static sinter_status add_variant(build *b, const char *name, int64_t max_rows, bool decode)
+{
+   const pass_layout *l = b->l.layout;
+   cg_launches launches = {.a = b->a};
+   uint32_t *first = arena_array(b->a, uint32_t, l->num_kernels + 1);
+   plan_variant *v = &b->out->plan.variants[b->out->plan.num_variants++];
+
+   b->l.max_rows = max_rows;
+   b->l.decode = decode;
+   for (uint32_t i = 0; i < l->num_kernels; i++) {
+      first[i] = (uint32_t)launches.list.count;
+      SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
+      for (size_t k = first[i]; k < launches.list.count; k++)
+         launches.list.data[k].launch.group = i;
+   }
+   first[l->num_kernels] = (uint32_t)launches.list.count;
+   cg_number_phases(&launches);
+   *v = (plan_variant){.name = name, .max_rows = max_rows, .num_launches = (uint32_t)launches.list.count};
+   v->launches = arena_array(b->a, plan_launch, launches.list.count + 1);
+   for (size_t i = 0; i < launches.list.count; i++) {
+      v->launches[i] = launches.list.data[i].launch;
+      v->launches[i].kernel = kernel_number(b, &launches.list.data[i].kernel);
+   }
+   add_segments(b, first, v);
+   b->scratch = MAX(b->scratch, launches.scratch);
+   return SINTER_ok;
+}
+
+static sinter_status add_variants(build *b)
+{
+   plan *p = &b->out->plan;
+   int64_t most = p->sym_max[SYM_T];
+
+   p->variants = arena_array(b->a, plan_variant, 2);
+   SINTER_TRY(add_variant(b, "decode", MIN(most, CG_DECODE_ROWS), true));
+   if (most > CG_DECODE_ROWS)
+      SINTER_TRY(add_variant(b, "prefill", most, false));
+   p->num_kernels = (uint32_t)b->kernel_list.count;
+   p->kernels = arena_array(b->a, plan_kernel, p->num_kernels + 1);
+   b->out->kernels = b->kernel_list.data;
+   for (uint32_t i = 0; i < p->num_kernels; i++)
+      p->kernels[i] = (plan_kernel){b->kernel_list.data[i].symbol, b->kernel_list.data[i].family};
+   p->scratch = (plan_extent){.k = (int64_t)b->scratch, .num_factors = 1, .factor = {{SYM_C, 1}}};
+   return SINTER_ok;
+}
+
+static void add_groups(build *b)
+{
+   const pass_layout *l = b->l.layout;
+   plan *p = &b->out->plan;
+
+   p->num_groups = l->num_kernels;
+   p->groups = arena_array(b->a, plan_group, l->num_kernels + 1);
+   for (uint32_t i = 0; i < l->num_kernels; i++)
+      p->groups[i] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
+}
+
+sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pass_layout *layout,
+                            const char *target, const isa_info *isa, sinter_numerics numerics,
+                            cg_plan *out)
+{
+   build b = {.a = a, .l = {.a = a, .f = f, .layout = layout, .isa = isa}, .out = out, .kernels.a = a};
+   plan *p = &out->plan;
+
+   *out = (cg_plan){0};
+   p->model = m->info;
+   p->model.exact = numerics == SINTER_EXACT;
+   p->target = target;
+   for (int s = SYM_T; s <= SYM_S; s++)
+      p->sym_max[s] = MAX(f->range[s].max, 1);
+   p->sym_max[SYM_A] = p->sym_max[SYM_T];
+   p->arena_bytes = layout->arena_bytes;
+   p->weight_bytes = layout->weight_bytes;
+   p->num_cache_groups = layout->num_cache_groups;
+   p->cache_groups = layout->cache_groups;
+   p->num_ropes = m->num_ropes;
+   p->ropes = m->ropes;
+   p->num_weights = layout->num_weights;
+   p->weights = layout->weights;
+   if (!isa)
+      return SINTER_ok;
+   add_groups(&b);
+   return add_variants(&b);
+}

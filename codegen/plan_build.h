@@ -1,0 +1,20 @@
+/* plan_build.h - a grouped function with places, as a plan and the kernels that it launches. */
+#ifndef CG_PLAN_BUILD_H
+#define CG_PLAN_BUILD_H
+
+#include "lower.h"
+#include "models/model.h"
+
+enum { CG_DECODE_ROWS = 16 }; /* up to here, attention is parallel over the context */
+
+typedef struct cg_plan {
+   plan plan;
+   cg_kernel *kernels; /* plan.num_kernels of them, in order of first use */
+} cg_plan;
+
+/* Lowers every group of f for every variant. isa NULL: a target without kernels (ref): no variants. */
+SINTER_CHECKED sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f,
+                                           const pass_layout *layout, const char *target,
+                                           const isa_info *isa, sinter_numerics numerics, cg_plan *out);
+
+#endif

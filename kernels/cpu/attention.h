@@ -1,0 +1,43 @@
+/* attention.h - attention over KV pages, by fixed partials of ATTN_CHUNK positions folded in order.
+ *
+ *    rows of a tile x heads of one kv head ─▶ M row-heads, in blocks of `block`
+ *    for each chunk c, ascending:   s = scale q k^T (soft cap, mask);  m_c = max s;  p = exp(s -
+ * m_c); l_c = sum p;  o_c = p v m' = max(m, m_c);  o = o exp(m - m') + o_c exp(m_c - m');  l alike;
+ * m = m' y = o / l
+ *
+ * Two forms with the same bits: `whole` folds all chunks in one tile (prefill); `part` computes one
+ * chunk a tile into scratch and `merge` folds them (decode, parallel over the context). The bits of
+ * a row depend on its own q and its visible positions only: a masked position has p = 0 exactly,
+ * and sums run lane by lane over positions in order. Pages past the last visible position are not
+ * read, and whatever a page holds past it has no effect. */
+#ifndef KERNEL_ATTENTION_H
+#define KERNEL_ATTENTION_H
+
+#include "base/plan.h"
+#include "codegen/vec.h"
+
+typedef enum attention_form { ATTENTION_whole, ATTENTION_part, ATTENTION_merge } attention_form;
+
+enum { ATTENTION_SYMBOL_MAX = 160 };
+
+typedef struct attention_key {
+   attention_form form;
+   dtype q, kv, y;
+   uint32_t heads, groups, width; /* H, G, d */
+   int64_t window;                /* 0: all positions */
+   double scale, cap;             /* cap 0: none */
+} attention_key;
+
+void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);
+void attention_emit(vec_module *m, const attention_key *key);
+
+/* Fills tiles, num_refs, bytes and flops of a launch. The caller fills refs in this order:
+ *    whole   y, q, pages, tiles, positions, seq_of, block_table
+ *    part    scratch, q, pages, tiles, positions, seq_of, block_table
+ *    merge   y, scratch, tiles, positions */
+void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out);
+
+/* Scratch bytes of the part form for each chunk of context, with at most max_tiles row tiles. */
+uint64_t attention_scratch(const attention_key *key, uint32_t lanes, int64_t max_tiles);
+
+#endif
