@@ -9,7 +9,7 @@
 
 enum { HEAD_BYTES = 64, ENTRY_BYTES = 64, DIGEST_AT = 32, FLAG_EXTERNAL = 1 };
 
-static const char magic[8] = "SINTERAF";
+static const char magic[8] = {'S', 'I', 'N', 'T', 'E', 'R', 'A', 'F'};
 
 const artifact_section_info artifact_section_infos[ARTIFACT_SECTION_COUNT] = {
 #define SECTION(name, align, per_target, text, what) {#name, align, per_target, text},
