@@ -140,9 +140,10 @@ static void check_dims(checker *c, const ir_op *op, const ir_value *v)
             c->unranged[s] = true;
             fail(c, "symbol %s is used and has no range", ir_sym_names[s]);
          }
-      if (least(c->f, d) < (ir_dim_is_const(*d) ? 1 : 0))
-         fail_op(c, op, "extent %u of %s can be %s", i, label(c, v),
-                 ir_dim_is_const(*d) ? "less than 1" : "negative");
+      if (ir_dim_is_const(*d) && ir_dim_const(*d) < 1)
+         fail_op(c, op, "extent %u of %s is below 1", i, label(c, v));
+      else if (least(c->f, d) < 0)
+         fail_op(c, op, "extent %u of %s can be negative", i, label(c, v));
    }
 }
 

@@ -281,8 +281,8 @@ Test(ir_text, random_functions_round_trip)
    cr_assert_gt(grouped, 300);
 }
 
-/* Kills: anything quadratic in the parser, printer, validator or clone: 100,000 ops take under ten
- * seconds even with sanitizers. */
+/* Kills: anything quadratic in the parser, printer, validator or clone: the time limit would not
+ * hold for 100,000 ops. */
 Test(ir_text, large_functions_are_linear, .timeout = 60)
 {
    text_buf text = {.a = the_arena};
