@@ -1,4 +1,4 @@
-/* dev_host.h - what the devices in this process's memory share: buffers, KV pages, launch lists, threads. */
+/* dev_host.h - what the devices in this process share: buffers, KV pages, launch lists, threads. */
 #ifndef RT_DEV_HOST_H
 #define RT_DEV_HOST_H
 

@@ -13,7 +13,8 @@ typedef struct rt_engine_setup {
 } rt_engine_setup;
 
 /* As sinter_engine_create; options->device is not looked at. */
-SINTER_CHECKED sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine_options *options,
+SINTER_CHECKED sinter_status rt_engine_create(const rt_engine_setup *setup,
+                                              const sinter_engine_options *options,
                                               sinter_engine **out);
 
 #endif

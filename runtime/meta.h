@@ -18,7 +18,7 @@ typedef struct rt_meta {
    uint32_t num_groups, num_ropes;
    uint32_t rope_widths[8];
    rt_rope *ropes[8];
-   int64_t *stored;            /* by slot */
+   int64_t *stored; /* by slot */
 } rt_meta;
 
 /* Allocates every array for the largest step; those of block_table are the cache's. Errors

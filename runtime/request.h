@@ -8,30 +8,31 @@
 typedef enum rt_state { RT_WAITING, RT_RUNNING, RT_DONE } rt_state;
 
 struct sinter_request {
-   sinter_engine *engine;           /* NULL once the engine is gone */
-   sinter_request_options options;  /* its arrays are copies, or NULL */
+   sinter_engine *engine;          /* NULL once the engine is gone */
+   sinter_request_options options; /* its arrays are copies, or NULL */
    rt_state state;
    sinter_finish finish;
    bool is_cancelled;
-   uint64_t arrival;                /* in order of submission */
-   uint64_t step;                   /* the last step that has rows of it */
-   int32_t *tokens;                 /* prompt, then what was generated */
-   int64_t num_tokens, max_tokens;  /* max_tokens: room, and the end */
-   int64_t next_logits;             /* prompt position on_logits is called for next */
+   uint64_t arrival;               /* in order of submission */
+   uint64_t step;                  /* the last step that has rows of it */
+   int32_t *tokens;                /* prompt, then what was generated */
+   int64_t num_tokens, max_tokens; /* max_tokens: room, and the end */
+   int64_t next_logits;            /* prompt position on_logits is called for next */
    kv_sequence kv;
    bool has_history;
    rt_history history;
    sinter_request *next_waiting;
-   sinter_request *prev, *next;     /* all of the engine */
+   sinter_request *prev, *next; /* all of the engine */
    sinter_request_stats stats;
-   double submitted;                /* seconds of the clock */
+   double submitted; /* seconds of the clock */
 };
 
 /* Copies the options and checks them. Errors USAGE, OUT_OF_MEMORY.
  *
  *   max_positions   tokens that a sequence may store */
-SINTER_CHECKED sinter_status rt_request_create(const sinter_request_options *options, uint32_t vocab,
-                                               int64_t max_positions, sinter_request **out);
+SINTER_CHECKED sinter_status rt_request_create(const sinter_request_options *options,
+                                               uint32_t vocab, int64_t max_positions,
+                                               sinter_request **out);
 void rt_request_free(sinter_request *r);
 
 /* Appends a generated token; there is room as long as the request is not done. */

@@ -11,7 +11,8 @@ typedef struct rt_rope rt_rope;
 
 /* For positions below max_positions. Memory is mapped, and touched as positions are used. Errors
  * OUT_OF_MEMORY. */
-SINTER_CHECKED sinter_status rt_rope_create(const rope_spec *spec, int64_t max_positions, rt_rope **out);
+SINTER_CHECKED sinter_status rt_rope_create(const rope_spec *spec, int64_t max_positions,
+                                            rt_rope **out);
 void rt_rope_destroy(rt_rope *r);
 
 /* The row, f32[spec->width]: cos then sin, valid until the next call.

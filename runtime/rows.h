@@ -1,4 +1,4 @@
-/* rows.h - what the sampler does over a whole row of logits: vectors of four, in one fixed order. */
+/* rows.h - what the sampler does over a whole row of logits, in one fixed order. */
 #ifndef RT_ROWS_H
 #define RT_ROWS_H
 

@@ -16,9 +16,9 @@ enum { RT_MAX_TOP = 20 };
 /* The tokens a request has seen, with what penalties need. */
 typedef struct rt_history {
    uint32_t count, mask;
-   int32_t *ids;               /* distinct, in order of first sight */
-   uint32_t *generated;        /* how often each was generated */
-   uint32_t *slots;            /* hash table: index + 1 into ids */
+   int32_t *ids;        /* distinct, in order of first sight */
+   uint32_t *generated; /* how often each was generated */
+   uint32_t *slots;     /* hash table: index + 1 into ids */
 } rt_history;
 
 /* Room for `capacity` distinct tokens. Errors OUT_OF_MEMORY. */
@@ -28,7 +28,7 @@ void rt_history_add(rt_history *h, int32_t id, bool generated);
 
 typedef struct rt_pick {
    int32_t id;
-   float logprob;              /* 0 unless asked */
+   float logprob; /* 0 unless asked */
    uint32_t num_top;
    int32_t top_ids[RT_MAX_TOP];
    float top_logprobs[RT_MAX_TOP];
@@ -36,10 +36,10 @@ typedef struct rt_pick {
 
 typedef struct rt_ask {
    const sinter_sampling *sampling;
-   const rt_history *history;  /* NULL when no penalty is on */
-   uint32_t index;             /* of the token to be picked */
+   const rt_history *history; /* NULL when no penalty is on */
+   uint32_t index;            /* of the token to be picked */
    bool want_logprob;
-   uint32_t num_top;           /* at most RT_MAX_TOP */
+   uint32_t num_top; /* at most RT_MAX_TOP */
 } rt_ask;
 
 typedef struct rt_sampler rt_sampler;
@@ -55,7 +55,8 @@ SINTER_CHECKED sinter_status rt_sampling_check(const sinter_sampling *s, uint32_
 bool rt_sampling_needs_history(const sinter_sampling *s);
 
 /* Picks a token. Errors FAILED when a logit is not a number or none is finite. */
-SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out);
+SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
+                                       rt_pick *out);
 
 /* Philox4x32-10 of (key, counter): uniform in [0, 1), 53 bits. Source: Salmon et al. 2011. */
 double rt_philox(uint64_t key, uint64_t counter);

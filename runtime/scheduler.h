@@ -29,12 +29,12 @@ typedef struct rt_scheduler {
    kv_cache *cache;
    uint64_t arrivals, steps;
    uint32_t num_running;
-   sinter_request **running;          /* by arrival */
+   sinter_request **running; /* by arrival */
    sinter_request *first_waiting, *last_waiting;
-   sinter_request *blocked;           /* does not fit before a running request leaves */
+   sinter_request *blocked; /* does not fit before a running request leaves */
    uint32_t num_free;
    uint32_t *free_slots;
-   uint32_t turn;                     /* where decode begins when not all fit a step */
+   uint32_t turn; /* where decode begins when not all fit a step */
    /* of the step being planned */
    uint32_t num_items, rows_left, wanted_left, tiles_left;
    rt_item *items;
@@ -42,7 +42,8 @@ typedef struct rt_scheduler {
 } rt_scheduler;
 
 /* Errors OUT_OF_MEMORY. */
-SINTER_CHECKED sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cache *cache);
+SINTER_CHECKED sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds,
+                                               kv_cache *cache);
 void rt_scheduler_deinit(rt_scheduler *s);
 
 void rt_scheduler_add(rt_scheduler *s, sinter_request *r);

@@ -18,7 +18,7 @@ typedef struct rt_memory {
    uint8_t *arena, *scratch;
    const uint8_t *weights;
    float *logits;
-   uint8_t **state[8];         /* by cache group, by layer */
+   uint8_t **state[8]; /* by cache group, by layer */
    rt_step *step;
 } rt_memory;
 
@@ -32,9 +32,9 @@ typedef struct rt_counters {
    uint64_t launches, segments, graphs, bytes;
 } rt_counters;
 
-/* Builds the launches of every variant. Errors BAD_INPUT when a kernel is missing, OUT_OF_MEMORY. */
-SINTER_CHECKED sinter_status rt_program_create(const plan *p, const rt_memory *m, rt_find_kernel *find,
-                                               void *user, rt_program **out);
+/* Binds the launches of every variant. Errors BAD_INPUT: a kernel is missing; OUT_OF_MEMORY. */
+SINTER_CHECKED sinter_status rt_program_create(const plan *p, const rt_memory *m,
+                                               rt_find_kernel *find, void *user, rt_program **out);
 void rt_program_destroy(rt_program *g);
 
 /* Runs the step that the step block describes. Errors BAD_INPUT when no variant takes its rows. */

@@ -1,4 +1,4 @@
-/* cache.h - where every sequence's keys and values lie: pools, block tables and the prefix table of an engine.
+/* cache.h - where every sequence's keys and values lie: pools, block tables, prefixes.
  *
  *    begin ─▶ extend ─▶ (step writes k and v) ─▶ commit ─▶ extend … ─▶ end
  *      │                                           └ full blocks become findable
@@ -18,12 +18,12 @@ typedef struct kv_cache_options {
    int64_t windows[KV_MAX_GROUPS];
    int64_t pages[KV_MAX_GROUPS];
    uint32_t max_sequences;
-   int64_t max_blocks;         /* of one sequence: width of the block tables */
+   int64_t max_blocks; /* of one sequence: width of the block tables */
    hash128 fingerprint;
-   bool share;                 /* find prefixes */
+   bool share; /* find prefixes */
    void *user;
    void (*copy_page)(void *user, uint32_t group, int32_t from, int32_t to);
-   void (*freed_page)(void *user, uint32_t group, int32_t page); /* may be NULL */
+   void (*freed_page)(void *user, uint32_t group, int32_t page);          /* may be NULL */
    uint64_t (*rope_id)(void *user, int64_t num_prompt, int64_t position); /* NULL: always 0 */
 } kv_cache_options;
 
@@ -31,13 +31,13 @@ typedef struct kv_cache_options {
 typedef struct kv_sequence {
    uint32_t slot;
    const int32_t *tokens;
-   int64_t num_prompt;         /* length of the first prompt */
+   int64_t num_prompt; /* length of the first prompt */
    uint64_t salt;
-   int64_t stored;             /* tokens whose k and v are in pages */
+   int64_t stored; /* tokens whose k and v are in pages */
    int64_t first_block[KV_MAX_GROUPS], end_block[KV_MAX_GROUPS]; /* blocks with a page */
-   int64_t known;              /* blocks that are in the prefix table */
-   int32_t tail;               /* the last of them, held */
-   bool untold;                /* the prefix table was full: later blocks stay private */
+   int64_t known; /* blocks that are in the prefix table */
+   int32_t tail;  /* the last of them, held */
+   bool untold;   /* the prefix table was full: later blocks stay private */
 } kv_sequence;
 
 /* Errors OUT_OF_MEMORY. */
@@ -47,12 +47,12 @@ void kv_cache_destroy(kv_cache *c);
 /* i32[max_sequences][max_blocks], -1 where there is no page. Fixed address. */
 int32_t *kv_cache_table(const kv_cache *c, uint32_t group);
 
-/* Puts s (slot, tokens, num_prompt, salt are set) into its slot with the longest known prefix of its
- * `count` tokens, at most `limit` of them; s->stored says how many. */
+/* Puts s (slot, tokens, num_prompt, salt are set) into its slot with the longest known prefix of
+ * its `count` tokens, at most `limit` of them; s->stored says how many. */
 void kv_cache_begin(kv_cache *c, kv_sequence *s, int64_t count, int64_t limit);
 
-/* Lets go of pages that position s->stored and later ones do not read, and takes pages for positions
- * up to `end`. False when a pool is exhausted: what was taken stays with the sequence. */
+/* Lets go of pages that position s->stored and later ones do not read, and takes pages for
+ * positions up to `end`. False when a pool is exhausted: what was taken stays with the sequence. */
 bool kv_cache_extend(kv_cache *c, kv_sequence *s, int64_t end);
 
 /* Tokens up to `stored` have been written. */
@@ -62,7 +62,8 @@ void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
 void kv_cache_end(kv_cache *c, kv_sequence *s);
 
 /* True when the pools could give pages for `tokens` tokens of s and `spare` pages more, now. */
-bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int64_t step, int64_t spare);
+bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int64_t step,
+                   int64_t spare);
 
 /* Tokens of pages that sequences hold, and of all, in the pool with the most pages held. */
 void kv_cache_usage(const kv_cache *c, uint64_t *out_used, uint64_t *out_total);

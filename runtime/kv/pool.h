@@ -4,7 +4,8 @@
  *                      ▲    └────────release──▶ cached (refs 0, in LRU order) ──evict──▶ free
  *                      └─share── cached or held
  *
- * A page is cached when kv_pool_keep said that others may find it (kv/prefix). Thread: the engine. */
+ * A page is cached when kv_pool_keep said that others may find it (kv/prefix). Thread: the engine.
+ */
 #ifndef KV_POOL_H
 #define KV_POOL_H
 
@@ -22,7 +23,8 @@ typedef struct kv_pool_hooks {
 } kv_pool_hooks;
 
 /* Errors OUT_OF_MEMORY. */
-SINTER_CHECKED sinter_status kv_pool_create(int64_t pages, const kv_pool_hooks *hooks, kv_pool **out);
+SINTER_CHECKED sinter_status kv_pool_create(int64_t pages, const kv_pool_hooks *hooks,
+                                            kv_pool **out);
 void kv_pool_destroy(kv_pool *p);
 
 /* A page with one reference: the lowest free one from `hint` on, else the lowest free one, else the

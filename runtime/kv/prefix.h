@@ -23,7 +23,7 @@ typedef struct kv_prefix kv_prefix;
 /* What decides a block, besides its parent. */
 typedef struct kv_block {
    int32_t tokens[PAGE_TOKENS];
-   uint64_t rope;              /* id of the tables its positions were rotated with */
+   uint64_t rope; /* id of the tables its positions were rotated with */
    uint64_t salt;
 } kv_block;
 
@@ -31,7 +31,7 @@ typedef struct kv_prefix_options {
    uint32_t num_groups;
    int64_t windows[KV_MAX_GROUPS]; /* 0: full */
    int64_t pages[KV_MAX_GROUPS];
-   hash128 fingerprint;            /* of everything that the content of a page depends on */
+   hash128 fingerprint; /* of everything that the content of a page depends on */
 } kv_prefix_options;
 
 /* Errors OUT_OF_MEMORY. */
@@ -60,7 +60,8 @@ int32_t kv_prefix_page(const kv_prefix *t, int32_t block, uint32_t group);
 /* The largest number of tokens, at most `limit`, that a path of blocks can serve in all groups.
  *
  *   path   found blocks from the root on, num_blocks of them */
-int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks, int64_t limit);
+int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks,
+                         int64_t limit);
 
 /* First page that position `next` of a group with this window still reads; 0 for window 0. */
 int64_t kv_first_page(int64_t window, int64_t next);

@@ -1,0 +1,226 @@
+// LINK: runtime base
+/* threads_test.c - the pool and the launch lists that run on it. */
+#include <criterion/criterion.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/segment.h"
+
+enum { MAX_TILES = 4096, MAX_PHASES = 64 };
+
+/* What a task's tiles leave behind. konst[0]: the phase. */
+static _Atomic uint32_t ran[MAX_PHASES][MAX_TILES];
+static _Atomic uint32_t done_in[MAX_PHASES];
+static uint32_t tiles_of[MAX_PHASES];
+static _Atomic uint32_t early;
+
+static void tile_kernel(const sinter_kargs *k, unsigned tile)
+{
+   int64_t phase = k->konst[0];
+
+   if (phase > 0 && atomic_load(&done_in[phase - 1]) != tiles_of[phase - 1])
+      atomic_fetch_add(&early, 1);
+   atomic_fetch_add(&ran[phase][k->konst[1] + tile], 1);
+   atomic_fetch_add(&done_in[phase], 1);
+}
+
+static uint32_t dice(uint64_t *state, uint32_t n)
+{
+   *state = *state * 6364136223846793005u + 1442695040888963407u;
+   return (uint32_t)(*state >> 33) % n;
+}
+
+static void run_random(rt_pool *pool, uint64_t *state)
+{
+   enum { TASKS = 3 };
+   static rt_task tasks[MAX_PHASES][TASKS];
+   static sinter_kargs args[MAX_PHASES][TASKS];
+   rt_phase phases[MAX_PHASES];
+   uint32_t num_phases = 1 + dice(state, MAX_PHASES);
+
+   memset(ran, 0, sizeof ran);
+   memset(done_in, 0, sizeof done_in);
+   for (uint32_t i = 0; i < num_phases; i++) {
+      tiles_of[i] = 0;
+      for (uint32_t t = 0; t < TASKS; t++) {
+         uint32_t tiles = 1 + dice(state, dice(state, 4) ? 4 : 700);
+         args[i][t].konst[0] = i;
+         args[i][t].konst[1] = tiles_of[i];
+         tasks[i][t] = (rt_task){tile_kernel, &args[i][t], tiles_of[i], tiles};
+         tiles_of[i] += tiles;
+      }
+      phases[i] = (rt_phase){tasks[i], tiles_of[i]};
+   }
+   rt_pool_run(pool, phases, num_phases);
+   for (uint32_t i = 0; i < num_phases; i++) {
+      for (uint32_t t = 0; t < MAX_TILES; t++)
+         cr_assert(atomic_load(&ran[i][t]) == (t < tiles_of[i]));
+   }
+   cr_assert(atomic_load(&early) == 0);
+}
+
+/* Kills: a tile run twice or never, by the split or by stealing; a barrier that lets someone
+ * through. */
+Test(threads, every_tile_once_and_phases_in_order)
+{
+   static const uint32_t counts[] = {1, 2, 3, 7};
+   uint64_t state = 1;
+
+   for (size_t i = 0; i < countof(counts); i++) {
+      rt_pool *pool;
+      cr_assert(rt_pool_create(counts[i], &pool) == SINTER_ok, "%s", sinter_error());
+      cr_assert(rt_pool_threads(pool) == counts[i]);
+      for (int run = 0; run < 40; run++) {
+         run_random(pool, &state);
+         if (run % 10 == 9)
+            usleep(2000); /* long enough to park */
+      }
+      rt_pool_destroy(pool);
+   }
+}
+
+static void slow_tile(const sinter_kargs *k, unsigned tile)
+{
+   (void)k;
+   if (tile == 0)
+      usleep(20000);
+   atomic_fetch_add(&done_in[0], 1);
+}
+
+/* Kills: a thread that waits for a lagging one although there are tiles left. */
+Test(threads, others_take_what_a_lagging_thread_leaves)
+{
+   sinter_kargs args = {0};
+   rt_task task = {slow_tile, &args, 0, 64};
+   rt_phase phase = {&task, 64};
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   atomic_store(&done_in[0], 0);
+   rt_pool_run(pool, &phase, 1);
+   cr_assert(atomic_load(&done_in[0]) == 64);
+   rt_pool_destroy(pool);
+}
+
+/* Kills: a caller that stays bound to worker 0's cores, which its own threads would inherit. */
+Test(threads, the_callers_affinity_comes_back)
+{
+   cpu_set_t before, after;
+   uint64_t state = 5;
+   rt_pool *pool;
+
+   cr_assert(sched_getaffinity(0, sizeof before, &before) == 0);
+   cr_assert(rt_pool_create(0, &pool) == SINTER_ok);
+   cr_assert(rt_pool_threads(pool) == rt_cores());
+   run_random(pool, &state);
+   rt_pool_destroy(pool);
+   cr_assert(sched_getaffinity(0, sizeof after, &after) == 0);
+   cr_assert(CPU_EQUAL(&before, &after));
+}
+
+/* Kills: a pool that ignores the process's affinity mask. */
+Test(threads, the_affinity_mask_is_respected)
+{
+   cpu_set_t all, one;
+
+   cr_assert(sched_getaffinity(0, sizeof all, &all) == 0);
+   CPU_ZERO(&one);
+   for (int i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++) {
+      if (CPU_ISSET(i, &all))
+         CPU_SET(i, &one);
+   }
+   cr_assert(sched_setaffinity(0, sizeof one, &one) == 0);
+   cr_assert(rt_cores() == 1);
+   uint64_t state = 9;
+   rt_pool *pool;
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   run_random(pool, &state);
+   rt_pool_destroy(pool);
+}
+
+Test(threads, too_many_are_refused)
+{
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(RT_MAX_THREADS + 1, &pool) == SINTER_usage && !pool);
+}
+
+/* ---- launch lists ---- */
+
+/* A launch adds its number to the log; konst[0]: number. ptr[0]: what the reference points to. */
+static _Atomic int64_t log_of[256];
+static _Atomic uint32_t log_count;
+
+static void log_kernel(const sinter_kargs *k, unsigned tile)
+{
+   (void)tile;
+   atomic_store(&log_of[atomic_fetch_add(&log_count, 1) % countof(log_of)], k->konst[0]);
+   *(int64_t *)k->ptr[0] += k->step->sym[SYM_T];
+}
+
+static sinter_kernel *find_log(void *user, uint32_t index)
+{
+   (void)user;
+   return index == 0 ? log_kernel : NULL;
+}
+
+static plan_launch launch(int64_t number, uint32_t phase, uint32_t by, uint64_t offset)
+{
+   return (plan_launch){.phase = phase,
+                        .tiles = {.k = 1, .num_factors = 1, .factor = {{by, 4}}},
+                        .bytes = {.k = 10},
+                        .num_refs = 1,
+                        .num_consts = 1,
+                        .refs = {{.kind = PLAN_REF_arena, .offset = offset}},
+                        .consts = {number}};
+}
+
+/* Kills: launches out of order over segments; a launch without tiles that runs; a variant chosen by
+ * the wrong bound; eager launches counted as a recorded list; extents evaluated once only. */
+Test(segments, run_as_the_plan_says)
+{
+   plan_launch small[] = {launch(1, 0, SYM_T, 0)};
+   plan_launch large[] = {launch(10, 0, SYM_T, 0), launch(11, 1, SYM_R, 8),
+                          launch(12, 2, SYM_T, 16), launch(13, 3, SYM_T, 24)};
+   plan_segment one[] = {{PLAN_SEGMENT_recorded, 0, 1, NULL}};
+   plan_segment three[] = {{PLAN_SEGMENT_recorded, 0, 2, NULL},
+                           {PLAN_SEGMENT_eager, 2, 1, "test"},
+                           {PLAN_SEGMENT_recorded, 3, 1, NULL}};
+   plan_variant variants[] = {{"decode", 4, 1, 1, small, one}, {"prefill", 64, 4, 3, large, three}};
+   plan_kernel kernels[] = {{"log", "test"}, {"missing", "test"}};
+   plan p = {.target = "test",
+             .num_kernels = 2,
+             .kernels = kernels,
+             .num_variants = 2,
+             .variants = variants};
+   int64_t room[4] = {0};
+   rt_step step = {0};
+   rt_memory memory = {.arena = (uint8_t *)room, .step = &step};
+   rt_program *g;
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(1, &pool) == SINTER_ok);
+   cr_assert(rt_program_create(&p, &memory, find_log, NULL, &g) == SINTER_ok);
+   step.block.sym[SYM_T] = 4;
+   cr_assert(rt_program_run(g, pool) == SINTER_ok);
+   cr_assert(log_count == 1 && log_of[0] == 1 && room[0] == 4);
+   step.block.sym[SYM_T] = 5;
+   cr_assert(rt_program_run(g, pool) == SINTER_ok); /* R is 0: launch 11 has no tiles */
+   cr_assert(log_count == 7 && log_of[1] == 10 && log_of[2] == 10 && log_of[3] == 12 &&
+             log_of[6] == 13);
+   cr_assert(room[0] == 14 && room[1] == 0 && room[2] == 10 && room[3] == 10);
+   step.block.sym[SYM_R] = 1;
+   cr_assert(rt_program_run(g, pool) == SINTER_ok);
+   cr_assert(log_count == 14 && log_of[9] == 11 && room[1] == 5);
+   const rt_counters *c = rt_program_counters(g);
+   cr_assert(c->launches == 1 + 3 + 4 && c->segments == 1 + 3 + 3 && c->graphs == 1 + 2 + 2 &&
+             c->bytes == 80);
+   step.block.sym[SYM_T] = 65;
+   cr_assert(rt_program_run(g, pool) == SINTER_bad_input);
+   rt_program_destroy(g);
+   small[0].kernel = 1;
+   cr_assert(rt_program_create(&p, &memory, find_log, NULL, &g) == SINTER_bad_input && !g);
+   rt_pool_destroy(pool);
+}
