@@ -179,14 +179,18 @@ static void arrive(rt_pool *p, uint32_t epoch, bool wait)
 
 static void walk(rt_pool *p, worker *w, uint32_t epoch)
 {
-   for (uint32_t k = 0; k < p->num_phases; k++) {
-      bool last = k + 1 == p->num_phases;
+   /* The next run may be set up as soon as this worker has arrived for the last time. */
+   const rt_phase *phases = p->phases;
+   uint32_t num_phases = p->num_phases;
+
+   for (uint32_t k = 0; k < num_phases; k++) {
+      bool last = k + 1 == num_phases;
 
       if (!last)
          set_range(p, w, k + 1);
       for (uint32_t i = 0; i < p->num_threads; i++) {
          worker *victim = &p->workers[(w->index + i) % p->num_threads];
-         take_range(&victim->range[k & 1], &p->phases[k]);
+         take_range(&victim->range[k & 1], &phases[k]);
       }
       arrive(p, epoch + k, !last || w->index == 0);
    }
