@@ -4,11 +4,12 @@
  *    %a = silu %g                   %g, %u
  *    %y = mul %a, %u        ->      %a = silu %g
  *    %q, %s = quant %y              %y = mul %a, %u
- *                                 }                     and the quant, where the target's kernel makes its group
+ *                                 }                     and the quant, where the target's kernel
+ * makes its group
  *
- * Saves writing and reading gate and up, 4 * T * F values. Declines when gate, up or the activation has a second reader, and
- * when gate and up are not one kernel. Kills: taking the activation of up instead of gate; a quant whose groups are wider
- * than a kernel's columns. */
+ * Saves writing and reading gate and up, 4 * T * F values. Declines when gate, up or the activation
+ * has a second reader, and when gate and up are not one kernel. Kills: taking the activation of up
+ * instead of gate; a quant whose groups are wider than a kernel's columns. */
 #include "gate.h"
 
 static bool fits(pass_site *s)
@@ -45,7 +46,8 @@ void pass_act_mul(pass_run *run)
 {
    const ir_pat *pattern = PASS_GATE_PAT;
 
-   ir_op_foreach(pass_func(run), op) {
+   ir_op_foreach(pass_func(run), op)
+   {
       ir_match m = {0};
       ir_op *quant;
       pass_site *s;

@@ -4,8 +4,9 @@
  *    %n = rmsnorm %h, %w    ->      %h, %n
  *                                 }
  *
- * Saves a launch and one read of %h, which stays the residual. Declines rows that one kernel cannot hold. Rival: epilogue,
- * which saves more when %x comes out of a matmul. Kills: grouping the norm with the add of another row shape. */
+ * Saves a launch and one read of %h, which stays the residual. Declines rows that one kernel cannot
+ * hold. Rival: epilogue, which saves more when %x comes out of a matmul. Kills: grouping the norm
+ * with the add of another row shape. */
 #include "pass.h"
 
 enum { X, R, H, W };

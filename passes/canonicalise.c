@@ -5,7 +5,8 @@
  *
  *    %a = reshape %x : type of %x   ->   %x
  *
- * A view moves nothing, so both are EXACT. Kills: skipping the outer view instead of the inner one. */
+ * A view moves nothing, so both are EXACT. Kills: skipping the outer view instead of the inner one.
+ */
 #include "pass.h"
 
 enum { X, INNER };

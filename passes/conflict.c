@@ -1,9 +1,10 @@
 /* conflict.c - chooses among proposals that claim the same ops.
  *
- * The conflict graph has an edge between two sites that own a common op; it falls into small components (one or two a
- * layer), so the walk below is linear in the number of sites. Greedy by gain, then local search: a chosen site makes way for
- * the rejected ones that only it keeps out when these are worth more together. Forced sites come before all others. Ties
- * fall to the earlier row of passes.def, then to the lower number: the choice depends on the function only. */
+ * The conflict graph has an edge between two sites that own a common op; it falls into small
+ * components (one or two a layer), so the walk below is linear in the number of sites. Greedy by
+ * gain, then local search: a chosen site makes way for the rejected ones that only it keeps out
+ * when these are worth more together. Forced sites come before all others. Ties fall to the earlier
+ * row of passes.def, then to the lower number: the choice depends on the function only. */
 #include "run.h"
 
 #include <stdlib.h>
@@ -18,8 +19,8 @@ typedef struct claims {
 
 typedef struct solver {
    arena *a;
-   claims *by_op;       /* by ir_op.id */
-   pass_site **order;   /* best first */
+   claims *by_op;     /* by ir_op.id */
+   pass_site **order; /* best first */
    size_t n;
 } solver;
 

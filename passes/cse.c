@@ -3,8 +3,9 @@
  *    %a = f %x {attrs} : t
  *    %b = f %x {attrs} : t     ->   %a, read by all
  *
- * Only PURE ops, and metadata leaves, which do not change within a step. Two attentions over one state are left: they are
- * ordered by the state they read. Kills: leaving an attribute or the result type out of the key. */
+ * Only PURE ops, and metadata leaves, which do not change within a step. Two attentions over one
+ * state are left: they are ordered by the state they read. Kills: leaving an attribute or the
+ * result type out of the key. */
 #include "pass.h"
 
 static void key_attr(text_buf *key, const ir_attr *attr)
@@ -56,7 +57,8 @@ void pass_cse(pass_run *run)
    map seen = {.a = f->a};
    text_buf key = {.a = f->a};
 
-   ir_op_foreach_safe(f, op) {
+   ir_op_foreach_safe(f, op)
+   {
       ir_op *first;
       pass_site *s;
 

@@ -1,7 +1,8 @@
 /* dce.c - removes what nobody reads.
  *
- * From the last op to the first, so that a whole dead chain goes in one walk. Keeps inputs of the function and ops with an
- * effect: they are what the caller sees. Kills: removing a kv_write because its result is unused. */
+ * From the last op to the first, so that a whole dead chain goes in one walk. Keeps inputs of the
+ * function and ops with an effect: they are what the caller sees. Kills: removing a kv_write
+ * because its result is unused. */
 #include "pass.h"
 
 static bool is_dead(const ir_op *op)

@@ -4,10 +4,11 @@
  *    %z = add %y, %bias     ->      %y, %z, %h ...
  *    %h = add %z, %residual       }
  *
- * Each op is a site of its own, which joins the kernel that the op before it is in: add of a row (bias) or of a matrix
- * (residual), scale, softcap. Saves a launch, a write and a read per site. Declines when the value before it has a second
- * reader. Rival: add_rmsnorm, which wants the residual add for the norm behind it. Kills: joining a value that others
- * read; joining the kernel of the other operand. */
+ * Each op is a site of its own, which joins the kernel that the op before it is in: add of a row
+ * (bias) or of a matrix (residual), scale, softcap. Saves a launch, a write and a read per site.
+ * Declines when the value before it has a second reader. Rival: add_rmsnorm, which wants the
+ * residual add for the norm behind it. Kills: joining a value that others read; joining the kernel
+ * of the other operand. */
 #include "pass.h"
 
 static bool is_step(const ir_op *op)
@@ -15,8 +16,8 @@ static bool is_step(const ir_op *op)
    return op->code == IR_OP_add || op->code == IR_OP_scale || op->code == IR_OP_softcap;
 }
 
-/* Whether v comes out of a matmul, or of steps behind one that nobody else reads (so that the walk is short: the residual
- * stream is a chain of adds, too). */
+/* Whether v comes out of a matmul, or of steps behind one that nobody else reads (so that the walk
+ * is short: the residual stream is a chain of adds, too). */
 static bool follows_matmul(const ir_value *v)
 {
    const ir_op *op = v->def;
@@ -63,7 +64,8 @@ static bool in_matmul_kernel(pass_site *s)
 
 void pass_epilogue(pass_run *run)
 {
-   ir_op_foreach(pass_func(run), op) {
+   ir_op_foreach(pass_func(run), op)
+   {
       ir_value *v = is_step(op) ? operand_to_join(op) : NULL;
       pass_site *s;
 

@@ -1,7 +1,8 @@
 /* exec.c - random inputs for a function, two runs, one verdict.
  *
- * Every number is made from the name of the tensor and the element's index, so that both runs see the same inputs however
- * their leaves are ordered. Sequences start with HISTORY stored positions each. */
+ * Every number is made from the name of the tensor and the element's index, so that both runs see
+ * the same inputs however their leaves are ordered. Sequences start with HISTORY stored positions
+ * each. */
 #include "exec.h"
 
 #include "ir/eval.h"
@@ -25,7 +26,8 @@ typedef struct inputs {
    named_kv states[MAX_STATES];
 } inputs;
 
-/* ---- numbers ------------------------------------------------------------------------------------- */
+/* ---- numbers
+ * ------------------------------------------------------------------------------------- */
 
 static uint64_t seed_of(const char *name)
 {
@@ -63,7 +65,8 @@ static double weight_at(const char *name, const ir_type *t, int64_t i)
              : (double)(float)(z / sqrt((double)ir_type_row(t)));
 }
 
-/* ---- leaves -------------------------------------------------------------------------------------- */
+/* ---- leaves
+ * -------------------------------------------------------------------------------------- */
 
 static void shape(const inputs *in, const ir_type *t, ir_tensor *out)
 {
@@ -111,7 +114,8 @@ static sinter_status get_param(void *user, const char *name, const ir_type *type
    for (int64_t i = 0; i < count(out); i++) {
       double z = normal(seed, (uint64_t)i);
 
-      out->data[i] = dtype_round(type->dtype, dtype_infos[type->dtype].kind == DTYPE_FLOAT ? z : 9 * z);
+      out->data[i] =
+         dtype_round(type->dtype, dtype_infos[type->dtype].kind == DTYPE_FLOAT ? z : 9 * z);
    }
    return SINTER_ok;
 }
@@ -124,7 +128,8 @@ static double *random_kv(const inputs *in, int64_t layer, uint32_t which, const 
 
    /* Rounded to half precision, so that a state has the same contents however it is stored. */
    for (int64_t i = 0; i < HISTORY * row; i++)
-      data[i] = dtype_round(DT_f16, normal(seed_of("kv") + (uint64_t)layer * 8 + which, (uint64_t)i));
+      data[i] =
+         dtype_round(DT_f16, normal(seed_of("kv") + (uint64_t)layer * 8 + which, (uint64_t)i));
    (void)stored;
    return data;
 }
@@ -154,7 +159,8 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    return kv;
 }
 
-/* ---- the step ------------------------------------------------------------------------------------ */
+/* ---- the step
+ * ------------------------------------------------------------------------------------ */
 
 static int64_t clamp(int64_t v, const ir_range *r)
 {
@@ -165,9 +171,8 @@ static int64_t smallest_table(const ir_func *f)
 {
    int64_t rows = 1 << 20;
 
-   ir_op_foreach(f, op)
-      if (op->code == IR_OP_embed)
-         rows = MIN(rows, ir_dim_const(op->operands[1]->type.dim[0]));
+   ir_op_foreach(f, op) if (op->code == IR_OP_embed) rows =
+      MIN(rows, ir_dim_const(op->operands[1]->type.dim[0]));
    return rows;
 }
 
@@ -225,12 +230,11 @@ static void make_inputs(inputs *in, arena *a, const ir_func *f, int64_t rows)
    in->step.sym[SYM_S] = NUM_SEQS;
    fill_rows(in, wanted, smallest_table(f));
    in->step.rope = ropes;
-   ir_op_foreach(f, op)
-      if (op->code == IR_OP_meta)
-         add_rope(in, ropes, op);
+   ir_op_foreach(f, op) if (op->code == IR_OP_meta) add_rope(in, ropes, op);
 }
 
-/* ---- two runs ------------------------------------------------------------------------------------ */
+/* ---- two runs
+ * ------------------------------------------------------------------------------------ */
 
 /* Everything a run leaves behind: the returned tensors, then k and v of every state. */
 typedef struct outcome {
@@ -246,9 +250,8 @@ static sinter_status run(arena *a, const ir_func *f, ir_eval_mode mode, int64_t 
 
    make_inputs(in, a, f, rows);
    /* All states, read or not, in the order of the function. */
-   ir_op_foreach(f, op)
-      if (op->code == IR_OP_state)
-         (void)get_state(in, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
+   ir_op_foreach(f, op) if (op->code == IR_OP_state)(void)
+      get_state(in, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
    out->t = arena_array(a, ir_tensor, n + 2 * NUM_SEQS * in->num_states + 1);
    SINTER_TRY(ir_eval_run(a, f, mode, &in->step, &env, out->t, NULL, NULL));
    out->num = (uint32_t)n;

@@ -1,4 +1,5 @@
-/* explain.c - what the passes did, as JSON for `sinter explain`, and a layout as comment lines for sinter-opt. */
+/* explain.c - what the passes did, as JSON for `sinter explain`, and a layout as comment lines for
+ * sinter-opt. */
 #include "pass.h"
 
 #include "base/json.h"
@@ -27,7 +28,8 @@ static void write_pass(text_buf *out, const pass_entry *e)
 {
    const char *comma = "";
 
-   text_printf(out, "{\"name\":\"%s\",\"matched\":%u,\"fired\":%u,\"rounding\":\"%s\",\"declined\":[",
+   text_printf(out,
+               "{\"name\":\"%s\",\"matched\":%u,\"fired\":%u,\"rounding\":\"%s\",\"declined\":[",
                pass_infos[e->id].name, e->matched, e->fired, pass_rounding_name(e->rounding));
    for (size_t i = 0; i < e->sites.count; i++) {
       if (e->sites.data[i]->verdict != PASS_DECLINED)
@@ -119,7 +121,8 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
    text_printf(out, "]}\n");
 }
 
-/* ---- layout as text ------------------------------------------------------------------------------ */
+/* ---- layout as text
+ * ------------------------------------------------------------------------------ */
 
 static void print_place(text_buf *out, const ir_func *f, const pass_layout *l, const ir_value *v)
 {
@@ -152,9 +155,8 @@ void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *l)
                   l->segments[i].reason);
    text_printf(out, "// arena %llu, weights %llu\n", (unsigned long long)l->arena_bytes,
                (unsigned long long)l->weight_bytes);
-   ir_op_foreach(f, op)
-      for (uint32_t i = 0; i < op->num_results; i++)
-         print_place(out, f, l, op->results[i]);
+   ir_op_foreach(f, op) for (uint32_t i = 0; i < op->num_results; i++)
+      print_place(out, f, l, op->results[i]);
    for (uint32_t i = 0; i < l->num_weights; i++) {
       const plan_weight *w = &l->weights[i];
 
@@ -167,7 +169,7 @@ void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *l)
       const plan_cache_group *g = &l->cache_groups[i];
 
       text_printf(out, "// cache %u %s [%u,%u] window %lld %s, %u layers\n", i,
-                  ir_state_infos[g->kind].name, g->heads, g->width, (long long)g->window,
+                  ir_state_infos[g->kind + 1].name, g->heads, g->width, (long long)g->window,
                   dtype_infos[g->dtype].name, g->num_layers);
    }
 }

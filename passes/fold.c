@@ -4,8 +4,8 @@
  *    cast %x : type of %x          ->   %x
  *    slice %x, all of its axis     ->   %x
  *
- * Declines factors other than 1: joining two factors would move a rounding. Kills: folding scale=-1; comparing only the
- * ranks of a slice. */
+ * Declines factors other than 1: joining two factors would move a rounding. Kills: folding
+ * scale=-1; comparing only the ranks of a slice. */
 #include "pass.h"
 
 enum { X };

@@ -10,8 +10,9 @@ enum { PASS_GATE, PASS_UP, PASS_ACT, PASS_GATED };
 
 #define PASS_MATMULS (IR_SET(matmul) | IR_SET(qmatmul))
 #define PASS_GATE_PAT                                                                              \
-   PAT(mul,                                                                                        \
-       SUBS(IR_SET(silu) | IR_SET(gelu_tanh), SUBS(PASS_MATMULS, .as = PASS_GATE), .as = PASS_ACT), \
-       SUBS(PASS_MATMULS, .as = PASS_UP), .as = PASS_GATED)
+   PAT(                                                                                            \
+      mul,                                                                                         \
+      SUBS(IR_SET(silu) | IR_SET(gelu_tanh), SUBS(PASS_MATMULS, .as = PASS_GATE), .as = PASS_ACT), \
+      SUBS(PASS_MATMULS, .as = PASS_UP), .as = PASS_GATED)
 
 #endif

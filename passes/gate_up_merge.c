@@ -4,8 +4,8 @@
  *    %u = matmul %x, %wu    ->      %g, %u of one input
  *                                 }
  *
- * Saves one launch and one read of %x, and lets act_mul follow. Declines when gate and up read different inputs. Kills:
- * merging matmuls of different inputs. */
+ * Saves one launch and one read of %x, and lets act_mul follow. Declines when gate and up read
+ * different inputs. Kills: merging matmuls of different inputs. */
 #include "gate.h"
 
 static bool fits(pass_site *s)
@@ -29,7 +29,8 @@ void pass_gate_up_merge(pass_run *run)
 {
    const ir_pat *pattern = PASS_GATE_PAT;
 
-   ir_op_foreach(pass_func(run), op) {
+   ir_op_foreach(pass_func(run), op)
+   {
       ir_match m = {0};
       pass_site *s;
 

@@ -47,13 +47,13 @@ typedef struct golden {
    const char *where;
    text_buf *report;
    pass_golden *out;
-   const char *text;         /* of the case */
+   const char *text; /* of the case */
    size_t len;
    directives dirs;
    pass_target target;
    pass_options options;
    pass_report passes;
-   VEC(char *) lines;        /* of the printed result */
+   VEC(char *) lines; /* of the printed result */
    VEC(binding) bindings;
    bool failed;
 } golden;
@@ -71,7 +71,8 @@ static void complain(golden *g, const char *fmt, ...)
    g->failed = true;
 }
 
-/* ---- directives ---------------------------------------------------------------------------------- */
+/* ---- directives
+ * ---------------------------------------------------------------------------------- */
 
 /* A comment that starts with capitals and a colon is a directive. */
 static bool looks_like_directive(const char *s, size_t len, size_t *out_name)
@@ -129,7 +130,8 @@ static const char *find_directive(const golden *g, directive_kind kind)
    return NULL;
 }
 
-/* ---- options of RUN -------------------------------------------------------------------------------- */
+/* ---- options of RUN
+ * -------------------------------------------------------------------------------- */
 
 static const char *comma_list(golden *g, const char *value)
 {
@@ -239,7 +241,8 @@ static bool wants_layout(const golden *g)
    return false;
 }
 
-/* ---- patterns -------------------------------------------------------------------------------------- */
+/* ---- patterns
+ * -------------------------------------------------------------------------------------- */
 
 static void escape(text_buf *out, const char *s, size_t len)
 {
@@ -253,7 +256,8 @@ typedef struct compiled {
    VEC(struct new_name {
       const char *name;
       int group;
-   }) names;
+   })
+   names;
 } compiled;
 
 /* {{regex}}: its own parentheses count as groups. */
@@ -328,7 +332,8 @@ static bool matches(golden *g, const char *pattern, const char *line, bool bind)
    return found;
 }
 
-/* ---- checks ---------------------------------------------------------------------------------------- */
+/* ---- checks
+ * ---------------------------------------------------------------------------------------- */
 
 static void split_lines(golden *g, char *text)
 {
@@ -424,7 +429,8 @@ static void check_report(golden *g)
       complain(g, "expects nothing");
 }
 
-/* ---- cases ----------------------------------------------------------------------------------------- */
+/* ---- cases
+ * ----------------------------------------------------------------------------------------- */
 
 static sinter_status execute(golden *g, const ir_func *before, const ir_func *after)
 {

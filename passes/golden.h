@@ -12,10 +12,11 @@
  *    // SKIP-EXEC: reason                          the case is not executed, and that is wanted
  *    // -----                                      next case
  *
- * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it stands. Every case is
- * executed before and after (exec.h). Options: exact; with=, without=, skip= (separated by +); row_limit=, pointers=,
- * parts=, quant=, segment=; int8=0; prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs
- * all of these and prints the layout behind the function. */
+ * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it
+ * stands. Every case is executed before and after (exec.h). Options: exact; with=, without=, skip=
+ * (separated by +); row_limit=, pointers=, parts=, quant=, segment=; int8=0; prop=op+PROPERTY,
+ * host=field. `all` runs every pass; a FINISH pass in the list runs all of these and prints the
+ * layout behind the function. */
 #ifndef PASS_GOLDEN_H
 #define PASS_GOLDEN_H
 
@@ -27,7 +28,7 @@ typedef struct pass_golden {
 
 /* Runs every case of a golden text. Appends one paragraph per failed case to report.
  * Errors  bad_input when the text has no cases or a directive is unknown. */
-SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len, const char *where,
-                                             text_buf *report, pass_golden *out);
+SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len,
+                                             const char *where, text_buf *report, pass_golden *out);
 
 #endif

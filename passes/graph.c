@@ -1,4 +1,5 @@
-/* graph.c - looking around in a function as passes need it: through views, at readers, at what feeds an attention. */
+/* graph.c - looking around in a function as passes need it: through views, at readers, at what
+ * feeds an attention. */
 #include "pass.h"
 
 ir_value *pass_source(ir_value *v)

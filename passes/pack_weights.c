@@ -1,10 +1,11 @@
 /* pack_weights.c - how each tensor of the checkpoint becomes bytes a kernel reads.
  *
- *    matrix read by matmuls or embed .... panels of its format        vector .... its source row as it is
+ *    matrix read by matmuls or embed .... panels of its format        vector .... its source row as
+ * it is
  *
- * One packed copy per tensor, however many ops read it (an embedding that is the head, too). Copies stand in the order in
- * which kernels first read them, so that a step walks forward through the section. Kills: two copies of a tied
- * embedding; overlapping recipes. */
+ * One packed copy per tensor, however many ops read it (an embedding that is the head, too). Copies
+ * stand in the order in which kernels first read them, so that a step walks forward through the
+ * section. Kills: two copies of a tied embedding; overlapping recipes. */
 #include "run.h"
 
 #include "base/pack.h"
@@ -14,7 +15,7 @@ enum { ALIGN = 64 };
 typedef struct packing {
    pass_run *run;
    arena *a;
-   map by_name;           /* tensor → 1 + index */
+   map by_name; /* tensor → 1 + index */
    VEC(plan_weight) weights;
    uint64_t end;
 } packing;
@@ -82,10 +83,8 @@ void pass_pack_weights(pass_run *run)
    packing p = {.run = run, .a = run->f->a, .by_name.a = run->f->a};
    pass_layout *l = run->layout;
 
-   ir_op_foreach(run->f, op)
-      if (op->group)
-         for (uint32_t i = 0; i < op->num_operands; i++)
-            place(&p, pass_source(op->operands[i]));
+   ir_op_foreach(run->f, op) if (op->group) for (uint32_t i = 0; i < op->num_operands; i++)
+      place(&p, pass_source(op->operands[i]));
    l->weights = p.weights.data;
    l->num_weights = (uint32_t)p.weights.count;
    l->weight_bytes = base_align(p.end, ALIGN);

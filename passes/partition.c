@@ -1,13 +1,13 @@
 /* partition.c - the order of kernels, and which runs of them are one recorded segment.
  *
  *    classify     join the properties over each kernel: a breaking one makes it eager
- *    close        a kernel next to an eager one, fed by a host field that only the host holds, is eager, too
- *    hoist, sink  order kernels so that recordable ones stand together, as far as values and states allow
- *    cut          maximal runs of one class; short runs are not worth recording
- *    report       every break: op, property, chain, and what would remove it
+ *    close        a kernel that reads a field which only the host holds is eager, too
+ *    hoist, sink  order kernels so that recordable ones stand together, as far as values and states
+ * allow cut          maximal runs of one class; short runs are not worth recording report every
+ * break: op, property, chain, and what would remove it
  *
- * Source: facts on breakable graphs. Kills: not closing over producers of host fields; moving a reader of a state behind
- * the op that consumes it; leaving an op outside every kernel. */
+ * Source: facts on breakable graphs. Kills: not closing over producers of host fields; moving a
+ * reader of a state behind the op that consumes it; leaving an op outside every kernel. */
 #include "run.h"
 
 #include <stdlib.h>
@@ -26,12 +26,13 @@ typedef struct graph {
    arena *a;
    kernel *k;
    uint32_t n;
-   uint32_t *of;    /* kernel of an op, by id; UINT32_MAX: none */
+   uint32_t *of; /* kernel of an op, by id; UINT32_MAX: none */
 } graph;
 
 static void group_rest(pass_run *run)
 {
-   ir_op_foreach(run->f, op) {
+   ir_op_foreach(run->f, op)
+   {
       if (op->group || pass_is_leaf(op) || op->code == IR_OP_reshape)
          continue;
       ir_group_make(run->f, "", &op, 1);
@@ -46,7 +47,8 @@ static void collect(graph *g)
    g->k = arena_array(g->a, kernel, f->groups.count + 1);
    g->of = arena_array(g->a, uint32_t, f->num_ops + 1);
    memset(g->of, 0xff, (f->num_ops + 1) * sizeof *g->of);
-   ir_op_foreach(f, op) {
+   ir_op_foreach(f, op)
+   {
       if (!op->group)
          continue;
       if (!g->n || g->k[g->n - 1].group != op->group)
@@ -56,7 +58,8 @@ static void collect(graph *g)
    }
 }
 
-/* ---- classify ---------------------------------------------------------------------------------- */
+/* ---- classify ----------------------------------------------------------------------------------
+ */
 
 static int breaking_prop(uint32_t props)
 {
@@ -68,7 +71,8 @@ static int breaking_prop(uint32_t props)
 
 static const char *remedy_of(const graph *g, int prop)
 {
-   return arena_printf(g->a, "give the target a kernel without %s for this op", ir_prop_names[prop]);
+   return arena_printf(g->a, "give the target a kernel without %s for this op",
+                       ir_prop_names[prop]);
 }
 
 static void report(graph *g, const ir_op *op, int prop, const char *chain, const char *remedy)
@@ -101,7 +105,8 @@ static void classify(graph *g)
    }
 }
 
-/* ---- order constraints --------------------------------------------------------------------------- */
+/* ---- order constraints
+ * --------------------------------------------------------------------------- */
 
 static void edge(graph *g, uint32_t from, uint32_t to)
 {
@@ -114,7 +119,8 @@ static void edge(graph *g, uint32_t from, uint32_t to)
 /* Values; and for a consumed state: all its other readers come first. */
 static void connect(graph *g)
 {
-   ir_op_foreach(g->run->f, op) {
+   ir_op_foreach(g->run->f, op)
+   {
       if (!op->group)
          continue;
       for (uint32_t i = 0; i < op->num_operands; i++)
@@ -127,64 +133,62 @@ static void connect(graph *g)
    }
 }
 
-/* ---- close over host fields ---------------------------------------------------------------------- */
+/* ---- close over host fields
+ * ---------------------------------------------------------------------- */
 
-static bool reads_host(const graph *g, const kernel *k, const char **out_field)
+/* Fields that an op reads without an operand for them. */
+static uint32_t fields_of(const ir_op *op)
 {
-   const pass_target *t = g->run->options->target;
+   if (op->code == IR_OP_kv_write)
+      return 1u << IR_META_slots;
+   if (op->code == IR_OP_attention)
+      return 1u << IR_META_tiles | 1u << IR_META_block_table | 1u << IR_META_positions |
+             1u << IR_META_seq_of;
+   return 0;
+}
 
-   for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next)
+static uint32_t host_fields(const graph *g, const kernel *k)
+{
+   uint32_t fields = 0;
+
+   for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next) {
+      fields |= fields_of(op);
       for (uint32_t i = 0; i < op->num_operands; i++) {
          const ir_op *def = pass_source(op->operands[i])->def;
-         int64_t field = ir_attr_i(def, IR_ATTR_field, 0);
 
-         if (def->code != IR_OP_meta || !(t->host_meta >> field & 1))
-            continue;
-         *out_field = ir_meta_infos[field].name;
-         return true;
+         if (def->code == IR_OP_meta)
+            fields |= 1u << ir_attr_i(def, IR_ATTR_field, 0);
       }
-   return false;
+   }
+   return fields & g->run->options->target->host_meta;
 }
 
-static bool pull(graph *g, uint32_t i, uint32_t neighbour)
-{
-   kernel *k = &g->k[neighbour];
-   const char *field;
-
-   if (k->eager || !reads_host(g, k, &field))
-      return false;
-   k->eager = true;
-   k->why = arena_printf(g->a, "%s reads the host field %s and touches %s; %s", k->group->name, field,
-                         g->k[i].group->name, g->k[i].why);
-   report(g, k->group->first, IR_PROPBIT_READS_META, k->why,
-          arena_printf(g->a, "keep %s on the device", field));
-   return true;
-}
-
-/* A kernel is visited once when it becomes eager, so the fixpoint is linear in the edges. */
+/* What reads a field that only the host holds cannot be replayed. Results of kernels are in planned
+ * memory, so the closure ends with the kernels that read the field themselves. */
 static void close_over(graph *g)
 {
-   VEC(uint32_t) work = {0};
+   for (uint32_t i = 0; i < g->n; i++) {
+      kernel *k = &g->k[i];
+      uint32_t fields = host_fields(g, k);
 
-   for (uint32_t i = 0; i < g->n; i++)
-      if (g->k[i].eager)
-         *vec_push(g->a, &work) = i;
-   for (size_t w = 0; w < work.count; w++) {
-      uint32_t i = work.data[w];
+      if (!fields)
+         continue;
+      const char *field = ir_meta_infos[__builtin_ctz(fields)].name;
+      const char *chain =
+         arena_printf(g->a, "%s: reads %s, which only the host holds", k->group->name, field);
 
-      for (size_t e = 0; e < g->k[i].before.count; e++)
-         if (pull(g, i, g->k[i].before.data[e]))
-            *vec_push(g->a, &work) = g->k[i].before.data[e];
-      for (size_t e = 0; e < g->k[i].after.count; e++)
-         if (pull(g, i, g->k[i].after.data[e]))
-            *vec_push(g->a, &work) = g->k[i].after.data[e];
+      k->eager = true;
+      k->why = k->why ? k->why : chain;
+      report(g, k->group->first, IR_PROPBIT_READS_META, chain,
+             arena_printf(g->a, "keep %s on the device", field));
    }
 }
 
-/* ---- hoist and sink ------------------------------------------------------------------------------ */
+/* ---- hoist and sink
+ * ------------------------------------------------------------------------------ */
 
-/* Takes ready kernels of one class in program order until none is ready, then of the other. Without a break the order
- * stays as it is. */
+/* Takes ready kernels of one class in program order until none is ready, then of the other. Without
+ * a break the order stays as it is. */
 static void schedule(graph *g, uint32_t *order)
 {
    uint8_t *done = arena_array(g->a, uint8_t, g->n + 1);
@@ -211,7 +215,8 @@ static void move_all(graph *g, const uint32_t *order)
    ir_func *f = g->run->f;
    kernel *sorted = arena_array(g->a, kernel, g->n + 1);
 
-   /* Leaves and views first need no care: leaves go to the front, a view follows its source when it is moved. */
+   /* Leaves and views first need no care: leaves go to the front, a view follows its source when it
+    * is moved. */
    for (uint32_t i = 0; i < g->n; i++) {
       kernel *k = &g->k[order[i]];
       ir_op *op = k->group->first;
@@ -232,7 +237,8 @@ static void move_views(graph *g)
 {
    ir_func *f = g->run->f;
 
-   ir_op_foreach_safe(f, op) {
+   ir_op_foreach_safe(f, op)
+   {
       if (op->code != IR_OP_reshape || op->group)
          continue;
       ir_op *source = op->operands[0]->def, *at = source->next;
@@ -261,7 +267,8 @@ static void reorder(graph *g)
    g->run->changed = true;
 }
 
-/* ---- cut ----------------------------------------------------------------------------------------- */
+/* ---- cut
+ * ----------------------------------------------------------------------------------------- */
 
 static void cut(graph *g)
 {

@@ -1,4 +1,5 @@
-/* pass.c - runs the passes of passes.def: each one between a look at the types before it and a validation behind it. */
+/* pass.c - runs the passes of passes.def: each one between a look at the types before it and a
+ * validation behind it. */
 #include "run.h"
 
 #include <stdio.h>
@@ -75,9 +76,9 @@ static sinter_status validate(pass_run *run)
 
    if (ir_validate(run->f, &report))
       return SINTER_ok;
-   return base_fail(SINTER_failed, run->f->name, "This is a defect of the pass; skip it with --without.",
-                    "pass %s left the function invalid: %s", pass_infos[run->current].name,
-                    report.data);
+   return base_fail(
+      SINTER_failed, run->f->name, "This is a defect of the pass; skip it with --without.",
+      "pass %s left the function invalid: %s", pass_infos[run->current].name, report.data);
 }
 
 static void tell(const pass_run *run, bool after)

@@ -1,11 +1,12 @@
 /* pass.h - what a pass sees, and how passes are run.
  *
- *    pass_run_all:  CLEAN rewrites ─▶ FUSE proposals ─▶ cost on the conflict graph ─▶ REST ─▶ grouped function
- *    pass_finish:   partition ─▶ plan_memory ─▶ pack_weights ─▶ pass_layout
+ *    pass_run_all:  CLEAN rewrites ─▶ FUSE proposals ─▶ cost on the conflict graph ─▶ REST ─▶
+ * grouped function pass_finish:   partition ─▶ plan_memory ─▶ pack_weights ─▶ pass_layout
  *
- * A pass is a list of rules (pattern, predicate with a reason, builder) or a walk that opens sites. Every application is a
- * site with a number that depends on the function only: it is listed, skipped, explained. The driver counts, resolves
- * conflicts, validates after each pass that changed something, and computes what happened to the rounding. */
+ * A pass is a list of rules (pattern, predicate with a reason, builder) or a walk that opens sites.
+ * Every application is a site with a number that depends on the function only: it is listed,
+ * skipped, explained. The driver counts, resolves conflicts, validates after each pass that changed
+ * something, and computes what happened to the rounding. */
 #ifndef PASS_H
 #define PASS_H
 
@@ -25,7 +26,10 @@ typedef enum pass_id {
 
 /* What a change of types did to the result: computed by comparing the function before and after. */
 typedef enum pass_rounding {
-   PASS_EXACT, PASS_ROUND_FEWER, PASS_ROUND_MORE, PASS_RANGE_CHANGE
+   PASS_EXACT,
+   PASS_ROUND_FEWER,
+   PASS_ROUND_MORE,
+   PASS_RANGE_CHANGE
 } pass_rounding;
 const char *pass_rounding_name(pass_rounding r);
 
@@ -42,7 +46,7 @@ typedef struct pass_target {
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
    int64_t cost_rows;              /* T at which kernels are compared */
    uint32_t extra_props[IR_OP_COUNT]; /* properties its kernels add to props.def's */
-   uint32_t host_meta;             /* fields (1u << IR_META_x) that only the host holds */
+   uint32_t host_meta;                /* fields (1u << IR_META_x) that only the host holds */
 } pass_target;
 
 /* The defaults of a CPU target; change fields before use. */
@@ -71,17 +75,18 @@ typedef struct pass_site {
    ir_func *f;
    const pass_target *target;
    pass_id pass;
-   uint32_t number;        /* from 0 in program order of the pass's matches */
-   const char *at;         /* "%name" or "op 12" of the root when the site was opened */
+   uint32_t number; /* from 0 in program order of the pass's matches */
+   const char *at;  /* "%name" or "op 12" of the root when the site was opened */
    pass_verdict verdict;
-   const char *reason;     /* of a decline */
-   VEC(ir_op *) own;       /* ops the site claims: no other site may have them */
-   VEC(ir_op *) host;      /* ops whose kernel it joins */
-   ir_match match;         /* of a rule */
-   double gain_ns;         /* FUSE: what the cost model expects */
+   const char *reason; /* of a decline */
+   VEC(ir_op *) own;   /* ops the site claims: no other site may have them */
+   VEC(ir_op *) host;  /* ops whose kernel it joins */
+   ir_match match;     /* of a rule */
+   double gain_ns;     /* FUSE: what the cost model expects */
    bool forced;
-   bool extends;           /* a kernel that it joins keeps its rule's name */
-   /* NULL or the last check before grouping, when earlier sites have been applied: false with a reason. */
+   bool extends; /* a kernel that it joins keeps its rule's name */
+   /* NULL or the last check before grouping, when earlier sites have been applied: false with a
+    * reason. */
    bool (*ready)(struct pass_site *site);
 } pass_site;
 
@@ -100,8 +105,8 @@ typedef struct pass_rule {
    void (*build)(pass_site *site);
 } pass_rule;
 
-/* Tries every rule at every op, in program order. In CLEAN passes a match is built at once; in FUSE passes proposed.
- * Rules must not match what they build. */
+/* Tries every rule at every op, in program order. In CLEAN passes a match is built at once; in FUSE
+ * passes proposed. Rules must not match what they build. */
 void pass_apply(pass_run *run, const pass_rule *rules, size_t num_rules);
 
 /* Walks: a finished proposal of a FUSE pass; the site has its ops and was not declined. */
@@ -148,18 +153,20 @@ typedef struct pass_attn {
 } pass_attn;
 /* Finds the parts around a kv_write; false when no attention reads its result. */
 bool pass_attn_of(ir_op *kv_write, pass_attn *out);
-/* Walks over kv_writes: opens a site where q and k have norms (if wanted) and ropes, claims them (and the write, if wanted),
- * and proposes it. */
+/* Walks over kv_writes: opens a site where q and k have norms (if wanted) and ropes, claims them
+ * (and the write, if wanted), and proposes it. */
 void pass_propose_attn(pass_run *run, bool norms, bool write);
 
-/* ---- cost (cost.c), conflicts (conflict.c) ----------------------------------------------------- */
+/* ---- cost (cost.c), conflicts (conflict.c) -----------------------------------------------------
+ */
 
 /* Bytes of a value at T = R = the target's cost_rows; weights count once. */
 double pass_value_bytes(const pass_target *t, const ir_value *v);
-/* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner values, shared inputs;
- * less what it costs to pull recordable ops into a break. */
+/* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner
+ * values, shared inputs; less what it costs to pull recordable ops into a break. */
 double pass_gain(const pass_site *s);
-/* Chooses among proposals that claim the same ops; the losers are declined with the winner's name. */
+/* Chooses among proposals that claim the same ops; the losers are declined with the winner's name.
+ */
 void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n);
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -178,16 +185,16 @@ typedef struct pass_break {
 
 typedef struct pass_report {
    pass_entry entry[PASS_COUNT];
-   VEC(const char *) notes;        /* e.g. a forced fusion without a match */
+   VEC(const char *) notes; /* e.g. a forced fusion without a match */
    VEC(pass_break) breaks;
 } pass_report;
 
 typedef struct pass_options {
    const pass_target *target;
    sinter_numerics numerics;
-   const char *with, *without;     /* comma-separated names, NULL none */
-   const char *skip;               /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
-   const char *only;               /* comma-separated passes to run, NULL: all that are on */
+   const char *with, *without; /* comma-separated names, NULL none */
+   const char *skip;           /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
+   const char *only;           /* comma-separated passes to run, NULL: all that are on */
    /* Sees the function before and after each pass; NULL none. */
    void (*hook)(void *user, pass_id pass, bool after, bool changed, const ir_func *f);
    void *user;
@@ -195,18 +202,20 @@ typedef struct pass_options {
 
 /* Runs every pass before the FINISH ones. f is changed in place; the report lives in f's arena.
  * Errors  usage: an unknown or unskippable name; failed: a pass left the function invalid. */
-SINTER_CHECKED sinter_status pass_run_all(ir_func *f, const pass_options *options, pass_report *report);
+SINTER_CHECKED sinter_status pass_run_all(ir_func *f, const pass_options *options,
+                                          pass_report *report);
 
 /* Runs the FINISH passes on a grouped function; out lives in f's arena. */
-SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options, pass_report *report,
-                                         pass_layout *out);
+SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options,
+                                         pass_report *report, pass_layout *out);
 
 /* The pass of that name, PASS_COUNT when there is none. */
 pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],"segments":[…],"breaks":[…],
  * "kernels":[…]}; layout NULL leaves the last three empty. */
-void pass_explain(text_buf *out, const ir_func *f, const pass_report *report, const pass_layout *layout);
+void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
+                  const pass_layout *layout);
 
 /* The layout as comment lines behind a function: segments, places, weights. */
 void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *layout);
@@ -216,7 +225,7 @@ void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *layou
 #undef PASS
 
 /* Reports a failure of a FINISH pass; the first one counts. */
-void pass_fail(pass_run *run, sinter_status status, const char *where, const char *remedy, const char *fmt, ...)
-   PRINTF_LIKE(5, 6);
+void pass_fail(pass_run *run, sinter_status status, const char *where, const char *remedy,
+               const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 #endif

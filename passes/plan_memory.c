@@ -1,16 +1,18 @@
 /* plan_memory.c - a place for every value.
  *
- *    inside one kernel ......... no memory          weight, state, metadata ... where the runtime has them
- *    view ...................... its source         returned ................. the step's output
- *    all others ................ one arena; a value lives from the kernel that writes it to the last one that reads it
+ *    inside one kernel ......... no memory          weight, state, metadata ... where the runtime
+ * has them view ...................... its source         returned ................. the step's
+ * output all others ................ one arena; a value lives from the kernel that writes it to the
+ * last one that reads it
  *
- * Sizes are those at the ends of the symbols' ranges, and rows keep their stride, so that a smaller step uses a prefix. Two
- * values share bytes only when their lives do not touch, over the whole list of kernels, eager ones too: boundary
- * values stay put between segments. A kernel of pointwise ops may write over an operand that dies in it, as each element
- * is read before it is written, by the same tile.
+ * Sizes are those at the ends of the symbols' ranges, and rows keep their stride, so that a smaller
+ * step uses a prefix. Two values share bytes only when their lives do not touch, over the whole
+ * list of kernels, eager ones too: boundary values stay put between segments. A kernel of pointwise
+ * ops may write over an operand that dies in it, as each element is read before it is written, by
+ * the same tile.
  *
- * Kills: freeing an operand before its kernel has ended; taking a row op (which reads a row twice) for pointwise; the
- * size at another row count. */
+ * Kills: freeing an operand before its kernel has ended; taking a row op (which reads a row twice)
+ * for pointwise; the size at another row count. */
 #include "run.h"
 
 #include "base/pack.h"
@@ -21,9 +23,9 @@ enum { ALIGN = 64 };
 
 typedef struct life {
    ir_value *v;
-   uint32_t from, to;   /* kernels */
+   uint32_t from, to; /* kernels */
    uint64_t size;
-   struct life *over;   /* in place of this one */
+   struct life *over; /* in place of this one */
 } life;
 
 typedef struct hole {
@@ -34,11 +36,11 @@ typedef struct plan_state {
    pass_run *run;
    arena *a;
    pass_layout *l;
-   uint32_t *order;     /* kernel number of a group, by group id */
-   life **of;           /* by value id */
+   uint32_t *order; /* kernel number of a group, by group id */
+   life **of;       /* by value id */
    VEC(life *) lives;
-   VEC(hole) holes;     /* free, ascending, never adjacent */
-   uint64_t end;        /* of the arena so far */
+   VEC(hole) holes; /* free, ascending, never adjacent */
+   uint64_t end;    /* of the arena so far */
    int64_t syms[SYM_COUNT];
 } plan_state;
 
@@ -60,12 +62,14 @@ static bool value_bytes(const plan_state *p, const ir_value *v, uint64_t *out)
    if (op->code != IR_OP_quant)
       return dtype_size(t->dtype, n, out);
    uint64_t cols = (uint64_t)ir_type_row(&op->operands[0]->type);
-   uint64_t stride = v->result ? pack_scales_stride(cols, (uint64_t)ir_attr_i(op, IR_ATTR_group, 32))
-                               : pack_codes_stride(cols);
+   uint64_t stride = v->result
+                        ? pack_scales_stride(cols, (uint64_t)ir_attr_i(op, IR_ATTR_group, 32))
+                        : pack_codes_stride(cols);
    return base_mul(n, stride, out);
 }
 
-/* ---- places that are given ----------------------------------------------------------------------- */
+/* ---- places that are given
+ * ----------------------------------------------------------------------- */
 
 static uint32_t cache_group(plan_state *p, const ir_op *op)
 {
@@ -80,8 +84,8 @@ static uint32_t cache_group(plan_state *p, const ir_op *op)
    for (uint32_t i = 0; i < l->num_cache_groups; i++) {
       const plan_cache_group *h = &l->cache_groups[i];
 
-      if (h->kind == g.kind && h->heads == g.heads && h->width == g.width && h->window == g.window &&
-          h->dtype == g.dtype)
+      if (h->kind == g.kind && h->heads == g.heads && h->width == g.width &&
+          h->window == g.window && h->dtype == g.dtype)
          return i;
    }
    l->cache_groups[l->num_cache_groups] = g;
@@ -106,8 +110,7 @@ static void place_leaf(plan_state *p, const ir_op *op)
       at->index = cache_group(p, op);
       at->index2 = p->l->cache_groups[at->index].num_layers++;
       break;
-   default: /* param: its bytes are there from the start */
-      break;
+   default: /* param: its bytes are there from the start */ break;
    }
 }
 
@@ -115,10 +118,10 @@ static void place_states_and_views(plan_state *p)
 {
    uint32_t num_states = 0;
 
-   ir_op_foreach(p->run->f, op)
-      num_states += op->code == IR_OP_state;
+   ir_op_foreach(p->run->f, op) num_states += op->code == IR_OP_state;
    p->l->cache_groups = arena_array(p->a, plan_cache_group, num_states + 1);
-   ir_op_foreach(p->run->f, op) {
+   ir_op_foreach(p->run->f, op)
+   {
       if (pass_is_leaf(op))
          place_leaf(p, op);
       if (op->code == IR_OP_reshape)
@@ -152,7 +155,8 @@ static void place_outputs(plan_state *p)
    }
 }
 
-/* ---- lives --------------------------------------------------------------------------------------- */
+/* ---- lives
+ * --------------------------------------------------------------------------------------- */
 
 typedef struct last_read {
    const plan_state *p;
@@ -185,10 +189,9 @@ static void add_life(plan_state *p, ir_value *v, uint32_t from)
 static void collect_lives(plan_state *p)
 {
    /* Lives start in ascending order; an input is there from the start. */
+   ir_op_foreach(p->run->f, op) if (op->code == IR_OP_param) add_life(p, op->results[0], 0);
    ir_op_foreach(p->run->f, op)
-      if (op->code == IR_OP_param)
-         add_life(p, op->results[0], 0);
-   ir_op_foreach(p->run->f, op) {
+   {
       if (!op->group)
          continue;
       for (uint32_t i = 0; i < op->num_results; i++) {
@@ -204,7 +207,8 @@ static void collect_lives(plan_state *p)
    }
 }
 
-/* ---- in place ------------------------------------------------------------------------------------ */
+/* ---- in place
+ * ------------------------------------------------------------------------------------ */
 
 static bool is_pointwise(const ir_group *g)
 {
@@ -248,7 +252,8 @@ static void find_in_place(plan_state *p)
    }
 }
 
-/* ---- offsets ------------------------------------------------------------------------------------- */
+/* ---- offsets
+ * ------------------------------------------------------------------------------------- */
 
 static uint64_t take(plan_state *p, uint64_t size)
 {
@@ -310,7 +315,8 @@ static int by_end(const void *a, const void *b)
    return x->v->id < y->v->id ? -1 : 1;
 }
 
-/* Lives start in kernel order; before one starts, those that ended in an earlier kernel give their bytes back. */
+/* Lives start in kernel order; before one starts, those that ended in an earlier kernel give their
+ * bytes back. */
 static void assign(plan_state *p)
 {
    size_t n = p->lives.count, ended = 0;

@@ -4,10 +4,11 @@
  *    %b = g %a : t[T,D]     ->      %a, %b, and whatever else works on the same rows
  *                                 }
  *
- * A walk over the edges between row operations in program order; each edge is a site, which joins two kernels of row
- * operations (add_rmsnorm's, too). Saves a launch and the read of the value on the edge. Declines when rows differ, when the
- * value is taken in another order (take_rows, slice), when a row is too long, when a kernel would get too many pointers, or
- * when something between the two would have to run inside. Kills: joining kernels of different rows; ignoring the limit of
+ * A walk over the edges between row operations in program order; each edge is a site, which joins
+ * two kernels of row operations (add_rmsnorm's, too). Saves a launch and the read of the value on
+ * the edge. Declines when rows differ, when the value is taken in another order (take_rows, slice),
+ * when a row is too long, when a kernel would get too many pointers, or when something between the
+ * two would have to run inside. Kills: joining kernels of different rows; ignoring the limit of
  * pointers. */
 #include "pass.h"
 
@@ -123,7 +124,8 @@ static bool fits(pass_site *s, ir_op *producer, ir_op *op)
    add_members(s->f->a, &ops, producer);
    add_members(s->f->a, &ops, op);
    if (count_pointers(&ops) > s->target->max_pointers)
-      return pass_decline(s, "one kernel would need more than %u pointers", s->target->max_pointers);
+      return pass_decline(s, "one kernel would need more than %u pointers",
+                          s->target->max_pointers);
    return true;
 }
 
@@ -148,9 +150,7 @@ void pass_pointwise(pass_run *run)
    ir_func *f = pass_func(run);
    op_list ops = {0};
 
-   ir_op_foreach(f, op)
-      if (is_open(op))
-         *vec_push(f->a, &ops) = op;
+   ir_op_foreach(f, op) if (is_open(op)) * vec_push(f->a, &ops) = op;
    for (size_t i = 0; i < ops.count; i++)
       for (uint32_t k = 0; k < ops.data[i]->num_operands; k++)
          join(run, ops.data[i], k);

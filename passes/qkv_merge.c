@@ -4,9 +4,9 @@
  *    %k = matmul %x, %wk    ->      %q, %k, %v of one input
  *    %v = matmul %x, %wv          }
  *
- * Saves two launches and two reads of %x; the parts keep their own weights and formats. Declines when fewer than two of the
- * three read the same input (for int8: the same codes, so the same quantisation group). Kills: merging matmuls of
- * different inputs. */
+ * Saves two launches and two reads of %x; the parts keep their own weights and formats. Declines
+ * when fewer than two of the three read the same input (for int8: the same codes, so the same
+ * quantisation group). Kills: merging matmuls of different inputs. */
 #include "pass.h"
 
 static bool same_input(const ir_op *a, const ir_op *b)
@@ -62,7 +62,8 @@ static size_t collect(const pass_attn *p, ir_op **out)
 
 void pass_qkv_merge(pass_run *run)
 {
-   ir_op_foreach(pass_func(run), op) {
+   ir_op_foreach(pass_func(run), op)
+   {
       ir_op *parts[3];
       pass_attn p;
       pass_site *s;

@@ -1,13 +1,15 @@
 /* quantspec.c - what `fast` means: the one ROUND_MORE that is on by default.
  *
- *    %y = matmul %x, %w          %q, %s = quant %x {group}       one for all matmuls of %x that want this group
+ *    %y = matmul %x, %w          %q, %s = quant %x {group}       one for all matmuls of %x that
+ * want this group
  *                          ->    %y = qmatmul %q, %s, %w
  *
  *    %k = state : f32      ->    %k = state : f16                and all its successors
  *
- * The group is what the int8 kernel of the weight's format wants. Declines float weights (they never quantise
- * activations), rows that groups do not fill, and targets without int8 kernels. Kills: one quant shared by weights that
- * want different groups; a quant placed behind the first of its readers. */
+ * The group is what the int8 kernel of the weight's format wants. Declines float weights (they
+ * never quantise activations), rows that groups do not fill, and targets without int8 kernels.
+ * Kills: one quant shared by weights that want different groups; a quant placed behind the first of
+ * its readers. */
 #include "pass.h"
 
 #include "base/pack.h"
@@ -45,6 +47,10 @@ static ir_op *quant_of(ir_func *f, quants *done, ir_op *before, ir_value *x, uin
    if (slot && *slot)
       return *slot;
    ir_op *q = ir_quant(&b, x, group);
+   if (x->name) {
+      ir_set_name(f, q->results[0], arena_printf(f->a, "%s.q", x->name));
+      ir_set_name(f, q->results[1], arena_printf(f->a, "%s.s", x->name));
+   }
    if (slot)
       *slot = q;
    return q;
@@ -81,7 +87,8 @@ void pass_quantspec(pass_run *run)
    quants done = {.count = f->num_values};
 
    done.of = arena_alloc_array(f->a, f->num_values + 1, sizeof *done.of);
-   ir_op_foreach_safe(f, op) {
+   ir_op_foreach_safe(f, op)
+   {
       if (op->code == IR_OP_state)
          shorten_state(run, op);
       if (op->code == IR_OP_matmul) {

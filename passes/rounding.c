@@ -3,7 +3,8 @@
  *    no type changed, no rounding op appeared     EXACT
  *    a value became wider                         ROUND_FEWER
  *    a value became narrower, or a quant or a narrowing cast appeared   ROUND_MORE
- *    the group of a quant changed its scales' range                     RANGE_CHANGE (a new quant counts as ROUND_MORE)
+ *    the group of a quant changed its scales' range                     RANGE_CHANGE (a new quant
+ * counts as ROUND_MORE)
  *
  * Source: facts on rounding contracts; the worst class wins. */
 #include "run.h"
@@ -24,9 +25,8 @@ pass_types pass_types_of(arena *a, const ir_func *f)
 {
    pass_types t = {arena_array(a, dtype, f->num_values + 1), f->num_values};
 
-   ir_op_foreach(f, op)
-      for (uint32_t i = 0; i < op->num_results; i++)
-         t.dtype[op->results[i]->id] = op->results[i]->type.dtype;
+   ir_op_foreach(f, op) for (uint32_t i = 0; i < op->num_results; i++) t.dtype[op->results[i]->id] =
+      op->results[i]->type.dtype;
    return t;
 }
 
@@ -59,7 +59,8 @@ pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before)
 {
    pass_rounding worst = PASS_EXACT;
 
-   ir_op_foreach(f, op) {
+   ir_op_foreach(f, op)
+   {
       for (uint32_t i = 0; i < op->num_results; i++) {
          const ir_value *v = op->results[i];
          bool old = v->id < before->count && before->dtype[v->id] != DT_none;

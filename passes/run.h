@@ -10,12 +10,12 @@ struct pass_run {
    ir_func *f;
    const pass_options *options;
    pass_report *report;
-   pass_layout *layout;           /* FINISH passes */
+   pass_layout *layout; /* FINISH passes */
    pass_id current;
    bool changed;
    pass_mode mode[PASS_COUNT];
-   map skip;                      /* "name:number" */
-   VEC(pass_site *) proposals;    /* of the FUSE phase, in passes.def and site order */
+   map skip;                   /* "name:number" */
+   VEC(pass_site *) proposals; /* of the FUSE phase, in passes.def and site order */
    sinter_status status;
 };
 

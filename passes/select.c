@@ -1,4 +1,5 @@
-/* select.c - which passes run: defaults, then --with, --without and -p; and which sites are left out. */
+/* select.c - which passes run: defaults, then --with, --without and -p; and which sites are left
+ * out. */
 #include "run.h"
 
 pass_id pass_find(const char *name, size_t len)

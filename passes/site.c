@@ -72,7 +72,8 @@ void pass_propose(pass_site *s)
    *vec_push(s->f->a, &s->run->proposals) = s;
 }
 
-/* ---- grouping ---------------------------------------------------------------------------------- */
+/* ---- grouping ----------------------------------------------------------------------------------
+ */
 
 typedef VEC(ir_op *) op_list;
 
@@ -107,6 +108,20 @@ static const char *rule_of(const pass_site *s)
    return rule;
 }
 
+/* A value that never leaves its kernel is not rounded on the way: it lives in registers, as f32. */
+static void widen_inside(ir_func *f, const ir_group *g)
+{
+   for (ir_op *op = g->first; op && op->group == g; op = op->next)
+      for (uint32_t i = 0; i < op->num_results; i++) {
+         ir_value *v = op->results[i];
+         const dtype_info *t = &dtype_infos[v->type.dtype];
+
+         if (t->kind == DTYPE_FLOAT && t->bytes < 4 && v->type.state == IR_STATE_none &&
+             op->code != IR_OP_cast && pass_is_internal(v, g))
+            ir_retype(f, v, DT_f32);
+      }
+}
+
 bool pass_group_now(pass_site *s)
 {
    arena *a = s->f->a;
@@ -120,12 +135,13 @@ bool pass_group_now(pass_site *s)
       add_whole(a, &ops, s->f, s->own.data[i]);
    if (!ir_can_group(s->f, ops.data, (uint32_t)ops.count))
       return pass_decline(s, "something between its parts would have to run inside the kernel");
-   ir_group_make(s->f, rule_of(s), ops.data, (uint32_t)ops.count);
+   widen_inside(s->f, ir_group_make(s->f, rule_of(s), ops.data, (uint32_t)ops.count));
    pass_fired(s);
    return true;
 }
 
-/* ---- rules ------------------------------------------------------------------------------------- */
+/* ---- rules -------------------------------------------------------------------------------------
+ */
 
 static void claim_match(pass_site *s)
 {
@@ -155,7 +171,8 @@ static void apply_one(pass_run *run, const pass_rule *rule, ir_op *op, const ir_
 
 void pass_apply(pass_run *run, const pass_rule *rules, size_t num_rules)
 {
-   ir_op_foreach_safe(run->f, op) {
+   ir_op_foreach_safe(run->f, op)
+   {
       for (size_t r = 0; r < num_rules; r++) {
          ir_match m = {0};
 

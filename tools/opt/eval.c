@@ -89,8 +89,11 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    ir_kv *kv = arena_new(e->a, ir_kv);
    int64_t seqs = MAX(e->step.sym[SYM_S], 1);
 
-   *kv = (ir_kv){ir_dim_const(type->dim[0]), ir_dim_const(type->dim[1]), e->positions,
-                 (uint32_t)seqs, arena_array(e->a, double *, (size_t)seqs),
+   *kv = (ir_kv){ir_dim_const(type->dim[0]),
+                 ir_dim_const(type->dim[1]),
+                 e->positions,
+                 (uint32_t)seqs,
+                 arena_array(e->a, double *, (size_t)seqs),
                  arena_array(e->a, double *, (size_t)seqs)};
    for (int64_t s = 0; s < seqs; s++) {
       size_t n = (size_t)(kv->capacity * kv->heads * kv->width) + 1;
@@ -103,7 +106,8 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    return e->state[e->num_states++].kv = kv;
 }
 
-/* ---- extents and metadata ------------------------------------------------------------------------- */
+/* ---- extents and metadata
+ * ------------------------------------------------------------------------- */
 
 static const char *leaf_name(arena *a, const ir_op *op)
 {
@@ -119,7 +123,8 @@ static const char *leaf_name(arena *a, const ir_op *op)
 /* A plain symbol among the extents of a leaf is as long as the array. */
 static void learn_extents(eval_inputs *e, const ir_func *f)
 {
-   ir_op_foreach(f, op) {
+   ir_op_foreach(f, op)
+   {
       const npy *in = op->num_operands ? NULL : find(e, leaf_name(e->a, op));
 
       if (!in || in->rank != op->results[0]->type.rank)
@@ -165,8 +170,8 @@ static sinter_status set_step(eval_inputs *e, const ir_func *f)
       const char *name;
       sym extent;
       int64_t base;
-   } fields[] = {{"token_ids", SYM_T, 0}, {"positions", SYM_T, 1}, {"seq_of", SYM_T, 0},
-                 {"rows", SYM_R, 1}};
+   } fields[] = {
+      {"token_ids", SYM_T, 0}, {"positions", SYM_T, 1}, {"seq_of", SYM_T, 0}, {"rows", SYM_R, 1}};
    const int32_t **to[] = {&e->step.token_ids, &e->step.positions, &e->step.seq_of, &e->step.rows};
 
    for (size_t i = 0; i < countof(fields); i++) {
@@ -179,7 +184,8 @@ static sinter_status set_step(eval_inputs *e, const ir_func *f)
       *to[i] = integers(e, in, n, fields[i].base);
    }
    e->step.rope = e->ropes;
-   ir_op_foreach(f, op) {
+   ir_op_foreach(f, op)
+   {
       int64_t index = ir_attr_i(op, IR_ATTR_index, 0);
 
       if (op->code != IR_OP_meta || ir_attr_i(op, IR_ATTR_field, 0) != IR_META_rope || index < 0 ||

@@ -105,7 +105,8 @@ static sinter_status read_numerics(const session *s, sinter_numerics *out)
 
    *out = strcmp(name, "exact") ? SINTER_FAST : SINTER_EXACT;
    if (strcmp(name, "exact") && strcmp(name, "fast"))
-      return base_fail(SINTER_usage, "--numerics", "Use fast or exact.", "there is no mode %s", name);
+      return base_fail(SINTER_usage, "--numerics", "Use fast or exact.", "there is no mode %s",
+                       name);
    return SINTER_ok;
 }
 
@@ -149,8 +150,8 @@ static sinter_status run_func(session *s, ir_func *f, const char *path)
    text_buf violations = {.a = s->a};
 
    if (!ir_validate(f, &violations))
-      return base_fail(SINTER_bad_input, path, "Correct the function.", "@%s is invalid:\n%s", f->name,
-                       violations.data);
+      return base_fail(SINTER_bad_input, path, "Correct the function.", "@%s is invalid:\n%s",
+                       f->name, violations.data);
    if (s->o.eval)
       return opt_eval(s->a, f, &s->o);
    if (s->o.passes)
@@ -201,7 +202,8 @@ static sinter_status body(void *user)
       return SINTER_ok;
    }
    if (!s->o.files.count)
-      return base_fail(SINTER_usage, "", "sinter-opt --help shows how.", "there is no file to read");
+      return base_fail(SINTER_usage, "", "sinter-opt --help shows how.",
+                       "there is no file to read");
    for (uint32_t i = 0; i < s->o.files.count; i++) {
       sinter_status status = run_file(s, s->o.files.item[i]);
 

@@ -38,7 +38,8 @@ static sinter_status read_header(const char *path, const char *h, dtype *out_typ
       char *end;
       int64_t d = strtoll(shape, &end, 10);
 
-      if (end == shape || d < 0 || out->rank == IR_MAX_RANK || !base_mul(out->count, d, &out->count))
+      if (end == shape || d < 0 || out->rank == IR_MAX_RANK ||
+          !base_mul(out->count, d, &out->count))
          return bad(path, "the shape is damaged or has more than 6 dimensions");
       out->dim[out->rank++] = d;
       shape = end + strspn(end, ", ");

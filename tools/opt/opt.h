@@ -27,7 +27,8 @@ SINTER_CHECKED sinter_status opt_parse(int argc, char **argv, opt_options *out);
 void opt_help(void);
 
 /* Reads a whole file, at most 64 MiB of it. */
-SINTER_CHECKED sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out_len);
+SINTER_CHECKED sinter_status opt_read(arena *a, const char *path, const char **out,
+                                      size_t *out_len);
 
 /* --eval: runs f on the arrays that --in names. */
 SINTER_CHECKED sinter_status opt_eval(arena *a, const ir_func *f, const opt_options *o);

@@ -22,15 +22,16 @@ static const option_row rows[] = {
 
 void opt_help(void)
 {
-   printf("usage: sinter-opt [options] FILE.ir...\n\nPrints the canonical text of FILE.ir, after the "
-          "passes of -p.\n\n");
+   printf(
+      "usage: sinter-opt [options] FILE.ir...\n\nPrints the canonical text of FILE.ir, after the "
+      "passes of -p.\n\n");
    for (size_t i = 0; i < countof(rows); i++) {
       char name[40];
 
       snprintf(name, sizeof name, "--%s%s%s", rows[i].name, rows[i].value ? " " : "",
                rows[i].value ? rows[i].value : "");
-      printf("  %c%c  %-22s %s\n", rows[i].letter ? '-' : ' ', rows[i].letter ? rows[i].letter : ' ',
-             name, rows[i].help);
+      printf("  %c%c  %-22s %s\n", rows[i].letter ? '-' : ' ',
+             rows[i].letter ? rows[i].letter : ' ', name, rows[i].help);
    }
 }
 
