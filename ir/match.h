@@ -1,4 +1,4 @@
-/* match.h - patterns over the graph, as constant data.
+/* match.h - patterns over the graph, as constant data (at file scope).
  *
  *    enum { X, W, N, Q, S };
  *    static const ir_pat *const p =
