@@ -28,8 +28,8 @@ static const char *const end_names[] = {
    "<eos>",
    "<|eot|>",
    "<|end_of_turn|>",
-   "<\xef\xbd\x9c"
-   "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+   ("<\xef\xbd\x9c"
+    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
 };
 
 static void add_eos(model_text *t, int64_t id)
