@@ -46,8 +46,7 @@ void pass_act_mul(pass_run *run)
 {
    const ir_pat *pattern = PASS_GATE_PAT;
 
-   ir_op_foreach(pass_func(run), op)
-   {
+   ir_op_foreach (pass_func(run), op) {
       ir_match m = {0};
       ir_op *quant;
       pass_site *s;

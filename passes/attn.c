@@ -101,8 +101,7 @@ static void propose(pass_run *run, const pass_attn *p, bool norms, bool write)
 
 void pass_propose_attn(pass_run *run, bool norms, bool write)
 {
-   ir_op_foreach(pass_func(run), op)
-   {
+   ir_op_foreach (pass_func(run), op) {
       pass_attn p;
 
       if (op->code == IR_OP_kv_write && pass_attn_of(op, &p) && matches(&p, norms))

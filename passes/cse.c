@@ -57,8 +57,7 @@ void pass_cse(pass_run *run)
    map seen = {.a = f->a};
    text_buf key = {.a = f->a};
 
-   ir_op_foreach_safe(f, op)
-   {
+   ir_op_foreach_safe (f, op) {
       ir_op *first;
       pass_site *s;
 

@@ -171,8 +171,9 @@ static int64_t smallest_table(const ir_func *f)
 {
    int64_t rows = 1 << 20;
 
-   ir_op_foreach(f, op) if (op->code == IR_OP_embed) rows =
-      MIN(rows, ir_dim_const(op->operands[1]->type.dim[0]));
+   ir_op_foreach (f, op)
+      if (op->code == IR_OP_embed)
+         rows = MIN(rows, ir_dim_const(op->operands[1]->type.dim[0]));
    return rows;
 }
 
@@ -230,7 +231,9 @@ static void make_inputs(inputs *in, arena *a, const ir_func *f, int64_t rows)
    in->step.sym[SYM_S] = NUM_SEQS;
    fill_rows(in, wanted, smallest_table(f));
    in->step.rope = ropes;
-   ir_op_foreach(f, op) if (op->code == IR_OP_meta) add_rope(in, ropes, op);
+   ir_op_foreach (f, op)
+      if (op->code == IR_OP_meta)
+         add_rope(in, ropes, op);
 }
 
 /* ---- two runs
@@ -250,8 +253,9 @@ static sinter_status run(arena *a, const ir_func *f, ir_eval_mode mode, int64_t 
 
    make_inputs(in, a, f, rows);
    /* All states, read or not, in the order of the function. */
-   ir_op_foreach(f, op) if (op->code == IR_OP_state)(void)
-      get_state(in, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
+   ir_op_foreach (f, op)
+      if (op->code == IR_OP_state)
+         (void)get_state(in, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
    out->t = arena_array(a, ir_tensor, n + 2 * NUM_SEQS * in->num_states + 1);
    SINTER_TRY(ir_eval_run(a, f, mode, &in->step, &env, out->t, NULL, NULL));
    out->num = (uint32_t)n;

@@ -155,8 +155,9 @@ void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *l)
                   l->segments[i].reason);
    text_printf(out, "// arena %llu, weights %llu\n", (unsigned long long)l->arena_bytes,
                (unsigned long long)l->weight_bytes);
-   ir_op_foreach(f, op) for (uint32_t i = 0; i < op->num_results; i++)
-      print_place(out, f, l, op->results[i]);
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         print_place(out, f, l, op->results[i]);
    for (uint32_t i = 0; i < l->num_weights; i++) {
       const plan_weight *w = &l->weights[i];
 

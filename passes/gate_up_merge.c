@@ -29,8 +29,7 @@ void pass_gate_up_merge(pass_run *run)
 {
    const ir_pat *pattern = PASS_GATE_PAT;
 
-   ir_op_foreach(pass_func(run), op)
-   {
+   ir_op_foreach (pass_func(run), op) {
       ir_match m = {0};
       pass_site *s;
 

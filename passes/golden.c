@@ -177,6 +177,8 @@ static bool set_number(golden *g, const char *key, const char *value)
       g->target.max_pointers = (uint32_t)n;
    else if (!strcmp(key, "parts"))
       g->target.max_parts = (uint32_t)n;
+   else if (!strcmp(key, "steps"))
+      g->target.max_steps = (uint32_t)n;
    else if (!strcmp(key, "quant"))
       g->target.epilogue_quant = (uint32_t)n;
    else if (!strcmp(key, "segment"))

@@ -14,9 +14,9 @@
  *
  * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it
  * stands. Every case is executed before and after (exec.h). Options: exact; with=, without=, skip=
- * (separated by +); row_limit=, pointers=, parts=, quant=, segment=; int8=0; prop=op+PROPERTY,
- * host=field. `all` runs every pass; a FINISH pass in the list runs all of these and prints the
- * layout behind the function. */
+ * (separated by +); row_limit=, pointers=, parts=, steps=, quant=, segment=; int8=0;
+ * prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs all of these
+ * and prints the layout behind the function. */
 #ifndef PASS_GOLDEN_H
 #define PASS_GOLDEN_H
 

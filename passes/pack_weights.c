@@ -83,8 +83,10 @@ void pass_pack_weights(pass_run *run)
    packing p = {.run = run, .a = run->f->a, .by_name.a = run->f->a};
    pass_layout *l = run->layout;
 
-   ir_op_foreach(run->f, op) if (op->group) for (uint32_t i = 0; i < op->num_operands; i++)
-      place(&p, pass_source(op->operands[i]));
+   ir_op_foreach (run->f, op)
+      if (op->group)
+         for (uint32_t i = 0; i < op->num_operands; i++)
+            place(&p, pass_source(op->operands[i]));
    l->weights = p.weights.data;
    l->num_weights = (uint32_t)p.weights.count;
    l->weight_bytes = base_align(p.end, ALIGN);

@@ -31,8 +31,7 @@ typedef struct graph {
 
 static void group_rest(pass_run *run)
 {
-   ir_op_foreach(run->f, op)
-   {
+   ir_op_foreach (run->f, op) {
       if (op->group || pass_is_leaf(op) || op->code == IR_OP_reshape)
          continue;
       ir_group_make(run->f, "", &op, 1);
@@ -47,8 +46,7 @@ static void collect(graph *g)
    g->k = arena_array(g->a, kernel, f->groups.count + 1);
    g->of = arena_array(g->a, uint32_t, f->num_ops + 1);
    memset(g->of, 0xff, (f->num_ops + 1) * sizeof *g->of);
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       if (!op->group)
          continue;
       if (!g->n || g->k[g->n - 1].group != op->group)
@@ -119,8 +117,7 @@ static void edge(graph *g, uint32_t from, uint32_t to)
 /* Values; and for a consumed state: all its other readers come first. */
 static void connect(graph *g)
 {
-   ir_op_foreach(g->run->f, op)
-   {
+   ir_op_foreach (g->run->f, op) {
       if (!op->group)
          continue;
       for (uint32_t i = 0; i < op->num_operands; i++)
@@ -237,8 +234,7 @@ static void move_views(graph *g)
 {
    ir_func *f = g->run->f;
 
-   ir_op_foreach_safe(f, op)
-   {
+   ir_op_foreach_safe (f, op) {
       if (op->code != IR_OP_reshape || op->group)
          continue;
       ir_op *source = op->operands[0]->def, *at = source->next;

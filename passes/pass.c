@@ -23,6 +23,7 @@ pass_target pass_target_cpu(const char *name)
       .row_limit = 1 << 16,
       .max_pointers = KARGS_MAX_PTRS,
       .max_parts = 3,
+      .max_steps = 8,
       .has_int8 = true,
       .epilogue_quant = 0,
       .min_segment = 1,

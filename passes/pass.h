@@ -39,6 +39,7 @@ typedef struct pass_target {
    int64_t row_limit;              /* elements of the longest row one row kernel holds */
    uint32_t max_pointers;          /* values, weights and states one kernel can be given */
    uint32_t max_parts;             /* matmuls in one group */
+   uint32_t max_steps;             /* operations behind one matmul in its kernel */
    bool has_int8;                  /* qmatmul */
    uint32_t epilogue_quant;        /* largest quant group that the gate-up kernel makes; 0: none */
    bool rows_only;                 /* weights stay as they are in the checkpoint (ref) */

@@ -118,10 +118,10 @@ static void place_states_and_views(plan_state *p)
 {
    uint32_t num_states = 0;
 
-   ir_op_foreach(p->run->f, op) num_states += op->code == IR_OP_state;
+   ir_op_foreach (p->run->f, op)
+      num_states += op->code == IR_OP_state;
    p->l->cache_groups = arena_array(p->a, plan_cache_group, num_states + 1);
-   ir_op_foreach(p->run->f, op)
-   {
+   ir_op_foreach (p->run->f, op) {
       if (pass_is_leaf(op))
          place_leaf(p, op);
       if (op->code == IR_OP_reshape)
@@ -189,9 +189,10 @@ static void add_life(plan_state *p, ir_value *v, uint32_t from)
 static void collect_lives(plan_state *p)
 {
    /* Lives start in ascending order; an input is there from the start. */
-   ir_op_foreach(p->run->f, op) if (op->code == IR_OP_param) add_life(p, op->results[0], 0);
-   ir_op_foreach(p->run->f, op)
-   {
+   ir_op_foreach (p->run->f, op)
+      if (op->code == IR_OP_param)
+         add_life(p, op->results[0], 0);
+   ir_op_foreach (p->run->f, op) {
       if (!op->group)
          continue;
       for (uint32_t i = 0; i < op->num_results; i++) {

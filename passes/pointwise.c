@@ -150,7 +150,9 @@ void pass_pointwise(pass_run *run)
    ir_func *f = pass_func(run);
    op_list ops = {0};
 
-   ir_op_foreach(f, op) if (is_open(op)) * vec_push(f->a, &ops) = op;
+   ir_op_foreach (f, op)
+      if (is_open(op))
+         *vec_push(f->a, &ops) = op;
    for (size_t i = 0; i < ops.count; i++)
       for (uint32_t k = 0; k < ops.data[i]->num_operands; k++)
          join(run, ops.data[i], k);

@@ -62,8 +62,7 @@ static size_t collect(const pass_attn *p, ir_op **out)
 
 void pass_qkv_merge(pass_run *run)
 {
-   ir_op_foreach(pass_func(run), op)
-   {
+   ir_op_foreach (pass_func(run), op) {
       ir_op *parts[3];
       pass_attn p;
       pass_site *s;

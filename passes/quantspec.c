@@ -87,8 +87,7 @@ void pass_quantspec(pass_run *run)
    quants done = {.count = f->num_values};
 
    done.of = arena_alloc_array(f->a, f->num_values + 1, sizeof *done.of);
-   ir_op_foreach_safe(f, op)
-   {
+   ir_op_foreach_safe (f, op) {
       if (op->code == IR_OP_state)
          shorten_state(run, op);
       if (op->code == IR_OP_matmul) {

@@ -25,8 +25,9 @@ pass_types pass_types_of(arena *a, const ir_func *f)
 {
    pass_types t = {arena_array(a, dtype, f->num_values + 1), f->num_values};
 
-   ir_op_foreach(f, op) for (uint32_t i = 0; i < op->num_results; i++) t.dtype[op->results[i]->id] =
-      op->results[i]->type.dtype;
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         t.dtype[op->results[i]->id] = op->results[i]->type.dtype;
    return t;
 }
 
@@ -59,8 +60,7 @@ pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before)
 {
    pass_rounding worst = PASS_EXACT;
 
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       for (uint32_t i = 0; i < op->num_results; i++) {
          const ir_value *v = op->results[i];
          bool old = v->id < before->count && before->dtype[v->id] != DT_none;

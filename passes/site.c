@@ -171,8 +171,7 @@ static void apply_one(pass_run *run, const pass_rule *rule, ir_op *op, const ir_
 
 void pass_apply(pass_run *run, const pass_rule *rules, size_t num_rules)
 {
-   ir_op_foreach_safe(run->f, op)
-   {
+   ir_op_foreach_safe (run->f, op) {
       for (size_t r = 0; r < num_rules; r++) {
          ir_match m = {0};
 
