@@ -16,12 +16,14 @@ typedef struct panel {
    int64_t count;        /* outputs of this panel */
 } panel;
 
+/* The loops over r are unrolled (TILE) so that the sums stay in registers. */
 __attribute__((always_inline)) static inline void tile(const panel *p, int64_t t, int rows,
                                                        int64_t from, int64_t to)
 {
    lanes acc[TILE][2];
    double sums[PANEL];
 
+#pragma GCC unroll 4
    for (int r = 0; r < rows; r++) {
       for (int64_t n = 0; n < PANEL; n++)
          sums[n] = n < p->count && from > 0 ? p->y[(t + r) * p->ldy + n] : 0;
@@ -31,12 +33,14 @@ __attribute__((always_inline)) static inline void tile(const panel *p, int64_t t
    for (int64_t k = from; k < to; k++) {
       const lanes w0 = *(const lanes *)(p->wt + k * PANEL);
       const lanes w1 = *(const lanes *)(p->wt + k * PANEL + 4);
+#pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
          const double x = p->x[(t + r) * p->k + k];
          acc[r][0] += x * w0;
          acc[r][1] += x * w1;
       }
    }
+#pragma GCC unroll 4
    for (int r = 0; r < rows; r++) {
       *(lanes *)sums = acc[r][0];
       *(lanes *)(sums + 4) = acc[r][1];
