@@ -112,8 +112,9 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
    OP(add, Add)                                                                                    \
    OP(sub, Sub)                                                                                    \
    OP(mul, Mul)                                                                                    \
-   OP(div, SDiv) OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr)    \
-      OP(ashr, AShr) OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
+   OP(div, SDiv)                                                                                   \
+   OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr)   \
+      OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
 #define VEC_OP(name, code) vec_value vec_##name(vec_fn *f, vec_value a, vec_value b);
 VEC_BINARY_OPS(VEC_OP)
 #undef VEC_OP
@@ -208,6 +209,8 @@ vec_value vec_intrinsic_like(vec_fn *f, const char *name, vec_value like, uint32
  * width of the isa. */
 vec_value vec_maddubs(vec_fn *f, vec_value u8, vec_value s8);
 vec_value vec_maddwd(vec_fn *f, vec_value a16, vec_value b16);
+/* Bytes x with the sign of w: x, -x, and anything where w = 0. */
+vec_value vec_sign_of(vec_fn *f, vec_value x, vec_value w);
 /* acc i32[n] + u8[4n] x s8[4n] summed by fours; only when isa->vnni. */
 vec_value vec_dpbusd(vec_fn *f, vec_value acc, vec_value u8, vec_value s8);
 /* Bytes of table[16] picked by idx (0..15), within each 16 bytes. */

@@ -119,16 +119,6 @@ static vec_value absolute(vec_fn *f, vec_value w)
    return vec_intrinsic_like(f, "llvm.abs", w, 2, (vec_value[]){w, vec_int(f, VEC_i1, 1, 0)});
 }
 
-/* x with the sign of w; w = 0 may give anything, its product is 0. */
-static vec_value with_sign(dot *d, vec_value x, vec_value w)
-{
-   vec_value zero = vec_int(d->f, VEC_i8, 4 * d->lanes, 0);
-
-   if (d->lanes == 8)
-      return vec_intrinsic(d->f, "llvm.x86.avx2.psign.b", 2, (vec_value[]){x, w});
-   return vec_select(d->f, vec_icmp(d->f, VEC_lt, w, zero), vec_sub(d->f, zero, x), x);
-}
-
 /* acc += the products of one group; x at offset `at`. scale: i16 pairs, for bytes. */
 static void add_group(dot *d, const vec_value *codes, vec_value at, const vec_value *scale,
                       regs *acc)
@@ -148,7 +138,7 @@ static void add_group(dot *d, const vec_value *codes, vec_value at, const vec_va
             *to = vec_dpbusd(f, *to, w[h], x);
             continue;
          }
-         sum = vec_maddubs(f, a[h], d->bytes ? with_sign(d, x, w[h]) : x);
+         sum = vec_maddubs(f, a[h], d->bytes ? vec_sign_of(f, x, w[h]) : x);
          if (d->bytes)
             sum = vec_maddwd(f, sum, scale[h]);
          *to = vec_add(f, *to, sum);

@@ -315,19 +315,19 @@ static void check_weight(sinter_kernel *kernel, const gemm_key *key, dtype t, ui
    free(one);
 }
 
-static vec_module *module_of(isa_level level)
+static vec_module *module_of(const isa_info *isa)
 {
    vec_module *m;
 
-   cr_assert(vec_module_create(&isa_infos[level], &m) == SINTER_ok);
+   cr_assert(vec_module_create(isa, &m) == SINTER_ok);
    return m;
 }
 
-static void check_layout(dtype t, bool int8, isa_level level)
+static void check_layout(dtype t, bool int8, const isa_info *isa)
 {
    static const uint64_t ns[] = {16, 5, 49};
    gemm_key key = {.w = pack_layout_of(t), .int8 = int8};
-   vec_module *m = module_of(level);
+   vec_module *m = module_of(isa);
    LLVMOrcLLJITRef jit = jit_create();
    char symbol[GEMM_SYMBOL_MAX];
    bool block = dtype_infos[t].kind == DTYPE_BLOCK;
@@ -342,25 +342,48 @@ static void check_layout(dtype t, bool int8, isa_level level)
    vec_module_destroy(m);
 }
 
-static void check_all(bool int8)
+static void check_layouts(bool int8, const isa_info *isa)
 {
-   for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-      if (!isa_runs((isa_level)level))
-         continue;
-      for (int t = 0; t < DT_COUNT; t++)
-         if (pack_layout_of((dtype)t) && (!int8 || pack_quant_group((dtype)t)))
-            check_layout((dtype)t, int8, (isa_level)level);
-   }
+   for (int t = 0; t < DT_COUNT; t++)
+      if (pack_layout_of((dtype)t) && (!int8 || pack_quant_group((dtype)t)))
+         check_layout((dtype)t, int8, isa);
+}
+
+static void check_levels(bool int8)
+{
+   for (int level = 0; level < ISA_LEVEL_COUNT; level++)
+      if (isa_runs((isa_level)level))
+         check_layouts(int8, &isa_infos[level]);
 }
 
 Test(gemm, int8)
 {
-   check_all(true);
+   check_levels(true);
 }
 
 Test(gemm, floats)
 {
-   check_all(false);
+   check_levels(false);
+}
+
+/* Registers and instructions of wider levels, put together from what every machine has
+ * (vec_bytes.c): the kernels' logic for them is executed, only the instructions are not. */
+Test(gemm, wide_and_vnni)
+{
+   static const isa_info pretended[] = {
+      {"wide", "x86-64-v3", "", 16, false, ISA_avx2},
+      {"vnni", "x86-64-v3", "", 8, true, ISA_avx2},
+      {"wide-vnni", "x86-64-v3", "", 16, true, ISA_avx2},
+   };
+
+   static const dtype types[] = {DT_q5_1, DT_q8_0, DT_q2_k, DT_q4_k, DT_q6_k, DT_iq4_xs};
+
+   for (size_t i = 0; i < countof(pretended); i++)
+      for (size_t t = 0; t < countof(types); t++) {
+         check_layout(types[t], true, &pretended[i]);
+         if (i == 0)
+            check_layout(types[t], false, &pretended[i]);
+      }
 }
 
 /* ---- epilogues ---- */
@@ -400,7 +423,7 @@ static double step_meaning(const gemm_step *s, double v, const operands *o, uint
 
 static sinter_kernel *compile_key(LLVMOrcLLJITRef jit, const gemm_key *key)
 {
-   vec_module *m = module_of(isa_best());
+   vec_module *m = module_of(&isa_infos[isa_best()]);
    char symbol[GEMM_SYMBOL_MAX];
 
    gemm_symbol(key, symbol);
@@ -525,19 +548,19 @@ static void check_embed(dtype t, float scale)
    uint64_t k = dtype_infos[t].block == 1 ? 21 : 2 * dtype_infos[t].block;
    weight w = random_weight(t, ROWS, k);
    embed_key key = {w.layout, scale};
-   vec_module *m = module_of(isa_best());
+   vec_module *m = module_of(&isa_infos[isa_best()]);
    LLVMOrcLLJITRef jit = jit_create();
    char symbol[GEMM_SYMBOL_MAX];
-   plan_launch plan = {0};
+   plan_launch l = {0};
    float *y = malloc(countof(ids) * k * sizeof *y);
    sinter_kargs args = {.ptr = {y, (void *)ids, w.panels}};
 
    cr_assert(embed_unsupported(&key, k) == NULL);
    embed_symbol(&key, symbol);
    embed_emit(m, &key);
-   embed_launch(&key, (gemm_rows){.num = countof(ids)}, ROWS, k, &plan);
-   memcpy(args.konst, plan.consts, sizeof args.konst);
-   run(jit_kernel(jit, m, symbol), &args, plan_extent_eval(&plan.tiles, NULL));
+   embed_launch(&key, (gemm_rows){.num = countof(ids)}, ROWS, k, &l);
+   memcpy(args.konst, l.consts, sizeof args.konst);
+   run(jit_kernel(jit, m, symbol), &args, plan_extent_eval(&l.tiles, NULL));
    for (uint64_t i = 0; i < countof(ids) * k; i++) {
       int32_t id = ids[i / k] < 0 || ids[i / k] >= ROWS ? 0 : ids[i / k];
       float want = w.values[(uint64_t)id * k + i % k] * scale;
@@ -557,4 +580,33 @@ Test(embed, every_layout)
          check_embed((dtype)t, 1);
          check_embed((dtype)t, 25.5f);
       }
+}
+
+/* ---- levels that this machine may not run ---- */
+
+/* Kills: an intrinsic, a register width or a type that exists in one level only. Whether the code
+ * of a level computes the right thing is checked only where it runs. */
+Test(gemm, every_level_compiles)
+{
+   static const dtype types[] = {DT_q5_0, DT_q8_0, DT_q4_k, DT_iq4_xs};
+
+   for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
+      vec_module *m = module_of(&isa_infos[level]);
+      uint8_t *bytes;
+      size_t size;
+      for (size_t i = 0; i < countof(types); i++) {
+         gemm_key key = {.w = pack_layout_of(types[i]), .int8 = true};
+         embed_key embed = {key.w, 1};
+         gemm_emit(m, &key);
+         key.int8 = false;
+         gemm_emit(m, &key);
+         embed_emit(m, &embed);
+      }
+      cr_assert(vec_module_object(m, &bytes, &size) == SINTER_ok, "%s: %s", isa_infos[level].name,
+                sinter_error());
+      if (!isa_runs((isa_level)level))
+         cr_log_info("skip: %s cannot run here, compiled only", isa_infos[level].name);
+      free(bytes);
+      vec_module_destroy(m);
+   }
 }
