@@ -16,15 +16,13 @@ int main(int argc, char **argv)
    signal(SIGPIPE, SIG_DFL);
    if (!cli_parse(argc, argv, &o))
       return 2;
-   if (o.version) {
+   int code = 0;
+   if (o.version)
       puts(sinter_version());
-      return 0;
-   }
-   if (o.help) {
+   else if (o.help)
       cli_help(stdout, o.command);
-      return 0;
-   }
-   int code = run[o.command](&o);
+   else
+      code = run[o.command](&o);
    /* A result that could not be written is a failure (a full disk behind a redirection). */
    if (fflush(stdout) != 0 && code == 0) {
       fputs("error: writing to stdout failed\n", stderr);
