@@ -63,14 +63,12 @@ static sinter_status make_states(rt_device *d)
 {
    uint32_t n = (uint32_t)d->limits.max_sequences;
 
-   ir_op_foreach(d->f, op)
-   {
+   ir_op_foreach (d->f, op) {
       if (op->code == IR_OP_state)
          d->num_layers++;
    }
    d->kv = arena_array(d->a, ir_kv, d->num_layers);
-   ir_op_foreach(d->f, op)
-   {
+   ir_op_foreach (d->f, op) {
       int64_t layer = ir_attr_i(op, IR_ATTR_layer, -1);
       if (op->code != IR_OP_state)
          continue;
