@@ -3,7 +3,8 @@
  *    sinter_artifact_open ─▶ rt_artifact: mapped file + decoded plan per target + weights on first
  * use
  *
- * Opening checks the header, manifest, plans, code and vocab against their digests. Everything
+ * Opening checks the header, manifest, plans, code and vocab against their digests (the vocab once
+ * per version of the file). Everything
  * returned lives as long as the artifact and is read-only. Thread: any, at once. */
 #ifndef RT_ARTIFACT_H
 #define RT_ARTIFACT_H
