@@ -4,8 +4,7 @@
  *    %a = silu %g                   %g, %u
  *    %y = mul %a, %u        ->      %a = silu %g
  *    %q, %s = quant %y              %y = mul %a, %u
- *                                 }                     and the quant, where the target's kernel
- * makes its group
+ *                                   %q, %s = quant %y }    where the target's kernel can
  *
  * Saves writing and reading gate and up, 4 * T * F values. Declines when gate, up or the activation
  * has a second reader, and when gate and up are not one kernel. Kills: taking the activation of up

@@ -2,10 +2,11 @@
  *
  *    launches saved * launch_ns + bytes saved / bytes_per_ns
  *
- * bytes   a value read only inside the kernel is neither written nor read; one that others read,
- * too, is not read inside; an input of several members is read once. Weights, states and views cost
- * nothing extra: they are read anyway. breaks  a kernel with an op that cannot be recorded keeps
- * all its ops out of the segment: two launches each. */
+ *    bytes    a value read only inside the kernel is neither written nor read; one that others read
+ *             is not read inside; an input of several members is read once; weights, states and
+ *             views are read anyway
+ *    breaks   a kernel with an op that cannot be recorded keeps all its ops out of the segment:
+ *             two launches each */
 #include "pass.h"
 
 double pass_value_bytes(const pass_target *t, const ir_value *v)

@@ -26,8 +26,7 @@ typedef struct inputs {
    named_kv states[MAX_STATES];
 } inputs;
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 static uint64_t seed_of(const char *name)
 {
@@ -65,8 +64,7 @@ static double weight_at(const char *name, const ir_type *t, int64_t i)
              : (double)(float)(z / sqrt((double)ir_type_row(t)));
 }
 
-/* ---- leaves
- * -------------------------------------------------------------------------------------- */
+/* ---- leaves ---- */
 
 static void shape(const inputs *in, const ir_type *t, ir_tensor *out)
 {
@@ -159,8 +157,7 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    return kv;
 }
 
-/* ---- the step
- * ------------------------------------------------------------------------------------ */
+/* ---- the step ---- */
 
 static int64_t clamp(int64_t v, const ir_range *r)
 {
@@ -236,8 +233,7 @@ static void make_inputs(inputs *in, arena *a, const ir_func *f, int64_t rows)
          add_rope(in, ropes, op);
 }
 
-/* ---- two runs
- * ------------------------------------------------------------------------------------ */
+/* ---- two runs ---- */
 
 /* Everything a run leaves behind: the returned tensors, then k and v of every state. */
 typedef struct outcome {

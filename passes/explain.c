@@ -121,8 +121,7 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
    text_printf(out, "]}\n");
 }
 
-/* ---- layout as text
- * ------------------------------------------------------------------------------ */
+/* ---- layout as text ---- */
 
 static void print_place(text_buf *out, const ir_func *f, const pass_layout *l, const ir_value *v)
 {

@@ -71,8 +71,7 @@ static void complain(golden *g, const char *fmt, ...)
    g->failed = true;
 }
 
-/* ---- directives
- * ---------------------------------------------------------------------------------- */
+/* ---- directives ---- */
 
 /* A comment that starts with capitals and a colon is a directive. */
 static bool looks_like_directive(const char *s, size_t len, size_t *out_name)
@@ -130,8 +129,7 @@ static const char *find_directive(const golden *g, directive_kind kind)
    return NULL;
 }
 
-/* ---- options of RUN
- * -------------------------------------------------------------------------------- */
+/* ---- options of RUN ---- */
 
 static const char *comma_list(golden *g, const char *value)
 {
@@ -243,8 +241,7 @@ static bool wants_layout(const golden *g)
    return false;
 }
 
-/* ---- patterns
- * -------------------------------------------------------------------------------------- */
+/* ---- patterns ---- */
 
 static void escape(text_buf *out, const char *s, size_t len)
 {
@@ -334,8 +331,7 @@ static bool matches(golden *g, const char *pattern, const char *line, bool bind)
    return found;
 }
 
-/* ---- checks
- * ---------------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 static void split_lines(golden *g, char *text)
 {
@@ -431,8 +427,7 @@ static void check_report(golden *g)
       complain(g, "expects nothing");
 }
 
-/* ---- cases
- * ----------------------------------------------------------------------------------------- */
+/* ---- cases ---- */
 
 static sinter_status execute(golden *g, const ir_func *before, const ir_func *after)
 {

@@ -1,7 +1,7 @@
 /* pack_weights.c - how each tensor of the checkpoint becomes bytes a kernel reads.
  *
- *    matrix read by matmuls or embed .... panels of its format        vector .... its source row as
- * it is
+ *    matrix of matmuls or embed   panels of its format
+ *    vector                       its source row as it is
  *
  * One packed copy per tensor, however many ops read it (an embedding that is the head, too). Copies
  * stand in the order in which kernels first read them, so that a step walks forward through the

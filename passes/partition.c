@@ -1,12 +1,12 @@
 /* partition.c - the order of kernels, and which runs of them are one recorded segment.
  *
- *    classify     join the properties over each kernel: a breaking one makes it eager
- *    close        a kernel that reads a field which only the host holds is eager, too
- *    hoist, sink  order kernels so that recordable ones stand together, as far as values and states
- * allow cut          maximal runs of one class; short runs are not worth recording report every
- * break: op, property, chain, and what would remove it
+ *    classify   join the properties over each kernel: a breaking one makes it eager
+ *    close      a kernel that reads a field which only the host holds is eager, too
+ *    hoist      order kernels so that recordable ones stand together, where values and states allow
+ *    cut        maximal runs of one class; short runs are not worth recording
+ *    report     every break: op, property, chain, and what would remove it
  *
- * Source: facts on breakable graphs. Kills: not closing over producers of host fields; moving a
+ * Source: facts on breakable graphs. Kills: not closing over readers of host fields; moving a
  * reader of a state behind the op that consumes it; leaving an op outside every kernel. */
 #include "run.h"
 
@@ -56,8 +56,7 @@ static void collect(graph *g)
    }
 }
 
-/* ---- classify ----------------------------------------------------------------------------------
- */
+/* ---- classify ---- */
 
 static int breaking_prop(uint32_t props)
 {
@@ -103,8 +102,7 @@ static void classify(graph *g)
    }
 }
 
-/* ---- order constraints
- * --------------------------------------------------------------------------- */
+/* ---- order constraints ---- */
 
 static void edge(graph *g, uint32_t from, uint32_t to)
 {
@@ -130,8 +128,7 @@ static void connect(graph *g)
    }
 }
 
-/* ---- close over host fields
- * ---------------------------------------------------------------------- */
+/* ---- close over host fields ---- */
 
 /* Fields that an op reads without an operand for them. */
 static uint32_t fields_of(const ir_op *op)
@@ -181,8 +178,7 @@ static void close_over(graph *g)
    }
 }
 
-/* ---- hoist and sink
- * ------------------------------------------------------------------------------ */
+/* ---- hoist and sink ---- */
 
 /* Takes ready kernels of one class in program order until none is ready, then of the other. Without
  * a break the order stays as it is. */
@@ -263,8 +259,7 @@ static void reorder(graph *g)
    g->run->changed = true;
 }
 
-/* ---- cut
- * ----------------------------------------------------------------------------------------- */
+/* ---- cut ---- */
 
 static void cut(graph *g)
 {

@@ -1,7 +1,7 @@
 /* pass.h - what a pass sees, and how passes are run.
  *
- *    pass_run_all:  CLEAN rewrites ─▶ FUSE proposals ─▶ cost on the conflict graph ─▶ REST ─▶
- * grouped function pass_finish:   partition ─▶ plan_memory ─▶ pack_weights ─▶ pass_layout
+ *    pass_run_all   CLEAN rewrites ─▶ FUSE proposals ─▶ cost on the conflict graph ─▶ REST
+ *    pass_finish    partition ─▶ plan_memory ─▶ pack_weights ─▶ pass_layout
  *
  * A pass is a list of rules (pattern, predicate with a reason, builder) or a walk that opens sites.
  * Every application is a site with a number that depends on the function only: it is listed,
@@ -158,8 +158,7 @@ bool pass_attn_of(ir_op *kv_write, pass_attn *out);
  * (and the write, if wanted), and proposes it. */
 void pass_propose_attn(pass_run *run, bool norms, bool write);
 
-/* ---- cost (cost.c), conflicts (conflict.c) -----------------------------------------------------
- */
+/* ---- cost (cost.c), conflicts (conflict.c) ------------------------------------------------ */
 
 /* Bytes of a value at T = R = the target's cost_rows; weights count once. */
 double pass_value_bytes(const pass_target *t, const ir_value *v);
@@ -213,8 +212,8 @@ SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options
 /* The pass of that name, PASS_COUNT when there is none. */
 pass_id pass_find(const char *name, size_t len);
 
-/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],"segments":[…],"breaks":[…],
- * "kernels":[…]}; layout NULL leaves the last three empty. */
+/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],
+ * "segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
 void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
                   const pass_layout *layout);
 

@@ -1,15 +1,17 @@
 /* plan_memory.c - a place for every value.
  *
- *    inside one kernel ......... no memory          weight, state, metadata ... where the runtime
- * has them view ...................... its source         returned ................. the step's
- * output all others ................ one arena; a value lives from the kernel that writes it to the
- * last one that reads it
+ *    inside one kernel           no memory
+ *    weight, state, metadata     where the runtime has them
+ *    view                        its source
+ *    returned                    the step's output
+ *    all others                  one arena, from the kernel that writes it to the last that reads
+ * it
  *
  * Sizes are those at the ends of the symbols' ranges, and rows keep their stride, so that a smaller
  * step uses a prefix. Two values share bytes only when their lives do not touch, over the whole
- * list of kernels, eager ones too: boundary values stay put between segments. A kernel of pointwise
- * ops may write over an operand that dies in it, as each element is read before it is written, by
- * the same tile.
+ * list of kernels, eager ones too: boundary values stay put between segments. In place: a pointwise
+ * kernel over an operand that dies in it, a matmul's kernel over the residual it adds last. Each
+ * element is read before it is written, by the same tile.
  *
  * Kills: freeing an operand before its kernel has ended; taking a row op (which reads a row twice)
  * for pointwise; the size at another row count. */
@@ -68,8 +70,7 @@ static bool value_bytes(const plan_state *p, const ir_value *v, uint64_t *out)
    return base_mul(n, stride, out);
 }
 
-/* ---- places that are given
- * ----------------------------------------------------------------------- */
+/* ---- places that are given ---- */
 
 static uint32_t cache_group(plan_state *p, const ir_op *op)
 {
@@ -155,8 +156,7 @@ static void place_outputs(plan_state *p)
    }
 }
 
-/* ---- lives
- * --------------------------------------------------------------------------------------- */
+/* ---- lives ---- */
 
 typedef struct last_read {
    const plan_state *p;
@@ -208,8 +208,7 @@ static void collect_lives(plan_state *p)
    }
 }
 
-/* ---- in place
- * ------------------------------------------------------------------------------------ */
+/* ---- in place ---- */
 
 static bool is_pointwise(const ir_group *g)
 {
@@ -222,21 +221,51 @@ static bool is_pointwise(const ir_group *g)
    return true;
 }
 
-/* The operand from outside whose bytes the group's only result in memory may take. */
-static life *find_dying(const plan_state *p, const life *result)
+static bool has_matmul(const ir_group *g)
+{
+   for (const ir_op *op = g->first; op && op->group == g; op = op->next)
+      if (pass_is_matmul(op))
+         return true;
+   return false;
+}
+
+static bool may_overwrite(const plan_state *p, const life *result, const ir_value *v)
+{
+   const life *l = v->def->code == IR_OP_reshape ? NULL : p->of[v->id];
+
+   return l && v->def->group != result->v->def->group && v->def->code != IR_OP_param &&
+          l->to == result->from && ir_type_equal(&v->type, &result->v->type);
+}
+
+/* The operand from outside whose bytes the only result of a pointwise kernel may take. */
+static life *dying_operand(const plan_state *p, const life *result)
 {
    const ir_group *g = result->v->def->group;
 
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
-      for (uint32_t i = 0; i < op->num_operands; i++) {
-         ir_value *v = op->operands[i];
-         life *l = v->def->code == IR_OP_reshape ? NULL : p->of[v->id];
-
-         if (l && v->def->group != g && v->def->code != IR_OP_param && l->to == result->from &&
-             ir_type_equal(&v->type, &result->v->type))
-            return l;
-      }
+      for (uint32_t i = 0; i < op->num_operands; i++)
+         if (may_overwrite(p, result, op->operands[i]))
+            return p->of[op->operands[i]->id];
    return NULL;
+}
+
+/* The residual that a matmul's kernel adds last: each tile reads just the elements that it writes.
+ * Nothing else in the kernel may read it, as the matmuls do, whole rows at a time. */
+static life *dying_residual(const plan_state *p, const life *result)
+{
+   const ir_op *last = result->v->def;
+   life *found = NULL;
+   uint32_t readers = 0;
+
+   if (last->code != IR_OP_add)
+      return NULL;
+   for (uint32_t i = 0; i < last->num_operands; i++)
+      if (may_overwrite(p, result, last->operands[i]))
+         found = p->of[last->operands[i]->id];
+   for (const ir_op *op = last->group->first; op && op->group == last->group; op = op->next)
+      for (uint32_t i = 0; found && i < op->num_operands; i++)
+         readers += pass_source(op->operands[i]) == found->v;
+   return readers == 1 ? found : NULL;
 }
 
 static void find_in_place(plan_state *p)
@@ -248,13 +277,15 @@ static void find_in_place(plan_state *p)
    for (size_t i = 0; i < p->lives.count; i++) {
       life *l = p->lives.data[i];
 
-      if (l->v->def->group && results[l->from] == 1 && is_pointwise(l->v->def->group))
-         l->over = find_dying(p, l);
+      if (!l->v->def->group || results[l->from] != 1)
+         continue;
+      l->over = is_pointwise(l->v->def->group) ? dying_operand(p, l)
+                : has_matmul(l->v->def->group) ? dying_residual(p, l)
+                                               : NULL;
    }
 }
 
-/* ---- offsets
- * ------------------------------------------------------------------------------------- */
+/* ---- offsets ---- */
 
 static uint64_t take(plan_state *p, uint64_t size)
 {

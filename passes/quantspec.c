@@ -1,15 +1,14 @@
 /* quantspec.c - what `fast` means: the one ROUND_MORE that is on by default.
  *
- *    %y = matmul %x, %w          %q, %s = quant %x {group}       one for all matmuls of %x that
- * want this group
- *                          ->    %y = qmatmul %q, %s, %w
+ *    %y = matmul %x, %w     ->    %q, %s = quant %x {group}
+ *                                 %y = qmatmul %q, %s, %w
  *
- *    %k = state : f32      ->    %k = state : f16                and all its successors
+ *    %k = state : f32       ->    %k = state : f16, and all its successors
  *
- * The group is what the int8 kernel of the weight's format wants. Declines float weights (they
- * never quantise activations), rows that groups do not fill, and targets without int8 kernels.
- * Kills: one quant shared by weights that want different groups; a quant placed behind the first of
- * its readers. */
+ * The group is what the int8 kernel of the weight's format wants; all matmuls of %x that want the
+ * same group share one quant. Declines float weights (they never quantise activations), rows that
+ * groups do not fill, and targets without int8 kernels. Kills: one quant shared by weights that
+ * want different groups; a quant placed behind the first of its readers. */
 #include "pass.h"
 
 #include "base/pack.h"

@@ -1,10 +1,9 @@
 /* rounding.c - what a pass did to the rounding, computed from the types before and after it.
  *
- *    no type changed, no rounding op appeared     EXACT
- *    a value became wider                         ROUND_FEWER
- *    a value became narrower, or a quant or a narrowing cast appeared   ROUND_MORE
- *    the group of a quant changed its scales' range                     RANGE_CHANGE (a new quant
- * counts as ROUND_MORE)
+ *    EXACT          no type changed, no rounding op appeared
+ *    ROUND_FEWER    a value became wider
+ *    ROUND_MORE     a value became narrower, or a quant or a narrowing cast appeared
+ *    RANGE_CHANGE   a value changed to a type of the same width or another kind
  *
  * Source: facts on rounding contracts; the worst class wins. */
 #include "run.h"

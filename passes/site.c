@@ -72,8 +72,7 @@ void pass_propose(pass_site *s)
    *vec_push(s->f->a, &s->run->proposals) = s;
 }
 
-/* ---- grouping ----------------------------------------------------------------------------------
- */
+/* ---- grouping ---- */
 
 typedef VEC(ir_op *) op_list;
 
@@ -140,8 +139,7 @@ bool pass_group_now(pass_site *s)
    return true;
 }
 
-/* ---- rules -------------------------------------------------------------------------------------
- */
+/* ---- rules ---- */
 
 static void claim_match(pass_site *s)
 {

@@ -106,8 +106,7 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    return e->state[e->num_states++].kv = kv;
 }
 
-/* ---- extents and metadata
- * ------------------------------------------------------------------------- */
+/* ---- extents and metadata ---- */
 
 static const char *leaf_name(arena *a, const ir_op *op)
 {
@@ -123,8 +122,7 @@ static const char *leaf_name(arena *a, const ir_op *op)
 /* A plain symbol among the extents of a leaf is as long as the array. */
 static void learn_extents(eval_inputs *e, const ir_func *f)
 {
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       const npy *in = op->num_operands ? NULL : find(e, leaf_name(e->a, op));
 
       if (!in || in->rank != op->results[0]->type.rank)
@@ -184,8 +182,7 @@ static sinter_status set_step(eval_inputs *e, const ir_func *f)
       *to[i] = integers(e, in, n, fields[i].base);
    }
    e->step.rope = e->ropes;
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       int64_t index = ir_attr_i(op, IR_ATTR_index, 0);
 
       if (op->code != IR_OP_meta || ir_attr_i(op, IR_ATTR_field, 0) != IR_META_rope || index < 0 ||
