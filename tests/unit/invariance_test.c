@@ -1,0 +1,162 @@
+// LINK: sinter_rt
+/* The same tokens and logprobs, bit for bit, whatever else happens: threads, split of the prompt,
+ * neighbours in the batch, prefix hits, a pool so small that sequences are preempted. Through the
+ * public interface, on recorded checkpoints of both numerics. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sinter.h"
+
+enum { PROMPT = 75, GENERATE = 12, NEIGHBOURS = 5 };
+
+typedef struct outcome {
+   int32_t ids[GENERATE];
+   float logprobs[GENERATE];
+   uint32_t count;
+} outcome;
+
+typedef struct setting {
+   uint32_t threads, step_tokens, kv_tokens, neighbours;
+   bool again; /* the prompt ran before: prefix hits */
+} setting;
+
+static const char *const models[] = {
+   TEST_ROOT "/golden/llama",
+   TEST_ROOT "/golden/qwen2",
+   TEST_ROOT "/golden/gemma3_text",
+   TEST_ROOT "/golden/gguf_llama_k/Q4_K_M_mix.gguf",
+   TEST_ROOT "/golden/gguf_llama/Q4_1.gguf",
+};
+
+static void on_token(void *user, sinter_request *r, const sinter_token *t)
+{
+   outcome *o = user;
+
+   (void)r;
+   if (!o || t->id < 0 || o->count >= GENERATE)
+      return;
+   o->ids[o->count] = t->id;
+   o->logprobs[o->count++] = t->logprob;
+}
+
+static sinter_artifact *open_model(const char *model, sinter_numerics numerics)
+{
+   sinter_compile_options c = SINTER_INIT(sinter_compile_options);
+   sinter_artifact *a;
+   char path[4096];
+   bool cached;
+
+   c.model = model;
+   c.numerics = numerics;
+   c.threads = 1;
+   cr_assert(sinter_compile(&c, path, sizeof path, &cached) == SINTER_ok, "%s", sinter_error());
+   cr_assert(sinter_artifact_open(path, &a) == SINTER_ok, "%s", sinter_error());
+   return a;
+}
+
+static sinter_request *submit(sinter_engine *e, uint32_t vocab, uint32_t seed, uint32_t prompt,
+                              outcome *out)
+{
+   sinter_request_options r = SINTER_INIT(sinter_request_options);
+   sinter_request *request;
+   int32_t ids[PROMPT];
+
+   for (uint32_t i = 0; i < prompt; i++)
+      ids[i] = (int32_t)((i * 2654435761u + seed * 40503u + 7) % vocab);
+   r.prompt = ids;
+   r.num_prompt = prompt;
+   r.max_tokens = GENERATE;
+   r.ignore_eos = true;
+   r.want_logprobs = true;
+   r.sampling = SINTER_SAMPLING_GREEDY;
+   r.on_token = on_token;
+   r.user = out;
+   cr_assert(sinter_submit(e, &r, &request) == SINTER_ok, "%s", sinter_error());
+   return request;
+}
+
+static void drain(sinter_engine *e)
+{
+   for (bool busy = true; busy;)
+      cr_assert(sinter_step(e, &busy) == SINTER_ok, "%s", sinter_error());
+}
+
+static outcome run(sinter_artifact *a, setting s)
+{
+   sinter_model_info info = SINTER_INIT(sinter_model_info);
+   sinter_engine_options o = SINTER_INIT(sinter_engine_options);
+   sinter_request *requests[NEIGHBOURS + 1];
+   sinter_engine *e;
+   outcome out = {.count = 0};
+
+   sinter_artifact_info(a, &info);
+   o.threads = s.threads;
+   o.step_tokens = s.step_tokens;
+   o.kv_tokens = s.kv_tokens ? s.kv_tokens : 2048;
+   cr_assert(sinter_engine_create(a, &o, &e) == SINTER_ok, "%s", sinter_error());
+   if (s.again) {
+      requests[0] = submit(e, info.vocab, 1, PROMPT, NULL);
+      drain(e);
+      sinter_request_destroy(requests[0]);
+   }
+   for (uint32_t n = 0; n < s.neighbours; n++)
+      requests[n + 1] = submit(e, info.vocab, n + 2, 9 + 13 * n, NULL);
+   requests[0] = submit(e, info.vocab, 1, PROMPT, &out);
+   drain(e);
+   if (s.again) {
+      sinter_stats stats = SINTER_INIT(sinter_stats);
+      sinter_engine_stats(e, &stats);
+      cr_assert(stats.prefix_hit_tokens >= 64, "the prefix was not reused");
+   }
+   for (uint32_t n = 0; n <= s.neighbours; n++)
+      sinter_request_destroy(requests[n]);
+   sinter_engine_destroy(e);
+   cr_assert(out.count == GENERATE);
+   return out;
+}
+
+/* Kills: a reduction split between threads, a row kernel that sums in another order, a chunk border
+ * that moves with the prompt's split, a page of another sequence, a block reused under other
+ * tokens. */
+static void same_everywhere(sinter_numerics numerics)
+{
+   static const setting settings[] = {
+      {.threads = 2},
+      {.threads = 3},
+      {.threads = 1, .step_tokens = 1},
+      {.threads = 2, .step_tokens = 7},
+      {.threads = 2, .step_tokens = 16},
+      {.threads = 1, .step_tokens = 33},
+      {.threads = 2, .neighbours = NEIGHBOURS},
+      {.threads = 2, .neighbours = 3, .step_tokens = 11},
+      {.threads = 2, .again = true},
+      {.threads = 2, .again = true, .neighbours = 2, .step_tokens = 5},
+      {.threads = 2, .neighbours = NEIGHBOURS, .kv_tokens = 192},
+   };
+
+   for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+      sinter_artifact *a = open_model(models[m], numerics);
+      outcome base = run(a, (setting){.threads = 1});
+      for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+         outcome o = run(a, settings[i]);
+         cr_expect(memcmp(o.ids, base.ids, sizeof o.ids) == 0, "%s: tokens differ in setting %zu",
+                   models[m], i);
+         cr_expect(memcmp(o.logprobs, base.logprobs, sizeof o.logprobs) == 0,
+                   "%s: logprobs differ in setting %zu", models[m], i);
+      }
+      sinter_artifact_close(a);
+   }
+}
+
+Test(invariance, fast)
+{
+   same_everywhere(SINTER_FAST);
+}
+
+Test(invariance, exact)
+{
+   same_everywhere(SINTER_EXACT);
+}
