@@ -16,13 +16,15 @@
 
 enum {
    LINE = 64,
-   GRAINS = 16,            /* a thread takes its range in about so many pieces */
-   SPINS_PER_LOOK = 64,    /* pauses between two looks at the clock */
-   SPIN_NS = 100 * 1000,   /* longer than any gap between barriers of a step without disturbance */
-   YIELD_NS = 2000 * 1000, /* then give the core away between looks, then park */
+   GRAINS = 16,         /* a thread takes its range in about so many pieces */
+   SPINS_PER_LOOK = 64, /* pauses between two looks at the clock */
+   /* Longer than any gap between barriers of an undisturbed step. Whoever waits longer waits for a
+    * thread that has lost its core: parking then leaves both cores to whom they are due, where
+    * yielding would make the two lose theirs in turn. */
+   SPIN_NS = 100 * 1000,
 };
 
-/* A counter that others wait on: spinning, then yielding, then in the kernel. */
+/* A counter that others wait on: spinning, then in the kernel. */
 typedef struct gate {
    _Alignas(LINE) _Atomic uint32_t epoch;
    _Alignas(LINE) _Atomic uint32_t sleepers;
@@ -89,32 +91,29 @@ static void park(gate *g, uint32_t from)
    atomic_fetch_sub(&g->sleepers, 1);
 }
 
-/* Waits until the epoch is no longer `from`. */
-static void gate_wait(gate *g, uint32_t from, int64_t spin_ns, int64_t yield_ns)
+/* True when the epoch moved within so many looks. */
+static bool spin(gate *g, uint32_t from)
 {
-   int64_t begin = 0;
+   for (int i = 0; i < SPINS_PER_LOOK; i++) {
+      if (moved(g, from))
+         return true;
+      pause_cpu();
+   }
+   return false;
+}
 
+/* Waits until the epoch is no longer `from`. */
+static void gate_wait(gate *g, uint32_t from, int64_t spin_ns)
+{
    if (spin_ns) {
-      for (int i = 0; i < SPINS_PER_LOOK; i++) {
-         if (moved(g, from))
-            return;
-         pause_cpu();
-      }
-      begin = now_ns();
+      if (spin(g, from))
+         return;
+      int64_t begin = now_ns();
       do {
-         for (int i = 0; i < SPINS_PER_LOOK; i++) {
-            if (moved(g, from))
-               return;
-            pause_cpu();
-         }
+         if (spin(g, from))
+            return;
       } while (now_ns() - begin < spin_ns);
    }
-   begin = now_ns();
-   do {
-      if (moved(g, from))
-         return;
-      sched_yield();
-   } while (now_ns() - begin < yield_ns);
    park(g, from);
 }
 
@@ -173,7 +172,7 @@ static void arrive(rt_pool *p, uint32_t epoch, bool wait)
       atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
       gate_open(&p->barrier, epoch + 1);
    } else if (wait) {
-      gate_wait(&p->barrier, epoch, p->spin_ns, YIELD_NS);
+      gate_wait(&p->barrier, epoch, p->spin_ns);
    }
 }
 
@@ -206,7 +205,7 @@ static void *work(void *arg)
       pthread_setaffinity_np(pthread_self(), sizeof w->cores, &w->cores);
    for (;;) {
       /* Between steps the spin is short: the next step mostly follows at once, or not for long. */
-      gate_wait(&p->start, run, p->spin_ns, 0);
+      gate_wait(&p->start, run, p->spin_ns);
       run++;
       if (p->stop)
          return NULL;

@@ -4,9 +4,9 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 
-#include "engine_toy.h"
-
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#include "engine_toy.h"
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
