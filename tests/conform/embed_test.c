@@ -1,0 +1,47 @@
+// LINK: codegen base
+/* Rows gathered from panels of every layout equal the dequantised rows. */
+#include "gemm_case.h"
+
+#include "kernels/cpu/embed.h"
+
+/* Kills: any wrong code, scale or min of a gathered row; reading outside of the table. */
+static void check_embed(dtype t, float scale)
+{
+   enum { ROWS = 37 };
+   static const int32_t ids[] = {0, 36, 17, 15, 16, 31, -1, 37};
+   uint64_t k = dtype_infos[t].block == 1 ? 21 : 2 * dtype_infos[t].block;
+   weight w = random_weight(t, ROWS, k);
+   embed_key key = {w.layout, scale};
+   vec_module *m = module_of(&isa_infos[isa_best()]);
+   LLVMOrcLLJITRef jit = jit_create();
+   char symbol[GEMM_SYMBOL_MAX];
+   plan_launch l = {0};
+   float *y = malloc(countof(ids) * k * sizeof *y);
+   sinter_kargs args = {.ptr = {y, (void *)ids, w.panels}};
+
+   cr_assert(embed_unsupported(&key, k) == NULL);
+   embed_symbol(&key, symbol);
+   embed_emit(m, &key);
+   embed_launch(&key, (gemm_rows){.num = countof(ids)}, ROWS, k, &l);
+   memcpy(args.konst, l.consts, sizeof args.konst);
+   run(jit_kernel(jit, m, symbol), &args, plan_extent_eval(&l.tiles, NULL));
+   for (uint64_t i = 0; i < countof(ids) * k; i++) {
+      int32_t id = ids[i / k] < 0 || ids[i / k] >= ROWS ? 0 : ids[i / k];
+      float want = w.values[(uint64_t)id * k + i % k] * scale;
+      cr_assert(y[i] == want, "%s row %d [%d] %g want %g", dtype_infos[t].name, id, (int)(i % k),
+                y[i], want);
+   }
+   LLVMOrcDisposeLLJIT(jit);
+   vec_module_destroy(m);
+   weight_free(&w);
+   free(y);
+}
+
+Test(embed, every_layout)
+{
+   for (int t = 0; t < DT_COUNT; t++)
+      if (pack_layout_of((dtype)t)) {
+         check_embed((dtype)t, 1);
+         check_embed((dtype)t, 25.5f);
+      }
+}
