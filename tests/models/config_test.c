@@ -321,3 +321,97 @@ Test(config, gemma_layers)
    cr_expect_eq(ir_find(m->f, "logits")->def->code, IR_OP_softcap);
    arena_destroy(a);
 }
+
+/* ---- GGUF ------------------------------------------------------------------------------------ */
+
+static sinter_status open_gguf(arena *a, const tiny_extra *extra, model **out)
+{
+   static const model_options options = {.max_rows = 8, .max_wanted = 8, .max_sequences = 1};
+   char path[] = "/tmp/sinter_gguf_XXXXXX";
+   tiny_file *f = arena_new(a, tiny_file);
+   int fd = mkstemp(path);
+
+   cr_assert_geq(fd, 0);
+   close(fd);
+   tiny_gguf(f, 3, extra);
+   write_file(path, f->bytes, f->size);
+   sinter_status status = model_open(a, path, &options, out);
+   unlink(path);
+   return status;
+}
+
+static const rope_spec *gguf_rope(arena *a, const tiny_key *keys, size_t num_keys)
+{
+   model *m = NULL;
+
+   cr_assert_eq(open_gguf(a, &(tiny_extra){.num_keys = num_keys, .keys = keys}, &m), SINTER_ok,
+                "%s: %s", keys->name, sinter_error());
+   return m->ropes;
+}
+
+/* Kills: GGUF's scaling keys unread, YaRN without its attention factor, frequency factors dropped
+ * or left unread. */
+Test(config, gguf_rope)
+{
+   static const tiny_key base[] = {{"llama.rope.freq_base", 6, 500, NULL},
+                                   {"llama.rope.dimension_count", 4, 2, NULL}};
+   static const tiny_key old[] = {{"llama.rope.scale_linear", 6, 2, NULL}};
+   static const tiny_key linear[] = {{"llama.rope.scaling.type", 8, 0, "linear"},
+                                     {"llama.rope.scaling.factor", 6, 3, NULL}};
+   static const tiny_key yarn[] = {{"llama.rope.scaling.type", 8, 0, "yarn"},
+                                   {"llama.rope.scaling.factor", 6, 4, NULL},
+                                   {"llama.rope.scaling.original_context_length", 4, 16, NULL}};
+   arena *a = new_arena();
+   model *m = NULL;
+   const rope_spec *r = gguf_rope(a, base, 2);
+
+   cr_expect(r->kind == ROPE_default && r->base == 500 && r->width == 2);
+   r = gguf_rope(a, old, 1);
+   cr_expect(r->kind == ROPE_linear && r->factor == 2 && r->base == 10000);
+   r = gguf_rope(a, linear, 2);
+   cr_expect(r->kind == ROPE_linear && r->factor == 3);
+   r = gguf_rope(a, yarn, 3);
+   cr_expect(r->kind == ROPE_yarn && r->factor == 4 && r->original_context == 16);
+   cr_expect_float_eq(r->attention_factor, 1.138629436111989, 1e-12);
+   cr_assert_eq(open_gguf(a, &(tiny_extra){.freqs = true}, &m), SINTER_ok, "%s", sinter_error());
+   cr_expect(m->ropes[0].has_freq_factors && m->ropes[0].long_factor[0] == 1 &&
+             m->ropes[0].long_factor[1] == 2);
+   arena_destroy(a);
+}
+
+static void gguf_refused(const tiny_extra *extra, sinter_status status, const char *says)
+{
+   arena *a = new_arena();
+   model *m;
+
+   cr_expect_eq(open_gguf(a, extra, &m), status, "%s", says);
+   cr_expect(strstr(sinter_error(), says), "'%s' does not say '%s'", sinter_error(), says);
+   arena_destroy(a);
+}
+
+/* Kills: unknown keys of the architecture and unread tensors in silence, a tied head that is
+ * demanded. */
+Test(config, gguf_contradictions)
+{
+   static const tiny_key unknown = {"llama.attention.twist", 4, 1, NULL},
+                         other = {"tool.note", 4, 1, NULL};
+   static const tiny_key experts = {"llama.expert_count", 4, 8, NULL},
+                         split = {"split.count", 4, 2, NULL};
+   static const tiny_key wide = {"llama.attention.value_length", 4, 8, NULL};
+   static const tiny_key kind = {"llama.rope.scaling.type", 8, 0, "spiral"};
+   arena *a = new_arena();
+   model *m = NULL;
+
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &unknown}, SINTER_unsupported,
+                "llama.attention.twist");
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &experts}, SINTER_unsupported, "expert_count");
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &split}, SINTER_unsupported, "split over 2");
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &wide}, SINTER_unsupported, "values");
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &kind}, SINTER_unsupported, "spiral");
+   gguf_refused(&(tiny_extra){.tensor = "blk.0.attn_sinks.weight"}, SINTER_unsupported,
+                "attn_sinks");
+   cr_assert_eq(open_gguf(a, &(tiny_extra){.no_head = true, .num_keys = 1, .keys = &other}, &m),
+                SINTER_ok, "%s", sinter_error());
+   cr_expect_not(ir_find(m->f, "output.weight"));
+   arena_destroy(a);
+}

@@ -102,9 +102,9 @@ Test(damage, gguf)
    char path[256];
 
    snprintf(path, sizeof path, "%s/m.gguf", folder());
-   tiny_gguf(&f, 2);
+   tiny_gguf(&f, 2, &(tiny_extra){0});
    truncate_all(&f, path, path);
-   tiny_gguf(&f, 3);
+   tiny_gguf(&f, 3, &(tiny_extra){0});
    truncate_all(&f, path, path);
    mutate(&f, f.size - 3000, path, path);
 }
@@ -144,5 +144,34 @@ Test(damage, config)
    tiny_put(&c, TINY_CONFIG, strlen(TINY_CONFIG));
    truncate_all(&c, config, path);
    mutate(&c, c.size, config, path);
+   arena_destroy(a);
+}
+
+/* Kills: a shard outside the folder, a tensor of the index that is in no shard, shards read twice.
+ */
+Test(damage, index)
+{
+   static tiny_file f, index;
+   char path[256], part[300], list[300];
+   arena *a;
+
+   cr_assert_eq(arena_create(&a), SINTER_ok);
+   snprintf(path, sizeof path, "%s", folder());
+   snprintf(part, sizeof part, "%s/config.json", path);
+   write_file(part, TINY_CONFIG, strlen(TINY_CONFIG));
+   snprintf(part, sizeof part, "%s/part.safetensors", path);
+   snprintf(list, sizeof list, "%s/model.safetensors.index.json", path);
+   tiny_safetensors(&f, a);
+   write_file(part, f.bytes, f.size);
+   tiny_put(&index, "{\"weight_map\":{", 15);
+   for (size_t i = 0; i < countof(tiny_tensors); i++) {
+      char row[128];
+      int n = snprintf(row, sizeof row, "%s\"%s\":\"part.safetensors\"", i ? "," : "",
+                       tiny_tensors[i].hf);
+      tiny_put(&index, row, (size_t)n);
+   }
+   tiny_put(&index, "}}", 2);
+   truncate_all(&index, list, path);
+   mutate(&index, index.size, list, path);
    arena_destroy(a);
 }

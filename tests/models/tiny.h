@@ -57,11 +57,26 @@ static inline void tiny_string(tiny_file *f, const char *s)
    tiny_put(f, s, strlen(s));
 }
 
-static inline void tiny_key_u32(tiny_file *f, const char *name, uint32_t v)
+/* A key of GGUF type u32 (4), f32 (6), bool (7) or string (8). */
+typedef struct tiny_key {
+   const char *name;
+   uint32_t type;
+   double number;
+   const char *text;
+} tiny_key;
+
+static inline void tiny_put_key(tiny_file *f, const tiny_key *k)
 {
-   tiny_string(f, name);
-   tiny_int(f, 4, 4);
-   tiny_int(f, v, 4);
+   float single = (float)k->number;
+
+   tiny_string(f, k->name);
+   tiny_int(f, k->type, 4);
+   if (k->type == 8)
+      tiny_string(f, k->text);
+   else if (k->type == 6)
+      tiny_put(f, &single, 4);
+   else
+      tiny_int(f, (uint64_t)k->number, k->type == 7 ? 1 : 4);
 }
 
 static inline void tiny_weights(tiny_file *f)
@@ -76,48 +91,73 @@ static inline void tiny_weights(tiny_file *f)
       }
 }
 
-/* A GGUF file of that version. All tensors are multiples of 32 bytes, so the data needs no padding
- * inside. */
-static inline void tiny_gguf(tiny_file *f, uint32_t version)
+/* What a GGUF file may have besides. */
+typedef struct tiny_extra {
+   size_t num_keys;
+   const tiny_key *keys;
+   bool no_head;       /* without output.weight: tied */
+   bool freqs;         /* with rope_freqs.weight {1, 2} */
+   const char *tensor; /* another vector, NULL none */
+} tiny_extra;
+
+static inline void tiny_gguf_tensor(tiny_file *f, const char *name, uint64_t rows, uint64_t cols,
+                                    uint64_t *offset)
 {
-   static const struct {
-      const char *name;
-      uint32_t value;
-   } keys[] = {
-      {"llama.block_count", 1},          {"llama.embedding_length", TINY_D},
-      {"llama.context_length", 64},      {"llama.feed_forward_length", TINY_D},
-      {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
+   tiny_string(f, name);
+   tiny_int(f, rows ? 2 : 1, 4);
+   tiny_int(f, cols, 8);
+   if (rows)
+      tiny_int(f, rows, 8);
+   tiny_int(f, 0, 4);
+   tiny_int(f, *offset, 8);
+   *offset += base_align((rows ? rows : 1) * cols * 4, 32);
+}
+
+/* A GGUF file of that version. The tensors of the model are multiples of 32 bytes; a head that is
+ * left out of the table leaves its bytes unused. */
+static inline void tiny_gguf(tiny_file *f, uint32_t version, const tiny_extra *extra)
+{
+   static const tiny_key keys[] = {
+      {"general.architecture", 8, 0, "llama"},
+      {"llama.block_count", 4, 1, NULL},
+      {"llama.embedding_length", 4, TINY_D, NULL},
+      {"llama.context_length", 4, 64, NULL},
+      {"llama.feed_forward_length", 4, TINY_D, NULL},
+      {"llama.attention.head_count", 4, 2, NULL},
+      {"llama.attention.head_count_kv", 4, 1, NULL},
+      {"llama.attention.layer_norm_rms_epsilon", 6, 1e-5, NULL},
    };
-   float eps = 1e-5f;
+   static const float freqs[8] = {1, 2};
    uint64_t offset = 0;
+   size_t n = countof(tiny_tensors) - extra->no_head + extra->freqs + (extra->tensor != NULL);
 
    f->size = 0;
    tiny_put(f, "GGUF", 4);
    tiny_int(f, version, 4);
-   tiny_int(f, countof(tiny_tensors), 8);
-   tiny_int(f, countof(keys) + 2, 8);
-   tiny_string(f, "general.architecture");
-   tiny_int(f, 8, 4);
-   tiny_string(f, "llama");
+   tiny_int(f, n, 8);
+   tiny_int(f, countof(keys) + extra->num_keys, 8);
    for (size_t i = 0; i < countof(keys); i++)
-      tiny_key_u32(f, keys[i].name, keys[i].value);
-   tiny_string(f, "llama.attention.layer_norm_rms_epsilon");
-   tiny_int(f, 6, 4);
-   tiny_put(f, &eps, 4);
+      tiny_put_key(f, &keys[i]);
+   for (size_t i = 0; i < extra->num_keys; i++)
+      tiny_put_key(f, &extra->keys[i]);
    for (size_t i = 0; i < countof(tiny_tensors); i++) {
       const tiny_tensor *t = &tiny_tensors[i];
-      tiny_string(f, t->gguf);
-      tiny_int(f, t->rows ? 2 : 1, 4);
-      tiny_int(f, t->cols, 8);
-      if (t->rows)
-         tiny_int(f, t->rows, 8);
-      tiny_int(f, 0, 4);
-      tiny_int(f, offset, 8);
-      offset += tiny_count(t) * 4;
+      if (extra->no_head && strcmp(t->gguf, "output.weight") == 0)
+         offset += tiny_count(t) * 4;
+      else
+         tiny_gguf_tensor(f, t->gguf, t->rows, t->cols, &offset);
    }
+   if (extra->freqs)
+      tiny_gguf_tensor(f, "rope_freqs.weight", 0, 2, &offset);
+   if (extra->tensor)
+      tiny_gguf_tensor(f, extra->tensor, 0, 2, &offset);
    while (f->size % 32)
       tiny_int(f, 0, 1);
    tiny_weights(f);
+   if (extra->freqs)
+      tiny_put(f, freqs, sizeof freqs);
+   if (extra->tensor)
+      tiny_put(f, freqs, sizeof freqs);
 }
 
 static inline void tiny_safetensors(tiny_file *f, arena *a)
