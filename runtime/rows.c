@@ -97,21 +97,38 @@ bool rt_row_max(const float *x, uint32_t n, float *out_max, uint32_t *out_at)
    return true;
 }
 
+static inline void store4(float *y, f4 v)
+{
+   memcpy(y, &v, sizeof v);
+}
+
+/* The last n < 4 values of a row. */
+static f4 tail_exp(const float *x, uint32_t n, float max, float *y)
+{
+   float in[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+
+   for (uint32_t i = 0; i < n; i++)
+      in[i] = x[i];
+   f4 e = exp4(load4(in) - splat(max));
+   for (uint32_t i = 0; y && i < n; i++)
+      y[i] = e[i];
+   return e;
+}
+
 /* As rt_row_exp, for n <= BLOCK values. */
 static double block_exp(const float *x, uint32_t n, float max, float *y)
 {
-   f4 sum = splat(0);
+   f4 sum = splat(0), top = splat(max);
+   uint32_t i = 0;
 
-   for (uint32_t i = 0; i < n; i += 4) {
-      float in[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
-      size_t bytes = MIN(n - i, 4u) * sizeof *x;
-
-      memcpy(in, x + i, n - i >= 4 ? sizeof in : bytes);
-      f4 e = exp4(load4(in) - splat(max));
+   for (; i + 4 <= n; i += 4) {
+      f4 e = exp4(load4(x + i) - top);
       if (y)
-         memcpy(y + i, &e, n - i >= 4 ? sizeof e : bytes);
+         store4(y + i, e);
       sum += e;
    }
+   if (i < n)
+      sum += tail_exp(x + i, n - i, max, y ? y + i : NULL);
    return ((double)sum[0] + sum[1]) + ((double)sum[2] + sum[3]);
 }
 
