@@ -208,7 +208,9 @@ Test(ir_text, mutations_end_in_an_error_or_a_round_trip)
    const size_t len = strlen(LAYER_IR);
    uint32_t random = 12345, parsed = 0;
 
-   for (int round = 0; round < 3000; round++) {
+   for (int round = 0; round < 10000; round++) {
+      close_arena();
+      open_arena();
       char *text = arena_strdup(the_arena, LAYER_IR);
       for (int i = 0; i < 1 + round % 3; i++) {
          random = random * 1664525 + 1013904223;
@@ -220,8 +222,38 @@ Test(ir_text, mutations_end_in_an_error_or_a_round_trip)
       parsed++;
       report_on(m.funcs.data[0]);
       expect_round_trip(print_one(m.funcs.data[0]));
+      cr_assert_lt(arena_used(the_arena), 16 << 20);
    }
-   cr_assert_gt(parsed, 50);
+   cr_assert_gt(parsed, 200);
+}
+
+static sinter_status parse_layer(void *user)
+{
+   ir_module *m = user;
+
+   SINTER_TRY(ir_parse(the_arena, LAYER_IR, strlen(LAYER_IR), "layer", m));
+   report_on(m->funcs.data[0]);
+   ir_func_clone(the_arena, m->funcs.data[0]);
+   return SINTER_ok;
+}
+
+/* Kills: memory from elsewhere than the arena; a failed allocation that is not reported. */
+Test(ir_text, every_allocation_may_fail)
+{
+   size_t failed = 0;
+
+   for (size_t n = 1;; n++, failed++) {
+      ir_module m;
+      close_arena();
+      open_arena();
+      arena_fail_after(n);
+      sinter_status status = arena_catch(parse_layer, &m);
+      arena_fail_after(0);
+      if (status == SINTER_ok)
+         break;
+      cr_assert_eq(status, SINTER_out_of_memory, "allocation %zu", n);
+   }
+   cr_assert_gt(failed, 100);
 }
 
 static uint32_t next_random(uint32_t *state, uint32_t below)
