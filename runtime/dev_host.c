@@ -75,9 +75,10 @@ static sinter_status map_group(rt_host *h, uint32_t index, const rt_limits *limi
 /* The largest step that the limits allow. */
 static void limit_syms(const plan *p, const rt_limits *limits, int64_t syms[SYM_COUNT])
 {
-   syms[SYM_T] = limits->max_rows;
-   syms[SYM_R] = limits->max_wanted;
-   syms[SYM_S] = limits->max_sequences;
+   /* Plans are checked (plan_check.h) against scratch memory for their own largest step. */
+   syms[SYM_T] = MAX(limits->max_rows, p->sym_max[SYM_T]);
+   syms[SYM_R] = MAX(limits->max_wanted, p->sym_max[SYM_R]);
+   syms[SYM_S] = MAX(limits->max_sequences, p->sym_max[SYM_S]);
    syms[SYM_A] = MAX(p->sym_max[SYM_A], 1);
    syms[SYM_C] = (limits->max_positions + ATTN_CHUNK - 1) / ATTN_CHUNK;
    syms[SYM_B] = (limits->max_positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
