@@ -1,7 +1,12 @@
 /* gemm_bench.c - speed of the GEMM kernels by themselves: GEMV against the memory's read bandwidth,
  * GEMM in operations a second. Not a test: run it on a quiet machine.
  *
- *    gemm_bench [dtype]      default q4_1 */
+ *    gemm_bench [dtype [K [N [float]]]]      default q4_1 1536 4096, int8 activations where there
+ * are any
+ *
+ * Build, with a configured build folder B:
+ *    cc -O2 -I. -Iinclude -I/usr/lib/llvm-22/include bench/gemm_bench.c B/libcodegen.a B/libbase.a
+ * \ -L/usr/lib/llvm-22/lib -lLLVM-22 -lxxhash -lsodium -lyajl -lm -lpthread -o gemm_bench */
 #include "base/isa.h"
 #include "base/pack.h"
 #include "kernels/cpu/gemm.h"
@@ -14,7 +19,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { N = 4096, K = 1536, SETS = 24, MAX_M = 512 };
+enum { MAX_M = 512, WEIGHT_BYTES = 96 << 20 };
+
+static uint64_t num_cols = 1536, num_rows = 4096;
+static int num_sets;
 
 static double now(void)
 {
@@ -28,7 +36,7 @@ typedef struct work {
    sinter_kernel *kernel;
    sinter_kargs args;
    sinter_step_block step;
-   uint8_t *panels; /* SETS weights */
+   uint8_t *panels; /* num_sets weights */
    uint64_t size;
    int64_t tiles;
    int part, parts, sets;
@@ -55,7 +63,7 @@ static void *read_all(void *user)
 {
    work *w = user;
    const uint64_t *p = (const uint64_t *)w->panels;
-   uint64_t n = w->size * SETS / 8, from = n * w->part / w->parts,
+   uint64_t n = w->size * (uint64_t)num_sets / 8, from = n * w->part / w->parts,
             to = n * (w->part + 1) / w->parts;
    uint64_t a = 0, b = 0, c = 0, d = 0;
 
@@ -133,9 +141,9 @@ static void measure(work *w, plan_launch *l, int m, int parts)
 {
    w->step.sym[SYM_T] = m;
    w->tiles = plan_extent_eval(&l->tiles, w->step.sym);
-   w->sets = m == 1 ? SETS : 2;
+   w->sets = m == 1 ? num_sets : 2;
    double s = best(share, w, parts, m == 1 ? 12 : m < 64 ? 30 : 8) / w->sets;
-   double ops = 2.0 * N * K * m;
+   double ops = 2.0 * (double)num_rows * (double)num_cols * m;
    printf("  M %3d, %d threads: %6.1f GOP/s", m, parts, ops / s * 1e-9);
    if (m == 1)
       printf(", %5.1f GB/s", (double)w->size / s * 1e-9);
@@ -147,26 +155,33 @@ int main(int argc, char **argv)
    static const int ms[] = {1, 2, 4, 16, 64, 512};
    const char *name = argc > 1 ? argv[1] : "q4_1";
    dtype t = dtype_from_name(name, strlen(name));
-   bool int8 = pack_quant_group(t) && !(argc > 2);
-   gemm_key key = {.w = pack_layout_of(t), .int8 = int8};
+
+   gemm_key key = {.w = pack_layout_of(t), .int8 = pack_quant_group(t) && argc <= 4};
    plan_launch l = {0};
    work w = {.parts = 1};
 
-   if (gemm_unsupported(&key, K) || !pack_size(key.w, N, K, &w.size))
+   if (argc > 2)
+      num_cols = strtoull(argv[2], NULL, 10);
+   if (argc > 3)
+      num_rows = strtoull(argv[3], NULL, 10);
+   if (gemm_unsupported(&key, num_cols) || !pack_size(key.w, num_rows, num_cols, &w.size))
       return 2;
+   num_sets = (int)(WEIGHT_BYTES / w.size) + 1;
    w.kernel = compile(&key);
-   gemm_launch(&key, (gemm_rows){.is_sym = true, .sym = SYM_T}, N, K, &l);
+   gemm_launch(&key, (gemm_rows){.is_sym = true, .sym = SYM_T}, num_rows, num_cols, &l);
    memcpy(w.args.konst, l.consts, sizeof w.args.konst);
    w.args.num_ptrs = l.num_refs;
-   w.panels = aligned_alloc(64, SETS * w.size + 4096);
-   memset(w.panels, 1, SETS * w.size);
+   uint64_t all = base_align((uint64_t)num_sets * w.size, 64);
+   w.panels = aligned_alloc(64, all);
+   memset(w.panels, 1, all);
    for (uint32_t i = 0; i < w.args.num_ptrs; i++) {
-      w.args.ptr[i] = aligned_alloc(64, 4 * MAX_M * (uint64_t)(N > K ? N : K));
-      memset(w.args.ptr[i], 1, 4 * MAX_M * (uint64_t)(N > K ? N : K));
+      uint64_t bytes = 4 * MAX_M * MAX(num_rows, num_cols);
+      w.args.ptr[i] = aligned_alloc(64, bytes);
+      memset(w.args.ptr[i], 1, bytes);
    }
    for (int parts = 1; parts <= 2; parts++) {
       double s = best(read_all, &w, parts, 10);
-      printf("read, %d threads: %.1f GB/s\n", parts, (double)w.size * SETS / s * 1e-9);
+      printf("read, %d threads: %.1f GB/s\n", parts, (double)w.size * num_sets / s * 1e-9);
       for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
          measure(&w, &l, ms[i], parts);
    }
