@@ -32,7 +32,7 @@ ir_op *ir_build(ir_builder *b, ir_opcode code, ir_value *const *operands, uint32
    ir_func *f = b->f;
    uint32_t num_results = (uint32_t)ir_op_infos[code].results;
    ir_op *op = ir_op_create(f, code, num_operands, num_results);
-   ir_type *types = arena_array(f->a, ir_type, num_results);
+   ir_type types[IR_MAX_RESULTS];
 
    for (uint32_t i = 0; i < num_operands; i++)
       ir_use_set(f, op, i, operands[i]);
@@ -209,8 +209,7 @@ ir_func *ir_func_clone(arena *a, const ir_func *f)
    ir_group **groups = arena_array(a, ir_group *, f->groups.count);
 
    memcpy(to->range, f->range, sizeof to->range);
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       ir_op *copy = ir_op_create(to, op->code, op->num_operands, op->num_results);
       clone_attrs(to, copy, op);
       for (uint32_t i = 0; i < op->num_operands; i++)

@@ -169,8 +169,7 @@ static sinter_status run_op(evaluator *e, const ir_op *op)
 
 static void count_uses(evaluator *e, const ir_func *f, uint32_t *out_most)
 {
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       *out_most = MAX(*out_most, MAX(op->num_operands, op->num_results));
       for (uint32_t i = 0; i < op->num_operands; i++)
          e->left[op->operands[i]->id]++;
@@ -206,8 +205,7 @@ sinter_status ir_eval_run(arena *a, const ir_func *f, ir_eval_mode mode, const i
    count_uses(&e, f, &most);
    e.call.in = arena_array(a, const ref_value *, most);
    e.call.out = arena_array(a, ref_value *, most);
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       SINTER_TRY(run_op(&e, op));
       for (uint32_t i = 0; i < op->num_results; i++)
          if (trace)

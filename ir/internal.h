@@ -5,6 +5,8 @@
 
 #include "ir.h"
 
+enum { IR_MAX_RESULTS = 4 }; /* of one op; checked for every row of ops.def */
+
 /* An op with fresh results of type none, in no list yet; operands are NULL until ir_use_set. */
 ir_op *ir_op_create(ir_func *f, ir_opcode code, uint32_t num_operands, uint32_t num_results);
 

@@ -144,7 +144,8 @@ static void renumber(ir_func *f)
 {
    uint64_t order = 0;
 
-   ir_op_foreach(f, op) op->order = order += ORDER_GAP;
+   ir_op_foreach (f, op)
+      op->order = order += ORDER_GAP;
 }
 
 void ir_op_attach(ir_func *f, ir_op *op, ir_op *before)

@@ -179,18 +179,6 @@ struct ir_func {
    map kernels; /* kernel name → ir_group that had it */
 };
 
-/* One function of the module text:
- *
- *    func @name(T in 1..512, R in 0..64) {
- *      %x = param {name="x"} : f32[T,576]            // comments reach to the end of the line
- *      kernel act_mul0 {                             // a group; its rule is its name without the
- * number, k: none %a = silu %x : f32[T,576] %y = mul %a, %x : f32[T,576]
- *      }
- *      return %y
- *    }
- *
- * Input may leave out `: types`, which are then inferred. Names are [A-Za-z_][A-Za-z0-9_.]*;
- * %<number> is nameless. */
 typedef struct ir_op_info {
    const char *name;
    int operands; /* -1: a list */
@@ -349,6 +337,19 @@ ir_op *ir_group_first(const ir_func *f, const ir_group *g);
 void ir_retype(ir_func *f, ir_value *v, dtype to);
 
 /* ---- text ------------------------------------------------------------------------------------ */
+
+/* One function of the module text:
+ *
+ *    func @name(T in 1..512, R in 0..64) {
+ *      %x = param {name="x"} : f32[T,576]            // comments reach to the end of the line
+ *      kernel act_mul0 {                             // a group; its rule is its name without the
+ * number, k: none %a = silu %x : f32[T,576] %y = mul %a, %x : f32[T,576]
+ *      }
+ *      return %y
+ *    }
+ *
+ * Input may leave out `: types`, which are then inferred. Names are [A-Za-z_][A-Za-z0-9_.]*;
+ * %<number> is nameless. */
 
 /* Canonical text of one function. */
 void ir_print(text_buf *out, const ir_func *f);

@@ -251,7 +251,7 @@ static sinter_status parse_result_types(parser *p, ir_op *op)
 
    SINTER_TRY(lex_take(&p->l, ':', &written));
    if (!written) {
-      ir_type *types = arena_array(p->f->a, ir_type, MAX(ir_op_infos[op->code].results, 1));
+      ir_type types[IR_MAX_RESULTS];
       if (!ir_infer(op, types))
          for (uint32_t i = 0; i < op->num_results; i++)
             op->results[i]->type = types[i];

@@ -208,8 +208,10 @@ uint32_t *ir_number_values(arena *a, const ir_func *f)
    uint32_t *numbers = arena_array(a, uint32_t, f->num_values);
    uint32_t next = 0;
 
-   ir_op_foreach(f, op) for (uint32_t i = 0; i < op->num_results; i++) if (!op->results[i]->name)
-      numbers[op->results[i]->id] = next++;
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         if (!op->results[i]->name)
+            numbers[op->results[i]->id] = next++;
    return numbers;
 }
 
@@ -219,8 +221,7 @@ void ir_print(text_buf *out, const ir_func *f)
    const ir_group *open = NULL;
 
    put_header(out, f);
-   ir_op_foreach(f, op)
-   {
+   ir_op_foreach (f, op) {
       if (open && op->group != open)
          put(out, "  }\n");
       if (op->group && op->group != open)

@@ -3,7 +3,7 @@
  *
  * A float result may be declared in any float type: a value's dtype is its rounding point. What
  * only moves elements keeps the dtype of its operand. */
-#include "ir.h"
+#include "internal.h"
 
 typedef const char *shape_rule(const ir_op *op, ir_type *out);
 
@@ -358,6 +358,11 @@ static const char *sh_attn(const ir_op *op, ir_type *out)
    out->dtype = declared(op, q->dtype);
    return NULL;
 }
+
+#define OP(name, operands, results, ...)                                                           \
+   _Static_assert((results) <= IR_MAX_RESULTS, "raise IR_MAX_RESULTS for " #name);
+#include "ops.def"
+#undef OP
 
 static shape_rule *const rules[IR_OP_COUNT] = {
 #define OP(name, operands, results, attributes, shape, properties, meaning)                        \

@@ -157,8 +157,7 @@ static const char *type_text(checker *c, const ir_type *t)
 
 static void check_types(checker *c, const ir_op *op)
 {
-   const ir_op_info *info = &ir_op_infos[op->code];
-   ir_type *types = arena_array(c->a, ir_type, MAX(info->results, 1));
+   ir_type types[IR_MAX_RESULTS];
    const char *why = ir_infer(op, types);
 
    for (uint32_t i = 0; i < op->num_results; i++)
@@ -317,8 +316,7 @@ static bool has_cycle(checker *c)
    ir_op **rest = arena_array(c->a, ir_op *, c->f->num_ops);
    uint32_t *ready = arena_array(c->a, uint32_t, num_nodes);
 
-   ir_op_foreach(c->f, op)
-   {
+   ir_op_foreach (c->f, op) {
       uint32_t node = node_of(c, op);
       num_live += first[node] == NULL;
       rest[op->id] = first[node];
@@ -349,8 +347,7 @@ static bool check_members(checker *c, group_seen *seen)
 {
    bool known = true;
 
-   ir_op_foreach(c->f, op)
-   {
+   ir_op_foreach (c->f, op) {
       const ir_group *g = op->group;
       if (!g)
          continue;
@@ -394,8 +391,7 @@ static void check_ops(checker *c)
 {
    const ir_op *prev = NULL;
 
-   ir_op_foreach(c->f, op)
-   {
+   ir_op_foreach (c->f, op) {
       if (op->prev != prev || (prev && !ir_precedes(prev, op)) || op->id >= c->f->num_ops)
          fail_op(c, op, "its place in the list of ops is out of step");
       check_arity(c, op);
