@@ -74,6 +74,23 @@ sinter_status rt_cache_make(const char *cache)
    return SINTER_ok;
 }
 
+sinter_status rt_cache_trust(const char *cache)
+{
+   char path[RT_CACHE_PATH];
+   struct stat s;
+
+   snprintf(path, sizeof path, "%s/artifacts", cache);
+   if (stat(path, &s) != 0)
+      return SINTER_ok; /* nothing there to trust */
+   bool owned = s.st_uid == geteuid() || s.st_uid == 0;
+   if (owned && !(s.st_mode & (S_IWGRP | S_IWOTH)))
+      return SINTER_ok;
+   return base_fail(SINTER_io, path,
+                    owned ? "take the right to write from others: chmod go-w"
+                          : "set SINTER_CACHE to a folder of your own",
+                    "the cache holds code to run, and others can write to it");
+}
+
 bool rt_cache_of_artifact(const char *artifact_path, char *out)
 {
    const char *slash = strrchr(artifact_path, '/');
@@ -191,9 +208,15 @@ bool rt_cache_hit(const char *cache, const char *key)
    char path[RT_CACHE_PATH];
    artifact_toc toc;
 
+   sinter_artifact *artifact;
+
+   /* Opening it checks code and plan, so that a damaged entry is made again instead of failing
+    * later. */
    rt_cache_entry(cache, key, ".sinter", path);
-   if (!read_toc(path, &toc) || !has_weights(cache, &toc))
+   if (!read_toc(path, &toc) || !has_weights(cache, &toc) ||
+       sinter_artifact_open(path, &artifact) != SINTER_ok)
       return false;
+   sinter_artifact_close(artifact);
    /* A cache that cannot be written forgets the order of use; nothing else. */
    rt_cache_entry(cache, key, ".json", path);
    int ignored = utimensat(AT_FDCWD, path, NULL, 0);

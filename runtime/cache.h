@@ -24,6 +24,9 @@ SINTER_CHECKED sinter_status rt_cache_folder(const char *option, char *out);
 /* Makes the folders. Errors IO with the reason. */
 SINTER_CHECKED sinter_status rt_cache_make(const char *cache);
 
+/* Errors IO when another user could have put code into it. */
+SINTER_CHECKED sinter_status rt_cache_trust(const char *cache);
+
 /* The cache an artifact lies in, or the user's own one; false when there is none. */
 bool rt_cache_of_artifact(const char *artifact_path, char *out);
 

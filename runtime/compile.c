@@ -216,6 +216,8 @@ static sinter_status prepare(void *user)
    SINTER_TRY(rt_key_is_artifact(o, t->cache, &t->is_artifact));
    if (t->is_artifact)
       return SINTER_ok;
+   if (!o->output)
+      SINTER_TRY(rt_cache_trust(t->cache));
    SINTER_TRY(rt_key_make(t->a, o, t->cache, &t->key));
    rt_cache_entry(t->cache, t->key.name, ".sinter", t->path);
    t->hit = !o->output && !o->no_cache && rt_cache_hit(t->cache, t->key.name);

@@ -314,23 +314,17 @@ static sinter_status load(loader *l)
 
 sinter_status rt_elf_load(const uint8_t *bytes, size_t size, const char *where, rt_elf **out)
 {
-   loader l = {.size = size, .where = where, .e = calloc(1, sizeof(rt_elf))};
-   void *copy = NULL;
+   /* Tables are read in place, so the bytes must be aligned as the file says they are. */
+   void *copy = (uintptr_t)bytes % 8 ? malloc(MAX(size, 1u)) : NULL;
+   loader l = {.bytes = bytes, .size = bytes ? size : 0, .where = where};
 
    *out = NULL;
-   if (!l.e)
-      return base_fail(SINTER_out_of_memory, where, "close other programs", "memory is exhausted");
-   /* Tables are read in place, so the bytes must be aligned as the file says they are. */
-   if ((uintptr_t)bytes % 8) {
-      copy = malloc(MAX(size, 1u));
-      if (copy)
-         memcpy(copy, bytes, size);
-      bytes = copy;
-   }
-   l.bytes = bytes;
+   if (copy)
+      l.bytes = memcpy(copy, bytes, size);
+   l.e = (uintptr_t)l.bytes % 8 ? NULL : calloc(1, sizeof(rt_elf));
    sinter_status status =
-      bytes ? load(&l)
-            : base_fail(SINTER_out_of_memory, where, "close other programs", "memory is exhausted");
+      l.e ? load(&l)
+          : base_fail(SINTER_out_of_memory, where, "close other programs", "memory is exhausted");
    free(l.place);
    free(copy);
    if (status == SINTER_ok)

@@ -275,7 +275,7 @@ Test(cache, output)
 Test(cache, repair)
 {
    sinter_compile_options o = options_of(model_path);
-   char path[4096], command[8192], *json;
+   char path[4096], command[16384], *json;
 
    compile(&o, path, false);
    snprintf(command, sizeof command, "printf x | dd of=%s bs=1 seek=80 conv=notrunc status=none",
@@ -287,6 +287,14 @@ Test(cache, repair)
    compile(&o, path, false);
    cr_assert_eq(sinter_cache_verify(NULL, &json), SINTER_ok, "%s", sinter_error());
    sinter_free(json);
+   /* One bit of the code, which is behind the plan and its kernel names. */
+   snprintf(
+      command, sizeof command,
+      "at=$(grep -obUaP '\\x7fELF' %s | cut -d: -f1); printf x | dd of=%s bs=1 seek=$((at + 70)) "
+      "conv=notrunc status=none",
+      path, path);
+   cr_assert_eq(system(command), 0);
+   compile(&o, path, false);
    cr_assert_eq(system("rm \"$SINTER_CACHE\"/artifacts/weights/*"), 0);
    compile(&o, path, false);
    cr_assert_eq(system("printf x | dd of=\"$(ls \"$SINTER_CACHE\"/artifacts/weights/*)\" bs=1 "
@@ -294,6 +302,20 @@ Test(cache, repair)
                 0);
    o.no_cache = true;
    compile(&o, path, false);
+}
+
+/* Code is run from the cache: one that others can write to is refused. */
+Test(cache, trust)
+{
+   sinter_compile_options o = options_of(model_path);
+   char path[4096];
+
+   compile(&o, path, false);
+   cr_assert_eq(system("chmod 0770 \"$SINTER_CACHE\"/artifacts"), 0);
+   cr_assert_eq(sinter_compile(&o, path, sizeof path, NULL), SINTER_io);
+   cr_assert(strstr(sinter_error(), "chmod go-w"), "%s", sinter_error());
+   cr_assert_eq(system("chmod 0755 \"$SINTER_CACHE\"/artifacts"), 0);
+   compile(&o, path, true);
 }
 
 /* Entries share packed weights; gc takes the least recently used first, and orphans with them. */
