@@ -121,8 +121,7 @@ Test(ir_edit, builders_make_the_layer)
    /* The same text but for the names that the builders choose. */
    ir_func *want = parse_one(LAYER_IR);
    ir_op *op = f->first;
-   ir_op_foreach(want, expected)
-   {
+   ir_op_foreach (want, expected) {
       text_buf a = {.a = the_arena}, c = {.a = the_arena};
       for (uint32_t i = 0; i < expected->num_results; i++) {
          expected->results[i]->name = op->results[i]->name = NULL;
