@@ -2,8 +2,8 @@
  *
  *    model_open ─▶ per target: clone ─▶ passes ─▶ plan ─▶ kernels ─▶ object ─▶ cg_artifact_write
  *
- * Memory is one arena; what is not in it (mapped files) hangs in `compiling`, so that running out of memory frees
- * everything. */
+ * Memory is one arena; what is not in it (mapped files) hangs in `compiling`, so that running out
+ * of memory frees everything. */
 #include <llvm-c/Core.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +29,8 @@ static const target_info targets[] = {
 /* One target of a request. */
 typedef struct target {
    const target_info *info;
-   const isa_info *isa;  /* NULL: no kernels */
-   const char *name;     /* as in the plan: "cpu:x86-64-v3" */
+   const isa_info *isa; /* NULL: no kernels */
+   const char *name;    /* as in the plan: "cpu:x86-64-v3" */
 } target;
 
 typedef struct compiling {
@@ -43,13 +43,15 @@ typedef struct compiling {
    char *json; /* explain only */
 } compiling;
 
-static void tell(const compiling *c, sinter_stage stage, uint64_t done, uint64_t total, const char *detail)
+static void tell(const compiling *c, sinter_stage stage, uint64_t done, uint64_t total,
+                 const char *detail)
 {
    if (c->request->progress)
       c->request->progress(c->request->user, stage, done, total, detail);
 }
 
-/* ---- targets ------------------------------------------------------------------------------------- */
+/* ---- targets
+ * ------------------------------------------------------------------------------------- */
 
 static const char *target_names(arena *a)
 {
@@ -73,7 +75,8 @@ static sinter_status find_level(arena *a, const char *name, const isa_info **out
       text_printf(&t, "%s%s", i ? ", " : "", isa_infos[i].name);
    return base_fail(name ? SINTER_usage : SINTER_unsupported, name ? name : "cpu",
                     arena_printf(a, "levels: %s", t.data),
-                    name ? "there is no such CPU level" : "this machine's CPU is older than x86-64-v3");
+                    name ? "there is no such CPU level"
+                         : "this machine's CPU is older than x86-64-v3");
 }
 
 static sinter_status parse_target(compiling *c, const char *text, size_t len)
@@ -89,10 +92,12 @@ static sinter_status parse_target(compiling *c, const char *text, size_t len)
          t->info = &targets[i];
    if (!t->info || (colon && !t->info->levels))
       return base_fail(SINTER_usage, arena_strndup(c->a, text, len),
-                       arena_printf(c->a, "targets: %s", target_names(c->a)), "there is no such target");
+                       arena_printf(c->a, "targets: %s", target_names(c->a)),
+                       "there is no such target");
    t->name = t->info->name;
    if (t->info->levels) {
-      SINTER_TRY(find_level(c->a, colon ? arena_strndup(c->a, colon + 1, len - base - 1) : NULL, &t->isa));
+      SINTER_TRY(
+         find_level(c->a, colon ? arena_strndup(c->a, colon + 1, len - base - 1) : NULL, &t->isa));
       t->name = arena_printf(c->a, "%s:%s", t->info->name, t->isa->name);
    }
    for (uint32_t i = 0; i < c->num_targets; i++)
@@ -115,7 +120,8 @@ static sinter_status parse_targets(compiling *c)
    }
 }
 
-/* ---- one target ---------------------------------------------------------------------------------- */
+/* ---- one target
+ * ---------------------------------------------------------------------------------- */
 
 typedef struct passed {
    ir_func *f;
@@ -167,7 +173,8 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
                         c->request->user, &out->code, &out->code_size);
 }
 
-/* ---- entries ------------------------------------------------------------------------------------- */
+/* ---- entries
+ * ------------------------------------------------------------------------------------- */
 
 static const char *llvm_version(void)
 {
@@ -208,10 +215,12 @@ static sinter_status explain_body(void *user)
    SINTER_TRY(open_model(c));
    SINTER_TRY(run_passes(c, &c->targets[0], &p));
    c->json = strdup(p.explain);
-   return c->json ? SINTER_ok : base_fail(SINTER_out_of_memory, "", "", "no memory for the explanation");
+   return c->json ? SINTER_ok
+                  : base_fail(SINTER_out_of_memory, "", "", "no memory for the explanation");
 }
 
-static sinter_status run(const compiler_request *request, sinter_status (*body)(void *), char **out_json)
+static sinter_status run(const compiler_request *request, sinter_status (*body)(void *),
+                         char **out_json)
 {
    compiling c = {.request = request};
 

@@ -8,7 +8,7 @@
 typedef struct cg_memo {
    vec_value i, value; /* of the element at i, in a vector of `lanes` */
    uint32_t lanes;
-   vec_value factor;   /* rmsnorm: 1 / rms of the current head, a scalar */
+   vec_value factor; /* rmsnorm: 1 / rms of the current head, a scalar */
 } cg_memo;
 
 typedef struct cg_emit {
@@ -16,12 +16,12 @@ typedef struct cg_emit {
    const cg_region *r;
    uint32_t lanes;
    vec_value row, block, ptr[KARGS_MAX_PTRS];
-   vec_value *base;    /* address of the row, by value */
-   cg_memo *memo;      /* by value */
-   vec_value o;        /* current head */
+   vec_value *base;     /* address of the row, by value */
+   cg_memo *memo;       /* by value */
+   vec_value o;         /* current head */
    const ir_op *run[8]; /* ops whose results are stored by the next loop */
    uint32_t num_run;
-   vec_value at;       /* kv_write: where the current head of this row goes */
+   vec_value at; /* kv_write: where the current head of this row goes */
 } cg_emit;
 
 static inline const cg_value *cg_emit_value(const cg_emit *e, const ir_value *v)

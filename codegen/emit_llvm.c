@@ -3,9 +3,11 @@
  * Each value that has memory or a temporary is a stage, in program order:
  *
  *    for each head o:   sums of the norms that are computed inline here
- *                       for i in vectors of the head: store(eval(i)), then the ragged end one by one
+ *                       for i in vectors of the head: store(eval(i)), then the ragged end one by
+ * one
  *
- * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's length alone. */
+ * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's
+ * length alone. */
 #include "emit.h"
 
 enum { ACCUMULATORS = 4 };
@@ -20,7 +22,8 @@ static cg_memo *memo_of(cg_emit *e, const ir_value *v)
    return &e->memo[number(e, cg_emit_value(e, v))];
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------- */
+/* ---- addresses
+ * ----------------------------------------------------------------------------------- */
 
 static vec_value base_of(cg_emit *e, const cg_value *c, const vec_value *temps)
 {
@@ -65,7 +68,8 @@ vec_value cg_emit_element(cg_emit *e, const cg_value *c, vec_value i)
    return vec_at(f, e->base[number(e, c)], vec_mul_i(f, i, dtype_infos[c->dtype].bytes));
 }
 
-/* ---- elements ------------------------------------------------------------------------------------ */
+/* ---- elements
+ * ------------------------------------------------------------------------------------ */
 
 static vec_value normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
@@ -125,7 +129,8 @@ void cg_emit_forget(cg_emit *e, bool factors)
    }
 }
 
-/* ---- loops --------------------------------------------------------------------------------------- */
+/* ---- loops
+ * --------------------------------------------------------------------------------------- */
 
 static void loop_over(cg_emit *e, vec_value from, vec_value to, uint32_t lanes, const ir_op *op,
                       cg_emit_body *each)
@@ -155,7 +160,8 @@ void cg_emit_elements(cg_emit *e, int64_t n, const ir_op *op, cg_emit_body *each
       loop_over(e, vec_imax(f, from, to), end, 1, op, each);
 }
 
-/* ---- norms --------------------------------------------------------------------------------------- */
+/* ---- norms
+ * --------------------------------------------------------------------------------------- */
 
 static vec_value square_add(cg_emit *e, const ir_value *x, vec_value i, uint32_t lanes,
                             vec_value sum)
@@ -210,10 +216,11 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
    memo_of(e, op->results[0])->factor = vec_fdiv(f, vec_float(f, 1, 1), vec_sqrt(f, inside));
 }
 
-/* ---- stages -------------------------------------------------------------------------------------- */
+/* ---- stages
+ * -------------------------------------------------------------------------------------- */
 
-/* A run: results of one shape that share a loop. All of them are computed before any is stored, as a result may lie
- * where an operand was. */
+/* A run: results of one shape that share a loop. All of them are computed before any is stored, as
+ * a result may lie where an operand was. */
 static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lanes)
 {
    (void)first;
@@ -223,9 +230,10 @@ static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lane
       vec_value v = c->source >= 0 ? vec_load_f32(e->f, c->dtype, lanes,
                                                   cg_emit_element(e, &e->r->values[c->source], i))
                                    : compute(e, op, i, lanes);
-      *memo_of(e, op->results[0]) = (cg_memo){
-         .i = i, .value = vec_round_to(e->f, c->dtype, v), .lanes = lanes,
-         .factor = memo_of(e, op->results[0])->factor};
+      *memo_of(e, op->results[0]) = (cg_memo){.i = i,
+                                              .value = vec_round_to(e->f, c->dtype, v),
+                                              .lanes = lanes,
+                                              .factor = memo_of(e, op->results[0])->factor};
    }
    for (uint32_t k = 0; k < e->num_run; k++) {
       const ir_value *v = e->run[k]->results[0];
@@ -269,7 +277,8 @@ static bool in_run(const cg_emit *e, const ir_op *op)
    return false;
 }
 
-/* op reads the run's results at other places than its own element: through a view, or in a norm's sum. */
+/* op reads the run's results at other places than its own element: through a view, or in a norm's
+ * sum. */
 static bool reads_across(const cg_emit *e, const ir_op *op)
 {
    for (uint32_t k = 0; k < op->num_operands; k++) {
@@ -278,8 +287,9 @@ static bool reads_across(const cg_emit *e, const ir_op *op)
       bool is_view = def->code == IR_OP_reshape || def->code == IR_OP_slice;
       if (!c)
          continue;
-      if (in_run(e, def) ? op->code == IR_OP_rmsnorm || op->code == IR_OP_reshape || op->code == IR_OP_slice
-                         : is_view && def->group == op->group)
+      if (in_run(e, def)
+             ? op->code == IR_OP_rmsnorm || op->code == IR_OP_reshape || op->code == IR_OP_slice
+             : is_view && def->group == op->group)
          return true;
       if (c->home == CG_HOME_inline && reads_across(e, def))
          return true;
@@ -301,7 +311,8 @@ static bool joins(const cg_emit *e, const ir_op *op)
 static bool is_stage(const cg_emit *e, const ir_op *op)
 {
    const cg_value *c = cg_emit_value(e, op->results[0]);
-   bool is_view = op->code == IR_OP_reshape || op->code == IR_OP_slice || op->code == IR_OP_take_rows;
+   bool is_view =
+      op->code == IR_OP_reshape || op->code == IR_OP_slice || op->code == IR_OP_take_rows;
 
    if (is_view)
       return c->source >= 0;

@@ -3,7 +3,8 @@
 
 #include "base/pack.h"
 
-/* ---- rope ---------------------------------------------------------------------------------------- */
+/* ---- rope
+ * ---------------------------------------------------------------------------------------- */
 
 /* a, b: 2n consecutive elements -> evens, odds. Single elements are already apart. */
 static void deinterleave(vec_fn *f, vec_value *a, vec_value *b)
@@ -86,7 +87,8 @@ void cg_emit_rope(cg_emit *e, const ir_op *op)
    vec_loop_end(e->f, &l, NULL);
 }
 
-/* ---- kv_write ------------------------------------------------------------------------------------ */
+/* ---- kv_write
+ * ------------------------------------------------------------------------------------ */
 
 /* k goes across the page, an element every PAGE_TOKENS. */
 static void write_k(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
@@ -145,7 +147,8 @@ void cg_emit_kv(cg_emit *e, const ir_op *op)
    vec_if_end(f, &known);
 }
 
-/* ---- quant --------------------------------------------------------------------------------------- */
+/* ---- quant
+ * --------------------------------------------------------------------------------------- */
 
 /* One group: where its elements, codes and scales are. */
 typedef struct group {
@@ -164,7 +167,8 @@ static void find_scale(cg_emit *e, group *g, vec_value most)
    vec_store(f, g->s, g->scale, 4);
 }
 
-/* Codes of a vector as floats, stored as i8 at codes + at. A scale that is denormal can be far off: clamp. */
+/* Codes of a vector as floats, stored as i8 at codes + at. A scale that is denormal can be far off:
+ * clamp. */
 static vec_value store_codes(cg_emit *e, const group *g, vec_value x, vec_value at)
 {
    vec_fn *f = e->f;

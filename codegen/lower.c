@@ -80,7 +80,8 @@ sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out)
    return SINTER_ok;
 }
 
-/* ---- row kernels --------------------------------------------------------------------------------- */
+/* ---- row kernels
+ * --------------------------------------------------------------------------------- */
 
 static void emit_region(arena *a, vec_module *m, const void *what)
 {
@@ -118,7 +119,8 @@ static sinter_status lower_region(const cg_lower *l, const ir_group *g, cg_launc
    return cg_extent((int64_t)r->flops, r->rows, &to->launch.flops);
 }
 
-/* ---- attention ----------------------------------------------------------------------------------- */
+/* ---- attention
+ * ----------------------------------------------------------------------------------- */
 
 static void emit_attention(arena *a, vec_module *m, const void *what)
 {
@@ -145,13 +147,14 @@ static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attent
                           .cap = ir_attr_f(op, IR_ATTR_cap, 0)};
    if (!out->groups || out->heads % out->groups || out->width > 1024)
       return base_fail(SINTER_unsupported, "attention", "report the model",
-                       "there is no kernel for %u heads over %u of width %u", out->heads, out->groups,
-                       out->width);
+                       "there is no kernel for %u heads over %u of width %u", out->heads,
+                       out->groups, out->width);
    return SINTER_ok;
 }
 
-static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g, const attention_key *key,
-                                      attention_form form, cg_launches *out)
+static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g,
+                                      const attention_key *key, attention_form form,
+                                      cg_launches *out)
 {
    attention_key *own = arena_copy(l->a, key, sizeof *key);
    char symbol[ATTENTION_SYMBOL_MAX];
@@ -207,7 +210,8 @@ static sinter_status lower_attention(const cg_lower *l, const ir_group *g, cg_la
    return SINTER_ok;
 }
 
-/* ---- groups -------------------------------------------------------------------------------------- */
+/* ---- groups
+ * -------------------------------------------------------------------------------------- */
 
 sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out)
 {

@@ -16,8 +16,8 @@ typedef struct cg_lower {
    const ir_func *f;
    const pass_layout *layout;
    const isa_info *isa;
-   int64_t max_rows;   /* of the variant */
-   bool decode;        /* few rows: attention is parallel over the context */
+   int64_t max_rows; /* of the variant */
+   bool decode;      /* few rows: attention is parallel over the context */
 } cg_lower;
 
 /* A kernel to emit, once per symbol. */
@@ -47,7 +47,7 @@ typedef struct cg_launch {
 typedef struct cg_launches {
    arena *a;
    VEC(cg_launch) list;
-   uint64_t scratch;   /* most bytes that a launch needs for each chunk of context */
+   uint64_t scratch; /* most bytes that a launch needs for each chunk of context */
 } cg_launches;
 
 /* The place that holds v: reshapes are followed. */
@@ -65,15 +65,16 @@ void cg_launch_value(const cg_lower *l, cg_launch *to, const ir_value *v, bool w
 /* k times a dim that is a number or a symbol. Errors UNSUPPORTED. */
 SINTER_CHECKED sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out);
 
-/* Appends the launches of one group. Errors UNSUPPORTED naming op and reason when there is no kernel. */
+/* Appends the launches of one group. Errors UNSUPPORTED naming op and reason when there is no
+ * kernel. */
 SINTER_CHECKED sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);
 
 /* The same for a group of one family (lower_gemm.c): matmuls with what follows them; embed. */
 SINTER_CHECKED sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out);
 SINTER_CHECKED sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *out);
 
-/* Numbers the phases of launches in list order: a new one when a launch touches what one of the current phase writes,
- * or writes what one of them touches. */
+/* Numbers the phases of launches in list order: a new one when a launch touches what one of the
+ * current phase writes, or writes what one of them touches. */
 void cg_number_phases(cg_launches *launches);
 
 #endif

@@ -3,8 +3,8 @@
  *    kernel { g, u = matmul x; a = silu g; y = mul a, u }   ->   one launch, steps silu, mul_second
  *    kernel { q, k, v = matmul x }                          ->   three launches of one phase
  *
- * Every matmul whose result is not the second factor of a product starts a launch; its chain of single readers inside
- * the group becomes the steps. */
+ * Every matmul whose result is not the second factor of a product starts a launch; its chain of
+ * single readers inside the group becomes the steps. */
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/gemm.h"
 #include "lower.h"
@@ -30,7 +30,8 @@ static panel_layout layout_of(const cg_lower *l, const ir_value *w)
 {
    const pass_place *p = cg_place(l, w);
 
-   return p->kind == PASS_PLACE_weight ? (panel_layout)l->layout->weights[p->index].layout : PANEL_none;
+   return p->kind == PASS_PLACE_weight ? (panel_layout)l->layout->weights[p->index].layout
+                                       : PANEL_none;
 }
 
 /* A launch under construction. */
@@ -58,7 +59,8 @@ static const ir_op *inner_reader(const chain *c, const ir_value *v)
 /* v is a matmul's result that only a product inside the group reads, as its other factor. */
 static bool is_second(const chain *c, const ir_value *v)
 {
-   return is_matmul(v->def) && v->def->group == c->g && v->def->operands[0] == c->start->operands[0];
+   return is_matmul(v->def) && v->def->group == c->g &&
+          v->def->operands[0] == c->start->operands[0];
 }
 
 static const char *add_binary(chain *c, const ir_op *op)
@@ -97,8 +99,12 @@ static const char *add_step(chain *c, const ir_op *op)
    switch (op->code) {
    case IR_OP_add:
    case IR_OP_mul: return add_binary(c, op);
-   case IR_OP_scale: *s = (gemm_step){GEMM_STEP_scale, (float)ir_attr_f(op, IR_ATTR_scale, 1)}; break;
-   case IR_OP_softcap: *s = (gemm_step){GEMM_STEP_softcap, (float)ir_attr_f(op, IR_ATTR_cap, 1)}; break;
+   case IR_OP_scale:
+      *s = (gemm_step){GEMM_STEP_scale, (float)ir_attr_f(op, IR_ATTR_scale, 1)};
+      break;
+   case IR_OP_softcap:
+      *s = (gemm_step){GEMM_STEP_softcap, (float)ir_attr_f(op, IR_ATTR_cap, 1)};
+      break;
    case IR_OP_silu: s->kind = GEMM_STEP_silu; break;
    case IR_OP_gelu: s->kind = GEMM_STEP_gelu; break;
    case IR_OP_gelu_tanh: s->kind = GEMM_STEP_gelu_tanh; break;
@@ -185,7 +191,8 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
    return launch_chain(&c, out);
 }
 
-/* The matmul is the other factor of a product whose chain begins elsewhere: of two plain factors the later one. */
+/* The matmul is the other factor of a product whose chain begins elsewhere: of two plain factors
+ * the later one. */
 static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
 {
    const chain c = {.l = l, .g = g, .start = op};
@@ -207,7 +214,8 @@ sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *o
    return SINTER_ok;
 }
 
-/* ---- embed --------------------------------------------------------------------------------------- */
+/* ---- embed
+ * --------------------------------------------------------------------------------------- */
 
 static void emit_embed(arena *a, vec_module *m, const void *what)
 {
@@ -237,8 +245,8 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
       return refuse(op, why);
    embed_symbol(&key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){
-      .kernel = {arena_strdup(l->a, symbol), "embed", emit_embed, arena_copy(l->a, &key, sizeof key)}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "embed", emit_embed,
+                                arena_copy(l->a, &key, sizeof key)}};
    embed_launch(&key, rows_of(op->operands[0]->type.dim[0]), n, k, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;

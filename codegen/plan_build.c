@@ -10,7 +10,7 @@ typedef struct build {
    arena *a;
    cg_lower l;
    cg_plan *out;
-   map kernels;             /* symbol → 1 + number */
+   map kernels; /* symbol → 1 + number */
    VEC(cg_kernel) kernel_list;
    uint64_t scratch;
 } build;
@@ -60,7 +60,8 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, b
    }
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
-   *v = (plan_variant){.name = name, .max_rows = max_rows, .num_launches = (uint32_t)launches.list.count};
+   *v = (plan_variant){
+      .name = name, .max_rows = max_rows, .num_launches = (uint32_t)launches.list.count};
    v->launches = arena_array(b->a, plan_launch, launches.list.count + 1);
    for (size_t i = 0; i < launches.list.count; i++) {
       v->launches[i] = launches.list.data[i].launch;
@@ -104,7 +105,8 @@ sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pa
                             const char *target, const isa_info *isa, sinter_numerics numerics,
                             cg_plan *out)
 {
-   build b = {.a = a, .l = {.a = a, .f = f, .layout = layout, .isa = isa}, .out = out, .kernels.a = a};
+   build b = {
+      .a = a, .l = {.a = a, .f = f, .layout = layout, .isa = isa}, .out = out, .kernels.a = a};
    plan *p = &out->plan;
 
    *out = (cg_plan){0};

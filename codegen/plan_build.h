@@ -12,9 +12,11 @@ typedef struct cg_plan {
    cg_kernel *kernels; /* plan.num_kernels of them, in order of first use */
 } cg_plan;
 
-/* Lowers every group of f for every variant. isa NULL: a target without kernels (ref): no variants. */
+/* Lowers every group of f for every variant. isa NULL: a target without kernels (ref): no variants.
+ */
 SINTER_CHECKED sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f,
                                            const pass_layout *layout, const char *target,
-                                           const isa_info *isa, sinter_numerics numerics, cg_plan *out);
+                                           const isa_info *isa, sinter_numerics numerics,
+                                           cg_plan *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* region.c - what a row kernel computes where: homes, pointers, the key. Emission is emit_llvm.c. */
+/* region.c - what a row kernel computes where: homes, pointers, the key. Emission is emit_llvm.c.
+ */
 #include "region.h"
 
 #include "base/hash.h"
@@ -341,7 +342,8 @@ static sinter_status add_op(build *b, const ir_op *op)
    return SINTER_ok;
 }
 
-/* ---- the key ------------------------------------------------------------------------------------- */
+/* ---- the key
+ * ------------------------------------------------------------------------------------- */
 
 static void print_number(text_buf *t, const build *b, const ir_value *v)
 {
@@ -352,11 +354,11 @@ static void print_number(text_buf *t, const build *b, const ir_value *v)
 
 static void print_home(text_buf *t, const cg_value *c)
 {
-   text_printf(t, "%s home %d%s ptr %u index %d source %d row +%lld *%llu +%llu [%lld,%lld] /%lld\n",
-               dtype_infos[c->dtype].name, (int)c->home, c->rowless ? " rowless" : "", c->ptr,
-               c->index_ptr, c->source, (long long)c->first_row, (unsigned long long)c->row_bytes,
-               (unsigned long long)c->offset, (long long)c->outer, (long long)c->last,
-               (long long)c->pitch);
+   text_printf(
+      t, "%s home %d%s ptr %u index %d source %d row +%lld *%llu +%llu [%lld,%lld] /%lld\n",
+      dtype_infos[c->dtype].name, (int)c->home, c->rowless ? " rowless" : "", c->ptr, c->index_ptr,
+      c->source, (long long)c->first_row, (unsigned long long)c->row_bytes,
+      (unsigned long long)c->offset, (long long)c->outer, (long long)c->last, (long long)c->pitch);
 }
 
 static void print_key(text_buf *t, const build *b)
@@ -370,9 +372,7 @@ static void print_key(text_buf *t, const build *b)
          switch (ir_attr_infos[at->key].kind) {
          case IR_KIND_FLOAT: text_printf(t, " %s=%a", ir_attr_infos[at->key].name, at->f); break;
          case IR_KIND_STR: text_printf(t, " %s=%s", ir_attr_infos[at->key].name, at->s); break;
-         default:
-            text_printf(t, " %s=%lld", ir_attr_infos[at->key].name, (long long)at->i);
-            break;
+         default: text_printf(t, " %s=%lld", ir_attr_infos[at->key].name, (long long)at->i); break;
          }
       }
       for (uint32_t k = 0; k < op->num_operands; k++)
@@ -387,7 +387,8 @@ static void print_key(text_buf *t, const build *b)
    text_printf(t, "block %lld of %lld", (long long)b->r->block, (long long)b->r->blocks);
 }
 
-/* ---- tiles --------------------------------------------------------------------------------------- */
+/* ---- tiles
+ * --------------------------------------------------------------------------------------- */
 
 /* Only elementwise work on rows of one length: such rows can be cut. */
 static bool can_cut(const build *b, int64_t *out_last)
@@ -444,8 +445,8 @@ static void finish(build *b)
    choose_blocks(b);
    print_key(&t, b);
    r->key = t.data;
-   r->symbol = arena_printf(b->l->a, "region_%016llx",
-                            (unsigned long long)hash64_bytes(t.data, t.len));
+   r->symbol =
+      arena_printf(b->l->a, "region_%016llx", (unsigned long long)hash64_bytes(t.data, t.len));
    r->ops = b->ops.data;
    r->num_ops = (uint32_t)b->ops.count;
    r->values = b->values.data;

@@ -2,12 +2,12 @@
  *
  *    group ──cg_region_build──▶ values with a home, pointers, key ──cg_region_emit──▶ one kernel
  *
- * One tile is one row (dim 0) of the group; a row is `outer` heads of `last` elements, or, for wide rows without
- * reductions, a block of its elements. Every value has a home:
- *    memory  an operand from outside, or a result that is read outside: loaded and stored in its own dtype
- *    stack   computed for the whole row before it is used, because something needs it twice or in another shape
- *    inline  computed where it is used, a vector at a time, rounded to its dtype
- * Views (reshape, slice, take_rows) of a home are addresses, not work. */
+ * One tile is one row (dim 0) of the group; a row is `outer` heads of `last` elements, or, for wide
+ * rows without reductions, a block of its elements. Every value has a home: memory  an operand from
+ * outside, or a result that is read outside: loaded and stored in its own dtype stack   computed
+ * for the whole row before it is used, because something needs it twice or in another shape inline
+ * computed where it is used, a vector at a time, rounded to its dtype Views (reshape, slice,
+ * take_rows) of a home are addresses, not work. */
 #ifndef CG_REGION_H
 #define CG_REGION_H
 
@@ -19,33 +19,35 @@ typedef enum cg_home { CG_HOME_memory, CG_HOME_stack, CG_HOME_inline, CG_HOME_no
 typedef struct cg_value {
    const ir_value *v;
    cg_home home;
-   bool rowless;              /* the same for every row: weights, biases */
-   uint32_t ptr;              /* memory: kernel pointer; stack: temporary number */
-   int32_t index_ptr;         /* memory: pointer to i32 row numbers (take_rows); -1: the tile's row. kv_write: slots */
-   int32_t source;            /* a stored view: number of the value it copies; -1 */
-   int64_t first_row;         /* added to the row (slice of dim 0) */
-   uint64_t row_bytes;        /* memory: between rows */
-   uint64_t offset;           /* bytes from the start of the row */
+   bool rowless;       /* the same for every row: weights, biases */
+   uint32_t ptr;       /* memory: kernel pointer; stack: temporary number */
+   int32_t index_ptr;  /* memory: pointer to i32 row numbers (take_rows); -1: the tile's row.
+                          kv_write: slots */
+   int32_t source;     /* a stored view: number of the value it copies; -1 */
+   int64_t first_row;  /* added to the row (slice of dim 0) */
+   uint64_t row_bytes; /* memory: between rows */
+   uint64_t offset;    /* bytes from the start of the row */
    int64_t outer, last, pitch; /* elements: heads, of a head, between heads */
    dtype dtype;
 } cg_value;
 
 typedef struct cg_region {
-   const char *symbol;        /* region_<hash of key> */
-   const char *key;           /* equal keys, equal code */
+   const char *symbol; /* region_<hash of key> */
+   const char *key;    /* equal keys, equal code */
    uint32_t num_ops, num_values, num_refs, num_temps;
    const ir_op **ops;
-   cg_value *values;          /* one per value that the group touches; v NULL: source of a stored view */
-   plan_ref *refs;            /* kernel pointers */
-   uint64_t *ref_bytes;       /* per row, of each pointer: 0 when it is not per row */
+   cg_value *values;    /* one per value that the group touches; v NULL: source of a stored view */
+   plan_ref *refs;      /* kernel pointers */
+   uint64_t *ref_bytes; /* per row, of each pointer: 0 when it is not per row */
    bool *ref_written;
    uint64_t *temp_bytes;
-   ir_dim rows;               /* extent of dim 0 */
-   int64_t blocks, block;     /* blocks of a wide row, and elements in one; 1 and 0: whole rows */
-   uint64_t flops;            /* per row, roughly */
+   ir_dim rows;           /* extent of dim 0 */
+   int64_t blocks, block; /* blocks of a wide row, and elements in one; 1 and 0: whole rows */
+   uint64_t flops;        /* per row, roughly */
 } cg_region;
 
-/* Analyses a group. Errors UNSUPPORTED naming the op when it holds something that is no row operation. */
+/* Analyses a group. Errors UNSUPPORTED naming the op when it holds something that is no row
+ * operation. */
 SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *g, cg_region **out);
 
 /* Emits the kernel of a region under its symbol; a: for what lasts until then. */

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- checks -------------------------------------------------------------------------------------- */
+/* ---- checks
+ * -------------------------------------------------------------------------------------- */
 
 static sinter_status not_alone(const char *where, const char *what, const char *name)
 {
@@ -13,8 +14,8 @@ static sinter_status not_alone(const char *where, const char *what, const char *
                     "generated code is not self-contained: %s %s", what, name);
 }
 
-static sinter_status check_symbols(const uint8_t *object, const Elf64_Shdr *table, const char *names,
-                                   const char *where)
+static sinter_status check_symbols(const uint8_t *object, const Elf64_Shdr *table,
+                                   const char *names, const char *where)
 {
    const Elf64_Sym *symbols = (const void *)(object + table->sh_offset);
 
@@ -54,7 +55,8 @@ sinter_status cg_check_object(const uint8_t *object, size_t size, const char *wh
    for (uint32_t i = 0; i < head->e_shnum; i++) {
       const Elf64_Shdr *s = &sections[i];
       if (s->sh_type == SHT_SYMTAB)
-         SINTER_TRY(check_symbols(object, s, (const char *)object + sections[s->sh_link].sh_offset, where));
+         SINTER_TRY(
+            check_symbols(object, s, (const char *)object + sections[s->sh_link].sh_offset, where));
       if (s->sh_type == SHT_RELA)
          SINTER_TRY(check_relocations(object, s, &sections[s->sh_info], where));
       if (s->sh_flags & SHF_ALLOC && s->sh_flags & SHF_WRITE && s->sh_size)
@@ -63,7 +65,8 @@ sinter_status cg_check_object(const uint8_t *object, size_t size, const char *wh
    return SINTER_ok;
 }
 
-/* ---- dumps --------------------------------------------------------------------------------------- */
+/* ---- dumps
+ * --------------------------------------------------------------------------------------- */
 
 static sinter_status dump(const char *dir, const char *level, const char *ending, const void *data,
                           size_t size)
@@ -76,8 +79,9 @@ static sinter_status dump(const char *dir, const char *level, const char *ending
    bool ok = f && fwrite(data, 1, size, f) == size;
    if (f && fclose(f) != 0)
       ok = false;
-   return ok ? SINTER_ok : base_fail(SINTER_io, path, "make the folder that SINTER_DUMP names",
-                                     "the dump cannot be written");
+   return ok ? SINTER_ok
+             : base_fail(SINTER_io, path, "make the folder that SINTER_DUMP names",
+                         "the dump cannot be written");
 }
 
 static sinter_status dump_all(vec_module *m, const char *level, const uint8_t *object, size_t size)
@@ -93,7 +97,8 @@ static sinter_status dump_all(vec_module *m, const char *level, const uint8_t *o
    return dump(dir, level, "o", object, size);
 }
 
-/* ---- objects ------------------------------------------------------------------------------------- */
+/* ---- objects
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct making {
    arena *a;

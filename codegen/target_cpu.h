@@ -4,15 +4,17 @@
 
 #include "lower.h"
 
-/* Emits every kernel into one object, a ELF file without undefined symbols; bytes depend on the kernels and the level
- * only. Owned by a. With SINTER_DUMP=dir in the environment, writes dir/<level>.ll and dir/<level>.o.
+/* Emits every kernel into one object, a ELF file without undefined symbols; bytes depend on the
+ * kernels and the level only. Owned by a. With SINTER_DUMP=dir in the environment, writes
+ * dir/<level>.ll and dir/<level>.o.
  *
  *   progress   after every kernel; may be NULL */
 SINTER_CHECKED sinter_status cg_cpu_object(arena *a, const isa_info *isa, const cg_kernel *kernels,
-                                           uint32_t num_kernels, sinter_progress *progress, void *user,
-                                           const uint8_t **out, size_t *out_size);
+                                           uint32_t num_kernels, sinter_progress *progress,
+                                           void *user, const uint8_t **out, size_t *out_size);
 
-/* Fails when the object needs anything from outside, or anything that runtime/elf.h does not load. */
+/* Fails when the object needs anything from outside, or anything that runtime/elf.h does not load.
+ */
 SINTER_CHECKED sinter_status cg_check_object(const uint8_t *object, size_t size, const char *where);
 
 #endif

@@ -60,6 +60,10 @@ const vec_isa *vec_module_isa(const vec_module *m);
 /* Whether a kernel or local of that name was begun. */
 bool vec_module_has(const vec_module *m, const char *name);
 
+/* Debug mode: the object checks every access with LLVM's address sanitizer. It then has external
+ * symbols, so only a JIT linker inside of a sanitized process can load it, not the runtime. */
+void vec_module_sanitize(vec_module *m);
+
 /* Verifies the module and emits a relocatable object; *out is freed with free(). */
 SINTER_CHECKED sinter_status vec_module_object(vec_module *m, uint8_t **out, size_t *out_size);
 
@@ -113,8 +117,9 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
    OP(sub, Sub)                                                                                    \
    OP(mul, Mul)                                                                                    \
    OP(div, SDiv)                                                                                   \
-   OP(rem, SRem) OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr)   \
-      OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
+   OP(rem, SRem)                                                                                   \
+   OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr) OP(fadd, FAdd)  \
+      OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
 #define VEC_OP(name, code) vec_value vec_##name(vec_fn *f, vec_value a, vec_value b);
 VEC_BINARY_OPS(VEC_OP)
 #undef VEC_OP

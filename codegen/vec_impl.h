@@ -13,6 +13,7 @@ struct vec_module {
    LLVMModuleRef mod;
    LLVMTargetMachineRef machine;
    LLVMTypeRef types[VEC_ptr + 1];
+   bool sanitize;
 };
 
 struct vec_fn {

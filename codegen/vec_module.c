@@ -3,6 +3,7 @@
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,31 @@ static sinter_status fail_with(vec_module *m, char *why, const char *what)
    return st;
 }
 
+void vec_module_sanitize(vec_module *m)
+{
+   m->sanitize = true;
+}
+
+/* Checks every load and store by calls of the sanitizer's run-time library. */
+static sinter_status add_address_checks(vec_module *m)
+{
+   static const char name[] = "sanitize_address";
+   unsigned kind = LLVMGetEnumAttributeKindForName(name, sizeof name - 1);
+   LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+
+   for (LLVMValueRef f = LLVMGetFirstFunction(m->mod); f; f = LLVMGetNextFunction(f))
+      if (!LLVMIsDeclaration(f))
+         LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex,
+                                 LLVMCreateEnumAttribute(m->ctx, kind, 0));
+   LLVMErrorRef err = LLVMRunPasses(m->mod, "asan", m->machine, options);
+   LLVMDisposePassBuilderOptions(options);
+   if (!err)
+      return SINTER_ok;
+   LLVMConsumeError(err);
+   return base_fail(SINTER_unsupported, m->isa.name, "use an LLVM with its sanitizers",
+                    "address checks cannot be added");
+}
+
 sinter_status vec_module_object(vec_module *m, uint8_t **out, size_t *out_size)
 {
    LLVMMemoryBufferRef buffer;
@@ -100,6 +126,8 @@ sinter_status vec_module_object(vec_module *m, uint8_t **out, size_t *out_size)
       return fail_with(m, why, "generated code is not valid");
    LLVMDisposeMessage(why);
    why = NULL;
+   if (m->sanitize)
+      SINTER_TRY(add_address_checks(m));
    if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->mod, LLVMObjectFile, &why, &buffer))
       return fail_with(m, why, "no object could be made");
    *out_size = LLVMGetBufferSize(buffer);

@@ -1,0 +1,466 @@
+/* harness.h - compiles a function, runs its launches over memory of its own, and compares with the
+ * interpreter in f64.
+ *
+ *    IR text ─▶ passes (or only the finishing ones) ─▶ plan + object ─▶ rt_elf ─▶ launches, phase
+ * by phase └──▶ ir_eval_run on the same numbers ─▶ compare
+ *
+ * Tiles of a phase run in reverse order, so that a missing barrier shows. Memory that no kernel may
+ * read is NaN. */
+#ifndef CONFORM_HARNESS_H
+#define CONFORM_HARNESS_H
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/pack.h"
+#include "base/quant.h"
+#include "codegen/plan_build.h"
+#include "codegen/target_cpu.h"
+#include "ir/eval.h"
+#include "passes/pass.h"
+#include "runtime/elf.h"
+
+enum { HARNESS_MAX_SEQS = 4, HARNESS_MAX_RETURNS = 24, HARNESS_MAX_STATES = 4 };
+
+typedef struct harness_options {
+   isa_level level;
+   bool fuse; /* run the fusions; else every op is a kernel */
+   sinter_numerics numerics;
+} harness_options;
+
+/* A compiled function. */
+typedef struct harness {
+   arena *a;
+   ir_func *before, *f; /* as parsed; after the passes */
+   pass_layout layout;
+   cg_plan plan;
+   rt_elf *code;
+   uint8_t *weights;
+} harness;
+
+/* A step: sequences with stored positions, and new rows for each. */
+typedef struct harness_step {
+   uint32_t num_seqs;
+   int64_t stored[HARNESS_MAX_SEQS], rows[HARNESS_MAX_SEQS];
+   int64_t wanted;      /* R: the last rows */
+   int64_t tile_rows;   /* most rows of an attention tile, 1..ATTN_ROWS; 0: ATTN_ROWS */
+   bool hide_last;      /* slot -1 for the last row */
+   const char *variant; /* "decode", "prefill" */
+} harness_step;
+
+/* What a run leaves: bytes of every returned tensor, and pages. */
+typedef struct harness_run {
+   arena *a;
+   harness *h;
+   harness_step step;
+   int64_t sym[SYM_COUNT], context;
+   int32_t *ids, *positions, *seq_of, *rows, *tiles, *slots, *table;
+   bool *writes;
+   ir_tensor rope[2];
+   float *rope_f32[2];
+   uint8_t *arena, *scratch, *out[HARNESS_MAX_RETURNS], *state[HARNESS_MAX_STATES];
+   uint64_t out_bytes[HARNESS_MAX_RETURNS], state_bytes[HARNESS_MAX_STATES];
+   ir_kv kv[HARNESS_MAX_STATES]; /* by layer; updated by the interpreter */
+   ir_tensor want[HARNESS_MAX_RETURNS];
+} harness_run;
+
+#define HARNESS_OK(expr) cr_assert((expr) == SINTER_ok, "%s", sinter_error())
+
+/* ---- numbers ---- */
+
+/* Roughly normal, from a name and an index. */
+static inline double harness_number(const char *name, uint64_t i)
+{
+   uint64_t seed = 1469598103934665603u;
+   double sum = 0;
+
+   for (; *name; name++)
+      seed = (seed ^ (uint8_t)*name) * 1099511628211u;
+   for (uint64_t k = 0; k < 4; k++) {
+      uint64_t z = seed + (4 * i + k + 1) * 0x9e3779b97f4a7c15u;
+      z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+      z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+      sum += (double)((z ^ z >> 31) >> 11) * 0x1p-53 - 0.5;
+   }
+   return sum * 1.7320508075688772;
+}
+
+static inline double harness_weight(const char *name, const ir_type *t, int64_t i)
+{
+   double z = harness_number(name, (uint64_t)i);
+
+   if (t->rank > 1)
+      z /= sqrt((double)ir_type_row(t));
+   return dtype_round(t->dtype, t->rank > 1 ? z : 1 + 0.25 * z);
+}
+
+static inline int64_t harness_count(const ir_tensor *t)
+{
+   int64_t n = 1;
+
+   for (uint32_t i = 0; i < t->rank; i++)
+      n *= t->dim[i];
+   return n;
+}
+
+/* ---- compiling ---- */
+
+static inline const void *harness_weight_row(void *user, uint64_t r)
+{
+   const void **pair = user;
+   const ir_op *op = pair[0];
+   const ir_type *t = &op->results[0]->type;
+   int64_t n = ir_type_row(t);
+   static double wide[1 << 14];
+
+   for (int64_t i = 0; i < n; i++)
+      wide[i] = harness_weight(ir_attr_s(op, IR_ATTR_name, ""), t, (int64_t)r * n + i);
+   dtype_store(t->dtype, (void *)(uintptr_t)pair[1], wide, (uint64_t)n);
+   return pair[1];
+}
+
+static inline void harness_pack(harness *h, const ir_op *op)
+{
+   const pass_place *p = &h->layout.places[op->results[0]->id];
+   const plan_weight *w = &h->layout.weights[p->index];
+   const void *pair[2] = {op, malloc(1 << 17)};
+   uint8_t *dst = h->weights + w->offset;
+
+   if (p->kind != PASS_PLACE_weight || !p->size) {
+      free((void *)(uintptr_t)pair[1]);
+      return;
+   }
+   if (w->layout == PANEL_rows)
+      for (uint64_t r = 0; r < w->rows; r++)
+         memcpy(dst + r * w->size / w->rows, harness_weight_row(pair, r), w->size / w->rows);
+   else
+      pack_panels((panel_layout)w->layout, (dtype)w->dtype, w->rows, w->cols, 0,
+                  (w->rows + PANEL_ROWS - 1) / PANEL_ROWS, harness_weight_row, pair, dst);
+   free((void *)(uintptr_t)pair[1]);
+}
+
+static inline harness *harness_compile(const char *text, harness_options o)
+{
+   pass_target target = pass_target_cpu("cpu:test");
+   pass_options options = {.target = &target, .numerics = o.numerics};
+   pass_report *report;
+   ir_module module = {0};
+   model m = {.info = {.name = "conform", .vocab = 64}};
+   arena *a;
+
+   HARNESS_OK(arena_create(&a));
+   harness *h = arena_new(a, harness);
+   h->a = a;
+   report = arena_new(a, pass_report);
+   HARNESS_OK(ir_parse(a, text, strlen(text), "test", &module));
+   h->before = module.funcs.data[0];
+   h->f = ir_func_clone(a, h->before);
+   if (o.fuse)
+      HARNESS_OK(pass_run_all(h->f, &options, report));
+   HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
+   HARNESS_OK(cg_plan_build(a, &m, h->f, &h->layout, "cpu:test", &isa_infos[o.level], o.numerics,
+                            &h->plan));
+   const uint8_t *object;
+   size_t size;
+   HARNESS_OK(cg_cpu_object(a, &isa_infos[o.level], h->plan.kernels, h->plan.plan.num_kernels, NULL,
+                            NULL, &object, &size));
+   if (isa_runs(o.level))
+      HARNESS_OK(rt_elf_load(object, size, "test", &h->code));
+   h->weights = calloc(1, h->layout.weight_bytes + 64);
+   ir_op_foreach (h->f, op)
+      if (op->code == IR_OP_weight)
+         harness_pack(h, op);
+   return h;
+}
+
+static inline void harness_free(harness *h)
+{
+   if (h->code)
+      rt_elf_unload(h->code);
+   free(h->weights);
+   arena_destroy(h->a);
+}
+
+/* ---- inputs ---- */
+
+static inline void harness_shape(const harness_run *r, const ir_type *t, ir_tensor *out)
+{
+   out->rank = t->rank;
+   for (uint32_t i = 0; i < t->rank; i++)
+      out->dim[i] = ir_dim_eval(t->dim[i], r->sym);
+   out->data = arena_array(r->a, double, (size_t)harness_count(out) + 1);
+}
+
+static inline double harness_param(const ir_type *t, const char *name, int64_t i)
+{
+   return dtype_round(t->dtype, 2 * harness_number(name, (uint64_t)i));
+}
+
+static inline sinter_status harness_get_weight(void *user, const char *name, const ir_type *t,
+                                               ir_tensor *out)
+{
+   harness_shape(user, t, out);
+   for (int64_t i = 0; i < harness_count(out); i++)
+      out->data[i] = harness_weight(name, t, i);
+   return SINTER_ok;
+}
+
+static inline sinter_status harness_get_rows(void *user, const char *name, const ir_type *t,
+                                             int64_t first, int64_t count, double *out)
+{
+   int64_t n = ir_type_row(t);
+
+   (void)user;
+   for (int64_t i = 0; i < count * n; i++)
+      out[i] = harness_weight(name, t, first * n + i);
+   return SINTER_ok;
+}
+
+static inline sinter_status harness_get_param(void *user, const char *name, const ir_type *t,
+                                              ir_tensor *out)
+{
+   harness_shape(user, t, out);
+   for (int64_t i = 0; i < harness_count(out); i++)
+      out->data[i] = harness_param(t, name, i);
+   return SINTER_ok;
+}
+
+static inline ir_kv *harness_get_state(void *user, int64_t layer, const ir_type *t)
+{
+   (void)t;
+   return &((harness_run *)user)->kv[layer];
+}
+
+/* Rows, tiles, slots and tables. Sequence s has page p at number 1 + s + p * num_seqs: never in
+ * order. */
+static inline void harness_rows(harness_run *r)
+{
+   const harness_step *s = &r->step;
+   int64_t t = 0, most = s->tile_rows ? s->tile_rows : ATTN_ROWS, *tiles = &r->sym[SYM_A];
+
+   for (uint32_t q = 0; q < s->num_seqs; q++) {
+      for (int64_t i = 0; i < s->rows[q]; i++, t++) {
+         int64_t pos = s->stored[q] + i, page = 1 + q + pos / PAGE_TOKENS * s->num_seqs;
+         r->ids[t] = (int32_t)(7 * t + 3) % 64;
+         r->positions[t] = (int32_t)pos;
+         r->seq_of[t] = (int32_t)q;
+         r->writes[t] = !(s->hide_last && t + 1 == r->sym[SYM_T]);
+         r->slots[t] = r->writes[t] ? (int32_t)(page * PAGE_TOKENS + pos % PAGE_TOKENS) : -1;
+         if (i % most == 0) {
+            r->tiles[2 * *tiles] = (int32_t)t;
+            r->tiles[2 * *tiles + 1] = (int32_t)MIN(most, s->rows[q] - i);
+            ++*tiles;
+         }
+      }
+      for (int64_t p = 0; p < r->sym[SYM_B]; p++)
+         r->table[q * r->sym[SYM_B] + p] =
+            p * PAGE_TOKENS < s->stored[q] + s->rows[q] ? (int32_t)(1 + q + p * s->num_seqs) : -1;
+   }
+   for (int64_t i = 0; i < r->sym[SYM_R]; i++)
+      r->rows[i] = (int32_t)(r->sym[SYM_T] - r->sym[SYM_R] + i);
+}
+
+static inline void harness_rope(harness_run *r, const ir_op *op)
+{
+   int64_t index = ir_attr_i(op, IR_ATTR_index, 0);
+   ir_tensor *t = &r->rope[index];
+
+   harness_shape(r, &op->results[0]->type, t);
+   r->rope_f32[index] = arena_array(r->a, float, (size_t)harness_count(t) + 1);
+   for (int64_t i = 0, n = t->dim[1]; i < harness_count(t); i++) {
+      double angle = 3 * harness_number("rope", (uint64_t)(i / n * n + i % (n / 2)));
+      t->data[i] = (float)(i % n < n / 2 ? cos(angle) : sin(angle));
+      r->rope_f32[index][i] = (float)t->data[i];
+   }
+}
+
+/* Address of k (or v) element in the pages of a state. */
+static inline uint8_t *harness_page(const harness_run *r, int64_t layer, uint32_t seq, int64_t pos,
+                                    int64_t g, int64_t i, bool v)
+{
+   const plan_cache_group *c = &r->h->plan.plan.cache_groups[0];
+   const ir_kv *kv = &r->kv[layer];
+   uint64_t e = dtype_infos[c->dtype].bytes,
+            page = (uint64_t)(1 + seq + pos / PAGE_TOKENS * r->step.num_seqs);
+   uint64_t half = (uint64_t)kv->width * PAGE_TOKENS,
+            at = (page * (uint64_t)kv->heads + (uint64_t)g) * 2 * half;
+
+   at += v ? half + (uint64_t)(pos % PAGE_TOKENS * kv->width + i)
+           : (uint64_t)(i * PAGE_TOKENS + pos % PAGE_TOKENS);
+   return r->state[layer] + at * e;
+}
+
+static inline void harness_state(harness_run *r, const ir_op *op)
+{
+   int64_t layer = ir_attr_i(op, IR_ATTR_layer, 0), pages = 2 + r->sym[SYM_B] * r->step.num_seqs;
+   const ir_type *t = &op->results[0]->type;
+   ir_kv *kv = &r->kv[layer];
+   dtype e = (dtype)r->h->plan.plan.cache_groups[0].dtype, round = e == DT_f32 ? DT_f16 : e;
+
+   *kv = (ir_kv){ir_dim_const(t->dim[0]),
+                 ir_dim_const(t->dim[1]),
+                 r->context + 1,
+                 r->step.num_seqs,
+                 NULL,
+                 NULL};
+   r->state_bytes[layer] =
+      (uint64_t)(pages * kv->heads * kv->width * 2 * PAGE_TOKENS) * dtype_infos[e].bytes;
+   r->state[layer] = arena_alloc(r->a, r->state_bytes[layer]);
+   memset(r->state[layer], 0xff, r->state_bytes[layer]);
+   kv->k = arena_array(r->a, double *, kv->num_seqs);
+   kv->v = arena_array(r->a, double *, kv->num_seqs);
+   for (uint32_t s = 0; s < kv->num_seqs; s++) {
+      int64_t n = kv->heads * kv->width;
+      kv->k[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
+      kv->v[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
+      for (int64_t j = 0; j < r->step.stored[s] * n; j++) {
+         int64_t pos = j / n, g = j % n / kv->width, i = j % kv->width;
+         kv->k[s][j] = dtype_round(round, 2 * harness_number("k", (uint64_t)(j + 7919 * s)));
+         kv->v[s][j] = dtype_round(round, harness_number("v", (uint64_t)(j + 104729 * s)));
+         dtype_store(e, harness_page(r, layer, s, pos, g, i, false), &kv->k[s][j], 1);
+         dtype_store(e, harness_page(r, layer, s, pos, g, i, true), &kv->v[s][j], 1);
+      }
+   }
+}
+
+static inline harness_run *harness_setup(harness *h, harness_step step)
+{
+   arena *a;
+
+   HARNESS_OK(arena_create(&a));
+   harness_run *r = arena_new(a, harness_run);
+   *r = (harness_run){.a = a, .h = h, .step = step};
+   for (uint32_t q = 0; q < step.num_seqs; q++) {
+      r->sym[SYM_T] += step.rows[q];
+      r->context = MAX(r->context, step.stored[q] + step.rows[q]);
+   }
+   r->sym[SYM_R] = MIN(step.wanted, r->sym[SYM_T]);
+   r->sym[SYM_S] = step.num_seqs;
+   r->sym[SYM_C] = (r->context + ATTN_CHUNK - 1) / ATTN_CHUNK;
+   r->sym[SYM_B] = r->context / PAGE_TOKENS + 2;
+   int32_t **arrays[] = {&r->ids, &r->positions, &r->seq_of, &r->rows, &r->slots};
+   for (size_t i = 0; i < countof(arrays); i++)
+      *arrays[i] = arena_array(a, int32_t, (size_t)r->sym[SYM_T] + 1);
+   r->tiles = arena_array(a, int32_t, 2 * (size_t)r->sym[SYM_T] + 2);
+   r->table = arena_array(a, int32_t, (size_t)(r->sym[SYM_B] * step.num_seqs));
+   r->writes = arena_array(a, bool, (size_t)r->sym[SYM_T] + 1);
+   harness_rows(r);
+   ir_op_foreach (h->before, op) {
+      if (op->code == IR_OP_meta && ir_attr_i(op, IR_ATTR_field, 0) == IR_META_rope)
+         harness_rope(r, op);
+      if (op->code == IR_OP_state)
+         harness_state(r, op);
+   }
+   return r;
+}
+
+/* ---- running ---- */
+
+static inline void *harness_resolve(harness_run *r, const plan_ref *p)
+{
+   void *meta[IR_META_COUNT] = {
+      [IR_META_token_ids] = r->ids,     [IR_META_positions] = r->positions,
+      [IR_META_seq_of] = r->seq_of,     [IR_META_rows] = r->rows,
+      [IR_META_tiles] = r->tiles,       [IR_META_slots] = r->slots,
+      [IR_META_block_table] = r->table, [IR_META_rope] = r->rope_f32[p->index2 & 1]};
+
+   switch ((plan_ref_kind)p->kind) {
+   case PLAN_REF_arena: return r->arena + p->offset;
+   case PLAN_REF_weight: return r->h->weights + p->offset;
+   case PLAN_REF_state: return r->state[p->index2];
+   case PLAN_REF_meta: return meta[p->index];
+   case PLAN_REF_scratch: return r->scratch + p->offset;
+   case PLAN_REF_output: return r->out[p->index];
+   }
+   return NULL;
+}
+
+static inline void harness_launch(harness_run *r, const plan_launch *l,
+                                  const sinter_step_block *step)
+{
+   const plan *p = &r->h->plan.plan;
+   void *at = rt_elf_symbol(r->h->code, p->kernels[l->kernel].symbol);
+   sinter_kargs k = {.step = step, .num_ptrs = l->num_refs};
+   sinter_kernel *kernel;
+
+   cr_assert(at, "no %s", p->kernels[l->kernel].symbol);
+   memcpy(&kernel, &at, sizeof kernel);
+   for (uint32_t i = 0; i < l->num_refs; i++)
+      k.ptr[i] = harness_resolve(r, &l->refs[i]);
+   memcpy(k.konst, l->consts, sizeof k.konst);
+   for (int64_t tile = plan_extent_eval(&l->tiles, r->sym) - 1; tile >= 0; tile--)
+      kernel(&k, (unsigned)tile);
+}
+
+static inline void harness_memory(harness_run *r)
+{
+   const pass_layout *l = &r->h->layout;
+   uint64_t scratch = (uint64_t)plan_extent_eval(&r->h->plan.plan.scratch, r->sym);
+
+   r->arena = arena_alloc(r->a, l->arena_bytes + 64);
+   r->scratch = arena_alloc(r->a, scratch + 64);
+   memset(r->arena, 0xff, l->arena_bytes + 64);
+   memset(r->scratch, 0xff, scratch + 64);
+   ir_op_foreach (r->h->f, op) {
+      const pass_place *p = &l->places[op->num_results ? op->results[0]->id : 0];
+      const ir_type *t = &op->results[0]->type;
+      int64_t n = 1;
+      if (op->code != IR_OP_param || p->kind != PASS_PLACE_arena)
+         continue;
+      for (uint32_t i = 0; i < t->rank; i++)
+         n *= ir_dim_eval(t->dim[i], r->sym);
+      for (int64_t i = 0; i < n; i++) {
+         double v = harness_param(t, ir_attr_s(op, IR_ATTR_name, ""), i);
+         dtype_store(t->dtype, r->arena + p->offset + (uint64_t)i * dtype_infos[t->dtype].bytes, &v,
+                     1);
+      }
+   }
+   for (uint32_t i = 0; i < r->h->f->num_values; i++) {
+      const pass_place *p = &l->places[i];
+      if (p->kind != PASS_PLACE_output)
+         continue;
+      r->out[p->index] = arena_alloc(r->a, p->size + 64);
+      r->out_bytes[p->index] = p->size;
+      memset(r->out[p->index], 0xff, p->size + 64);
+   }
+}
+
+/* Runs the step on the kernels, then on the interpreter. */
+static inline harness_run *harness_go(harness *h, harness_step step)
+{
+   harness_run *r = harness_setup(h, step);
+   sinter_step_block block = {{0}};
+   const plan_variant *v = NULL;
+   ir_env env = {r, harness_get_weight, harness_get_rows, harness_get_param, harness_get_state};
+   ir_step meta = {.token_ids = r->ids,
+                   .positions = r->positions,
+                   .seq_of = r->seq_of,
+                   .rows = r->rows,
+                   .writes = r->writes,
+                   .num_rope = 2,
+                   .rope = r->rope};
+
+   harness_memory(r);
+   memcpy(block.sym, r->sym, sizeof r->sym);
+   for (uint32_t i = 0; i < h->plan.plan.num_variants; i++)
+      if (strcmp(h->plan.plan.variants[i].name, step.variant ? step.variant : "decode") == 0)
+         v = &h->plan.plan.variants[i];
+   cr_assert(v);
+   for (uint32_t at = 0, end; at < v->num_launches; at = end) {
+      for (end = at; end < v->num_launches && v->launches[end].phase == v->launches[at].phase;)
+         end++;
+      for (uint32_t i = end; i > at; i--)
+         harness_launch(r, &v->launches[i - 1], &block);
+   }
+   memcpy(meta.sym, r->sym, sizeof r->sym);
+   HARNESS_OK(ir_eval_run(r->a, h->before, IR_EVAL_f64, &meta, &env, r->want, NULL, NULL));
+   return r;
+}
+
+static inline void harness_end(harness_run *r)
+{
+   arena_destroy(r->a);
+}
+
+#endif
