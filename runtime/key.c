@@ -62,14 +62,20 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
    return status;
 }
 
-sinter_status rt_key_digest(const char *cache, const char *path, digest *out, uint64_t *out_size)
+/* What is remembered of a file; false when it has to be read. */
+static bool is_known(const char *cache, const char *path, digest *out, uint64_t *out_size)
 {
    struct stat s;
 
-   if (stat(path, &s) != 0)
-      return open_error(path);
+   if (stat(path, &s) != 0 || !rt_memo_get(cache, "source", &s, out))
+      return false;
    *out_size = (uint64_t)s.st_size;
-   if (rt_memo_get(cache, "source", &s, out))
+   return true;
+}
+
+sinter_status rt_key_digest(const char *cache, const char *path, digest *out, uint64_t *out_size)
+{
+   if (is_known(cache, path, out, out_size))
       return SINTER_ok;
    return digest_file(cache, path, out, out_size);
 }
@@ -173,18 +179,27 @@ static sinter_status list_folder(source *s, const char *path)
    return SINTER_ok;
 }
 
+static void tell(const sinter_compile_options *o, uint64_t done, uint64_t total, const char *name)
+{
+   if (o->progress)
+      o->progress(o->user, SINTER_STAGE_hash, done, total, name);
+}
+
+/* Tells about files that have to be read only: a hit has nothing to say. */
 static sinter_status digest_files(source *s)
 {
-   const sinter_compile_options *o = s->options;
+   bool told = false;
 
    for (size_t i = 0; i < s->files.count; i++) {
       file *f = &s->files.data[i];
-      if (o->progress)
-         o->progress(o->user, SINTER_STAGE_hash, i, s->files.count, f->name);
-      SINTER_TRY(rt_key_digest(s->cache, f->path, &f->digest, &f->size));
+      if (is_known(s->cache, f->path, &f->digest, &f->size))
+         continue;
+      told = true;
+      tell(s->options, i, s->files.count, f->name);
+      SINTER_TRY(digest_file(s->cache, f->path, &f->digest, &f->size));
    }
-   if (o->progress)
-      o->progress(o->user, SINTER_STAGE_hash, s->files.count, s->files.count, "");
+   if (told)
+      tell(s->options, s->files.count, s->files.count, "");
    return SINTER_ok;
 }
 
