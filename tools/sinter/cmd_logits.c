@@ -77,8 +77,10 @@ int cmd_logits(const options *o)
    if (!o->output)
       return cli_usage_error("'sinter logits' needs -o FILE.npy");
    int code = cli_open(o, &s);
-   if (code == 0)
-      code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
+   if (code)
+      return code;
+   sinter_engine_options room = cli_room(o, &s, count, 1);
+   code = cli_engine(o, &s, &room);
    if (code)
       return code;
    k.vocab = s.info.vocab;
@@ -151,10 +153,11 @@ int cmd_perplexity(const options *o)
       return 3;
    }
    int code = cli_open(o, &s);
-   if (code == 0)
-      code = cli_engine(
-         o, &s,
-         &(sinter_engine_options){.size = sizeof(sinter_engine_options), .no_prefix_cache = true});
+   if (code)
+      return code;
+   sinter_engine_options room = cli_room(o, &s, ctx, 1);
+   room.no_prefix_cache = true;
+   code = cli_engine(o, &s, &room);
    if (code)
       return code;
    int32_t *ids = malloc((text.len + 8) * sizeof *ids);

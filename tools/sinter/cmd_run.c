@@ -111,6 +111,11 @@ static sinter_status prompt_ids(const options *o, const session *s, const char *
    }
 }
 
+static int64_t max_tokens(const options *o)
+{
+   return cli_int(o->num_tokens, o->ids ? 128 : 512);
+}
+
 static int generate(const options *o, session *s, const int32_t *ids, size_t count, answer *a)
 {
    sinter_request_options r = SINTER_INIT(sinter_request_options);
@@ -119,7 +124,7 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
 
    r.prompt = ids;
    r.num_prompt = (uint32_t)count;
-   int64_t n = cli_int(o->num_tokens, o->ids ? 128 : 512);
+   int64_t n = max_tokens(o);
    r.max_tokens = (uint32_t)n;
    r.ignore_eos = o->ignore_eos;
    r.want_logprobs = o->json;
@@ -206,10 +211,8 @@ int cmd_run(const options *o)
       prompt_ids(o, &s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
    if (status != SINTER_ok)
       return cli_error(status);
-   if (count > s.info.trained_context && !o->quiet)
-      fprintf(stderr, "note: %zu tokens are more than the trained context of %u\n", count,
-              s.info.trained_context);
-   code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
+   sinter_engine_options room = cli_room(o, &s, count, (uint64_t)max_tokens(o));
+   code = cli_engine(o, &s, &room);
    if (code)
       return code;
    a.artifact = s.artifact;

@@ -1,4 +1,5 @@
 /* session.c - from the MODEL argument to an open artifact and an engine. */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
@@ -62,6 +63,20 @@ int cli_engine(const options *o, session *s, const sinter_engine_options *engine
    e.threads = (uint32_t)cli_int(o->threads, 0);
    sinter_status status = sinter_engine_create(s->artifact, &e, &s->engine);
    return status == SINTER_ok ? 0 : cli_error(status);
+}
+
+sinter_engine_options cli_room(const options *o, const session *s, uint64_t prompt,
+                               uint64_t generated)
+{
+   sinter_engine_options e = SINTER_INIT(sinter_engine_options);
+   uint64_t tokens = prompt + generated;
+
+   if (prompt > s->info.trained_context && !o->quiet)
+      fprintf(stderr, "note: %llu tokens are more than the trained context of %u\n",
+              (unsigned long long)prompt, s->info.trained_context);
+   if (tokens > s->info.trained_context)
+      e.kv_tokens = tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens;
+   return e;
 }
 
 void cli_close(session *s)
