@@ -1,0 +1,177 @@
+/* attention_chunk.c - scores, softmax and weighted sum of one chunk of positions, for every
+ * row-head of a block. */
+#include "attention_impl.h"
+
+/* k of this kv head in page number `page` of the sequence; v follows it. */
+static vec_value head_of_page(attn *t, vec_value page)
+{
+   vec_fn *f = t->f;
+   int64_t half = t->d * PAGE_TOKENS * t->kv_bytes;
+   vec_value id = attn_load_index(t, t->table, page);
+   vec_value at =
+      vec_add(f, attn_times(t, id, 2 * half * t->k->groups), attn_times(t, t->group, 2 * half));
+
+   return vec_at(f, t->pages, at);
+}
+
+/* Row r's scores of the page from position `at` on. */
+static vec_value score_at(attn *t, vec_value r, vec_value page, uint32_t part)
+{
+   vec_value in_chunk = vec_and_i(t->f, page, ATTN_CHUNK / PAGE_TOKENS - 1);
+   vec_value i = vec_add(t->f, attn_times(t, r, ATTN_CHUNK), attn_times(t, in_chunk, PAGE_TOKENS));
+
+   return vec_at_i(t->f, vec_at(t->f, t->s, attn_times(t, i, 4)), (int64_t)part * t->lanes * 4);
+}
+
+void attn_pages_of_chunk(attn *t)
+{
+   vec_fn *f = t->f;
+   vec_value first = attn_times(t, t->chunk, ATTN_CHUNK / PAGE_TOKENS);
+   int shift = __builtin_ctz(PAGE_TOKENS);
+
+   t->page0 = vec_imax(f, first, vec_lshr_i(f, t->low, shift));
+   t->page1 =
+      vec_imin(f, vec_add_i(f, first, ATTN_CHUNK / PAGE_TOKENS - 1), vec_lshr_i(f, t->high, shift));
+   t->page1 = vec_add_i(f, t->page1, 1);
+}
+
+/* Scales, caps and masks the dot products of a page, keeps them and their largest. */
+static void keep_scores(attn *t, vec_value page, const vec_value *dots)
+{
+   vec_fn *f = t->f;
+   uint32_t parts = PAGE_TOKENS / t->lanes;
+   int64_t iota[16];
+
+   for (int i = 0; i < 16; i++)
+      iota[i] = i;
+   for (uint32_t r = 0; r < t->block; r++) {
+      vec_value row = vec_i(f, r);
+      vec_value last = attn_wide(t, vec_load(f, VEC_i32, 1, attn_slot(t, t->last, row), 4));
+      vec_value first = attn_wide(t, vec_load(f, VEC_i32, 1, attn_slot(t, t->first, row), 4));
+      vec_value top_at = vec_at_i(f, t->top, (int64_t)r * t->lanes * 4);
+      vec_value top = vec_load(f, VEC_f32, t->lanes, top_at, 4);
+      for (uint32_t j = 0; j < parts; j++) {
+         vec_value from =
+            vec_trunc(f, vec_add_i(f, attn_times(t, page, PAGE_TOKENS), j * t->lanes), VEC_i32);
+         vec_value at = vec_add(f, attn_wide(t, from), vec_ints(f, VEC_i32, t->lanes, iota));
+         vec_value s = vec_fmul(f, dots[r * parts + j], vec_float(f, t->lanes, t->k->scale));
+         if (t->k->cap != 0)
+            s = vec_softcap(f, s, t->k->cap);
+         vec_value seen = vec_and(f, vec_icmp(f, VEC_le, at, last), vec_icmp(f, VEC_ge, at, first));
+         s = vec_select(f, seen, s, attn_infinity(t, t->lanes));
+         vec_store(f, s, score_at(t, row, page, j), 4);
+         top = vec_fmax(f, top, s);
+      }
+      vec_store(f, top, top_at, 4);
+   }
+}
+
+/* s = q k^T for every row and page of the chunk: k is transposed in its page, so 16 positions are
+ * one line. */
+void attn_scores(attn *t)
+{
+   vec_fn *f = t->f;
+   uint32_t parts = PAGE_TOKENS / t->lanes, n = t->block * parts;
+   vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS], k[2];
+
+   for (uint32_t r = 0; r < t->block; r++)
+      vec_store(f, attn_infinity(t, t->lanes), vec_at_i(f, t->top, (int64_t)r * t->lanes * 4), 4);
+   vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 0, NULL);
+   vec_value at = head_of_page(t, page.i);
+   for (uint32_t i = 0; i < n; i++)
+      dots[i] = vec_float(f, t->lanes, 0);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n, dots);
+   vec_value line = vec_at(f, at, attn_times(t, l.i, PAGE_TOKENS * t->kv_bytes));
+   for (uint32_t j = 0; j < parts; j++)
+      k[j] = vec_load_f32(f, t->k->kv, t->lanes,
+                          vec_at_i(f, line, (int64_t)j * t->lanes * t->kv_bytes));
+   vec_value column = vec_at(f, t->q, attn_times(t, l.i, 4));
+   for (uint32_t r = 0; r < t->block; r++) {
+      vec_value q =
+         attn_wide(t, vec_load(f, VEC_f32, 1, vec_at_i(f, column, (int64_t)r * t->d * 4), 4));
+      for (uint32_t j = 0; j < parts; j++)
+         next[r * parts + j] = vec_fma(f, q, k[j], l.var[r * parts + j]);
+   }
+   vec_loop_end(f, &l, next);
+   keep_scores(t, page.i, l.var);
+   vec_loop_end(f, &page, NULL);
+}
+
+/* s becomes exp(s - mc); mc and lc of every row. */
+void attn_softmax(attn *t)
+{
+   vec_fn *f = t->f;
+   vec_loop l = attn_rows_begin(t);
+   vec_value top =
+      vec_load(f, VEC_f32, t->lanes, vec_at(f, t->top, attn_times(t, l.i, t->lanes * 4)), 4);
+   vec_value mc = vec_fmax_all(f, top), shift = attn_wide(t, attn_or_zero(t, mc));
+   vec_value sum = vec_float(f, t->lanes, 0);
+
+   attn_put(t, t->mc, l.i, mc);
+   vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 1, &sum);
+   sum = page.var[0];
+   for (uint32_t j = 0; j < PAGE_TOKENS / t->lanes; j++) {
+      vec_value at = score_at(t, l.i, page.i, j);
+      vec_value p = vec_exp(f, vec_fsub(f, vec_load(f, VEC_f32, t->lanes, at, 4), shift));
+      vec_store(f, p, at, 4);
+      sum = vec_fadd(f, sum, p);
+   }
+   vec_loop_end(f, &page, &sum);
+   attn_put(t, t->lc, l.i, vec_fsum(f, page.var[0]));
+   vec_loop_end(f, &l, NULL);
+}
+
+/* o_c of `n` vectors of columns from col on, for all rows. */
+static void weigh(attn *t, vec_value col, uint32_t n, uint32_t lanes, attn_chunk_sink *sink)
+{
+   vec_fn *f = t->f;
+   vec_value sum[VEC_MAX_VARS], next[VEC_MAX_VARS], v[12];
+
+   for (uint32_t i = 0; i < n * t->block; i++)
+      sum[i] = vec_float(f, lanes, 0);
+   vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, n * t->block, sum);
+   vec_value head = vec_at_i(f, head_of_page(t, page.i), t->d * PAGE_TOKENS * t->kv_bytes);
+   vec_value base = vec_at(f, head, attn_times(t, col, t->kv_bytes)),
+             p_at = score_at(t, vec_i(f, 0), page.i, 0);
+   vec_value left = vec_sub(f, vec_add_i(f, t->high, 1), attn_times(t, page.i, PAGE_TOKENS));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_imin(f, left, vec_i(f, PAGE_TOKENS)), 1,
+                               n * t->block, page.var);
+   vec_value line = vec_at(f, base, attn_times(t, l.i, t->d * t->kv_bytes));
+   for (uint32_t j = 0; j < n; j++)
+      v[j] = vec_load_f32(f, t->k->kv, lanes, vec_at_i(f, line, (int64_t)j * lanes * t->kv_bytes));
+   for (uint32_t r = 0; r < t->block; r++) {
+      vec_value p = vec_load(
+         f, VEC_f32, 1,
+         vec_at_i(f, vec_at(f, p_at, attn_times(t, l.i, 4)), (int64_t)r * ATTN_CHUNK * 4), 4);
+      p = vec_splat(f, p, lanes);
+      for (uint32_t j = 0; j < n; j++)
+         next[r * n + j] = vec_fma(f, p, v[j], l.var[r * n + j]);
+   }
+   vec_loop_end(f, &l, next);
+   vec_loop_end(f, &page, l.var);
+   for (uint32_t r = 0; r < t->block; r++)
+      for (uint32_t j = 0; j < n; j++)
+         sink(t, r, vec_add_i(f, col, (int64_t)j * lanes), page.var[r * n + j]);
+}
+
+/* o_c = p v in groups of columns that fit the registers. */
+void attn_weigh_all(attn *t, attn_chunk_sink *sink)
+{
+   vec_fn *f = t->f;
+   uint32_t most = MIN(MAX((t->lanes == 16 ? 24 : 12) / t->block, 1), 8);
+   int64_t vectors = t->d / t->lanes, group = (int64_t)most * t->lanes,
+           grouped = vectors / most * group;
+
+   if (grouped) {
+      vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, grouped), group, 0, NULL);
+      weigh(t, l.i, most, t->lanes, sink);
+      vec_loop_end(f, &l, NULL);
+   }
+   if (vectors % most)
+      weigh(t, vec_i(f, grouped), (uint32_t)(vectors % most), t->lanes, sink);
+   if (vectors * t->lanes < t->d) {
+      vec_loop l = vec_loop_begin(f, vec_i(f, vectors * t->lanes), vec_i(f, t->d), 1, 0, NULL);
+      weigh(t, l.i, 1, 1, sink);
+      vec_loop_end(f, &l, NULL);
+   }
+}
