@@ -45,3 +45,24 @@ Test(embed, every_layout)
          check_embed((dtype)t, 25.5f);
       }
 }
+
+#ifdef SANITIZED
+/* Kills: a debug mode that adds no checks to generated code. The sanitizer ends the process with 1.
+ */
+Test(embed, sanitized_code_finds_overruns, .exit_code = 1)
+{
+   int32_t id = 0;
+   weight w = random_weight(DT_q4_1, 16, 64);
+   embed_key key = {w.layout, 1};
+   vec_module *m = module_of(&isa_infos[isa_best()]);
+   char symbol[GEMM_SYMBOL_MAX];
+   plan_launch l = {0};
+   sinter_kargs args = {.ptr = {malloc(63 * sizeof(float)), &id, w.panels}};
+
+   embed_symbol(&key, symbol);
+   embed_emit(m, &key);
+   embed_launch(&key, (gemm_rows){.num = 1}, 16, 64, &l);
+   memcpy(args.konst, l.consts, sizeof args.konst);
+   run(jit_kernel(jit_create(), m, symbol), &args, 1);
+}
+#endif

@@ -14,6 +14,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 /* ---- random numbers ---- */
 
 static uint64_t state = 88172645463325252u;
@@ -45,12 +53,29 @@ static inline LLVMOrcLLJITRef jit_create(void)
    return jit;
 }
 
+/* In a sanitized build the kernels are sanitized too; their symbols come from this process. */
+static inline void add_sanitizer(LLVMOrcLLJITRef jit, vec_module *m)
+{
+#ifdef SANITIZED
+   LLVMOrcDefinitionGeneratorRef symbols;
+
+   vec_module_sanitize(m);
+   cr_assert(!LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+      &symbols, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL));
+   LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(jit), symbols);
+#else
+   (void)jit;
+   (void)m;
+#endif
+}
+
 static inline sinter_kernel *jit_kernel(LLVMOrcLLJITRef jit, vec_module *m, const char *symbol)
 {
    uint8_t *bytes;
    size_t size;
    LLVMOrcExecutorAddress at;
 
+   add_sanitizer(jit, m);
    cr_assert(vec_module_object(m, &bytes, &size) == SINTER_ok, "%s", sinter_error());
    LLVMMemoryBufferRef copy =
       LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bytes, size, symbol);
