@@ -313,3 +313,23 @@ Test(artifact, attach)
    cr_assert_eq(*(int *)one, 2);
    sinter_artifact_close(a);
 }
+
+/* Each allocation of opening fails once: an error, nothing leaked, and the next open works. */
+Test(artifact, out_of_memory)
+{
+   sinter_artifact *a;
+   size_t failures = 0;
+
+   write_file("a.sinter", 40, 1, 2, NULL);
+   for (size_t n = 1;; n++) {
+      arena_fail_after(n);
+      sinter_status status = sinter_artifact_open("a.sinter", &a);
+      if (status == SINTER_ok)
+         break;
+      cr_assert_eq(status, SINTER_out_of_memory);
+      failures++;
+   }
+   arena_fail_after(0);
+   sinter_artifact_close(a);
+   cr_assert_gt(failures, 20);
+}
