@@ -8,47 +8,30 @@
 
 /* What the token callback collects. */
 typedef struct answer {
-   const sinter_artifact *artifact;
+   sinter_stream *decoder;
    bool stream;
    int32_t *ids;
    float *logprobs;
    size_t count, cap;
-   size_t printed; /* bytes of the text already written */
    buffer text;
    sinter_finish finish;
    double first, last; /* seconds */
 } answer;
 
-/* Length of the longest prefix of s that ends on a character border. */
-static size_t whole_characters(const char *s, size_t len)
+static void emit(answer *a, const char *text, size_t len)
 {
-   for (size_t back = 1; back <= 3 && back <= len; back++) {
-      unsigned char c = (unsigned char)s[len - back];
-      size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-      if ((c & 0xc0) != 0x80)
-         return need > back ? len - back : len;
+   buffer_add(&a->text, text, len);
+   if (a->stream && len) {
+      fwrite(text, 1, len, stdout);
+      fflush(stdout);
    }
-   return len;
-}
-
-/* Brings text up to date with ids. */
-static void decode(answer *a)
-{
-   size_t need = 0;
-
-   if (sinter_detokenize(a->artifact, a->ids, a->count, NULL, 0, &need) != SINTER_ok)
-      return;
-   a->text.len = 0;
-   buffer_reserve(&a->text, need);
-   if (sinter_detokenize(a->artifact, a->ids, a->count, a->text.data, need, &need) != SINTER_ok)
-      return;
-   a->text.len = need;
-   a->text.data[need] = 0;
 }
 
 static void on_token(void *user, sinter_request *r, const sinter_token *t)
 {
    answer *a = user;
+   const char *text;
+   size_t len;
 
    (void)r;
    a->finish = t->finish;
@@ -66,15 +49,16 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    }
    a->ids[a->count] = t->id;
    a->logprobs[a->count++] = t->logprob;
-   if (!a->stream)
-      return;
-   decode(a);
-   size_t whole = whole_characters(a->text.data, a->text.len);
-   if (whole > a->printed) {
-      fwrite(a->text.data + a->printed, 1, whole - a->printed, stdout);
-      fflush(stdout);
-      a->printed = whole;
-   }
+   if (sinter_stream_push(a->decoder, t->id, &text, &len) == SINTER_ok)
+      emit(a, text, len);
+}
+
+static void answer_free(answer *a)
+{
+   sinter_stream_destroy(a->decoder);
+   free(a->ids);
+   free(a->logprobs);
+   buffer_free(&a->text);
 }
 
 static sinter_sampling sampling_of(const options *o)
@@ -120,6 +104,8 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
 {
    sinter_request_options r = SINTER_INIT(sinter_request_options);
    sinter_request *request;
+   const char *rest;
+   size_t len;
    bool busy = true;
 
    r.prompt = ids;
@@ -133,12 +119,16 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    r.user = a;
    if (n == 0)
       return 0;
-   sinter_status status = sinter_submit(s->engine, &r, &request);
+   sinter_status status = sinter_stream_create(s->artifact, &a->decoder);
+   if (status == SINTER_ok)
+      status = sinter_submit(s->engine, &r, &request);
    while (status == SINTER_ok && busy)
       status = sinter_step(s->engine, &busy);
    if (status != SINTER_ok)
       return cli_error(status);
    sinter_request_destroy(request);
+   if (sinter_stream_finish(a->decoder, &rest, &len) == SINTER_ok)
+      emit(a, rest, len);
    return 0;
 }
 
@@ -215,25 +205,18 @@ int cmd_run(const options *o)
    code = cli_engine(o, &s, &room);
    if (code)
       return code;
-   a.artifact = s.artifact;
    a.stream = !o->json;
    code = generate(o, &s, ids, count, &a);
-   if (code == 0 && a.count)
-      decode(&a);
    if (code == 0 && o->json)
       print_json(&s, &a, count, started);
-   else if (code == 0) {
-      fwrite(a.text.data ? a.text.data + a.printed : "", 1, a.text.len - a.printed, stdout);
+   else if (code == 0)
       putchar('\n');
-   }
    if (code == 0 && !o->json && !o->quiet && a.count > 1)
       fprintf(stderr, "-- %zu + %zu tokens, first after %.0f ms, then %.1f tokens/s\n", count,
               a.count, (a.first - started) * 1e3, (double)(a.count - 1) / (a.last - a.first));
+   answer_free(&a);
    cli_close(&s);
    free(ids);
-   free(a.ids);
-   free(a.logprobs);
-   buffer_free(&a.text);
    buffer_free(&text);
    buffer_free(&messages);
    return code;
@@ -242,7 +225,7 @@ int cmd_run(const options *o)
 /* Answers one turn and appends it to history (a JSON array without its closing bracket). */
 static int turn(const options *o, session *s, buffer *history, const char *line, size_t len)
 {
-   answer a = {.artifact = s->artifact, .stream = true};
+   answer a = {.stream = true};
    int32_t *ids = NULL;
    size_t count = 0;
 
@@ -256,17 +239,12 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    if (status != SINTER_ok)
       return cli_error(status);
    int code = generate(o, s, ids, count, &a);
-   if (a.count)
-      decode(&a);
-   fwrite(a.text.data ? a.text.data + a.printed : "", 1, a.text.len - a.printed, stdout);
    putchar('\n');
    buffer_printf(history, ",{\"role\":\"assistant\",\"content\":");
    buffer_json_string(history, a.text.data ? a.text.data : "", a.text.len);
    buffer_add(history, "}", 1);
    free(ids);
-   free(a.ids);
-   free(a.logprobs);
-   buffer_free(&a.text);
+   answer_free(&a);
    return code;
 }
 
