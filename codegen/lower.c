@@ -101,7 +101,7 @@ static uint64_t region_bytes(const cg_lower *l, const cg_region *r, uint32_t i)
    return r->ref_bytes[i] * (uint64_t)ir_dim_eval(r->rows, syms);
 }
 
-static sinter_status lower_region(const cg_lower *l, const ir_group *g, cg_launches *out)
+sinter_status cg_lower_region(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    cg_region *r;
    uint64_t row_bytes = 0;
@@ -182,7 +182,7 @@ static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
    cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
 }
 
-static sinter_status lower_attention(const cg_lower *l, const ir_group *g, cg_launches *out)
+sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    const ir_op *op = g->first;
    plan_ref scratch = {.kind = PLAN_REF_scratch};
@@ -210,19 +210,28 @@ static sinter_status lower_attention(const cg_lower *l, const ir_group *g, cg_la
    return SINTER_ok;
 }
 
-/* ---- groups
- * -------------------------------------------------------------------------------------- */
+/* ---- groups ---- */
+
+typedef sinter_status lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);
+
+#define CG_OP(name) (UINT64_C(1) << IR_OP_##name)
+static const struct {
+   uint64_t takes;
+   lower_group *lower;
+} families[] = {
+#define KERNEL(name, takes, what) {takes, cg_lower_##name},
+#include "base/kernels.def"
+#undef KERNEL
+};
 
 sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
-   for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
-      switch (op->code) {
-      case IR_OP_matmul:
-      case IR_OP_qmatmul: return cg_lower_gemm(l, g, out);
-      case IR_OP_embed: return cg_lower_embed(l, g, out);
-      case IR_OP_attention: return lower_attention(l, g, out);
-      default: break;
-      }
-   }
-   return lower_region(l, g, out);
+   uint64_t ops = 0;
+   size_t i = 0;
+
+   for (const ir_op *op = g->first; op && op->group == g; op = op->next)
+      ops |= UINT64_C(1) << op->code;
+   while (families[i].takes && !(families[i].takes & ops))
+      i++;
+   return families[i].lower(l, g, out);
 }

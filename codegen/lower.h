@@ -69,9 +69,12 @@ SINTER_CHECKED sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out);
  * kernel. */
 SINTER_CHECKED sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);
 
-/* The same for a group of one family (lower_gemm.c): matmuls with what follows them; embed. */
-SINTER_CHECKED sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out);
-SINTER_CHECKED sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *out);
+/* The same for a group of one family of kernels.def. */
+#define KERNEL(name, takes, what)                                                                  \
+   SINTER_CHECKED sinter_status cg_lower_##name(const cg_lower *l, const ir_group *g,              \
+                                                cg_launches *out);
+#include "base/kernels.def"
+#undef KERNEL
 
 /* Numbers the phases of launches in list order: a new one when a launch touches what one of the
  * current phase writes, or writes what one of them touches. */
