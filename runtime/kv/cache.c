@@ -251,7 +251,8 @@ static void tell(kv_cache *c, kv_sequence *s)
    s->tail = block;
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int32_t page = row_of(c, s, g)[s->known];
-      if (page >= 0 && kv_prefix_attach(c->prefix, block, g, page))
+      assert(page >= 0); /* a block is told before it can leave a window */
+      if (kv_prefix_attach(c->prefix, block, g, page))
          kv_pool_keep(c->pools[g], page);
    }
    s->known++;

@@ -232,7 +232,8 @@ Test(engine, freed_pages_are_never_read)
    unsetenv("SINTER_DEBUG");
 }
 
-/* Kills: preemption that never happens, so that the tests above test nothing. */
+/* Kills: preemption that never happens, so that the tests above test nothing; a preempted request
+ * that is forgotten when another one is submitted. */
 Test(engine, small_pool_preempts)
 {
    sinter_engine *e = toy_engine((sinter_engine_options){.kv_tokens = 96});
@@ -240,9 +241,12 @@ Test(engine, small_pool_preempts)
    uint32_t preemptions = 0;
 
    for (uint64_t i = 0; i < countof(jobs); i++) {
+      bool busy;
       jobs[i] = make_job(20, 60, 200 + i);
       jobs[i]->o.ignore_eos = true;
       submit(e, jobs[i]);
+      for (int k = 0; k < 30; k++)
+         cr_assert(sinter_step(e, &busy) == SINTER_ok);
    }
    drain(e);
    for (uint32_t i = 0; i < countof(jobs); i++) {

@@ -183,6 +183,25 @@ Test(kv_prefix, blocks_are_told_apart_and_collected)
    kv_prefix_destroy(t);
 }
 
+/* Kills: a block found under another parent that shares its bucket. */
+Test(kv_prefix, equal_blocks_of_other_parents_are_others)
+{
+   enum { CHAIN = 400 };
+   kv_prefix_options o = {.num_groups = 1, .pages = {CHAIN}};
+   kv_block b = block(1, 0, 0);
+   int32_t path[CHAIN], at = KV_NO_BLOCK;
+   kv_prefix *t;
+
+   cr_assert(kv_prefix_create(&o, &t) == SINTER_ok);
+   for (int i = 0; i < CHAIN; i++)
+      path[i] = at = kv_prefix_add(t, at, &b);
+   cr_assert(kv_prefix_count(t) == CHAIN);
+   for (int i = 0; i < CHAIN; i++)
+      cr_assert(kv_prefix_find(t, i ? path[i - 1] : KV_NO_BLOCK, &b) == path[i]);
+   cr_assert(kv_prefix_find(t, path[CHAIN - 1], &b) == KV_NO_BLOCK);
+   kv_prefix_destroy(t);
+}
+
 /* Kills: a full table that overwrites. */
 Test(kv_prefix, a_full_table_refuses)
 {

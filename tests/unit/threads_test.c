@@ -224,3 +224,49 @@ Test(segments, run_as_the_plan_says)
    cr_assert(rt_program_create(&p, &memory, find_log, NULL, &g) == SINTER_bad_input && !g);
    rt_pool_destroy(pool);
 }
+
+static sinter_kernel *find_tile(void *user, uint32_t index)
+{
+   (void)user;
+   (void)index;
+   return tile_kernel;
+}
+
+/* Kills: launches of different phases run without a barrier. */
+Test(segments, phases_are_barriers)
+{
+   enum { TILES = 300 };
+   plan_launch launches[3];
+   plan_segment segment[] = {{PLAN_SEGMENT_recorded, 0, 3, NULL}};
+   plan_variant variants[] = {{"all", 64, 3, 1, launches, segment}};
+   plan_kernel kernels[] = {{"tile", "test"}};
+   plan p = {.target = "test",
+             .num_kernels = 1,
+             .kernels = kernels,
+             .num_variants = 1,
+             .variants = variants};
+   rt_step step = {0};
+   rt_memory memory = {.step = &step};
+   rt_program *g;
+   rt_pool *pool;
+
+   for (uint32_t i = 0; i < 3; i++)
+      launches[i] = (plan_launch){.phase = i / 2,
+                                  .tiles = {.k = TILES},
+                                  .num_consts = 2,
+                                  .consts = {i / 2, i == 1 ? TILES : 0}};
+   tiles_of[0] = 2 * TILES;
+   tiles_of[1] = TILES;
+   step.block.sym[SYM_T] = 1;
+   cr_assert(rt_pool_create(3, &pool) == SINTER_ok);
+   cr_assert(rt_program_create(&p, &memory, find_tile, NULL, &g) == SINTER_ok);
+   for (int run = 0; run < 20; run++) {
+      memset(ran, 0, sizeof ran);
+      memset(done_in, 0, sizeof done_in);
+      cr_assert(rt_program_run(g, pool) == SINTER_ok);
+      cr_assert(atomic_load(&done_in[0]) == 2 * TILES && atomic_load(&done_in[1]) == TILES);
+      cr_assert(atomic_load(&early) == 0);
+   }
+   rt_program_destroy(g);
+   rt_pool_destroy(pool);
+}
