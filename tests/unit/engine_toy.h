@@ -173,7 +173,7 @@ static void toy_check_tiles(rt_device *d)
          d->faults += seq_of[t + i] != seq_of[t];
       t += tiles[a][1];
    }
-   d->faults += t != d->step->block.sym[SYM_T];
+   d->faults += t != d->step->block.sym[SYM_T] || d->step->block.sym[SYM_A] > TOY_TILES;
 }
 
 static sinter_status toy_run(rt_device *d, const float **out_logits)
