@@ -148,7 +148,7 @@ Test(chat, bounds)
    expect_refused(deep, SINTER_exhausted);
    memset(deep, '(', sizeof deep / 2);
    memset(deep + sizeof deep / 2, ')', sizeof deep / 2);
-   memcpy(deep, "{{", 2);
+   memcpy(deep, "{{ ", 3);
    memcpy(deep + sizeof deep - 3, "}}", 3);
    expect_refused(deep, SINTER_exhausted);
 }
