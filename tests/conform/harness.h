@@ -16,10 +16,9 @@
 #include "base/pack.h"
 #include "base/quant.h"
 #include "codegen/plan_build.h"
-#include "codegen/target_cpu.h"
 #include "ir/eval.h"
+#include "load.h"
 #include "passes/pass.h"
-#include "runtime/elf.h"
 
 enum { HARNESS_MAX_SEQS = 4, HARNESS_MAX_RETURNS = 24, HARNESS_MAX_STATES = 4 };
 
@@ -35,7 +34,8 @@ typedef struct harness {
    ir_func *before, *f; /* as parsed; after the passes */
    pass_layout layout;
    cg_plan plan;
-   rt_elf *code;
+   conform_code code;
+   bool runs; /* the level does, here */
    uint8_t *weights;
 } harness;
 
@@ -52,6 +52,9 @@ typedef struct harness_step {
 /* What a run leaves: bytes of every returned tensor, and pages. */
 typedef struct harness_run {
    arena *a;
+   void *blocks[HARNESS_MAX_RETURNS + HARNESS_MAX_STATES +
+                2]; /* of their exact size, so that address checks see their ends */
+   uint32_t num_blocks;
    harness *h;
    harness_step step;
    int64_t sym[SYM_COUNT], context;
@@ -161,12 +164,9 @@ static inline harness *harness_compile(const char *text, harness_options o)
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
    HARNESS_OK(cg_plan_build(a, &m, h->f, &h->layout, "cpu:test", &isa_infos[o.level], o.numerics,
                             &h->plan));
-   const uint8_t *object;
-   size_t size;
-   HARNESS_OK(cg_cpu_object(a, &isa_infos[o.level], h->plan.kernels, h->plan.plan.num_kernels, NULL,
-                            NULL, &object, &size));
-   if (isa_runs(o.level))
-      HARNESS_OK(rt_elf_load(object, size, "test", &h->code));
+   h->runs = isa_runs(o.level);
+   h->code =
+      conform_load(a, &isa_infos[o.level], h->plan.kernels, h->plan.plan.num_kernels, h->runs);
    h->weights = calloc(1, h->layout.weight_bytes + 64);
    ir_op_foreach (h->f, op)
       if (op->code == IR_OP_weight)
@@ -176,8 +176,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
 
 static inline void harness_free(harness *h)
 {
-   if (h->code)
-      rt_elf_unload(h->code);
+   conform_unload(&h->code);
    free(h->weights);
    arena_destroy(h->a);
 }
@@ -291,6 +290,17 @@ static inline uint8_t *harness_page(const harness_run *r, int64_t layer, uint32_
    return r->state[layer] + at * e;
 }
 
+/* Memory of NaNs. Kernels may load whole vectors past the end of what holds activations: slack. */
+static inline uint8_t *harness_block(harness_run *r, uint64_t bytes, uint64_t slack)
+{
+   uint8_t *block = malloc(bytes + slack + 1);
+
+   cr_assert(block && r->num_blocks < countof(r->blocks));
+   r->blocks[r->num_blocks++] = block;
+   memset(block, 0xff, bytes + slack + 1);
+   return block;
+}
+
 static inline void harness_state(harness_run *r, const ir_op *op)
 {
    int64_t layer = ir_attr_i(op, IR_ATTR_layer, 0), pages = 2 + r->sym[SYM_B] * r->step.num_seqs;
@@ -306,8 +316,7 @@ static inline void harness_state(harness_run *r, const ir_op *op)
                  NULL};
    r->state_bytes[layer] =
       (uint64_t)(pages * kv->heads * kv->width * 2 * PAGE_TOKENS) * dtype_infos[e].bytes;
-   r->state[layer] = arena_alloc(r->a, r->state_bytes[layer]);
-   memset(r->state[layer], 0xff, r->state_bytes[layer]);
+   r->state[layer] = harness_block(r, r->state_bytes[layer], 0);
    kv->k = arena_array(r->a, double *, kv->num_seqs);
    kv->v = arena_array(r->a, double *, kv->num_seqs);
    for (uint32_t s = 0; s < kv->num_seqs; s++) {
@@ -380,12 +389,9 @@ static inline void harness_launch(harness_run *r, const plan_launch *l,
                                   const sinter_step_block *step)
 {
    const plan *p = &r->h->plan.plan;
-   void *at = rt_elf_symbol(r->h->code, p->kernels[l->kernel].symbol);
    sinter_kargs k = {.step = step, .num_ptrs = l->num_refs};
-   sinter_kernel *kernel;
+   sinter_kernel *kernel = conform_find(&r->h->code, p->kernels[l->kernel].symbol);
 
-   cr_assert(at, "no %s", p->kernels[l->kernel].symbol);
-   memcpy(&kernel, &at, sizeof kernel);
    for (uint32_t i = 0; i < l->num_refs; i++)
       k.ptr[i] = harness_resolve(r, &l->refs[i]);
    memcpy(k.konst, l->consts, sizeof k.konst);
@@ -398,10 +404,8 @@ static inline void harness_memory(harness_run *r)
    const pass_layout *l = &r->h->layout;
    uint64_t scratch = (uint64_t)plan_extent_eval(&r->h->plan.plan.scratch, r->sym);
 
-   r->arena = arena_alloc(r->a, l->arena_bytes + 64);
-   r->scratch = arena_alloc(r->a, scratch + 64);
-   memset(r->arena, 0xff, l->arena_bytes + 64);
-   memset(r->scratch, 0xff, scratch + 64);
+   r->arena = harness_block(r, l->arena_bytes, 64);
+   r->scratch = harness_block(r, scratch, 0);
    ir_op_foreach (r->h->f, op) {
       const pass_place *p = &l->places[op->num_results ? op->results[0]->id : 0];
       const ir_type *t = &op->results[0]->type;
@@ -420,9 +424,8 @@ static inline void harness_memory(harness_run *r)
       const pass_place *p = &l->places[i];
       if (p->kind != PASS_PLACE_output)
          continue;
-      r->out[p->index] = arena_alloc(r->a, p->size + 64);
+      r->out[p->index] = harness_block(r, p->size, 0);
       r->out_bytes[p->index] = p->size;
-      memset(r->out[p->index], 0xff, p->size + 64);
    }
 }
 
@@ -460,6 +463,8 @@ static inline harness_run *harness_go(harness *h, harness_step step)
 
 static inline void harness_end(harness_run *r)
 {
+   for (uint32_t i = 0; i < r->num_blocks; i++)
+      free(r->blocks[i]);
    arena_destroy(r->a);
 }
 

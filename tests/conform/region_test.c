@@ -43,7 +43,7 @@ static void run_rows(harness *h, const dtype *types, uint32_t num, double slack,
 {
    for (int64_t rows = 1; rows <= 9; rows += rows < 3 ? 1 : 3) {
       harness_step step = {.num_seqs = 1, .rows = {rows}, .wanted = MIN(rows, 3)};
-      if (!h->code)
+      if (!h->runs)
          return;
       harness_run *r = harness_go(h, step);
       for (uint32_t k = 0; k < num; k++)

@@ -1,0 +1,153 @@
+// LINK: codegen passes models ir runtime base
+/* The compiler's entry: targets, levels, equal bytes, kernels once, objects that stand alone. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/compiler_api.h"
+#include "harness.h"
+
+const compiler_api *sinter_compiler(void);
+
+#define MODEL TEST_ROOT "/golden/gguf_llama/Q4_1.gguf"
+
+static char *temporary(void)
+{
+   static char path[64];
+
+   snprintf(path, sizeof path, "/tmp/sinter-compile-XXXXXX");
+   int fd = mkstemp(path);
+   cr_assert(fd >= 0);
+   close(fd);
+   return path;
+}
+
+/* Compiles MODEL and returns the artifact's bytes. */
+static uint8_t *bytes_of(const char *targets, uint32_t threads, size_t *out_size)
+{
+   char path[64];
+   uint8_t *bytes;
+
+   snprintf(path, sizeof path, "%s", temporary());
+   compiler_request request = {
+      .model = MODEL, .targets = targets, .threads = threads, .key_json = "{}", .out_path = path};
+   HARNESS_OK(sinter_compiler()->compile(&request));
+   FILE *f = fopen(path, "rb");
+   cr_assert(f && !fseek(f, 0, SEEK_END));
+   *out_size = (size_t)ftell(f);
+   rewind(f);
+   bytes = malloc(*out_size);
+   cr_assert(bytes && fread(bytes, 1, *out_size, f) == *out_size);
+   (void)fclose(f);
+   unlink(path);
+   return bytes;
+}
+
+/* Kills: anything of the process (addresses, order of threads) in the artifact. */
+Test(compile, equal_bytes)
+{
+   size_t na, nb;
+   uint8_t *a = bytes_of("cpu:x86-64-v3,ref", 1, &na), *b = bytes_of("cpu:x86-64-v3,ref", 3, &nb);
+
+   cr_assert(na == nb && memcmp(a, b, na) == 0);
+   free(a);
+   free(b);
+}
+
+/* Kills: a level that LLVM does not know; a kernel that cannot be selected at a level. */
+Test(compile, every_level)
+{
+   for (int i = 0; i < ISA_LEVEL_COUNT; i++) {
+      char target[64];
+      size_t size;
+      snprintf(target, sizeof target, "cpu:%s,null", isa_infos[i].name);
+      free(bytes_of(target, 2, &size));
+   }
+}
+
+static void refused(const char *targets, sinter_status status, const char *word)
+{
+   compiler_request request = {
+      .model = MODEL, .targets = targets, .key_json = "{}", .out_path = "/dev/null"};
+
+   cr_assert(sinter_compiler()->compile(&request) == status, "%s", targets);
+   cr_assert(strstr(sinter_error(), word), "%s: %s", targets, sinter_error());
+}
+
+/* Kills: an unknown target taken for cpu; a prefix taken for a name. */
+Test(compile, targets_are_checked)
+{
+   refused("cuda", SINTER_usage, "targets: cpu, ref, null");
+   refused("cpu:x86-64", SINTER_usage, "x86-64-v3");
+   refused("ref:x86-64-v3", SINTER_usage, "ref");
+   refused("", SINTER_usage, "target");
+   refused("cpu,", SINTER_usage, "target");
+}
+
+Test(compile, explain)
+{
+   compiler_request request = {.model = MODEL, .targets = "cpu"};
+   char *json;
+
+   HARNESS_OK(sinter_compiler()->explain(&request, &json));
+   cr_assert(strstr(json, "\"fusions\"") && strstr(json, "\"kernels\""));
+   sinter_compiler()->release(json);
+}
+
+/* ---- equal layers
+ * -------------------------------------------------------------------------------- */
+
+static harness *stack(uint32_t layers)
+{
+   static char text[1 << 14];
+   size_t n = 0;
+
+#define ADD(...) n += (size_t)snprintf(text + n, sizeof text - n, __VA_ARGS__)
+   ADD("func @f(T in 1..64, R in 0..16, S in 1..4) {\n%%h0 = param {name=\"x\"} : f32[T,64]\n"
+       "%%cs = meta {field=rope, index=0} : f32[T,16]\n");
+   for (uint32_t i = 0; i < layers; i++)
+      ADD("%%w%u = weight {name=\"n%u\"} : f32[64]\n%%q%u = weight {name=\"q%u\"} : f32[64,64]\n"
+          "%%a%u = rmsnorm %%h%u, %%w%u {eps=1e-05}\n%%m%u = matmul %%a%u, %%q%u\n%%r%u = reshape "
+          "%%m%u : f32[T,4,16]\n"
+          "%%o%u = rope %%r%u, %%cs {style=\"half\"}\n%%z%u = reshape %%o%u : f32[T,64]\n"
+          "%%h%u = add %%h%u, %%z%u\n",
+          i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i + 1, i, i);
+   ADD("return %%h%u\n}\n", layers);
+#undef ADD
+   return harness_compile(text, (harness_options){.fuse = true});
+}
+
+/* Kills: a kernel key with a layer's number, name or address in it. */
+Test(compile, equal_layers_share_kernels)
+{
+   harness *two = stack(2), *six = stack(6);
+
+   cr_assert(two->plan.plan.num_kernels == six->plan.plan.num_kernels,
+             "%u kernels for 2 layers, %u for 6", two->plan.plan.num_kernels,
+             six->plan.plan.num_kernels);
+   cr_assert(six->plan.plan.variants[0].num_launches > two->plan.plan.variants[0].num_launches);
+   harness_free(two);
+   harness_free(six);
+}
+
+/* ---- objects
+ * ------------------------------------------------------------------------------------- */
+
+/* Kills: an object checked without its symbols. */
+Test(compile, undefined_symbols_are_refused)
+{
+   vec_module *m;
+   uint8_t *object;
+   size_t size;
+
+   HARNESS_OK(vec_module_create(&isa_infos[0], &m));
+   vec_fn *f = vec_kernel(m, "needs");
+   vec_value x = vec_load(f, VEC_f64, 1, vec_karg_ptr(f, 0), 8);
+   x = vec_fconv(f, x, VEC_bf16); /* a call of the compiler's run-time library */
+   vec_store(f, x, vec_karg_ptr(f, 0), 2);
+   vec_end(f);
+   HARNESS_OK(vec_module_object(m, &object, &size));
+   cr_assert(cg_check_object(object, size, "test") == SINTER_failed);
+   cr_assert(strstr(sinter_error(), "undefined symbol"), "%s", sinter_error());
+   free(object);
+   vec_module_destroy(m);
+}

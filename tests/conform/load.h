@@ -1,0 +1,95 @@
+/* load.h - kernels as they ship, through the runtime's ELF loader; in a sanitized build with
+ * address checks, through LLVM's linker, as checked code calls the sanitizer of this process. */
+#ifndef CONFORM_LOAD_H
+#define CONFORM_LOAD_H
+
+#include <criterion/criterion.h>
+#include <llvm-c/LLJIT.h>
+#include <stdlib.h>
+
+#include "codegen/target_cpu.h"
+#include "runtime/elf.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CONFORM_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONFORM_SANITIZED 1
+#endif
+#endif
+
+typedef struct conform_code {
+   rt_elf *elf;
+   LLVMOrcLLJITRef jit;
+} conform_code;
+
+#ifdef CONFORM_SANITIZED
+static inline void conform_link(arena *a, const isa_info *isa, const cg_kernel *kernels, uint32_t n,
+                                conform_code *out)
+{
+   LLVMOrcDefinitionGeneratorRef symbols;
+   vec_module *m;
+   uint8_t *bytes;
+   size_t size;
+
+   cr_assert(vec_module_create(isa, &m) == SINTER_ok, "%s", sinter_error());
+   for (uint32_t i = 0; i < n; i++)
+      kernels[i].emit(a, m, kernels[i].what);
+   vec_module_sanitize(m);
+   cr_assert(vec_module_object(m, &bytes, &size) == SINTER_ok, "%s", sinter_error());
+   vec_module_destroy(m);
+   cr_assert(!LLVMOrcCreateLLJIT(&out->jit, NULL));
+   LLVMOrcJITDylibRef main = LLVMOrcLLJITGetMainJITDylib(out->jit);
+   cr_assert(!LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+      &symbols, LLVMOrcLLJITGetGlobalPrefix(out->jit), NULL, NULL));
+   LLVMOrcJITDylibAddGenerator(main, symbols);
+   LLVMMemoryBufferRef copy =
+      LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bytes, size, "kernels");
+   free(bytes);
+   cr_assert(!LLVMOrcLLJITAddObjectFile(out->jit, main, copy));
+}
+#endif
+
+/* Loads the kernels when the level runs here; else only makes their object. */
+static inline conform_code conform_load(arena *a, const isa_info *isa, const cg_kernel *kernels,
+                                        uint32_t n, bool runs)
+{
+   conform_code code = {NULL, NULL};
+   const uint8_t *object;
+   size_t size;
+
+   cr_assert(cg_cpu_object(a, isa, kernels, n, NULL, NULL, &object, &size) == SINTER_ok, "%s",
+             sinter_error());
+   if (!runs)
+      return code;
+#ifdef CONFORM_SANITIZED
+   conform_link(a, isa, kernels, n, &code);
+#else
+   cr_assert(rt_elf_load(object, size, "test", &code.elf) == SINTER_ok, "%s", sinter_error());
+#endif
+   return code;
+}
+
+static inline sinter_kernel *conform_find(const conform_code *code, const char *symbol)
+{
+   LLVMOrcExecutorAddress address = 0;
+   sinter_kernel *kernel;
+   void *at;
+
+   if (code->jit)
+      cr_assert(!LLVMOrcLLJITLookup(code->jit, &address, symbol), "no %s", symbol);
+   at = code->jit ? (void *)(uintptr_t)address : rt_elf_symbol(code->elf, symbol);
+   cr_assert(at, "no %s", symbol);
+   memcpy(&kernel, &at, sizeof kernel);
+   return kernel;
+}
+
+static inline void conform_unload(conform_code *code)
+{
+   if (code->jit)
+      cr_assert(!LLVMOrcDisposeLLJIT(code->jit));
+   if (code->elf)
+      rt_elf_unload(code->elf);
+}
+
+#endif
