@@ -99,13 +99,14 @@ static sinter_status check_on_open(const rt_artifact *a, const artifact_section 
 
    if (s->id != ARTIFACT_vocab)
       return check_digest(a, s);
+   int64_t started = rt_memo_now();
    bool has_cache = rt_cache_of_artifact(a->path, cache);
    if (has_cache && rt_memo_get(cache, "vocab", &a->stat, &known) &&
        digest_equal(&known, &s->digest))
       return SINTER_ok;
    SINTER_TRY(check_digest(a, s));
    if (has_cache)
-      rt_memo_put(cache, "vocab", &a->stat, &s->digest);
+      rt_memo_put(cache, "vocab", &a->stat, &s->digest, started);
    return SINTER_ok;
 }
 
@@ -314,13 +315,14 @@ static sinter_status check_weights(const rt_artifact *a, const artifact_section 
    char cache[RT_CACHE_PATH];
    digest known;
    bool has_cache = rt_cache_of_artifact(a->path, cache);
+   int64_t started = rt_memo_now();
 
    if (has_cache && rt_memo_get(cache, "weights", file, &known) &&
        digest_equal(&known, &sums->digest))
       return SINTER_ok;
    SINTER_TRY(rt_weights_check(w, a->map + sums->offset, sums->size / sizeof(uint64_t), a->path));
    if (has_cache)
-      rt_memo_put(cache, "weights", file, &sums->digest);
+      rt_memo_put(cache, "weights", file, &sums->digest, started);
    return SINTER_ok;
 }
 

@@ -127,6 +127,20 @@ static uint64_t drop_temporary(trim *t, const char *folder, const char *name)
    return 0;
 }
 
+/* Keys whose artifact is gone, or never came because its writer was killed. */
+static uint64_t drop_lone_key(trim *t, const char *folder, const char *name)
+{
+   const char *end = strstr(name, ".json");
+
+   if (!end || end - name != RT_CACHE_KEY - 1)
+      return 0;
+   for (size_t i = 0; i < t->count; i++)
+      if (t->holders[i].kept && strncmp(t->holders[i].item->key, name, RT_CACHE_KEY - 1) == 0)
+         return 0;
+   remove_file(t, folder, name);
+   return 0;
+}
+
 static uint64_t drop_any(trim *t, const char *folder, const char *name)
 {
    char path[RT_CACHE_PATH];
@@ -160,6 +174,7 @@ static void run(trim *t, uint64_t max_bytes, const char *keep)
    }
    each_file(t, "artifacts/weights", drop_unneeded);
    each_file(t, "artifacts", drop_temporary);
+   each_file(t, "artifacts", drop_lone_key);
    each_file(t, "memo", drop_temporary);
    each_file(t, "locks", drop_any);
    t->freed->left = left;

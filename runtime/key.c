@@ -43,6 +43,7 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
                                  uint64_t *out_size)
 {
    struct stat before, after;
+   int64_t started = rt_memo_now();
    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
    if (fd < 0)
@@ -58,7 +59,7 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
    close(fd);
    *out_size = (uint64_t)before.st_size;
    if (status == SINTER_ok)
-      rt_memo_put(cache, "source", &before, out);
+      rt_memo_put(cache, "source", &before, out, started);
    return status;
 }
 

@@ -76,14 +76,20 @@ bool rt_memo_get(const char *cache, const char *kind, const struct stat *file, d
    return got == whole && memcmp(line, want, (size_t)whole) == 0;
 }
 
-void rt_memo_put(const char *cache, const char *kind, const struct stat *file, const digest *d)
+int64_t rt_memo_now(void)
 {
-   char path[PATH_BYTES], temp[PATH_BYTES], line[LINE_BYTES];
    struct timespec now;
 
    clock_gettime(CLOCK_REALTIME, &now);
+   return nanoseconds(&now);
+}
+
+void rt_memo_put(const char *cache, const char *kind, const struct stat *file, const digest *d,
+                 int64_t started_ns)
+{
+   char path[PATH_BYTES], temp[PATH_BYTES], line[LINE_BYTES];
    long long newest = MAX(nanoseconds(&file->st_mtim), nanoseconds(&file->st_ctim));
-   if (nanoseconds(&now) - newest < SETTLE_SECONDS * 1000000000LL)
+   if (started_ns - newest < SETTLE_SECONDS * 1000000000LL)
       return;
    if (!entry_path(cache, kind, file, path))
       return;

@@ -15,7 +15,10 @@
 
 /* cache: the cache folder. kind: a short word, e.g. "source". */
 bool rt_memo_get(const char *cache, const char *kind, const struct stat *file, digest *out);
-void rt_memo_put(const char *cache, const char *kind, const struct stat *file, const digest *d);
+/* started_ns: rt_memo_now() from before the first byte was read. */
+void rt_memo_put(const char *cache, const char *kind, const struct stat *file, const digest *d,
+                 int64_t started_ns);
+int64_t rt_memo_now(void);
 
 /* True when both describe the same version of the same file. */
 bool rt_memo_same(const struct stat *a, const struct stat *b);

@@ -197,13 +197,15 @@ Test(cache, memo)
    cr_assert_eq(rt_cache_folder(NULL, cache), SINTER_ok);
    cr_assert_eq(rt_cache_make(cache), SINTER_ok);
    cr_assert_eq(stat(model_path, &s), 0);
-   rt_memo_put(cache, "source", &s, &d);
+   rt_memo_put(cache, "source", &s, &d, rt_memo_now());
    cr_assert_not(rt_memo_get(cache, "source", &s, &got), "a fresh file was remembered");
    s.st_mtim.tv_sec -= 3;
-   rt_memo_put(cache, "source", &s, &d);
+   rt_memo_put(cache, "source", &s, &d, rt_memo_now());
    cr_assert_not(rt_memo_get(cache, "source", &s, &got), "its change time was not looked at");
    s.st_ctim.tv_sec -= 3;
-   rt_memo_put(cache, "source", &s, &d);
+   rt_memo_put(cache, "source", &s, &d, rt_memo_now() - 2000000000);
+   cr_assert_not(rt_memo_get(cache, "source", &s, &got), "reading began too early");
+   rt_memo_put(cache, "source", &s, &d, rt_memo_now());
    cr_assert(rt_memo_get(cache, "source", &s, &got));
    cr_assert(digest_equal(&d, &got));
    cr_assert_not(rt_memo_get(cache, "weights", &s, &got));
@@ -242,7 +244,7 @@ Test(cache, hit_opens_nothing)
    digest d = digest_bytes("planted", 7);
    cr_assert_eq(rt_cache_folder(NULL, cache), SINTER_ok);
    cr_assert_eq(stat(model_path, &s), 0);
-   rt_memo_put(cache, "source", &s, &d);
+   rt_memo_put(cache, "source", &s, &d, rt_memo_now());
    compile(&o, path, false);
    compile(&o, path, true);
 }
@@ -336,6 +338,7 @@ Test(cache, collect)
    cr_assert_eq(
       system("touch \"$SINTER_CACHE\"/artifacts/.tmp-1 \"$SINTER_CACHE\"/artifacts/weights/.tmp-2"),
       0);
+   cr_assert_eq(system("echo x > \"$SINTER_CACHE\"/artifacts/$(printf %064d 7).json"), 0);
    struct stat s;
    cr_assert_eq(stat(a, &s), 0);
    cr_assert_eq(sinter_cache_gc(NULL, (uint64_t)s.st_size + 3000, &json), SINTER_ok);
@@ -345,6 +348,7 @@ Test(cache, collect)
    cr_assert_eq(sinter_artifact_verify(a), SINTER_ok, "%s", sinter_error());
    cr_assert_eq(system("test $(ls -A \"$SINTER_CACHE\"/artifacts/weights | wc -l) = 1"), 0);
    cr_assert_eq(system("test ! -e \"$SINTER_CACHE\"/artifacts/.tmp-1"), 0);
+   cr_assert_eq(system("test $(ls \"$SINTER_CACHE\"/artifacts/*.json | wc -l) = 1"), 0);
    cr_assert_eq(sinter_cache_list(NULL, &json), SINTER_ok);
    cr_assert(strstr(json, a) && strstr(json, "\"model\":\"tiny\"") &&
                 strstr(json, "\"target\":\"cpu:x86-64-v3\""),
