@@ -5,6 +5,7 @@
  *       with a second weight: the same           -> second[64][16]
  *       epilogue row by row                      -> y
  *
+ * Float products of codes with many rows widen the panel once, TILE_K columns at a time.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_impl.h"
 
@@ -111,7 +112,7 @@ static uint64_t panels_per_tile(uint64_t panels, uint64_t bytes)
 {
    uint64_t n = 1;
 
-   while (n < 8 && 2 * n * bytes <= 16384 && panels / (2 * n) >= 16)
+   while (n < 8 && 2 * n * bytes <= 32768 && panels / (2 * n) >= 16)
       n *= 2;
    return n;
 }
@@ -161,6 +162,9 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
 
 /* ---- dot products ---- */
 
+/* Columns of a widened tile (16 KiB), and rows that pay for it. */
+enum { TILE_K = 256, TILE_ROWS = 8 };
+
 void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX])
 {
    static const vec_elem args[DOT_ARGS] = {
@@ -186,10 +190,12 @@ typedef struct kernel {
    vec_fn *f;
    const gemm_key *key;
    char dots[2][3][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
+   char f32_dots[3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX];
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value row0, rows; /* of the chunk */
    vec_value block[2];   /* f32[64][16] of the two weights */
+   vec_value tile;       /* f32[TILE_K][16], NULL when nothing is widened */
 } kernel;
 
 static void load_arguments(kernel *g)
@@ -210,40 +216,92 @@ static void load_arguments(kernel *g)
          g->operand[i] = vec_karg_ptr(f, p++);
 }
 
-/* One call of the dot product for 1 << log rows, rows at `row` of the chunk. */
-static void call_dot(kernel *g, uint32_t weight, vec_value panel, vec_value row, uint32_t log)
+/* A dot product of `k` columns of `panel` from column `from` of x on. */
+typedef struct stretch {
+   char (*dots)[GEMM_SYMBOL_MAX];
+   vec_value panel, from, k;
+} stretch;
+
+/* One call for 1 << log rows, rows at `row` of the chunk. */
+static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value row, uint32_t log)
 {
    vec_fn *f = g->f;
    vec_value at = vec_add(f, g->row0, row);
+   vec_value x = vec_add(f, vec_mul(f, at, g->k[C_X_STRIDE]), vec_shl_i(f, s->from, 2));
    vec_value args[DOT_ARGS] = {
-      [DOT_w] = panel,
-      [DOT_x] = vec_at(f, g->x, vec_mul(f, at, g->k[C_X_STRIDE])),
+      [DOT_w] = s->panel,
+      [DOT_x] = vec_at(f, g->x, x),
       [DOT_s] = vec_at(f, g->s, vec_mul(f, at, g->k[C_S_STRIDE])),
       [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
-      [DOT_k] = g->k[C_K],
+      [DOT_k] = s->k,
       [DOT_x_stride] = g->k[C_X_STRIDE],
       [DOT_s_stride] = g->k[C_S_STRIDE],
    };
 
-   vec_call(f, g->dots[weight][log], DOT_ARGS, args);
+   vec_call(f, s->dots[log], DOT_ARGS, args);
+}
+
+/* All rows of the chunk. */
+static void all_rows(kernel *g, uint32_t weight, const stretch *s)
+{
+   vec_fn *f = g->f;
+   vec_value done = vec_and_i(f, g->rows, -4);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, 4, 0, NULL);
+
+   call_dot(g, weight, s, l.i, 2);
+   vec_loop_end(f, &l, NULL);
+   for (uint32_t log = 2; log-- > 0;) {
+      vec_value bit = vec_and_i(f, g->rows, 1 << log);
+      vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
+      call_dot(g, weight, s, done, log);
+      vec_if_end(f, &some);
+      done = vec_add(f, done, bit);
+   }
+}
+
+static void clear_block(kernel *g, uint32_t weight)
+{
+   vec_fn *f = g->f;
+   uint32_t bytes = 4 * vec_lanes(f);
+   vec_value end = vec_mul_i(f, g->rows, PANEL_ROWS * 4);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), end, bytes, 0, NULL);
+
+   vec_store(f, vec_float(f, vec_lanes(f), 0), vec_at(f, g->block[weight], l.i), 32);
+   vec_loop_end(f, &l, NULL);
+}
+
+/* The panel widened tile by tile; every row passes over a tile. */
+static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
+{
+   const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
+   vec_fn *f = g->f;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], TILE_K, 1, &panel);
+   vec_value left = vec_sub(f, g->k[C_K], l.i);
+   stretch s = {g->f32_dots, g->tile, l.i, vec_imin(f, left, vec_i(f, TILE_K))};
+
+   vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
+   all_rows(g, weight, &s);
+   uint64_t step = TILE_K / p->block * p->block_bytes;
+   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
 
 /* All rows of the chunk against one panel. */
 static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
 {
    vec_fn *f = g->f;
-   vec_value done = vec_and_i(f, g->rows, -4);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, 4, 0, NULL);
+   stretch direct = {g->dots[weight], panel, vec_i(f, 0), g->k[C_K]};
 
-   call_dot(g, weight, panel, l.i, 2);
-   vec_loop_end(f, &l, NULL);
-   for (uint32_t log = 2; log-- > 0;) {
-      vec_value bit = vec_and_i(f, g->rows, 1 << log);
-      vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
-      call_dot(g, weight, panel, done, log);
-      vec_if_end(f, &some);
-      done = vec_add(f, done, bit);
+   if (!g->key->int8)
+      clear_block(g, weight);
+   if (!g->unpack[weight][0]) {
+      all_rows(g, weight, &direct);
+      return;
    }
+   vec_if many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)));
+   tiled_rows(g, weight, panel);
+   vec_if_else(f, &many);
+   all_rows(g, weight, &direct);
+   vec_if_end(f, &many);
 }
 
 /* ---- epilogue ---- */
@@ -359,7 +417,26 @@ static void emit_kernel(kernel *g)
    vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
+   if (g->unpack[0][0] || g->unpack[1][0])
+      g->tile = vec_stack(f, TILE_K * PANEL_ROWS * 4, 64);
    tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
+}
+
+/* The local functions that the kernel calls for one of its weights. */
+static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
+{
+   panel_layout w = weight ? g->key->w2 : g->key->w;
+   bool widen = !g->key->int8 && panel_infos[w].kind == PANEL_KIND_CODES;
+
+   if (w == PANEL_none)
+      return;
+   for (uint32_t log = 0; log < 3; log++) {
+      dot_emit(m, w, g->key->int8, 1 << log, g->dots[weight][log]);
+      if (widen)
+         dot_emit(m, PANEL_f32, false, 1 << log, g->f32_dots[log]);
+   }
+   if (widen)
+      unpack_emit(m, w, g->unpack[weight]);
 }
 
 void gemm_emit(vec_module *m, const gemm_key *key)
@@ -370,11 +447,8 @@ void gemm_emit(vec_module *m, const gemm_key *key)
    gemm_symbol(key, symbol);
    if (vec_module_has(m, symbol))
       return;
-   for (uint32_t log = 0; log < 3; log++) {
-      dot_emit(m, key->w, key->int8, 1 << log, g.dots[0][log]);
-      if (key->w2 != PANEL_none)
-         dot_emit(m, key->w2, key->int8, 1 << log, g.dots[1][log]);
-   }
+   for (uint32_t i = 0; i < 2; i++)
+      emit_dots(m, &g, i);
    g.f = vec_kernel(m, symbol);
    emit_kernel(&g);
    vec_end(g.f);

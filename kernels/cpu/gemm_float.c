@@ -7,12 +7,15 @@
 
 #include "base/quant.h"
 
+#include <stdio.h>
+
 typedef struct fdot {
    panel_reader r;
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves;
-   vec_value x[MAX_ROWS];
+   vec_value w, k, x[MAX_ROWS];
+   vec_value tile; /* not NULL: values go there, as f32[k][16], and nothing is added */
 } fdot;
 
 typedef struct facc {
@@ -24,9 +27,13 @@ typedef struct span {
    vec_value d[MAX_HALVES], m[MAX_HALVES];
 } span;
 
-/* acc += w[h] * x[r][at / 4] */
+/* acc += w[h] * x[r][at / 4], or w to the tile. */
 static void add_k(fdot *d, const vec_value *w, vec_value at, facc *acc)
 {
+   for (uint32_t h = 0; h < d->halves && d->tile; h++) {
+      vec_value line = vec_at(d->f, d->tile, vec_shl_i(d->f, at, 4));
+      vec_store(d->f, w[h], vec_at_i(d->f, line, h * d->lanes * 4), 32);
+   }
    for (uint32_t r = 0; r < d->rows; r++) {
       vec_value x = vec_load(d->f, VEC_f32, 1, vec_at(d->f, d->x[r], at), 4);
       x = vec_splat(d->f, x, d->lanes);
@@ -44,7 +51,7 @@ static void add_float_ks(fdot *d, vec_value k, uint32_t n, facc *acc)
 {
    vec_fn *f = d->f;
    uint32_t bytes = d->p->block_bytes;
-   vec_value line = vec_at(f, vec_arg(f, DOT_w), vec_mul_i(f, k, bytes));
+   vec_value line = vec_at(f, d->w, vec_mul_i(f, k, bytes));
 
    panel_prefetch(f, line, n * bytes);
    for (uint32_t j = 0; j < n; j++) {
@@ -60,7 +67,7 @@ static void dot_float_panel(fdot *d, facc *acc)
 {
    vec_fn *f = d->f;
    uint32_t n = d->rows * d->halves;
-   vec_value k = vec_arg(f, DOT_k), whole = vec_and_i(f, k, -4);
+   vec_value k = d->k, whole = vec_and_i(f, k, -4);
    vec_value from[] = {vec_i(f, 0), whole}, to[] = {whole, k};
 
    for (uint32_t part = 0; part < 2; part++) {
@@ -209,9 +216,9 @@ static void dot_code_panel(fdot *d, facc *acc)
 {
    vec_fn *f = d->f;
    uint32_t n = d->rows * d->halves, cells = d->p->block / CELL_K, spans = d->p->sub == 16 ? 2 : 1;
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_arg(f, DOT_k), d->p->block, n, acc->v);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), d->k, d->p->block, n, acc->v);
    vec_value number = vec_div(f, l.i, vec_i(f, d->p->block));
-   vec_value block = vec_at(f, vec_arg(f, DOT_w), vec_mul_i(f, number, d->p->block_bytes));
+   vec_value block = vec_at(f, d->w, vec_mul_i(f, number, d->p->block_bytes));
 
    memcpy(acc->v, l.var, n * sizeof *acc->v);
    vec_loop c = vec_loop_begin(f, vec_i(f, 0), vec_i(f, cells), 1, n, acc->v);
@@ -229,21 +236,48 @@ static void dot_code_panel(fdot *d, facc *acc)
    memcpy(acc->v, l.var, n * sizeof *acc->v);
 }
 
-void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
+static fdot fdot_of(vec_fn *f, panel_layout w, uint32_t rows)
 {
    fdot d = {.r = panel_reader_of(f, w), .f = f, .p = &panel_infos[w], .rows = rows};
-   facc acc;
 
    d.lanes = d.r.lanes;
    d.halves = d.r.halves;
+   return d;
+}
+
+void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
+{
+   fdot d = fdot_of(f, w, rows);
+   vec_value out = vec_arg(f, DOT_out);
+   facc acc;
+
+   d.w = vec_arg(f, DOT_w);
+   d.k = vec_arg(f, DOT_k);
    for (uint32_t r = 0; r < rows; r++)
       d.x[r] = vec_at(f, vec_arg(f, DOT_x), vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
    for (uint32_t i = 0; i < rows * d.halves; i++)
-      acc.v[i] = vec_float(f, d.lanes, 0);
+      acc.v[i] = vec_load(f, VEC_f32, d.lanes, vec_at_i(f, out, i * d.lanes * 4), 32);
    if (d.p->kind == PANEL_KIND_FLOAT)
       dot_float_panel(&d, &acc);
    else
       dot_code_panel(&d, &acc);
    for (uint32_t i = 0; i < rows * d.halves; i++)
-      vec_store(f, acc.v[i], vec_at_i(f, vec_arg(f, DOT_out), i * d.lanes * 4), 32);
+      vec_store(f, acc.v[i], vec_at_i(f, out, i * d.lanes * 4), 32);
+}
+
+void unpack_emit(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
+{
+   static const vec_elem args[] = {VEC_ptr, VEC_ptr, VEC_i64};
+
+   snprintf(out, GEMM_SYMBOL_MAX, "unpack_%s", panel_infos[w].name);
+   vec_fn *f = vec_local(m, out, countof(args), args);
+   if (!f)
+      return;
+   fdot d = fdot_of(f, w, 0);
+   facc none;
+   d.w = vec_arg(f, 0);
+   d.tile = vec_arg(f, 1);
+   d.k = vec_arg(f, 2);
+   dot_code_panel(&d, &none);
+   vec_end(f);
 }

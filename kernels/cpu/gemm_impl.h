@@ -6,7 +6,8 @@
  *       w     one panel            x   rows of activations (int8: codes)    s   scale rows (int8)
  *       out   f32[rows][16], 64-byte aligned; k columns; strides in bytes
  *
- * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three. */
+ * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three. An int8 product
+ * replaces out, a float product continues from it: K can be cut without changing a bit. */
 #ifndef KERNEL_GEMM_IMPL_H
 #define KERNEL_GEMM_IMPL_H
 
@@ -48,6 +49,10 @@ void panel_prefetch(vec_fn *f, vec_value ptr, uint32_t bytes);
 void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows);
+
+/* The same for `void unpack(w, out, k)`: columns of a panel of codes as f32[k][16], a float panel.
+ * Many rows then share the widening; their bits are those of the direct product. */
+void unpack_emit(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 
 typedef enum dot_arg { DOT_w, DOT_x, DOT_s, DOT_out, DOT_k, DOT_x_stride, DOT_s_stride } dot_arg;
 

@@ -63,6 +63,8 @@ static void check_weight(sinter_kernel *kernel, const gemm_key *key, dtype t, ui
 static void check_layout(dtype t, bool int8, const isa_info *isa)
 {
    static const uint64_t ns[] = {16, 5, 49};
+   /* One block; several; more than a widened tile of 256 columns and not a multiple of it. */
+   const uint64_t unit = dtype_infos[t].block, ks[] = {unit, 2 * unit, unit == 32 ? 352 : 768};
    gemm_key key = {.w = pack_layout_of(t), .int8 = int8};
    vec_module *m = module_of(isa);
    LLVMOrcLLJITRef jit = jit_create();
@@ -74,7 +76,7 @@ static void check_layout(dtype t, bool int8, const isa_info *isa)
    gemm_emit(m, &key);
    sinter_kernel *kernel = jit_kernel(jit, m, symbol);
    for (size_t i = 0; i < countof(ns); i++)
-      check_weight(kernel, &key, t, ns[i], block ? (i + 1) * dtype_infos[t].block : 37 + i);
+      check_weight(kernel, &key, t, ns[i], block ? ks[i] : 37 + i);
    LLVMOrcDisposeLLJIT(jit);
    vec_module_destroy(m);
 }
