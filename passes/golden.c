@@ -71,6 +71,12 @@ static void complain(golden *g, const char *fmt, ...)
    g->failed = true;
 }
 
+static void complain_if(golden *g, const char *why)
+{
+   if (why)
+      complain(g, "%s", why);
+}
+
 /* ---- directives ---- */
 
 /* A comment that starts with capitals and a colon is a directive. */
@@ -129,80 +135,7 @@ static const char *find_directive(const golden *g, directive_kind kind)
    return NULL;
 }
 
-/* ---- options of RUN ---- */
-
-static const char *comma_list(golden *g, const char *value)
-{
-   char *list = arena_strdup(g->a, value);
-
-   for (char *c = list; *c; c++)
-      *c = *c == '+' ? ',' : *c;
-   return list;
-}
-
-static void add_prop(golden *g, const char *value)
-{
-   const char *plus = strchr(value, '+');
-
-   for (int op = 0; plus && op < IR_OP_COUNT; op++)
-      for (uint32_t p = 0; p < IR_PROP_COUNT; p++)
-         if (strlen(ir_op_infos[op].name) == (size_t)(plus - value) &&
-             !strncmp(ir_op_infos[op].name, value, (size_t)(plus - value)) &&
-             !strcmp(ir_prop_names[p], plus + 1)) {
-            g->target.extra_props[op] |= 1u << p;
-            return;
-         }
-   complain(g, "prop=%s is no op+PROPERTY", value);
-}
-
-static void add_host_field(golden *g, const char *value)
-{
-   for (int i = 0; i < IR_META_COUNT; i++)
-      if (!strcmp(ir_meta_infos[i].name, value)) {
-         g->target.host_meta |= 1u << i;
-         return;
-      }
-   complain(g, "host=%s is no row of meta.def", value);
-}
-
-static bool set_number(golden *g, const char *key, const char *value)
-{
-   long n = strtol(value, NULL, 10);
-
-   if (!strcmp(key, "row_limit"))
-      g->target.row_limit = n;
-   else if (!strcmp(key, "pointers"))
-      g->target.max_pointers = (uint32_t)n;
-   else if (!strcmp(key, "parts"))
-      g->target.max_parts = (uint32_t)n;
-   else if (!strcmp(key, "steps"))
-      g->target.max_steps = (uint32_t)n;
-   else if (!strcmp(key, "quant"))
-      g->target.epilogue_quant = (uint32_t)n;
-   else if (!strcmp(key, "segment"))
-      g->target.min_segment = (uint32_t)n;
-   else if (!strcmp(key, "int8"))
-      g->target.has_int8 = n != 0;
-   else
-      return false;
-   return true;
-}
-
-static void set_option(golden *g, const char *key, const char *value)
-{
-   if (!strcmp(key, "with"))
-      g->options.with = comma_list(g, value);
-   else if (!strcmp(key, "without"))
-      g->options.without = comma_list(g, value);
-   else if (!strcmp(key, "skip"))
-      g->options.skip = comma_list(g, value);
-   else if (!strcmp(key, "prop"))
-      add_prop(g, value);
-   else if (!strcmp(key, "host"))
-      add_host_field(g, value);
-   else if (!set_number(g, key, value))
-      complain(g, "RUN has no option %s", key);
-}
+/* ---- RUN ---- */
 
 static void read_run(golden *g)
 {
@@ -227,7 +160,8 @@ static void read_run(golden *g)
       if (!strcmp(word, "exact"))
          g->options.numerics = SINTER_EXACT;
       else
-         set_option(g, word, value ? value : "");
+         complain_if(g,
+                     pass_golden_option(g->a, word, value ? value : "", &g->target, &g->options));
    }
 }
 

@@ -31,4 +31,8 @@ typedef struct pass_golden {
 SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len,
                                              const char *where, text_buf *report, pass_golden *out);
 
+/* Sets one option of a RUN line. NULL, or what is wrong with it. */
+const char *pass_golden_option(arena *a, const char *key, const char *value, pass_target *t,
+                               pass_options *o);
+
 #endif
