@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "artifact.h"
+#include "base/debug.h"
 #include "elf.h"
 
 struct rt_device {
@@ -41,8 +42,7 @@ static sinter_status load(rt_device *d, const rt_artifact *artifact, const rt_li
    rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
    SINTER_TRY(rt_artifact_weights(artifact, target, &weights));
    SINTER_TRY(rt_elf_load(code.data, code.size, rt_artifact_path(artifact), &d->code));
-   const char *debug = getenv("SINTER_DEBUG");
-   if (debug && strstr(debug, "perf"))
+   if (debug_is_on(DEBUG_perf))
       rt_elf_write_perf_map(d->code);
    rt_host_kind kind = {find, d, weights.data};
    return rt_host_create(d->plan, limits, step, &kind, &d->host);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/debug.h"
+
 typedef struct mapping {
    uint8_t *data;
    size_t size;
@@ -20,6 +22,7 @@ struct rt_host {
    uint64_t page_bytes[8];
    rt_program *program;
    rt_pool *pool;
+   bool poisons;
 };
 
 enum { HUGE = 2 << 20 };
@@ -119,6 +122,7 @@ sinter_status rt_host_create(const plan *p, const rt_limits *limits, rt_step *st
    if (!h)
       return base_fail(SINTER_out_of_memory, "device", "", "no memory for the device");
    h->plan = p;
+   h->poisons = debug_is_on(DEBUG_poison);
    h->memory.step = step;
    h->memory.weights = kind->weights;
    sinter_status status = build(h, limits, kind);
@@ -150,6 +154,12 @@ void rt_host_destroy(rt_host *h)
 
 sinter_status rt_host_run(rt_host *h, const float **out_logits)
 {
+   /* No step may read what an earlier one has left: all bits set is NaN. */
+   if (h->poisons) {
+      memset(h->arena.data, 0xff, h->arena.size);
+      memset(h->scratch.data, 0xff, h->scratch.size);
+      memset(h->logits.data, 0xff, h->logits.size);
+   }
    SINTER_TRY(rt_program_run(h->program, h->pool));
    *out_logits = h->memory.logits;
    return SINTER_ok;

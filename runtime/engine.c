@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "artifact.h"
+#include "base/debug.h"
 #include "limits.h"
 #include "meta.h"
 
@@ -59,13 +60,6 @@ static uint64_t rope_id(void *user, int64_t num_prompt, int64_t position)
    return rt_meta_rope_id(&e->meta, num_prompt, position);
 }
 
-static bool debugs(const char *word)
-{
-   const char *words = getenv("SINTER_DEBUG");
-
-   return words && strstr(words, word);
-}
-
 static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup, bool share)
 {
    kv_cache_options o = {
@@ -78,7 +72,7 @@ static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup
       .copy_page = copy_page,
    };
 
-   if (e->ops->poison_page && debugs("poison"))
+   if (e->ops->poison_page && debug_is_on(DEBUG_poison))
       o.freed_page = poison_page;
    for (uint32_t i = 0; i < e->plan->num_ropes; i++) {
       if (rope_depends_on_length(&e->plan->ropes[i]))

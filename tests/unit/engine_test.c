@@ -303,6 +303,22 @@ Test(engine, no_prefix_cache_means_none)
    sinter_engine_destroy(e);
 }
 
+/* Kills: pages shared on a device that keeps one array per sequence slot. */
+Test(engine, contiguous_devices_share_nothing)
+{
+   rt_device_ops ops = toy_device;
+
+   ops.contiguous = true;
+   ops.copy_page = NULL;
+   toy_ops = &ops;
+   sinter_engine *e = toy_engine((sinter_engine_options){0});
+   cr_assert(hits(e, 38, 5, 0) == 0);
+   cr_assert(hits(e, 38, 5, 0) == 0);
+   cr_assert(toy_last->faults == 0);
+   sinter_engine_destroy(e);
+   toy_ops = &toy_device;
+}
+
 /* Kills: a prompt's own logits cut short by the limit on wanted rows, or by a prefix hit. */
 Test(engine, prompt_logits_come_once_in_order)
 {

@@ -310,9 +310,11 @@ __attribute__((unused)) static int64_t toy_oracle_generate(const sinter_request_
    return n - o->num_prompt;
 }
 
+static const rt_device_ops *toy_ops = &toy_device;
+
 static sinter_engine *toy_engine(sinter_engine_options options)
 {
-   rt_engine_setup setup = {.plan = &toy_plan, .ops = &toy_device, .fingerprint = {1, 2}};
+   rt_engine_setup setup = {.plan = &toy_plan, .ops = toy_ops, .fingerprint = {1, 2}};
    sinter_engine *e;
 
    options.size = sizeof options;
