@@ -170,14 +170,17 @@ SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact 
                                                           const int32_t *ids, size_t count,
                                                           char *text, size_t cap, size_t *out_len);
 
-/* The text of ids that arrive one by one. What all calls gave, joined, is sinter_detokenize of all ids; it never ends in
- * half a character. The text is valid until the next call; finish gives what was held back. */
+/* The text of ids that arrive one by one. What all calls gave, joined, is sinter_detokenize of all
+ * ids; it never ends in half a character. The text is valid until the next call; finish gives what
+ * was held back. */
 typedef struct sinter_stream sinter_stream;
 
-SINTER_API SINTER_CHECKED sinter_status sinter_stream_create(const sinter_artifact *a, sinter_stream **out);
-SINTER_API SINTER_CHECKED sinter_status sinter_stream_push(sinter_stream *s, int32_t id, const char **out_text,
-                                                           size_t *out_len);
-SINTER_API SINTER_CHECKED sinter_status sinter_stream_finish(sinter_stream *s, const char **out_text,
+SINTER_API SINTER_CHECKED sinter_status sinter_stream_create(const sinter_artifact *a,
+                                                             sinter_stream **out);
+SINTER_API SINTER_CHECKED sinter_status sinter_stream_push(sinter_stream *s, int32_t id,
+                                                           const char **out_text, size_t *out_len);
+SINTER_API SINTER_CHECKED sinter_status sinter_stream_finish(sinter_stream *s,
+                                                             const char **out_text,
                                                              size_t *out_len);
 SINTER_API void sinter_stream_destroy(sinter_stream *s);
 

@@ -80,8 +80,8 @@ int cli_numerics(const options *o, sinter_numerics *out);
 int cli_open(const options *o, session *s);
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);
 
-/* Engine options with room for `prompt` and `generated` tokens. A prompt past the trained context is a
- * note on stderr, no limit. */
+/* Engine options with room for `prompt` and `generated` tokens. A prompt past the trained context
+ * is a note on stderr, no limit. */
 sinter_engine_options cli_room(const options *o, const session *s, uint64_t prompt,
                                uint64_t generated);
 void cli_close(session *s);
