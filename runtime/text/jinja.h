@@ -211,7 +211,7 @@ typedef struct jargs {
    const char **keys; /* NULL for positional ones */
 } jargs;
 
-/* jinja_lex.c, jinja_parse.c: errors name the line. */
+/* jinja_lex.c, jinja_parse.c with jinja_expr.c: errors name the line. */
 SINTER_CHECKED sinter_status jinja_lex(arena *a, const char *source, size_t len, jtoken **out);
 SINTER_CHECKED sinter_status jinja_parse(arena *a, const jtoken *tokens, jnode **out);
 
@@ -252,10 +252,21 @@ SINTER_CHECKED sinter_status jparse_json(jinja *j, const char *text, size_t len,
 
 /* jinja_eval.c */
 SINTER_CHECKED sinter_status jinja_run(jinja *j, const jnode *block);
+
+/* jinja_access.c: an attribute (or, item_first, what a subscript finds); any item; v[bounds], each
+ * may be none. */
 SINTER_CHECKED sinter_status jinja_attr(jinja *j, const jvalue *v, const jvalue *name,
                                         bool item_first, jvalue *out);
+SINTER_CHECKED sinter_status jinja_item(jinja *j, const jvalue *v, const jvalue *key, jvalue *out);
+SINTER_CHECKED sinter_status jinja_slice(jinja *j, jvalue v, const jvalue bounds[3], jvalue *out);
+
+/* jinja_ops.c */
 SINTER_CHECKED sinter_status jinja_binary(jinja *j, jop op, const jvalue *a, const jvalue *b,
                                           jvalue *out);
+SINTER_CHECKED sinter_status jinja_compare(jinja *j, jop op, const jvalue *a, const jvalue *b,
+                                           bool *out);
+/* "a string", "none", … for messages. */
+const char *jkind_name(const jvalue *v);
 
 /* jinja_filters.c, jinja_methods.c; ids are rows of jinja_names.def, -1 unknown. */
 int jinja_filter_id(const char *name, size_t len);

@@ -2,8 +2,6 @@
  *
  * Scopes as Jinja's: a loop's body and a macro have their own, an `if` has not; assignments stay in
  * the innermost. */
-#include <math.h>
-
 #include "jinja.h"
 
 static sinter_status eval(jinja *j, const jnode *n, jvalue *out);
@@ -67,361 +65,18 @@ static sinter_status assign(jinja *j, const jnode *target, jvalue value)
    return SINTER_ok;
 }
 
-/* ---- attributes, items, slices
- * --------------------------------------------------------------------------------- */
-
-static jvalue loop_attr(const jloop *l, const jvalue *name)
-{
-   size_t n = l->items->v.count;
-   const struct {
-      const char *name;
-      jvalue value;
-   } attrs[] = {
-      {"index", jint((int64_t)l->at + 1)},
-      {"index0", jint((int64_t)l->at)},
-      {"revindex", jint((int64_t)(n - l->at))},
-      {"revindex0", jint((int64_t)(n - l->at) - 1)},
-      {"first", jbool(l->at == 0)},
-      {"last", jbool(l->at + 1 == n)},
-      {"length", jint((int64_t)n)},
-      {"depth", jint(l->depth)},
-      {"depth0", jint(l->depth - 1)},
-      {"previtem", l->at > 0 ? l->items->v.data[l->at - 1] : jundefined("previtem")},
-      {"nextitem", l->at + 1 < n ? l->items->v.data[l->at + 1] : jundefined("nextitem")},
-   };
-
-   for (size_t i = 0; i < countof(attrs); i++)
-      if (strlen(attrs[i].name) == name->len && memcmp(attrs[i].name, name->s, name->len) == 0)
-         return attrs[i].value;
-   return jundefined("an attribute of loop");
-}
-
-static bool bind_method(jinja *j, const jvalue *v, const jvalue *name, jvalue *out)
-{
-   int id = jinja_method_id(v->kind, name->s, name->len);
-
-   if (id < 0)
-      return false;
-   jmethod *m = arena_new(j->a, jmethod);
-   *m = (jmethod){*v, id};
-   *out = (jvalue){.kind = J_method, .method = m};
-   return true;
-}
-
-sinter_status jinja_attr(jinja *j, const jvalue *v, const jvalue *name, bool item_first,
-                         jvalue *out)
-{
-   const char *text = arena_strndup(j->a, name->s, name->len);
-   const jvalue *member = v->kind == J_dict ? jdict_get(v->dict, name->s, name->len) : NULL;
-
-   SINTER_TRY(jinja_burn(j, v->kind == J_dict ? v->dict->v.count / 8 : 0));
-   if (v->kind == J_undefined)
-      return jinja_fail(j, SINTER_bad_input, "'%.80s' is undefined: it has no '%.80s'", v->s, text);
-   if (v->kind == J_loop) {
-      if (!bind_method(j, v, name, out))
-         *out = loop_attr(v->loop, name);
-      return SINTER_ok;
-   }
-   bool plain = v->kind == J_dict && v->dict->is_namespace;
-   if (member && (item_first || plain)) {
-      *out = *member;
-      return SINTER_ok;
-   }
-   if (!plain && bind_method(j, v, name, out))
-      return SINTER_ok;
-   *out = member ? *member : jundefined(text);
-   return SINTER_ok;
-}
-
-/* Byte where character `at` begins. */
-static size_t char_at(const jvalue *s, size_t at)
-{
-   size_t i = 0;
-
-   for (; i < s->len; i++)
-      if (((uint8_t)s->s[i] & 0xc0) != 0x80 && at-- == 0)
-         break;
-   return i;
-}
-
-static sinter_status item(jinja *j, const jvalue *v, const jvalue *key, jvalue *out)
-{
-   *out = jundefined("an item");
-   if (key->kind == J_string)
-      return jinja_attr(j, v, key, true, out);
-   if (v->kind == J_undefined)
-      return jinja_fail(j, SINTER_bad_input, "'%.80s' is undefined: it has no items", v->s);
-   if (v->kind == J_dict) {
-      for (size_t i = 0; i < v->dict->v.count; i++)
-         if (jequal(&v->dict->v.data[i].key, key))
-            *out = v->dict->v.data[i].value;
-      return SINTER_ok;
-   }
-   if (key->kind != J_int || (v->kind != J_list && v->kind != J_string))
-      return SINTER_ok;
-   int64_t n = (int64_t)(v->kind == J_list ? v->list->v.count : jchars(v->s, v->len));
-   int64_t at = key->i < 0 ? key->i + n : key->i;
-   if (at < 0 || at >= n)
-      return SINTER_ok;
-   SINTER_TRY(jinja_burn(j, v->kind == J_list ? 0 : v->len / 16));
-   if (v->kind == J_list) {
-      *out = v->list->v.data[at];
-   } else {
-      size_t begin = char_at(v, (size_t)at);
-      *out = jstring_part(v, begin, char_at(v, (size_t)at + 1) - begin);
-   }
-   return SINTER_ok;
-}
-
-/* One bound of a slice, clamped as Python does. */
-static sinter_status slice_bound(jinja *j, const jnode *n, int64_t count, int64_t step,
-                                 bool is_stop, int64_t *out)
-{
-   jvalue v = {.kind = J_none};
-
-   if (n)
-      SINTER_TRY(eval(j, n, &v));
-   if (v.kind == J_none) {
-      *out = step > 0 ? (is_stop ? count : 0) : (is_stop ? -1 : count - 1);
-      return SINTER_ok;
-   }
-   if (v.kind != J_int)
-      return jinja_fail(j, SINTER_bad_input, "a bound of a slice is no whole number");
-   int64_t at = v.i < -count ? -1 : v.i < 0 ? v.i + count : MIN(v.i, count);
-   if (v.i < -count)
-      at = step > 0 ? 0 : -1;
-   *out = step < 0 ? MIN(at, count - 1) : at;
-   return SINTER_ok;
-}
-
 static sinter_status slice(jinja *j, const jnode *n, jvalue *out)
 {
-   jvalue v, step = jint(1);
-   int64_t from, to;
-   jlist *items;
+   jvalue v, bounds[3];
 
    SINTER_TRY(eval(j, n->a, &v));
-   if (n->kids.data[2])
-      SINTER_TRY(eval(j, n->kids.data[2], &step));
-   if (step.kind == J_none)
-      step = jint(1);
-   if (step.kind != J_int || step.i == 0 || step.i == INT64_MIN ||
-       (v.kind != J_list && v.kind != J_string))
-      return jinja_fail(j, SINTER_bad_input, "a value cannot be sliced like this");
-   int64_t count = (int64_t)(v.kind == J_list ? v.list->v.count : jchars(v.s, v.len));
-   SINTER_TRY(slice_bound(j, n->kids.data[0], count, step.i, false, &from));
-   SINTER_TRY(slice_bound(j, n->kids.data[1], count, step.i, true, &to));
-   if (v.kind == J_string && step.i == 1) {
-      size_t begin = char_at(&v, (size_t)from), end = char_at(&v, (size_t)MAX(from, to));
-      *out = jstring_part(&v, begin, end - begin);
-      return SINTER_ok;
+   for (size_t i = 0; i < 3; i++) {
+      bounds[i] = (jvalue){.kind = J_none};
+      if (n->kids.data[i])
+         SINTER_TRY(eval(j, n->kids.data[i], &bounds[i]));
    }
-   SINTER_TRY(jitems(j, &v, &items));
-   jbuild text = {.a = j->a};
-   jvalue list = jnew_list(j);
-   list.flag = v.kind == J_list && v.flag;
-   for (int64_t i = from; step.i > 0 ? i < to : i > to;) {
-      SINTER_TRY(jinja_burn(j, 1));
-      *vec_push(j->a, &list.list->v) = items->v.data[i];
-      if (v.kind == J_string)
-         SINTER_TRY(jbuild_add(j, &text, &items->v.data[i]));
-      if (__builtin_add_overflow(i, step.i, &i))
-         break;
-   }
-   *out = v.kind == J_string ? jbuild_string(&text) : list;
-   return SINTER_ok;
-}
-
-/* ---- operators
- * -------------------------------------------------------------------------------------------------
- */
-
-static bool is_number(const jvalue *v)
-{
-   return v->kind == J_int || v->kind == J_float || v->kind == J_bool;
-}
-
-static double number_of(const jvalue *v)
-{
-   return v->kind == J_float ? v->f : v->kind == J_bool ? v->b : (double)v->i;
-}
-
-static sinter_status divide(jinja *j, jop op, int64_t x, int64_t y, int64_t *out)
-{
-   if (y == 0 || (x == INT64_MIN && y == -1))
-      return jinja_fail(j, SINTER_bad_input, "division by zero");
-   int64_t rest = x % y, floor = x / y - (rest != 0 && (rest < 0) != (y < 0));
-   *out = op == JOP_mod ? x - floor * y : floor;
-   return SINTER_ok;
-}
-
-static sinter_status power(jinja *j, int64_t x, int64_t y, jvalue *out)
-{
-   int64_t result = 1;
-
-   if (y < 0) {
-      *out = (jvalue){.kind = J_float, .f = pow((double)x, (double)y)};
-      return SINTER_ok;
-   }
-   if (y > 64 && x != 0 && x != 1 && x != -1)
-      return jinja_fail(j, SINTER_unsupported, "a number needs more than 64 bits");
-   for (int64_t i = 0; i < (x == -1 ? y % 2 : MIN(y, 64)); i++)
-      if (__builtin_mul_overflow(result, x, &result))
-         return jinja_fail(j, SINTER_unsupported, "a number needs more than 64 bits");
-   *out = jint(result);
-   return SINTER_ok;
-}
-
-static sinter_status integers(jinja *j, jop op, int64_t x, int64_t y, jvalue *out)
-{
-   bool overflow = false;
-
-   *out = jint(0);
-   switch (op) {
-   case JOP_add: overflow = __builtin_add_overflow(x, y, &out->i); break;
-   case JOP_sub: overflow = __builtin_sub_overflow(x, y, &out->i); break;
-   case JOP_mul: overflow = __builtin_mul_overflow(x, y, &out->i); break;
-   case JOP_pow: return power(j, x, y, out);
-   case JOP_floordiv:
-   case JOP_mod: return divide(j, op, x, y, &out->i);
-   default:
-      if (y == 0)
-         return jinja_fail(j, SINTER_bad_input, "division by zero");
-      *out = (jvalue){.kind = J_float, .f = (double)x / (double)y};
-   }
-   return overflow ? jinja_fail(j, SINTER_unsupported, "a number needs more than 64 bits")
-                   : SINTER_ok;
-}
-
-static sinter_status floats(jinja *j, jop op, double x, double y, jvalue *out)
-{
-   double r = 0;
-
-   if ((op == JOP_div || op == JOP_floordiv || op == JOP_mod) && y == 0)
-      return jinja_fail(j, SINTER_bad_input, "division by zero");
-   switch (op) {
-   case JOP_add: r = x + y; break;
-   case JOP_sub: r = x - y; break;
-   case JOP_mul: r = x * y; break;
-   case JOP_pow: r = pow(x, y); break;
-   case JOP_floordiv: r = floor(x / y); break;
-   case JOP_mod: r = x - floor(x / y) * y; break;
-   default: r = x / y; break;
-   }
-   *out = (jvalue){.kind = J_float, .f = r};
-   return SINTER_ok;
-}
-
-static sinter_status repeat(jinja *j, const jvalue *v, int64_t times, jvalue *out)
-{
-   if (v->kind == J_string) {
-      jbuild b = {.a = j->a};
-      for (int64_t i = 0; i < times && v->len > 0; i++)
-         SINTER_TRY(jbuild_add(j, &b, v));
-      *out = jbuild_string(&b);
-      return SINTER_ok;
-   }
-   *out = jnew_list(j);
-   out->flag = v->flag;
-   for (int64_t i = 0; i < times && v->list->v.count > 0; i++)
-      for (size_t k = 0; k < v->list->v.count; k++) {
-         SINTER_TRY(jinja_burn(j, 1));
-         *vec_push(j->a, &out->list->v) = v->list->v.data[k];
-      }
-   return SINTER_ok;
-}
-
-static sinter_status add_sequences(jinja *j, const jvalue *a, const jvalue *b, jvalue *out)
-{
-   if (a->kind == J_string) {
-      jbuild text = {.a = j->a};
-      SINTER_TRY(jbuild_add(j, &text, a));
-      SINTER_TRY(jbuild_add(j, &text, b));
-      *out = jbuild_string(&text);
-      return SINTER_ok;
-   }
-   const jlist *parts[] = {a->list, b->list};
-   *out = jnew_list(j);
-   out->flag = a->flag;
-   for (size_t k = 0; k < 2; k++)
-      for (size_t i = 0; i < parts[k]->v.count; i++) {
-         SINTER_TRY(jinja_burn(j, 1));
-         *vec_push(j->a, &out->list->v) = parts[k]->v.data[i];
-      }
-   return SINTER_ok;
-}
-
-static const char *kind_name(const jvalue *v)
-{
-   static const char *const names[] = {"undefined", "none",     "a boolean",  "a number",
-                                       "a number",  "a string", "a list",     "a mapping",
-                                       "a loop",    "a macro",  "a function", "a method"};
-   return names[v->kind];
-}
-
-sinter_status jinja_binary(jinja *j, jop op, const jvalue *a, const jvalue *b, jvalue *out)
-{
-   if (is_number(a) && is_number(b)) {
-      if (a->kind != J_float && b->kind != J_float)
-         return integers(j, op, a->kind == J_bool ? a->b : a->i, b->kind == J_bool ? b->b : b->i,
-                         out);
-      return floats(j, op, number_of(a), number_of(b), out);
-   }
-   if (op == JOP_add && a->kind == b->kind && (a->kind == J_string || a->kind == J_list))
-      return add_sequences(j, a, b, out);
-   if (op == JOP_mul && (a->kind == J_string || a->kind == J_list) && b->kind == J_int)
-      return repeat(j, a, b->i, out);
-   if (op == JOP_mul && (b->kind == J_string || b->kind == J_list) && a->kind == J_int)
-      return repeat(j, b, a->i, out);
-   return jinja_fail(j, SINTER_bad_input, "an operator cannot join %s%s%.80s%s and %s%s%.80s%s",
-                     kind_name(a), a->kind == J_undefined ? " '" : "",
-                     a->kind == J_undefined ? a->s : "", a->kind == J_undefined ? "'" : "",
-                     kind_name(b), b->kind == J_undefined ? " '" : "",
-                     b->kind == J_undefined ? b->s : "", b->kind == J_undefined ? "'" : "");
-}
-
-static sinter_status is_in(jinja *j, const jvalue *needle, const jvalue *heap, bool *out)
-{
-   jlist *items;
-
-   *out = false;
-   if (heap->kind == J_string) {
-      if (needle->kind != J_string)
-         return jinja_fail(j, SINTER_bad_input, "only a string can be in a string");
-      SINTER_TRY(jinja_burn(j, heap->len / 16));
-      *out = needle->len == 0 || memmem(heap->s, heap->len, needle->s, needle->len);
-      return SINTER_ok;
-   }
-   SINTER_TRY(jitems(j, heap, &items));
-   SINTER_TRY(jinja_burn(j, items->v.count));
-   for (size_t i = 0; i < items->v.count && !*out; i++)
-      *out = jequal(&items->v.data[i], needle);
-   return SINTER_ok;
-}
-
-static sinter_status compare_one(jinja *j, jop op, const jvalue *a, const jvalue *b, bool *out)
-{
-   int order;
-
-   SINTER_TRY(jinja_burn(j, a->kind == J_string ? a->len / 64
-                            : a->kind == J_list ? a->list->v.count
-                                                : 0));
-   switch (op) {
-   case JOP_eq:
-   case JOP_ne: *out = jequal(a, b) == (op == JOP_eq); return SINTER_ok;
-   case JOP_in: return is_in(j, a, b, out);
-   case JOP_not_in:
-      SINTER_TRY(is_in(j, a, b, out));
-      *out = !*out;
-      return SINTER_ok;
-   default: break;
-   }
-   SINTER_TRY(jcompare(j, a, b, &order));
-   *out = op == JOP_lt   ? order < 0
-          : op == JOP_le ? order <= 0
-          : op == JOP_gt ? order > 0
-                         : order >= 0;
-   return SINTER_ok;
+   j->line = n->line;
+   return jinja_slice(j, v, bounds, out);
 }
 
 static sinter_status compare(jinja *j, const jnode *n, jvalue *out)
@@ -432,7 +87,7 @@ static sinter_status compare(jinja *j, const jnode *n, jvalue *out)
    SINTER_TRY(eval(j, n->a, &left));
    for (size_t i = 0; i < n->kids.count && holds; i++) {
       SINTER_TRY(eval(j, n->kids.data[i], &right));
-      SINTER_TRY(compare_one(j, n->ops.data[i], &left, &right, &holds));
+      SINTER_TRY(jinja_compare(j, n->ops.data[i], &left, &right, &holds));
       left = right;
    }
    *out = jbool(holds);
@@ -506,7 +161,7 @@ static sinter_status call(jinja *j, const jnode *n, jvalue *out)
    case J_method: return jinja_method(j, callee.method->id, &callee.method->self, &args, out);
    case J_undefined:
       return jinja_fail(j, SINTER_unsupported, "there is no function or method '%.80s'", callee.s);
-   default: return jinja_fail(j, SINTER_bad_input, "%s is called", kind_name(&callee));
+   default: return jinja_fail(j, SINTER_bad_input, "%s is called", jkind_name(&callee));
    }
 }
 
@@ -614,7 +269,7 @@ static sinter_status access(jinja *j, const jnode *n, jvalue *out)
    if (n->kind == JN_attr)
       return jinja_attr(j, &v, &n->value, false, out);
    SINTER_TRY(eval(j, n->b, &key));
-   return item(j, &v, &key, out);
+   return jinja_item(j, &v, &key, out);
 }
 
 static sinter_status eval_kind(jinja *j, const jnode *n, jvalue *out)
