@@ -112,15 +112,12 @@ vec_value vec_poison(vec_fn *f, vec_elem e, uint32_t lanes);
 /* ---- arithmetic ---- */
 
 /* VEC_OP(name): vec_value vec_<name>(f, a, b). Division and remainder are signed. */
-#define VEC_BINARY_OPS(OP)                                                                         \
-   OP(add, Add)                                                                                    \
-   OP(sub, Sub)                                                                                    \
-   OP(mul, Mul)                                                                                    \
-   OP(div, SDiv)                                                                                   \
-   OP(rem, SRem)                                                                                   \
-   OP(and, And)                                                                                    \
-   OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr) OP(fadd, FAdd)               \
-      OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
+/* clang-format off */
+#define VEC_BINARY_OPS(OP) \
+   OP(add, Add) OP(sub, Sub) OP(mul, Mul) OP(div, SDiv) OP(rem, SRem) \
+   OP(and, And) OP(or, Or) OP(xor, Xor) OP(shl, Shl) OP(lshr, LShr) OP(ashr, AShr) \
+   OP(fadd, FAdd) OP(fsub, FSub) OP(fmul, FMul) OP(fdiv, FDiv)
+/* clang-format on */
 #define VEC_OP(name, code) vec_value vec_##name(vec_fn *f, vec_value a, vec_value b);
 VEC_BINARY_OPS(VEC_OP)
 #undef VEC_OP
