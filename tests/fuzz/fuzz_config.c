@@ -11,6 +11,7 @@ static bool write_file(const char *dir, const char *name, const void *bytes, siz
    char path[128];
 
    snprintf(path, sizeof path, "%s/%s", dir, name);
+   remove(path); /* some file systems flush a file that is cut and written again */
    FILE *f = fopen(path, "wb");
    bool done = f && fwrite(bytes, 1, size, f) == size;
    return (!f || fclose(f) == 0) && done;

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MUTATIONS = 10000, MAX_MEMORY = 64 << 20 };
+enum { MUTATIONS = 10000, FEW_MUTATIONS = 2000, MAX_MEMORY = 64 << 20 };
 
 typedef struct tally {
    unsigned opened, refused;
@@ -26,6 +26,8 @@ static const char *folder(void)
 
 static void write_file(const char *path, const void *bytes, size_t size)
 {
+   /* a new file each time: some file systems flush a file that is cut and written again */
+   remove(path);
    FILE *f = fopen(path, "wb");
 
    cr_assert(f);
@@ -70,14 +72,14 @@ static void truncate_all(const tiny_file *f, const char *file, const char *path)
    cr_assert_eq(t.opened, 1, "%s", sinter_error());
 }
 
-static void mutate(const tiny_file *f, size_t head, const char *file, const char *path)
+static void mutate(const tiny_file *f, size_t head, int count, const char *file, const char *path)
 {
    static const uint8_t special[] = {0, 1, 0x7f, 0x80, 0xff, '"', '{', '[', ','};
    tally t = {0};
    uint32_t seed = 99;
    tiny_file copy;
 
-   for (int i = 0; i < MUTATIONS; i++) {
+   for (int i = 0; i < count; i++) {
       copy = *f;
       for (uint32_t k = 0, n = 1 + i % 3; k < n; k++) {
          seed = seed * 1664525 + 1013904223;
@@ -89,9 +91,9 @@ static void mutate(const tiny_file *f, size_t head, const char *file, const char
       write_file(file, copy.bytes, copy.size);
       try_open(path, &t);
    }
-   cr_assert_eq(t.opened + t.refused, MUTATIONS);
-   cr_assert_gt(t.refused, MUTATIONS / 4, "only %u of %d mutations were noticed", t.refused,
-                MUTATIONS);
+   cr_assert_eq(t.opened + t.refused, (unsigned)count);
+   cr_assert_gt(t.refused, (unsigned)count / 4, "only %u of %d mutations were noticed", t.refused,
+                count);
 }
 
 /* Kills: any read before its bounds check (under the sanitizers), a tensor range checked without
@@ -103,10 +105,10 @@ Test(damage, gguf)
 
    snprintf(path, sizeof path, "%s/m.gguf", folder());
    tiny_gguf(&f, 2, &(tiny_extra){0});
-   truncate_all(&f, path, path);
+   mutate(&f, f.size - 3000, FEW_MUTATIONS, path, path);
    tiny_gguf(&f, 3, &(tiny_extra){0});
    truncate_all(&f, path, path);
-   mutate(&f, f.size - 3000, path, path);
+   mutate(&f, f.size - 3000, MUTATIONS, path, path);
 }
 
 /* Kills: a hole or overlap between ranges that is let through, a header length that is trusted. */
@@ -123,7 +125,7 @@ Test(damage, safetensors)
    write_file(config, TINY_CONFIG, strlen(TINY_CONFIG));
    tiny_safetensors(&f, a);
    truncate_all(&f, weights, path);
-   mutate(&f, f.size - 2200, weights, path);
+   mutate(&f, f.size - 2200, MUTATIONS, weights, path);
    arena_destroy(a);
 }
 
@@ -143,7 +145,7 @@ Test(damage, config)
    write_file(weights, f.bytes, f.size);
    tiny_put(&c, TINY_CONFIG, strlen(TINY_CONFIG));
    truncate_all(&c, config, path);
-   mutate(&c, c.size, config, path);
+   mutate(&c, c.size, FEW_MUTATIONS, config, path);
    arena_destroy(a);
 }
 
@@ -172,6 +174,6 @@ Test(damage, index)
    }
    tiny_put(&index, "}}", 2);
    truncate_all(&index, list, path);
-   mutate(&index, index.size, list, path);
+   mutate(&index, index.size, FEW_MUTATIONS, list, path);
    arena_destroy(a);
 }
