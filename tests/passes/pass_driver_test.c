@@ -263,6 +263,41 @@ Test(solver, a_forced_site_wins)
    arena_destroy(o.a);
 }
 
+/* ---- cost ---- */
+
+/* Kills: reads or the write of an inner value left out; a value that others read counted as inner.
+ */
+Test(cost, gains_are_launches_and_bytes)
+{
+   static const struct {
+      const char *returns;
+      double values; /* times %h is not written or read */
+   } cases[] = {{"%n", 2}, {"%n, %h", 1}};
+
+   for (size_t i = 0; i < countof(cases); i++) {
+      outcome o = {.target = pass_target_cpu("test")};
+      ir_module m = {0};
+
+      cr_assert_eq(arena_create(&o.a), SINTER_ok);
+      char *text = arena_printf(o.a,
+                                "func @f(T in 1..64) {\n%%x = param {name=\"x\"} : f32[T,64]\n"
+                                "%%w = weight {name=\"w\"} : f32[64]\n%%h = silu %%x\n"
+                                "%%n = rmsnorm %%h, %%w {eps=1e-05}\nreturn %s\n}\n",
+                                cases[i].returns);
+      cr_assert_eq(ir_parse(o.a, text, strlen(text), "text", &m), SINTER_ok);
+      o.f = m.funcs.data[0];
+      o.target.cost_rows = 10;
+      ir_op *ops[] = {ir_find(o.f, "h")->def, ir_find(o.f, "n")->def};
+      pass_site *s = made_up(&o, PASS_ID_pointwise, 0, 0, ops, 2);
+
+      s->target = &o.target;
+      cr_expect_float_eq(pass_gain(s),
+                         o.target.launch_ns + cases[i].values * 10 * 64 * 4 / o.target.bytes_per_ns,
+                         1e-6);
+      arena_destroy(o.a);
+   }
+}
+
 /* ---- the layout ---- */
 
 typedef struct memory {
