@@ -1,8 +1,6 @@
 /* vec.c - the vector builder: types, functions, arithmetic and lanes over llvm-c/Core.h. */
 #include "vec_impl.h"
 
-#include <stdlib.h>
-
 /* ---- types ---- */
 
 LLVMTypeRef vec_type_of(const vec_module *m, vec_elem e, uint32_t lanes)
@@ -29,11 +27,12 @@ static LLVMTypeRef like(vec_fn *f, vec_value a, vec_elem e)
 
 static vec_fn *begin(vec_module *m, const char *name, LLVMTypeRef type)
 {
-   vec_fn *f = calloc(1, sizeof *f);
+   vec_fn *f = m->open;
 
-   if (!f)
-      abort();
-   f->m = m;
+   while (f->m && f < m->open + VEC_MAX_OPEN - 1)
+      f++;
+   assert(!f->m && "too many functions were begun and not ended");
+   *f = (vec_fn){.m = m};
    f->fn = LLVMAddFunction(m->mod, name, type);
    f->entry = LLVMAppendBasicBlockInContext(m->ctx, f->fn, "entry");
    f->b = LLVMCreateBuilderInContext(m->ctx);
@@ -97,7 +96,7 @@ void vec_end(vec_fn *f)
    LLVMPositionBuilderAtEnd(f->b, f->entry);
    LLVMBuildBr(f->b, LLVMGetNextBasicBlock(f->entry));
    LLVMDisposeBuilder(f->b);
-   free(f);
+   f->m = NULL;
 }
 
 void vec_call(vec_fn *f, const char *local, uint32_t num_args, const vec_value *args)

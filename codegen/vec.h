@@ -85,7 +85,7 @@ vec_fn *vec_kernel(vec_module *m, const char *name);
 vec_fn *vec_local(vec_module *m, const char *name, uint32_t num_args, const vec_elem *args);
 vec_value vec_arg(vec_fn *f, uint32_t i);
 
-/* Ends the function with a return and frees f. */
+/* Ends the function with a return; f is gone. At most four functions of a module are open. */
 void vec_end(vec_fn *f);
 
 void vec_call(vec_fn *f, const char *local, uint32_t num_args, const vec_value *args);

@@ -7,20 +7,24 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
 
+struct vec_fn {
+   vec_module *m; /* NULL: not in use */
+   LLVMValueRef fn, kargs, tile;
+   LLVMBasicBlockRef entry; /* holds stack allocations, jumps to the body */
+   LLVMBuilderRef b;
+};
+
+/* Functions of one module that are under construction at the same time. */
+enum { VEC_MAX_OPEN = 4 };
+
 struct vec_module {
    vec_isa isa;
    LLVMContextRef ctx;
    LLVMModuleRef mod;
    LLVMTargetMachineRef machine;
    LLVMTypeRef types[VEC_ptr + 1];
+   vec_fn open[VEC_MAX_OPEN];
    bool sanitize;
-};
-
-struct vec_fn {
-   vec_module *m;
-   LLVMValueRef fn, kargs, tile;
-   LLVMBasicBlockRef entry; /* holds stack allocations, jumps to the body */
-   LLVMBuilderRef b;
 };
 
 LLVMTypeRef vec_type_of(const vec_module *m, vec_elem e, uint32_t lanes);
