@@ -149,6 +149,65 @@ Test(damage, config)
    arena_destroy(a);
 }
 
+static unsigned mapped_files(const char *path)
+{
+   FILE *f = fopen("/proc/self/maps", "r");
+   char line[512];
+   unsigned n = 0;
+
+   cr_assert(f);
+   while (fgets(line, sizeof line, f))
+      n += strstr(line, path) != NULL;
+   fclose(f);
+   return n;
+}
+
+/* Fails the first, second, … allocation of an open until one succeeds. */
+static void starve(const char *path)
+{
+   static const model_options options = {.max_rows = 8, .max_wanted = 8, .max_sequences = 1};
+   sinter_status status = SINTER_failed;
+   size_t n = 0;
+
+   while (status != SINTER_ok) {
+      arena *a;
+      model *m;
+      cr_assert_eq(arena_create(&a), SINTER_ok);
+      arena_fail_after(++n);
+      status = model_open(a, path, &options, &m);
+      arena_fail_after(0);
+      cr_assert(status == SINTER_ok || status == SINTER_out_of_memory, "%s", sinter_error());
+      cr_assert_lt(n, 100000);
+      if (status == SINTER_ok)
+         model_close(m);
+      cr_assert_eq(mapped_files(path), 0, "allocation %zu: a file stays mapped", n);
+      arena_destroy(a);
+   }
+   cr_assert_gt(n, 100, "only %zu allocations", n);
+}
+
+/* Kills: an allocation outside arena_catch, a mapping that is lost when memory runs out. */
+Test(damage, memory)
+{
+   static tiny_file f;
+   char path[256], file[300];
+   arena *a;
+
+   cr_assert_eq(arena_create(&a), SINTER_ok);
+   snprintf(path, sizeof path, "%s", folder());
+   snprintf(file, sizeof file, "%s/m.gguf", path);
+   tiny_gguf(&f, 3, &(tiny_extra){0});
+   write_file(file, f.bytes, f.size);
+   starve(file);
+   snprintf(file, sizeof file, "%s/config.json", path);
+   write_file(file, TINY_CONFIG, strlen(TINY_CONFIG));
+   snprintf(file, sizeof file, "%s/model.safetensors", path);
+   tiny_safetensors(&f, a);
+   write_file(file, f.bytes, f.size);
+   starve(path);
+   arena_destroy(a);
+}
+
 /* Kills: a shard outside the folder, a tensor of the index that is in no shard, shards read twice.
  */
 Test(damage, index)
