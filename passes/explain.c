@@ -112,6 +112,11 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
    member(out, "", "function", f->name);
    text_printf(out, ",\"fusions\":[");
    write_fusions(out, report);
+   text_printf(out, "],\"notes\":[");
+   for (size_t i = 0; i < report->notes.count; i++) {
+      text_printf(out, "%s", i ? "," : "");
+      string(out, report->notes.data[i]);
+   }
    text_printf(out, "],\"segments\":[");
    write_segments(out, l);
    text_printf(out, "],\"breaks\":[");

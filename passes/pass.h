@@ -213,7 +213,8 @@ SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options
 pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],
- * "segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
+ * "notes":[…],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty.
+ */
 void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
                   const pass_layout *layout);
 

@@ -78,6 +78,8 @@ typedef struct session {
 /* The --numerics option; 0, or exit code 2 after saying what is wrong. */
 int cli_numerics(const options *o, sinter_numerics *out);
 int cli_open(const options *o, session *s);
+/* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
+void cli_notes(const options *o, const char *explain);
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);
 
 /* Engine options with room for `prompt` and `generated` tokens. A prompt past the trained context

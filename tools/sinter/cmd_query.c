@@ -76,6 +76,7 @@ int cmd_explain(const options *o)
    if (code)
       return code;
    sinter_status status = sinter_explain(&c, &json);
+   cli_notes(o, json);
    return show(o, status, json, explain_table);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "tree.h"
 
 static bool is_device(const options *o, const char *name)
 {
@@ -17,6 +18,15 @@ int cli_numerics(const options *o, sinter_numerics *out)
       return cli_usage_error("--numerics is fast or exact, not '%s'", mode);
    *out = strcmp(mode, "exact") == 0 ? SINTER_EXACT : SINTER_FAST;
    return 0;
+}
+
+void cli_notes(const options *o, const char *explain)
+{
+   tree *t = explain && !o->quiet ? tree_parse(explain, strlen(explain)) : NULL;
+
+   for (const tree *n = tree_first(tree_get(t, "notes")); n; n = n->next)
+      fprintf(stderr, "note: %s\n", tree_string(n));
+   tree_free(t);
 }
 
 int cli_open(const options *o, session *s)
@@ -50,6 +60,8 @@ int cli_open(const options *o, session *s)
       status = sinter_artifact_open(s->path, &s->artifact);
    if (status != SINTER_ok)
       return cli_error(status);
+   if (o->with)
+      cli_notes(o, sinter_artifact_document(s->artifact, "explain"));
    sinter_artifact_info(s->artifact, &s->info);
    s->compile_seconds = cli_seconds() - started;
    return 0;
