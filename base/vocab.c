@@ -174,6 +174,8 @@ static sinter_status check(const vocab *v)
    SINTER_TRY(check_ids("unk", &h->unk, 1, n, true));
    if (v->num_byte_id != 256)
       return damaged("byte_id", v->num_byte_id);
+   if (v->num_joins != 0 && v->num_joins != 256)
+      return damaged("joins", v->num_joins);
    for (uint32_t i = 0; i < v->num_added; i++)
       if (v->added[i].id >= n)
          return damaged("added", i);

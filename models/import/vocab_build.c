@@ -290,6 +290,27 @@ static void add_tries(vocab_build *b, tables *t, const bool *reachable)
    t->num_prefix_node = out[2].count;
 }
 
+/* SentencePiece text has no splits, but no merge crosses a mark that no piece joins to what stands
+ * before it: there the model may cut, and words stay short. */
+static void find_joins(vocab_build *b, tables *t)
+{
+   static const uint8_t mark[] = {0xe2, 0x96, 0x81};
+   bool has_mark = false;
+
+   if (b->model != VOCAB_bpe || (b->flags & VOCAB_byte_level))
+      return;
+   t->joins = arena_alloc(b->a, 256);
+   for (size_t i = 0; i < b->pieces.count; i++) {
+      const uint8_t *p = t->text + t->offset[i], *end = t->text + t->offset[i + 1], *hit;
+      has_mark =
+         has_mark || (end - p == 3 && memcmp(p, mark, 3) == 0 && !(t->attr[i] & VOCAB_special));
+      for (const uint8_t *at = p; (hit = memmem(at, (size_t)(end - at), mark, 3)); at = hit + 1)
+         if (hit > p)
+            t->joins[hit[-1]] = 1;
+   }
+   t->num_joins = has_mark ? 256 : 0;
+}
+
 static void add_plain_arrays(vocab_build *b, tables *t)
 {
    size_t n = b->pieces.count;
@@ -348,6 +369,7 @@ void build_finish(vocab_build *b, const uint8_t **out, size_t *out_size)
    hash_merges(b, &t);
    find_bytes(b, &t, reachable);
    add_tries(b, &t, reachable);
+   find_joins(b, &t);
    add_plain_arrays(b, &t);
 
    uint64_t size = place(&t);

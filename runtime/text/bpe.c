@@ -240,17 +240,8 @@ static void merge_all(text_job *job, const uint8_t *word)
    }
 }
 
-void text_bpe_word(text_job *job, const uint8_t *p, uint32_t len)
+static void encode_part(text_job *job, const uint8_t *p, uint32_t len)
 {
-   const vocab *v = &job->t->v;
-   int32_t whole;
-
-   if (!job->bpe)
-      job->bpe = arena_new(job->a, bpe);
-   if ((v->header->flags & VOCAB_ignore_merges) && (whole = vocab_find(v, p, len)) >= 0) {
-      *vec_push(job->a, job->out) = whole;
-      return;
-   }
    cut(job, p, len);
    if (job->bpe->symbols.count > 1)
       merge_all(job, p);
@@ -258,4 +249,24 @@ void text_bpe_word(text_job *job, const uint8_t *p, uint32_t len)
         i = job->bpe->symbols.data[i].next)
       if (job->bpe->symbols.data[i].id >= 0)
          *vec_push(job->a, job->out) = job->bpe->symbols.data[i].id;
+}
+
+void text_bpe_word(text_job *job, const uint8_t *p, uint32_t len)
+{
+   const vocab *v = &job->t->v;
+   int32_t whole;
+   uint32_t begin = 0;
+
+   if (!job->bpe)
+      job->bpe = arena_new(job->a, bpe);
+   if ((v->header->flags & VOCAB_ignore_merges) && (whole = vocab_find(v, p, len)) >= 0) {
+      *vec_push(job->a, job->out) = whole;
+      return;
+   }
+   for (uint32_t i = 1; v->num_joins && i + 2 < len; i++)
+      if (p[i] == 0xe2 && p[i + 1] == 0x96 && p[i + 2] == 0x81 && !v->joins[p[i - 1]]) {
+         encode_part(job, p + begin, i - begin);
+         begin = i;
+      }
+   encode_part(job, p + begin, len - begin);
 }
