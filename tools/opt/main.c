@@ -45,10 +45,10 @@ sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out
    return SINTER_ok;
 }
 
+static const char *const phases[] = {"clean", "fuse", "rest", "finish"};
+
 static void list_passes(void)
 {
-   static const char *const phases[] = {"clean", "fuse", "rest", "finish"};
-
    for (pass_id id = 0; id < PASS_COUNT; id++)
       printf("%-16s %-7s %-4s %s\n", pass_infos[id].name, phases[pass_infos[id].phase],
              pass_infos[id].numerics == PASS_FAST ? "fast" : "any", pass_infos[id].what);
@@ -87,6 +87,39 @@ static void print_sites(const pass_report *report)
                 s->reason ? ": " : "", s->reason ? s->reason : "");
       }
    }
+}
+
+static sinter_status find_phase(const char *name, pass_phase otherwise, pass_phase *out)
+{
+   *out = otherwise;
+   for (size_t i = 0; name && i < countof(phases); i++)
+      if (!strcmp(name, phases[i])) {
+         *out = (pass_phase)i;
+         return SINTER_ok;
+      }
+   if (name)
+      return base_fail(SINTER_usage, name, "Use clean, fuse, rest or finish.",
+                       "there is no such phase");
+   return SINTER_ok;
+}
+
+/* --from and --to are short for the passes of these phases. */
+static sinter_status select_phases(session *s)
+{
+   pass_phase from, to;
+   text_buf names = {.a = s->a};
+
+   if (!s->o.from && !s->o.to)
+      return SINTER_ok;
+   if (s->o.passes)
+      return base_fail(SINTER_usage, "-p", "Leave one out.", "--from and --to choose the passes");
+   SINTER_TRY(find_phase(s->o.from, PASS_CLEAN, &from));
+   SINTER_TRY(find_phase(s->o.to, PASS_FINISH, &to));
+   for (pass_id id = 0; id < PASS_COUNT; id++)
+      if (pass_infos[id].phase >= from && pass_infos[id].phase <= to && pass_infos[id].on)
+         text_printf(&names, "%s,", pass_infos[id].name);
+   s->o.passes = names.data ? names.data : ",";
+   return SINTER_ok;
 }
 
 static bool wants_layout(const session *s)
@@ -204,6 +237,7 @@ static sinter_status body(void *user)
    if (!s->o.files.count)
       return base_fail(SINTER_usage, "", "sinter-opt --help shows how.",
                        "there is no file to read");
+   SINTER_TRY(select_phases(s));
    for (uint32_t i = 0; i < s->o.files.count; i++) {
       sinter_status status = run_file(s, s->o.files.item[i]);
 
