@@ -29,10 +29,13 @@ static void print_shape(char *out, size_t cap, uint32_t rank, const uint64_t *di
 
 static void missing(model_build *m, const char *name)
 {
-   if (m->status == SINTER_ok)
-      keep(m, base_fail(SINTER_bad_input, m->m->path,
-                        "fetch the checkpoint again, or convert it with a current converter",
-                        "the tensor '%.120s' is missing", name));
+   if (m->status != SINTER_ok)
+      return;
+   if (m->config->from_folder)
+      name = source_spelling(m->m->a, m->config->row->family, name);
+   keep(m, base_fail(SINTER_bad_input, m->m->path,
+                     "fetch the checkpoint again, or convert it with a current converter",
+                     "the tensor '%.120s' is missing", name));
 }
 
 static void misshapen(model_build *m, const model_tensor *t, uint32_t rank, const uint64_t *dim)

@@ -412,7 +412,7 @@ sinter_status config_read(model_source *s, const model_row *row, model_config *c
 {
    bool flag = (row->traits & MODEL_TRAIT_bias_by_flag) != 0;
 
-   *c = (model_config){.row = row, .bos = -1};
+   *c = (model_config){.row = row, .from_folder = !s->gguf, .bos = -1};
    if (s->gguf) {
       SINTER_TRY(read_gguf(s, c));
       SINTER_TRY(check_fixed(s, row, NULL));

@@ -33,6 +33,7 @@ typedef bool config_BOOL;
 
 struct model_config {
    const model_row *row;
+   bool from_folder; /* config.json and safetensors, not GGUF */
 #define KEY(field, kind, need, hf, gguf) config_##kind field;
 #define HANDLED(hf)
 #define FIXED(hf, gguf, value, remedy)

@@ -122,3 +122,25 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
    }
    return SINTER_ok;
 }
+
+const char *source_spelling(arena *a, const char *family, const char *name)
+{
+   const char *tail = behind(name, "blk.");
+   char *end = NULL;
+   long layer = tail ? strtol(tail, &end, 10) : -1;
+
+   for (size_t i = 0; i < countof(rows); i++) {
+      const name_row *r = &rows[i];
+      if (*r->family && strcmp(r->family, family) != 0)
+         continue;
+      if (r->kind == NAME_head && strcmp(name, r->canonical) == 0)
+         return r->hf;
+      if (r->kind == NAME_tensor && strcmp(name, r->canonical) == 0)
+         return arena_printf(a, "model.%s", r->hf);
+      if (r->kind == NAME_layer && end && *end == '.' &&
+          is_parameter(behind(end + 1, r->canonical)))
+         return arena_printf(a, "model.layers.%ld.%s%s", layer, r->hf,
+                             behind(end + 1, r->canonical));
+   }
+   return name;
+}

@@ -162,7 +162,7 @@ sinter_status source_files(arena *a, const char *path, const char ***out_paths, 
          add_file(a, path, text_files[i], paths, &n);
       add_file(a, path, index ? "model.safetensors.index.json" : "model.safetensors", paths, &n);
       for (size_t i = 0; shards && i < shards->len; i++)
-         if (shards->items[i]->kind == JSON_string)
+         if (shards->items[i]->kind == JSON_string && !strchr(shards->items[i]->string, '/'))
             add_file(a, path, shards->items[i]->string, paths, &n);
    }
    *out_paths = paths;

@@ -53,6 +53,9 @@ SINTER_CHECKED sinter_status safetensors_read_folder(model_source *s);
  * Tensors of other towers (vision) and buffers that are computed are marked as read. */
 SINTER_CHECKED sinter_status source_name_tensors(model_source *s, const char *family, map *by_name);
 
+/* How a Hugging Face checkpoint of that family would spell a canonical name, for messages. */
+const char *source_spelling(arena *a, const char *family, const char *name);
+
 /* Files of a checkpoint whose bytes decide what it means, in a fixed order. */
 SINTER_CHECKED sinter_status source_files(arena *a, const char *path, const char ***out_paths,
                                           size_t *out_count);

@@ -184,9 +184,10 @@ Test(config, contradictions)
 
    cr_expect_eq(open_config(a, "{\"architectures\":[\"LlamaForCausalLM\"]}", &m), SINTER_bad_input);
    cr_expect(strstr(sinter_error(), "num_hidden_layers"), "%s", sinter_error());
-   refused(LLAMA, "\"attention_bias\":true", SINTER_bad_input, "blk.0.attn_q.bias");
-   refused("Qwen3ForCausalLM", "", SINTER_bad_input, "attn_q_norm");
-   refused("Qwen2ForCausalLM", "", SINTER_bad_input, "blk.0.attn_q.bias");
+   refused(LLAMA, "\"attention_bias\":true", SINTER_bad_input,
+           "model.layers.0.self_attn.q_proj.bias");
+   refused("Qwen3ForCausalLM", "", SINTER_bad_input, "model.layers.0.self_attn.q_norm.weight");
+   refused("Qwen2ForCausalLM", "", SINTER_bad_input, "self_attn.q_proj.bias");
    refused(LLAMA, "\"eos_token_id\":12", SINTER_bad_input, "end-of-text");
    refused(LLAMA, "\"eos_token_id\":\"x\"", SINTER_bad_input, "eos_token_id");
    refused(LLAMA, "\"bos_token_id\":99", SINTER_bad_input, "bos_token_id");
