@@ -4,6 +4,7 @@
 #define CONFORM_LOAD_H
 
 #include <criterion/criterion.h>
+#include <llvm-c/Core.h>
 #include <llvm-c/LLJIT.h>
 #include <stdlib.h>
 
