@@ -21,7 +21,7 @@ typedef struct named_kv {
 typedef struct inputs {
    arena *a;
    ir_step step;
-   int64_t rows;
+   int64_t rows, seqs;
    uint32_t num_states;
    named_kv states[MAX_STATES];
 } inputs;
@@ -146,10 +146,10 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    kv->heads = ir_dim_const(type->dim[0]);
    kv->width = ir_dim_const(type->dim[1]);
    kv->capacity = HISTORY + in->rows;
-   kv->num_seqs = NUM_SEQS;
+   kv->num_seqs = (uint32_t)in->seqs;
    kv->k = arena_array(in->a, double *, NUM_SEQS);
    kv->v = arena_array(in->a, double *, NUM_SEQS);
-   for (uint32_t s = 0; s < NUM_SEQS; s++) {
+   for (uint32_t s = 0; s < kv->num_seqs; s++) {
       kv->k[s] = random_kv(in, layer, 2 * s, kv, type->dtype);
       kv->v[s] = random_kv(in, layer, 2 * s + 1, kv, type->dtype);
    }
@@ -198,7 +198,7 @@ static void fill_rows(inputs *in, int64_t wanted, int64_t vocab)
    int32_t *positions = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *seq_of = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *rows = arena_array(in->a, int32_t, (size_t)wanted + 1);
-   int64_t split = (in->rows + 1) / 2;
+   int64_t split = (in->rows + in->seqs - 1) / in->seqs;
 
    for (int64_t t = 0; t < in->rows; t++) {
       ids[t] = (int32_t)((7 * t + 3) % vocab);
@@ -219,13 +219,14 @@ static void make_inputs(inputs *in, arena *a, const ir_func *f, int64_t rows)
 
    *in = (inputs){.a = a};
    in->rows = clamp(rows, &f->range[SYM_T]);
+   in->seqs = MAX(MIN(clamp(NUM_SEQS, &f->range[SYM_S]), NUM_SEQS), 1);
    int64_t wanted = MIN(clamp(MIN(2, in->rows), &f->range[SYM_R]), in->rows);
 
    for (int s = 0; s < SYM_COUNT; s++)
       in->step.sym[s] = clamp(1, &f->range[s]);
    in->step.sym[SYM_T] = in->rows;
    in->step.sym[SYM_R] = wanted;
-   in->step.sym[SYM_S] = NUM_SEQS;
+   in->step.sym[SYM_S] = in->seqs;
    fill_rows(in, wanted, smallest_table(f));
    in->step.rope = ropes;
    ir_op_foreach (f, op)
@@ -259,7 +260,7 @@ static sinter_status run(arena *a, const ir_func *f, ir_eval_mode mode, int64_t 
       const ir_kv *kv = in->states[i].kv;
       ir_tensor t = {.rank = 3, .dim = {kv->capacity, kv->heads, kv->width}};
 
-      for (uint32_t s = 0; s < 2 * NUM_SEQS; s++) {
+      for (uint32_t s = 0; s < 2 * kv->num_seqs; s++) {
          t.data = s & 1 ? kv->v[s / 2] : kv->k[s / 2];
          out->t[out->num++] = t;
       }

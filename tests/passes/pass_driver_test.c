@@ -2,6 +2,7 @@
 /* The driver, the solver, the layout: what golden files do not show. */
 #include "passes/exec.h"
 #include "passes/golden.h"
+#include "replay.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -300,54 +301,6 @@ Test(cost, gains_are_launches_and_bytes)
 
 /* ---- the layout ---- */
 
-typedef struct memory {
-   const pass_layout *l;
-   uint32_t *owner; /* value id + 1 for each 64 bytes of the arena */
-} memory;
-
-static void expect_owned(const memory *m, const ir_value *v)
-{
-   const pass_place *p = &m->l->places[v->id];
-
-   while (p->kind == PASS_PLACE_alias) {
-      v = p->alias;
-      p = &m->l->places[v->id];
-   }
-   if (p->kind != PASS_PLACE_arena)
-      return;
-   for (uint64_t b = p->offset / 64; b < (p->offset + p->size) / 64; b++)
-      cr_assert_eq(m->owner[b], v->id + 1, "%%%s was overwritten before it was read",
-                   v->name ? v->name : "?");
-}
-
-/* Walks the kernels as a device runs them and keeps who wrote each byte last: independent of how
- * lives were computed. */
-static void replay(const outcome *o)
-{
-   memory m = {&o->layout, arena_array(o->a, uint32_t, o->layout.arena_bytes / 64 + 1)};
-
-   for (uint32_t k = 0; k < o->layout.num_kernels; k++) {
-      const ir_group *g = o->layout.kernels[k];
-
-      for (const ir_op *op = g->first; op && op->group == g; op = op->next)
-         for (uint32_t i = 0; i < op->num_operands; i++)
-            if (pass_source(op->operands[i])->def->group != g)
-               expect_owned(&m, op->operands[i]);
-      for (const ir_op *op = g->first; op && op->group == g; op = op->next)
-         for (uint32_t i = 0; i < op->num_results; i++) {
-            const ir_value *v = op->results[i];
-            const pass_place *p = &o->layout.places[v->id];
-
-            cr_assert(p->kind != PASS_PLACE_kernel || pass_is_internal(v, g));
-            if (p->kind != PASS_PLACE_arena)
-               continue;
-            cr_assert_leq(p->offset + p->size, o->layout.arena_bytes);
-            for (uint64_t b = p->offset / 64; b < (p->offset + p->size) / 64; b++)
-               m.owner[b] = v->id + 1;
-         }
-   }
-}
-
 /* Kills: freeing an operand too early; an in-place result over a value that is read later; two
  * results of a kernel in one place. */
 Test(layout, no_value_is_overwritten_before_its_last_reader)
@@ -361,7 +314,7 @@ Test(layout, no_value_is_overwritten_before_its_last_reader)
       o.options.numerics = i & 1 ? SINTER_EXACT : SINTER_FAST;
       run(&o);
       cr_assert_eq(o.status, SINTER_ok);
-      replay(&o);
+      replay(o.a, &o.layout);
       arena_destroy(o.a);
    }
 }
@@ -390,7 +343,7 @@ Test(layout, every_op_is_in_a_kernel_of_one_segment)
       cr_assert_lt(at, o.layout.num_kernels);
       cr_expect_eq(op->group, o.layout.kernels[at]);
    }
-   replay(&o);
+   replay(o.a, &o.layout);
    arena_destroy(o.a);
 }
 
