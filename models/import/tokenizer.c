@@ -4,7 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/stat.h>
 
 #include "vocab_build.h"
 #include "vocab_gguf.h"
@@ -177,68 +177,47 @@ sinter_status model_vocab_from_gguf(arena *a, gguf_file *g, uint32_t num_tokens,
 /* ---- Hugging Face
  * ---------------------------------------------------------------------------------------- */
 
-/* Reads dir/name; *out NULL when there is no such file. */
-static sinter_status read_file(arena *a, const char *dir, const char *name, long limit, char **out,
-                               size_t *out_len)
+/* Reads dir/name; *out NULL when there is no such file. The memory is taken before the file is
+ * opened: running out of it unwinds, and would leave the file open. */
+static sinter_status read_file(arena *a, const char *dir, const char *name, size_t limit,
+                               char **out, size_t *out_len)
 {
    const char *path = arena_printf(a, "%s/%s", dir, name);
-   FILE *f = fopen(path, "rb");
-   long size;
+   struct stat st;
 
    *out = NULL;
-   if (!f)
+   *out_len = 0;
+   if (stat(path, &st) != 0)
       return errno == ENOENT ? SINTER_ok
                              : base_fail(SINTER_io, path, "check the file's permissions",
-                                         "it cannot be opened: %s", strerror(errno));
-   if (fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < 0 || fseek(f, 0, SEEK_SET) != 0)
-      size = -1;
-   if (size < 0 || size > limit) {
-      fclose(f);
+                                         "it cannot be read: %s", strerror(errno));
+   if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > limit)
       return base_fail(SINTER_bad_input, path, "take another checkpoint",
-                       "the file is no regular file of at most %ld bytes", limit);
-   }
-   /* malloc, not the arena: its unwinding would leave the file open. */
-   char *bytes = malloc((size_t)size + 1);
-   size_t got = bytes ? fread(bytes, 1, (size_t)size, f) : 0;
-   fclose(f);
-   if (!bytes)
-      return base_fail(SINTER_out_of_memory, path, "close other programs", "memory is exhausted");
-   bytes[got] = 0;
+                       "the file is no regular file of at most %zu bytes", limit);
+   char *bytes = arena_alloc(a, (size_t)st.st_size + 1);
+   FILE *f = fopen(path, "rb");
+   size_t got = f ? fread(bytes, 1, (size_t)st.st_size, f) : 0;
+   if (f)
+      fclose(f);
+   if (got != (size_t)st.st_size)
+      return base_fail(SINTER_io, path, "check the file's permissions", "reading failed");
    *out = bytes;
    *out_len = got;
-   return got == (size_t)size ? SINTER_ok
-                              : base_fail(SINTER_io, path, "try again", "reading failed");
-}
-
-typedef struct parse_job {
-   arena *a;
-   const char *text, *where;
-   size_t len;
-   json *out;
-} parse_job;
-
-static sinter_status parse(void *user)
-{
-   parse_job *p = user;
-
-   return json_parse(p->a, p->text, p->len, p->where, &p->out);
+   return SINTER_ok;
 }
 
 /* *out NULL when there is no such file. */
 static sinter_status read_json(arena *a, const char *dir, const char *name, const json **out)
 {
-   parse_job p = {.a = a, .where = name};
    char *bytes;
-   sinter_status status = read_file(a, dir, name, MAX_FILE, &bytes, &p.len);
+   size_t len;
+   json *root = NULL;
 
-   *out = NULL;
-   if (status == SINTER_ok && bytes) {
-      p.text = bytes;
-      status = arena_catch(parse, &p);
-      *out = p.out;
-   }
-   free(bytes);
-   return status;
+   SINTER_TRY(read_file(a, dir, name, MAX_FILE, &bytes, &len));
+   if (bytes)
+      SINTER_TRY(json_parse(a, bytes, len, name, &root));
+   *out = root;
+   return SINTER_ok;
 }
 
 /* "text" or {"content": "text"}. */
@@ -295,12 +274,10 @@ static sinter_status read_template(arena *a, const char *dir, const json *config
 {
    char *bytes;
    size_t len;
-   sinter_status status = read_file(a, dir, "chat_template.jinja", MAX_TEMPLATE, &bytes, &len);
 
-   if (status == SINTER_ok)
-      out->chat_template = bytes ? arena_strndup(a, bytes, len) : template_of(config);
-   free(bytes);
-   return status;
+   SINTER_TRY(read_file(a, dir, "chat_template.jinja", MAX_TEMPLATE, &bytes, &len));
+   out->chat_template = bytes ? bytes : template_of(config);
+   return SINTER_ok;
 }
 
 sinter_status model_vocab_from_hf(arena *a, const char *dir, uint32_t num_tokens, model_text *out)

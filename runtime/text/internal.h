@@ -27,6 +27,7 @@ typedef struct text_job {
    text_pieces *pieces, *next; /* current pieces, and those a step makes; swapped */
    struct text_bpe *bpe;       /* reused between words */
    struct text_lattice *lattice;
+   void **match_data; /* of PCRE2, shared by all searches of the job */
 } text_job;
 
 static inline const uint8_t *text_operand(const vocab *v, uint32_t offset)

@@ -190,8 +190,9 @@ static sinter_status replace_valid(const text_job *job, uint32_t step, const uin
    text_matcher m;
    size_t begin = 0, end = 0, done = 0;
    bool found = true;
-   sinter_status status = text_matcher_begin(&m, (text_regex *)&job->t->regex[step],
-                                             text_operand(v, s->a), s->a_len, p, len);
+   sinter_status status =
+      text_matcher_begin(&m, job->a, job->match_data, (text_regex *)&job->t->regex[step],
+                         text_operand(v, s->a), s->a_len, p, len);
 
    while (status == SINTER_ok && found) {
       status = text_matcher_next(&m, &found, &begin, &end);
@@ -201,7 +202,6 @@ static sinter_status replace_valid(const text_job *job, uint32_t step, const uin
       text_append(out, (const char *)text_operand(v, s->b), s->b_len);
       done = end;
    }
-   text_matcher_end(&m);
    text_append(out, (const char *)p + done, len - done);
    return status;
 }

@@ -33,35 +33,49 @@ void text_regex_deinit(text_regex *re)
    pcre2_code_free(atomic_exchange(&re->code, NULL));
 }
 
-sinter_status text_matcher_begin(text_matcher *m, text_regex *re, const uint8_t *pattern,
-                                 size_t pattern_len, const uint8_t *p, size_t len)
+/* The library takes its memory from the arena: when that runs out, it unwinds past the matcher, and
+ * nothing may leak. */
+static void *from_arena(size_t size, void *a)
+{
+   return arena_alloc(a, size);
+}
+
+static void stay(void *p, void *a)
+{
+   (void)p, (void)a;
+}
+
+sinter_status text_matcher_begin(text_matcher *m, arena *a, void **shared, text_regex *re,
+                                 const uint8_t *pattern, size_t pattern_len, const uint8_t *p,
+                                 size_t len)
 {
    *m = (text_matcher){.p = p, .len = len};
    if (!atomic_load(&re->code))
       SINTER_TRY(compile(re, pattern, pattern_len));
    m->code = atomic_load(&re->code);
-   m->data = pcre2_match_data_create(1, NULL);
-   if (!m->data)
-      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
+   if (!*shared)
+      *shared = pcre2_match_data_create(1, pcre2_general_context_create(from_arena, stay, a));
+   m->data = *shared;
    return SINTER_ok;
 }
 
-void text_matcher_end(text_matcher *m)
-{
-   pcre2_match_data_free(m->data);
-   m->data = NULL;
-}
-
-/* The interpreter with bounds, for what overflows the JIT's stack. */
+/* The interpreter with bounds, for what overflows the JIT's stack. It takes memory of its own,
+ * which is given back. */
 static int match_slowly(const text_matcher *m, uint32_t options)
 {
    pcre2_match_context *limits = pcre2_match_context_create(NULL);
+   pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+   int n = PCRE2_ERROR_NOMEMORY;
 
-   if (!limits)
-      return PCRE2_ERROR_NOMEMORY;
-   pcre2_set_match_limit(limits, MATCH_LIMIT);
-   pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
-   int n = pcre2_match(m->code, m->p, m->len, m->at, options | PCRE2_NO_JIT, m->data, limits);
+   if (limits && data) {
+      pcre2_set_match_limit(limits, MATCH_LIMIT);
+      pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
+      n = pcre2_match(m->code, m->p, m->len, m->at, options | PCRE2_NO_JIT, data, limits);
+   }
+   if (n >= 0)
+      memcpy(pcre2_get_ovector_pointer(m->data), pcre2_get_ovector_pointer(data),
+             2 * sizeof(PCRE2_SIZE));
+   pcre2_match_data_free(data);
    pcre2_match_context_free(limits);
    return n;
 }

@@ -2,7 +2,7 @@
 #ifndef TEXT_REGEX_H
 #define TEXT_REGEX_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 typedef struct text_regex {
    _Atomic(void *) code;
@@ -16,17 +16,17 @@ typedef struct text_matcher {
    size_t len, at;
 } text_matcher;
 
-/* Begins a search with the pattern (UTF-8, PCRE2 syntax). End it with text_matcher_end, also after
- * a failure. Errors BAD_INPUT when the pattern does not compile. */
-SINTER_CHECKED sinter_status text_matcher_begin(text_matcher *m, text_regex *re,
-                                                const uint8_t *pattern, size_t pattern_len,
-                                                const uint8_t *p, size_t len);
+/* Begins a search with the pattern (UTF-8, PCRE2 syntax). *shared is memory that searches of one
+ * thread hand on, made in the arena when it is NULL. Errors BAD_INPUT when the pattern does not
+ * compile. */
+SINTER_CHECKED sinter_status text_matcher_begin(text_matcher *m, arena *a, void **shared,
+                                                text_regex *re, const uint8_t *pattern,
+                                                size_t pattern_len, const uint8_t *p, size_t len);
 
 /* The next match that is not empty; *out_found false at the end. Errors EXHAUSTED at the match
  * limit. */
 SINTER_CHECKED sinter_status text_matcher_next(text_matcher *m, bool *out_found, size_t *out_begin,
                                                size_t *out_end);
-void text_matcher_end(text_matcher *m);
 
 void text_regex_deinit(text_regex *re);
 

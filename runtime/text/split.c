@@ -39,8 +39,9 @@ static sinter_status regex_parts(const text_job *job, uint32_t step, text_piece 
    text_matcher m;
    size_t begin, end, done = 0;
    bool found = true;
-   sinter_status status = text_matcher_begin(&m, (text_regex *)&job->t->regex[step],
-                                             text_operand(v, s->a), s->a_len, in.p + base, len);
+   sinter_status status =
+      text_matcher_begin(&m, job->a, job->match_data, (text_regex *)&job->t->regex[step],
+                         text_operand(v, s->a), s->a_len, in.p + base, len);
 
    while (status == SINTER_ok) {
       status = text_matcher_next(&m, &found, &begin, &end);
@@ -50,7 +51,6 @@ static sinter_status regex_parts(const text_job *job, uint32_t step, text_piece 
       add_part(job->a, out, base + (uint32_t)begin, base + (uint32_t)end, true);
       done = end;
    }
-   text_matcher_end(&m);
    add_part(job->a, out, base + (uint32_t)done, base + len, false);
    return status;
 }

@@ -44,6 +44,7 @@ typedef struct encoder {
    text_pieces buffers[2];
    const uint8_t *tainted; /* of the whole text */
    bool plain;
+   void *match_data;
 } encoder;
 
 static sinter_status words(encoder *e, text_piece stretch)
@@ -132,6 +133,7 @@ sinter_status text_encode(const text_tokenizer *t, arena *a, const char *text, s
       return base_fail(SINTER_usage, "tokenizer", "split the text", "the text has %zu bytes", len);
    e.job.pieces = &e.buffers[0];
    e.job.next = &e.buffers[1];
+   e.job.match_data = &e.match_data;
    if (!(flags & SINTER_TEXT_no_bos))
       for (uint32_t i = 0; i < v->num_prefix; i++)
          *vec_push(a, &ids) = v->prefix[i];
