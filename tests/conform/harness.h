@@ -293,11 +293,11 @@ static inline uint8_t *harness_page(const harness_run *r, int64_t layer, uint32_
 /* Memory of NaNs. Kernels may load whole vectors past the end of what holds activations: slack. */
 static inline uint8_t *harness_block(harness_run *r, uint64_t bytes, uint64_t slack)
 {
-   uint8_t *block = malloc(bytes + slack + 1);
+   uint8_t *block = malloc(MAX(bytes + slack, 1));
 
    cr_assert(block && r->num_blocks < countof(r->blocks));
    r->blocks[r->num_blocks++] = block;
-   memset(block, 0xff, bytes + slack + 1);
+   memset(block, 0xff, bytes + slack);
    return block;
 }
 
@@ -399,6 +399,21 @@ static inline void harness_launch(harness_run *r, const plan_launch *l,
       kernel(&k, (unsigned)tile);
 }
 
+/* The bytes of a returned value at this step's rows. */
+static inline void harness_output(harness_run *r, const ir_value *v)
+{
+   const pass_place *p = &r->h->layout.places[v->id];
+   int64_t most[SYM_COUNT];
+
+   if (p->kind != PASS_PLACE_output)
+      return;
+   for (int s = 0; s < SYM_COUNT; s++)
+      most[s] = r->h->f->range[s].max;
+   uint64_t row = p->size / (uint64_t)ir_dim_eval(v->type.dim[0], most);
+   r->out_bytes[p->index] = row * (uint64_t)ir_dim_eval(v->type.dim[0], r->sym);
+   r->out[p->index] = harness_block(r, r->out_bytes[p->index], 0);
+}
+
 static inline void harness_memory(harness_run *r)
 {
    const pass_layout *l = &r->h->layout;
@@ -420,13 +435,9 @@ static inline void harness_memory(harness_run *r)
                      1);
       }
    }
-   for (uint32_t i = 0; i < r->h->f->num_values; i++) {
-      const pass_place *p = &l->places[i];
-      if (p->kind != PASS_PLACE_output)
-         continue;
-      r->out[p->index] = harness_block(r, p->size, 0);
-      r->out_bytes[p->index] = p->size;
-   }
+   ir_op_foreach (r->h->f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         harness_output(r, op->results[i]);
 }
 
 /* Runs the step on the kernels, then on the interpreter. */
