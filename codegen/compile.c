@@ -5,6 +5,7 @@
  * Memory is one arena; what is not in it (mapped files) hangs in `compiling`, so that running out
  * of memory frees everything. */
 #include <llvm-c/Core.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -176,14 +177,14 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
 /* ---- entries
  * ------------------------------------------------------------------------------------- */
 
-static const char *llvm_version(void)
+static char llvm_version[32];
+
+static void find_llvm_version(void)
 {
-   static char text[32];
    unsigned major, minor, patch;
 
    LLVMGetVersion(&major, &minor, &patch);
-   snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
-   return text;
+   snprintf(llvm_version, sizeof llvm_version, "%u.%u.%u", major, minor, patch);
 }
 
 static sinter_status open_model(compiling *c)
@@ -204,7 +205,7 @@ static sinter_status compile_body(void *user)
    SINTER_TRY(open_model(c));
    for (uint32_t i = 0; i < c->num_targets; i++)
       SINTER_TRY(make_target(c, &c->targets[i], &c->made[i]));
-   return cg_artifact_write(c->request, c->m, c->made, c->num_targets, llvm_version());
+   return cg_artifact_write(c->request, c->m, c->made, c->num_targets, llvm_version);
 }
 
 static sinter_status explain_body(void *user)
@@ -254,12 +255,14 @@ __attribute__((visibility("default"))) const compiler_api *sinter_compiler(void)
 
 const compiler_api *sinter_compiler(void)
 {
-   static compiler_api api = {.abi = COMPILER_ABI,
-                              .compile = compile,
-                              .explain = explain,
-                              .release = release,
-                              .ref_device = &cg_ref_device};
+   static pthread_once_t once = PTHREAD_ONCE_INIT;
+   static const compiler_api api = {.abi = COMPILER_ABI,
+                                    .llvm_version = llvm_version,
+                                    .compile = compile,
+                                    .explain = explain,
+                                    .release = release,
+                                    .ref_device = &cg_ref_device};
 
-   api.llvm_version = llvm_version();
+   pthread_once(&once, find_llvm_version);
    return &api;
 }

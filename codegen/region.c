@@ -2,6 +2,8 @@
  */
 #include "region.h"
 
+#include <stdio.h>
+
 #include "base/hash.h"
 #include "base/pack.h"
 
@@ -27,8 +29,12 @@ typedef struct build {
 
 static sinter_status refuse(const ir_op *op, const char *why)
 {
-   return base_fail(SINTER_unsupported, ir_op_infos[op->code].name,
-                    "compile with --without pointwise, or report the model", "%s", why);
+   const char *rule = op->group ? op->group->rule : "";
+   char remedy[96] = "report the model";
+
+   if (*rule)
+      snprintf(remedy, sizeof remedy, "compile with --without %.40s", rule);
+   return base_fail(SINTER_unsupported, ir_op_infos[op->code].name, remedy, "%s", why);
 }
 
 const cg_value *cg_region_value(const cg_region *r, const ir_value *v)
