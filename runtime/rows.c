@@ -9,7 +9,7 @@
 typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
 
-enum { BLOCK = 256 };
+enum { BLOCK = 256, SIEVE = 32 };
 
 static inline f4 load4(const float *x)
 {
@@ -210,4 +210,25 @@ uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out)
    }
    sort_heap(out, k);
    return k;
+}
+
+uint32_t rt_row_at_least(const float *x, uint32_t n, float floor, rt_candidate *out, uint32_t cap)
+{
+   uint32_t count = 0;
+   bool bad = false;
+
+   for (uint32_t from = 0; from < n; from += SIEVE) {
+      uint32_t to = MIN(n, from + SIEVE);
+
+      if (block_max(x + from, to - from, &bad) < floor)
+         continue;
+      for (uint32_t i = from; i < to; i++) {
+         if (x[i] < floor)
+            continue;
+         if (count < cap)
+            out[count] = (rt_candidate){x[i], (int32_t)i};
+         count++;
+      }
+   }
+   return count;
 }

@@ -19,6 +19,10 @@ typedef struct rt_candidate {
 /* The k largest of a row, largest first, equal values by id; returns how many: MIN(k, n). */
 uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out);
 
+/* Collects the values that are at least `floor`, by id; returns how many there are, also when they
+ * are more than cap (then out holds the first cap). */
+uint32_t rt_row_at_least(const float *x, uint32_t n, float floor, rt_candidate *out, uint32_t cap);
+
 /* Sorts by value, largest first, equal values by id. In place; heap sort. */
 void rt_sort(rt_candidate *c, uint32_t n);
 

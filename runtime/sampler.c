@@ -1,7 +1,7 @@
 /* sampler.c - filters as one cut in the order (value, id), then one draw.
  *
  * top-k, top-p and min-p each keep a beginning of the sorted row, so together they keep the
- * shortest of the three. Small top-k sorts its candidates; else a histogram over the distance to
+ * shortest of the three. Few candidates are sorted; else a histogram over the distance to
  * the largest value finds the bin that holds the end, and only that bin is sorted. */
 #include "sampler.h"
 
@@ -10,7 +10,7 @@
 
 #include "rows.h"
 
-enum { MAX_SORTED = 256, BINS = 4096, BINS_PER_NAT = 64 };
+enum { MAX_SORTED = 256, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
 
 struct rt_sampler {
    uint32_t vocab;
@@ -120,7 +120,7 @@ sinter_status rt_sampler_create(uint32_t vocab, rt_sampler **out)
       s->vocab = vocab;
       s->values = calloc(vocab, sizeof *s->values);
       s->weights = calloc(vocab, sizeof *s->weights);
-      s->candidates = calloc(MAX(vocab, (uint32_t)MAX_SORTED), sizeof *s->candidates);
+      s->candidates = calloc(MAX(vocab, (uint32_t)MAX_GATHERED), sizeof *s->candidates);
    }
    if (!s || !s->values || !s->weights || !s->candidates) {
       rt_sampler_destroy(s);
@@ -182,14 +182,13 @@ double rt_philox(uint64_t key, uint64_t counter)
    return (double)(((uint64_t)c[0] << 32 | c[1]) >> 11) * 0x1p-53;
 }
 
-/* A draw among the n best, already sorted. */
-static int32_t draw_sorted(const rt_candidate *c, uint32_t n, const sinter_sampling *o, double u)
+/* A draw among the n best, already sorted, of candidates that together weigh `total`. */
+static int32_t draw_sorted(const rt_candidate *c, uint32_t n, double total,
+                           const sinter_sampling *o, double u)
 {
-   double total = 0, kept = 0, at = 0;
+   double kept = 0, at = 0;
    uint32_t end = 0;
 
-   for (uint32_t i = 0; i < n; i++)
-      total += exp(c[i].value);
    /* At least the best one stays; one that reaches top_p is still in. */
    do {
       kept += exp(c[end++].value);
@@ -288,10 +287,34 @@ static cut find_cut(rt_sampler *s, const sinter_sampling *o, double mass)
    return end;
 }
 
+/* Sorts the values that weigh at least a MAX_GATHERED-th of all, so that there is room for them.
+ * Returns how many there are, 0 when they are not enough for top-p. */
+static uint32_t gather(rt_sampler *s, const sinter_sampling *o, double mass)
+{
+   float floor = (float)(mass / MAX_GATHERED);
+   uint32_t n = rt_row_at_least(s->weights, s->vocab, floor, s->candidates, MAX_GATHERED);
+   double gathered = 0;
+
+   n = MIN(n, (uint32_t)MAX_GATHERED);
+   for (uint32_t i = 0; i < n; i++) {
+      gathered += s->candidates[i].value;
+      s->candidates[i].value = s->values[s->candidates[i].id];
+   }
+   if (gathered < o->top_p * mass)
+      return 0;
+   rt_sort(s->candidates, n);
+   return n;
+}
+
 /* A draw among all that the cut keeps, in the order of ids. */
 static int32_t draw_row(rt_sampler *s, const sinter_sampling *o, double u)
 {
-   cut end = find_cut(s, o, rt_row_exp(s->values, s->vocab, 0, s->weights));
+   double mass = rt_row_exp(s->values, s->vocab, 0, s->weights);
+   uint32_t n = !o->top_k && o->top_p < 1 ? gather(s, o, mass) : 0;
+
+   if (n)
+      return draw_sorted(s->candidates, n, mass, o, u);
+   cut end = find_cut(s, o, mass);
    double kept = 0, at = 0;
    int32_t last = 0;
 
@@ -320,9 +343,12 @@ static int32_t draw(rt_sampler *s, const float *row, float max, const rt_ask *as
 
    if (o->top_k && o->top_k <= MAX_SORTED) {
       uint32_t n = rt_row_top(row, s->vocab, (uint32_t)o->top_k, s->candidates);
-      for (uint32_t i = 0; i < n; i++)
+      double total = 0;
+      for (uint32_t i = 0; i < n; i++) {
          s->candidates[i].value = (s->candidates[i].value - max) * inverse;
-      return draw_sorted(s->candidates, n, o, u);
+         total += exp(s->candidates[i].value);
+      }
+      return draw_sorted(s->candidates, n, total, o, u);
    }
    for (uint32_t i = 0; i < s->vocab; i++)
       s->values[i] = (row[i] - max) * inverse;

@@ -161,6 +161,28 @@ static uint32_t reference(const float *row, const sinter_sampling *o, rt_candida
    return keep;
 }
 
+/* Kills: a value at the floor, or in the last block, that is left out. */
+Test(rows, at_least_keeps_the_order_of_ids)
+{
+   static rt_candidate got[VOCAB];
+   float x[VOCAB];
+
+   for (int round = 0; round < 60; round++) {
+      uint32_t n = 1 + dice(VOCAB), count = 0, cap = 1 + dice(VOCAB);
+      float floor = (float)(int)dice(60);
+      for (uint32_t i = 0; i < n; i++)
+         x[i] = (float)dice(64);
+      uint32_t all = rt_row_at_least(x, n, floor, got, cap);
+      for (uint32_t i = 0; i < n; i++) {
+         if (x[i] < floor)
+            continue;
+         cr_assert(count >= cap || (got[count].id == (int32_t)i && got[count].value == x[i]));
+         count++;
+      }
+      cr_assert(all == count);
+   }
+}
+
 /* Draws many times and compares frequencies with the reference's probabilities. */
 static void check_distribution(const float *row, const sinter_sampling *options)
 {
@@ -210,6 +232,25 @@ Test(sampler, draws_follow_the_filtered_distribution)
          row[k] = noise();
       check_distribution(row, &options[i]);
    }
+}
+
+/* A row too flat to be sorted goes by the histogram. Kills: a cut at another place there. */
+Test(sampler, flat_rows_are_cut_at_the_same_place)
+{
+   enum { WIDE = 6000, DRAWS = 3000 };
+   sinter_sampling o = {.temperature = 1, .top_p = 0.5f, .repetition_penalty = 1};
+   rt_sampler *s = sampler_of(WIDE);
+   float *row = calloc(WIDE, sizeof *row);
+   int32_t highest = 0;
+
+   row[0] = 1; /* heavy enough to be sorted, but not enough alone */
+   for (uint32_t i = 0; i < DRAWS; i++) {
+      int32_t id = pick(s, row, &o, i);
+      highest = id > highest ? id : highest;
+   }
+   cr_assert(highest < WIDE / 2 && highest > WIDE / 2 - WIDE / 50, "%d", highest);
+   free(row);
+   rt_sampler_destroy(s);
 }
 
 /* Kills: equal values at the end of top-k kept or dropped by anything but the id. */
