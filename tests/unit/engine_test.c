@@ -435,6 +435,31 @@ Test(engine, pool_end_is_the_end)
    sinter_engine_destroy(e);
 }
 
+/* Kills: a pool that is not as large as the trained context, or that ignores what is asked. */
+Test(engine, pool_sizes)
+{
+   static const uint32_t asked[] = {0, 100, 1000}, want[] = {512, 112, 1008};
+
+   for (size_t i = 0; i < countof(asked); i++) {
+      sinter_engine *e = toy_engine((sinter_engine_options){.kv_tokens = asked[i]});
+      sinter_stats stats = {.size = sizeof stats};
+      sinter_engine_stats(e, &stats);
+      cr_assert(stats.kv_tokens_total == want[i] && strcmp(stats.device, "toy") == 0);
+      sinter_engine_destroy(e);
+   }
+}
+
+/* Kills: an unknown device that becomes another one. */
+Test(engine, devices_by_name)
+{
+   const rt_device_ops *ops;
+
+   cr_assert(rt_device_find(NULL, &ops) == SINTER_ok && ops == &rt_cpu_device);
+   cr_assert(rt_device_find("null", &ops) == SINTER_ok && ops == &rt_null_device);
+   cr_assert(rt_device_find("gpu", &ops) == SINTER_no_device);
+   cr_assert(strstr(sinter_error(), "cpu ref null"));
+}
+
 /* Kills: a bad option that is taken. */
 Test(engine, bad_options_are_refused)
 {
