@@ -18,7 +18,7 @@ static leaf read_leaf(uint32_t id, uint32_t sub)
 {
    leaf l = {0};
 
-   if (__get_cpuid_max(id & 0x80000000u, NULL) >= id)
+   if ((uint32_t)__get_cpuid_max(id & 0x80000000u, NULL) >= id)
       __cpuid_count(id, sub, l.a, l.b, l.c, l.d);
    return l;
 }
