@@ -5,7 +5,8 @@
  *       with a second weight: the same           -> second[64][16]
  *       epilogue row by row                      -> y
  *
- * Float products of codes with many rows widen the panel once, TILE_K columns at a time.
+ * With many rows a panel is first unpacked, TILE_K columns at a time, where that is cheaper than
+ * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_impl.h"
 
@@ -162,25 +163,26 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
 
 /* ---- dot products ---- */
 
-/* Columns of a widened tile (16 KiB), and rows that pay for it. */
-enum { TILE_K = 256, TILE_ROWS = 8 };
+/* Columns of an unpacked tile (at most 16 KiB), and the rows that pay for it. */
+enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, TILE_ROWS = 8 };
 
-void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX])
+void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
+              char out[GEMM_SYMBOL_MAX])
 {
-   static const vec_elem args[DOT_ARGS] = {
-      [DOT_w] = VEC_ptr, [DOT_x] = VEC_ptr,        [DOT_s] = VEC_ptr,        [DOT_out] = VEC_ptr,
-      [DOT_k] = VEC_i64, [DOT_x_stride] = VEC_i64, [DOT_s_stride] = VEC_i64,
-   };
+   static const char *const names[] = {
+      [DOT_float] = "float", [DOT_int8] = "int8", [DOT_int8_tile] = "int8_tile"};
+   vec_elem args[DOT_ARGS];
 
-   snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", int8 ? "int8" : "float", panel_infos[w].name,
-            rows);
+   for (int i = 0; i < DOT_ARGS; i++)
+      args[i] = i <= DOT_out ? VEC_ptr : VEC_i64;
+   snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
    vec_fn *f = vec_local(m, out, DOT_ARGS, args);
    if (!f)
       return;
-   if (int8)
-      dot_emit_int8(f, w, rows);
-   else
+   if (family == DOT_float)
       dot_emit_float(f, w, rows);
+   else
+      dot_emit_int8(f, w, family == DOT_int8_tile, rows);
    vec_end(f);
 }
 
@@ -189,13 +191,13 @@ void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[
 typedef struct kernel {
    vec_fn *f;
    const gemm_key *key;
-   char dots[2][3][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
-   char f32_dots[3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX];
+   char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
+   char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value row0, rows; /* of the chunk */
    vec_value block[2];   /* f32[64][16] of the two weights */
-   vec_value tile;       /* f32[TILE_K][16], NULL when nothing is widened */
+   vec_value tile;       /* TILE_BYTES; NULL when nothing is unpacked */
 } kernel;
 
 static void load_arguments(kernel *g)
@@ -227,13 +229,14 @@ static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value row
 {
    vec_fn *f = g->f;
    vec_value at = vec_add(f, g->row0, row);
-   vec_value x = vec_add(f, vec_mul(f, at, g->k[C_X_STRIDE]), vec_shl_i(f, s->from, 2));
    vec_value args[DOT_ARGS] = {
       [DOT_w] = s->panel,
-      [DOT_x] = vec_at(f, g->x, x),
+      [DOT_x] = vec_at(f, g->x, vec_mul(f, at, g->k[C_X_STRIDE])),
       [DOT_s] = vec_at(f, g->s, vec_mul(f, at, g->k[C_S_STRIDE])),
       [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
+      [DOT_from] = s->from,
       [DOT_k] = s->k,
+      [DOT_all] = g->k[C_K],
       [DOT_x_stride] = g->k[C_X_STRIDE],
       [DOT_s_stride] = g->k[C_S_STRIDE],
    };
@@ -270,14 +273,14 @@ static void clear_block(kernel *g, uint32_t weight)
    vec_loop_end(f, &l, NULL);
 }
 
-/* The panel widened tile by tile; every row passes over a tile. */
+/* The panel unpacked tile by tile; every row passes over a tile. */
 static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
 {
    const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], TILE_K, 1, &panel);
    vec_value left = vec_sub(f, g->k[C_K], l.i);
-   stretch s = {g->f32_dots, g->tile, l.i, vec_imin(f, left, vec_i(f, TILE_K))};
+   stretch s = {g->tile_dots[weight], g->tile, l.i, vec_imin(f, left, vec_i(f, TILE_K))};
 
    vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
    all_rows(g, weight, &s);
@@ -291,8 +294,7 @@ static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
    vec_fn *f = g->f;
    stretch direct = {g->dots[weight], panel, vec_i(f, 0), g->k[C_K]};
 
-   if (!g->key->int8)
-      clear_block(g, weight);
+   clear_block(g, weight);
    if (!g->unpack[weight][0]) {
       all_rows(g, weight, &direct);
       return;
@@ -418,7 +420,7 @@ static void emit_kernel(kernel *g)
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
-      g->tile = vec_stack(f, TILE_K * PANEL_ROWS * 4, 64);
+      g->tile = vec_stack(f, TILE_BYTES, 64);
    tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
 }
 
@@ -426,17 +428,22 @@ static void emit_kernel(kernel *g)
 static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
 {
    panel_layout w = weight ? g->key->w2 : g->key->w;
-   bool widen = !g->key->int8 && panel_infos[w].kind == PANEL_KIND_CODES;
+   const panel_info *p = &panel_infos[w];
+   bool int8 = g->key->int8;
+   bool tiles = int8 ? p->high > 0 : p->kind == PANEL_KIND_CODES;
 
    if (w == PANEL_none)
       return;
    for (uint32_t log = 0; log < 3; log++) {
-      dot_emit(m, w, g->key->int8, 1 << log, g->dots[weight][log]);
-      if (widen)
-         dot_emit(m, PANEL_f32, false, 1 << log, g->f32_dots[log]);
+      dot_emit(m, w, int8 ? DOT_int8 : DOT_float, 1 << log, g->dots[weight][log]);
+      if (tiles)
+         dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
+                  g->tile_dots[weight][log]);
    }
-   if (widen)
-      unpack_emit(m, w, g->unpack[weight]);
+   if (tiles && int8)
+      unpack_emit_int8(m, w, g->unpack[weight]);
+   else if (tiles)
+      unpack_emit_float(m, w, g->unpack[weight]);
 }
 
 void gemm_emit(vec_module *m, const gemm_key *key)

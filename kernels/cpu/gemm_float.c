@@ -238,7 +238,7 @@ static void dot_code_panel(fdot *d, facc *acc)
 
 static fdot fdot_of(vec_fn *f, panel_layout w, uint32_t rows)
 {
-   fdot d = {.r = panel_reader_of(f, w), .f = f, .p = &panel_infos[w], .rows = rows};
+   fdot d = {.r = panel_reader_of(f, &panel_infos[w]), .f = f, .p = &panel_infos[w], .rows = rows};
 
    d.lanes = d.r.lanes;
    d.halves = d.r.halves;
@@ -249,12 +249,13 @@ void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
 {
    fdot d = fdot_of(f, w, rows);
    vec_value out = vec_arg(f, DOT_out);
+   vec_value x = vec_at(f, vec_arg(f, DOT_x), vec_shl_i(f, vec_arg(f, DOT_from), 2));
    facc acc;
 
    d.w = vec_arg(f, DOT_w);
    d.k = vec_arg(f, DOT_k);
    for (uint32_t r = 0; r < rows; r++)
-      d.x[r] = vec_at(f, vec_arg(f, DOT_x), vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
+      d.x[r] = vec_at(f, x, vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
    for (uint32_t i = 0; i < rows * d.halves; i++)
       acc.v[i] = vec_load(f, VEC_f32, d.lanes, vec_at_i(f, out, i * d.lanes * 4), 32);
    if (d.p->kind == PANEL_KIND_FLOAT)
@@ -265,11 +266,11 @@ void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
       vec_store(f, acc.v[i], vec_at_i(f, out, i * d.lanes * 4), 32);
 }
 
-void unpack_emit(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
+void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
 {
    static const vec_elem args[] = {VEC_ptr, VEC_ptr, VEC_i64};
 
-   snprintf(out, GEMM_SYMBOL_MAX, "unpack_%s", panel_infos[w].name);
+   snprintf(out, GEMM_SYMBOL_MAX, "unpack_float_%s", panel_infos[w].name);
    vec_fn *f = vec_local(m, out, countof(args), args);
    if (!f)
       return;

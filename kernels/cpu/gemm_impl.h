@@ -2,18 +2,20 @@
  *
  * A dot product is a local function of the module, one per (layout, family, rows):
  *
- *    void dot(w, x, s, out, k, x_stride, s_stride)
- *       w     one panel            x   rows of activations (int8: codes)    s   scale rows (int8)
- *       out   f32[rows][16], 64-byte aligned; k columns; strides in bytes
+ *    void dot(w, x, s, out, from, k, all, x_stride, s_stride)
+ *       w       one panel, at column `from`
+ *       x, s    rows of activations (int8: codes), rows of scales (int8), from column 0
+ *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there
+ *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *
- * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three. An int8 product
- * replaces out, a float product continues from it: K can be cut without changing a bit. */
+ * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three, and however K is
+ * cut. */
 #ifndef KERNEL_GEMM_IMPL_H
 #define KERNEL_GEMM_IMPL_H
 
 #include "gemm.h"
 
-enum { CELL_K = 32, LINE_BYTES = 64, MAX_ROWS = 4, MAX_HALVES = 2, MAX_GROUPS = 4, DOT_ARGS = 7 };
+enum { CELL_K = 32, LINE_BYTES = 64, MAX_ROWS = 4, MAX_HALVES = 2, MAX_GROUPS = 4 };
 
 /* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */
 typedef struct panel_reader {
@@ -29,7 +31,7 @@ typedef struct panel_unit {
    vec_value group[MAX_GROUPS][MAX_HALVES];
 } panel_unit;
 
-panel_reader panel_reader_of(vec_fn *f, panel_layout layout);
+panel_reader panel_reader_of(vec_fn *f, const panel_info *p);
 
 /* The high bits that a span of units starting at group `first` reads: registers that
  * panel_read_unit consumes and shifts along. Unused (NULL) for layouts without them. */
@@ -45,15 +47,39 @@ vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half);
 /* Prefetches what lies 2 KiB after ptr .. ptr + bytes. */
 void panel_prefetch(vec_fn *f, vec_value ptr, uint32_t bytes);
 
+/* Which panels a dot product reads. */
+typedef enum dot_family {
+   DOT_float,     /* as packed, f32 activations */
+   DOT_int8,      /* as packed, int8 activations */
+   DOT_int8_tile, /* as unpack_int8 leaves them */
+} dot_family;
+
 /* Ensures the dot product is in the module and returns its name in out. */
-void dot_emit(vec_module *m, panel_layout w, bool int8, uint32_t rows, char out[GEMM_SYMBOL_MAX]);
-void dot_emit_int8(vec_fn *f, panel_layout w, uint32_t rows);
+void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
+              char out[GEMM_SYMBOL_MAX]);
+void dot_emit_int8(vec_fn *f, panel_layout w, bool tile, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows);
 
-/* The same for `void unpack(w, out, k)`: columns of a panel of codes as f32[k][16], a float panel.
- * Many rows then share the widening; their bits are those of the direct product. */
-void unpack_emit(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
+/* The same for `void unpack(w, out, k)`: k columns of a panel of codes as a form that is cheaper to
+ * read, for many rows; their bits do not change. Float: f32[k][16], a float panel. Int8: the same
+ * layout with a byte a code. */
+void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
+void unpack_emit_int8(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 
-typedef enum dot_arg { DOT_w, DOT_x, DOT_s, DOT_out, DOT_k, DOT_x_stride, DOT_s_stride } dot_arg;
+/* The layout of a tile that unpack_emit_int8 makes. */
+panel_info panel_tile_info(panel_layout w);
+
+typedef enum dot_arg {
+   DOT_w,
+   DOT_x,
+   DOT_s,
+   DOT_out,
+   DOT_from,
+   DOT_k,
+   DOT_all,
+   DOT_x_stride,
+   DOT_s_stride,
+   DOT_ARGS
+} dot_arg;
 
 #endif

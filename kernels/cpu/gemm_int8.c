@@ -18,7 +18,7 @@ typedef struct dot {
    panel_reader r;
    vec_fn *f;
    const panel_info *p;
-   uint32_t rows, lanes, halves, spans;
+   uint32_t rows, lanes, halves, spans, bits;
    bool vnni, bytes; /* bytes: the signed path */
    int32_t bias;     /* subtracted from every code, once they are unsigned */
    vec_value x[MAX_ROWS], s[MAX_ROWS];
@@ -42,19 +42,19 @@ static vec_value slot(dot *d, vec_value base, uint32_t i)
 }
 
 /* How many groups fit into i16 sums when |x| <= 127. */
-static uint32_t groups_per_flush(const panel_info *p)
+static uint32_t groups_per_flush(uint32_t bits)
 {
-   uint32_t max_code = (1u << (p->low + p->high)) - 1, pair = 2 * 127 * max_code, n = 1;
+   uint32_t max_code = (1u << bits) - 1, pair = 2 * 127 * max_code, n = 1;
 
    while (n < 8 && 2 * n * pair <= 32767)
       n *= 2;
    return n;
 }
 
-static dot dot_of(vec_fn *f, panel_layout layout, uint32_t rows)
+/* p: how the codes lie; bits: how large they are. */
+static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
 {
-   const panel_info *p = &panel_infos[layout];
-   dot d = {.r = panel_reader_of(f, layout), .f = f, .p = p, .rows = rows};
+   dot d = {.r = panel_reader_of(f, p), .f = f, .p = p, .rows = rows, .bits = bits};
    uint32_t span_groups = p->sub == 16 ? 4 : 8;
 
    d.lanes = d.r.lanes;
@@ -64,7 +64,7 @@ static dot dot_of(vec_fn *f, panel_layout layout, uint32_t rows)
    d.bias = p->code == PANEL_CODE_U ? p->bias : d.vnni ? 128 : 0;
    /* A span is what one flush (or two, for 2 high bits) and one scale cover. */
    if (!d.vnni && p->code == PANEL_CODE_U)
-      span_groups = MIN(span_groups, MAX(groups_per_flush(p), d.r.groups));
+      span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
    d.spans = 8 / span_groups;
    d.out = vec_arg(f, DOT_out);
    for (uint32_t r = 0; r < rows; r++) {
@@ -240,7 +240,7 @@ static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
 {
    vec_fn *f = d->f;
    vec_value high[MAX_HALVES];
-   uint32_t every = groups_per_flush(d->p);
+   uint32_t every = groups_per_flush(d->bits);
 
    panel_read_high(&d->r, cell, first, high);
    vec_value line = vec_at_i(f, cell, first * d->p->low / 8 * LINE_BYTES);
@@ -262,7 +262,7 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
    for (uint32_t s = 0; s < d->spans; s++) {
       vec_value scale[MAX_HALVES];
       span_scales(d, cell, s, scale);
-      if (!wide && groups_per_flush(d->p) < groups) {
+      if (!wide && groups_per_flush(d->bits) < groups) {
          flushed_unit(d, cell, s * groups, k, scale, sum, s == 0);
          continue;
       }
@@ -308,17 +308,13 @@ static void add_block(dot *d, vec_value cell, vec_value at, vec_value dsums, con
    }
 }
 
-static void clear(dot *d, vec_value base, vec_value zero)
-{
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      vec_store(d->f, zero, slot(d, base, i), 32);
-}
-
 static void dot_block32(dot *d)
 {
    vec_fn *f = d->f;
-   vec_value k = vec_arg(f, DOT_k), dsums = vec_lshr_i(f, k, 3); /* K/32 scales of 4 bytes */
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, CELL_K, 1, (vec_value[]){vec_arg(f, DOT_w)});
+   vec_value w = vec_arg(f, DOT_w), from = vec_arg(f, DOT_from);
+   vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
+   vec_value dsums = vec_lshr_i(f, vec_arg(f, DOT_all), 3); /* K/32 scales of 4 bytes */
+   vec_loop l = vec_loop_begin(f, from, to, CELL_K, 1, &w);
    vec_value cell = l.var[0];
    regs sum;
 
@@ -461,15 +457,22 @@ static void add_super_block(dot *d, vec_value block, vec_value at, vec_value sum
    add_scaled(d, min, at, &msum);
 }
 
+static void clear_sums(dot *d)
+{
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      vec_store(d->f, vec_int(d->f, VEC_i32, d->lanes, 0), slot(d, d->sums, i), 32);
+}
+
 static void dot_block256(dot *d)
 {
    vec_fn *f = d->f;
-   vec_value k = vec_arg(f, DOT_k), zero = vec_int(f, VEC_i32, d->lanes, 0);
+   vec_value w = vec_arg(f, DOT_w), from = vec_arg(f, DOT_from);
+   vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
 
    d->sums = vec_stack(f, d->rows * PANEL_ROWS * 4, 64);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, 256, 1, (vec_value[]){vec_arg(f, DOT_w)});
+   vec_loop l = vec_loop_begin(f, from, to, 256, 1, &w);
    vec_value block = l.var[0];
-   clear(d, d->sums, zero);
+   clear_sums(d);
    vec_loop c = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 256), CELL_K, 1, &block);
    regs sum;
    panel_prefetch(f, c.var[0], d->p->cell_bytes);
@@ -480,17 +483,17 @@ static void dot_block256(dot *d)
    }
    vec_loop_end(f, &c, (vec_value[]){vec_at_i(f, c.var[0], d->p->cell_bytes)});
    /* K/256 scales of 4 bytes, then 16 sums of 2 bytes a super-block. */
-   vec_value sums = vec_add(f, vec_lshr_i(f, k, 6), vec_lshr_i(f, l.i, 3));
+   vec_value sums = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 6), vec_lshr_i(f, l.i, 3));
    add_super_block(d, block, vec_lshr_i(f, l.i, 6), sums);
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
 }
 
-void dot_emit_int8(vec_fn *f, panel_layout w, uint32_t rows)
+void dot_emit_int8(vec_fn *f, panel_layout w, bool tile, uint32_t rows)
 {
-   dot d = dot_of(f, w, rows);
+   const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
+   dot d = dot_of(f, tile ? &bytes : p, p->low + p->high, rows);
 
-   clear(&d, d.out, vec_float(f, d.lanes, 0));
-   if (d.p->block == CELL_K)
+   if (p->block == CELL_K)
       dot_block32(&d);
    else
       dot_block256(&d);

@@ -4,14 +4,14 @@
 
 #include "base/quant.h"
 
-panel_reader panel_reader_of(vec_fn *f, panel_layout layout)
+panel_reader panel_reader_of(vec_fn *f, const panel_info *p)
 {
-   const panel_info *p = &panel_infos[layout];
    panel_reader r = {.f = f, .p = p, .lanes = vec_lanes(f)};
 
    r.halves = PANEL_ROWS / r.lanes;
-   /* 2 high bits sit in lines of 4 groups, so such a unit takes two low lines. */
-   r.groups = p->low == 8 ? 1 : p->low == 4 && p->high < 2 ? 2 : 4;
+   /* Two groups keep the loop busy; signed bytes take more registers each; 2 high bits sit in lines
+    * of 4 groups, 2 low bits too. */
+   r.groups = p->low == 8 && p->code == PANEL_CODE_S ? 1 : p->low == 2 || p->high == 2 ? 4 : 2;
    r.lines = r.groups * p->low / 8;
    return r;
 }

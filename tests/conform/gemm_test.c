@@ -63,8 +63,8 @@ static void check_weight(sinter_kernel *kernel, const gemm_key *key, dtype t, ui
 static void check_layout(dtype t, bool int8, const isa_info *isa)
 {
    static const uint64_t ns[] = {16, 5, 49};
-   /* One block; several; more than a widened tile of 256 columns and not a multiple of it. */
-   const uint64_t unit = dtype_infos[t].block, ks[] = {unit, 2 * unit, unit == 32 ? 352 : 768};
+   /* One block; several; more than a tile of 256 columns and not a multiple of it. */
+   const uint64_t unit = dtype_infos[t].block, ks[] = {unit, 2 * unit, unit == 32 ? 544 : 768};
    gemm_key key = {.w = pack_layout_of(t), .int8 = int8};
    vec_module *m = module_of(isa);
    LLVMOrcLLJITRef jit = jit_create();
