@@ -177,7 +177,8 @@ static sinter_status check(const vocab *v)
    if (v->num_joins != 0 && v->num_joins != 256)
       return damaged("joins", v->num_joins);
    for (uint32_t i = 0; i < v->num_added; i++)
-      if (v->added[i].id >= n)
+      if (v->added[i].id >= n || v->added[i].content > v->num_strings ||
+          v->added[i].len > v->num_strings - v->added[i].content)
          return damaged("added", i);
    if (h->model >= VOCAB_MODEL_COUNT || (h->model == VOCAB_unigram && v->num_prefix_node == 0) ||
        h->strip_char > 127)

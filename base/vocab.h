@@ -12,7 +12,7 @@
 #ifndef BASE_VOCAB_H
 #define BASE_VOCAB_H
 
-#include "base.h"
+#include "arena.h"
 
 #define VOCAB_MAGIC "SNTRVOC"
 enum {
@@ -109,6 +109,7 @@ typedef struct vocab_node {
 
 typedef struct vocab_added {
    uint32_t id, flags;
+   uint32_t content, len; /* in `strings` */
 } vocab_added;
 
 typedef struct vocab_extent {
@@ -167,6 +168,17 @@ const vocab_node *vocab_child(const vocab_node *nodes, const vocab_node *node, u
 /* Places in the hash tables, for the writer. */
 uint32_t vocab_piece_slot(const void *bytes, size_t len, uint32_t cap);
 uint32_t vocab_merge_slot(uint32_t left, uint32_t right, uint32_t cap);
+
+/* A text of a trie, and the value of the node it ends at (not 0). */
+typedef struct vocab_key {
+   const uint8_t *text;
+   size_t len;
+   uint32_t value;
+} vocab_key;
+
+/* Builds a trie in the arena; sorts the keys. Of equal keys the largest value wins. No keys give
+ * one node, the root. */
+vocab_node *vocab_trie(arena *a, vocab_key *keys, size_t count, size_t *out_count);
 
 vocab_stage vocab_stage_of(vocab_step_kind kind);
 

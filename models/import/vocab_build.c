@@ -1,8 +1,6 @@
 /* vocab_build.c - from a collected tokenizer to the blob: hash tables, tries, layout. */
 #include "vocab_build.h"
 
-#include <stdlib.h>
-
 void build_init(vocab_build *b, arena *a)
 {
    *b = (vocab_build){.a = a, .unk = -1, .strings = {.a = a}};
@@ -13,7 +11,7 @@ void build_set_piece(vocab_build *b, uint32_t id, const char *text, size_t len, 
 {
    while (b->pieces.count <= id)
       *vec_push(b->a, &b->pieces) = (build_piece){.text = "", .attr = VOCAB_unused};
-   b->pieces.data[id] = (build_piece){text, len, attr, true, score};
+   b->pieces.data[id] = (build_piece){text, len, attr, true, true, score};
 }
 
 void build_step(vocab_build *b, vocab_step_kind kind, uint32_t flags, const char *a, size_t a_len,
@@ -85,68 +83,6 @@ int byte_piece(const char *text, size_t len)
    return value;
 }
 
-/* ---- tries --------------------------------------------------------------------------------------
- */
-
-typedef struct key {
-   const uint8_t *text;
-   size_t len;
-   uint32_t value;
-} key;
-
-typedef VEC(key) keys;
-typedef VEC(vocab_node) nodes;
-
-static int by_text(const void *a, const void *b)
-{
-   const key *x = a, *y = b;
-   size_t n = MIN(x->len, y->len);
-   int order = n ? memcmp(x->text, y->text, n) : 0;
-
-   if (order != 0)
-      return order;
-   if (x->len != y->len)
-      return x->len < y->len ? -1 : 1;
-   return x->value < y->value ? -1 : x->value > y->value;
-}
-
-/* Keys first … last share their first `depth` bytes and belong below a node. */
-typedef struct range {
-   size_t first, last, depth;
-} range;
-
-static void add_children(arena *a, const keys *list, nodes *out, range r, uint32_t self,
-                         void *queue_)
-{
-   VEC(range) *queue = queue_;
-
-   while (r.first < r.last && list->data[r.first].len == r.depth) /* of equal keys the last wins */
-      out->data[self].value = list->data[r.first++].value;
-   out->data[self].first = (uint32_t)out->count;
-   for (size_t i = r.first, end; i < r.last; i = end) {
-      uint8_t byte = list->data[i].text[r.depth];
-      for (end = i; end < r.last && list->data[end].text[r.depth] == byte;)
-         end++;
-      *vec_push(a, out) = (vocab_node){.byte = byte};
-      *vec_push(a, queue) = (range){i, end, r.depth + 1};
-      out->data[self].count++;
-   }
-}
-
-/* Breadth first, so that the children of a node lie together and behind it. */
-static void build_trie(arena *a, keys *list, nodes *out)
-{
-   VEC(range) queue = {0};
-
-   if (list->count == 0)
-      return;
-   qsort(list->data, list->count, sizeof *list->data, by_text);
-   *vec_push(a, out) = (vocab_node){0};
-   *vec_push(a, &queue) = (range){0, list->count, 0};
-   for (size_t i = 0; i < queue.count; i++)
-      add_children(a, list, out, queue.data[i], (uint32_t)i, &queue);
-}
-
 /* ---- the blob -----------------------------------------------------------------------------------
  */
 
@@ -182,7 +118,8 @@ static void spell(vocab_build *b, tables *t, bool **out_reachable)
          memcpy(t->text + t->num_text, p->text, p->len);
          len = p->len;
       }
-      reachable[i] = spelled && len > 0 && p->is_set && !(p->attr & (VOCAB_special | VOCAB_unused));
+      reachable[i] =
+         spelled && len > 0 && p->in_model && !(p->attr & (VOCAB_special | VOCAB_unused));
       t->attr[i] = p->attr;
       t->num_text += len;
       t->offset[i + 1] = (uint32_t)t->num_text;
@@ -259,15 +196,15 @@ static void find_bytes(vocab_build *b, tables *t, const bool *reachable)
 
 static void add_tries(vocab_build *b, tables *t, const bool *reachable)
 {
-   keys raw = {0}, norm = {0}, all = {0};
-   nodes out[3] = {0};
+   VEC(vocab_key) raw = {0}, norm = {0}, all = {0};
 
    t->added = arena_array(b->a, vocab_added, b->added.count + 1);
    t->num_added = b->added.count;
    for (size_t i = 0; i < b->added.count; i++) {
       const build_added *x = &b->added.data[i];
-      key k = {(const uint8_t *)x->content, x->len, (uint32_t)i + 1};
-      t->added[i] = (vocab_added){x->id, x->flags};
+      vocab_key k = {(const uint8_t *)x->content, x->len, (uint32_t)i + 1};
+      t->added[i] = (vocab_added){x->id, x->flags, (uint32_t)b->strings.len, (uint32_t)x->len};
+      text_append(&b->strings, x->content, x->len);
       if (!(x->flags & VOCAB_normalized) || (x->flags & VOCAB_added_special))
          *vec_push(b->a, &raw) = k;
       if (x->flags & VOCAB_normalized)
@@ -276,18 +213,11 @@ static void add_tries(vocab_build *b, tables *t, const bool *reachable)
    for (uint32_t i = 0; i < b->pieces.count && b->model == VOCAB_unigram; i++)
       if (reachable[i])
          *vec_push(b->a, &all) =
-            (key){t->text + t->offset[i], t->offset[i + 1] - t->offset[i], i + 1};
-   build_trie(b->a, &raw, &out[0]);
-   build_trie(b->a, &norm, &out[1]);
-   build_trie(b->a, &all, &out[2]);
-   if (b->model == VOCAB_unigram && out[2].count == 0)
-      *vec_push(b->a, &out[2]) = (vocab_node){0};
-   t->raw_node = out[0].data;
-   t->num_raw_node = out[0].count;
-   t->norm_node = out[1].data;
-   t->num_norm_node = out[1].count;
-   t->prefix_node = out[2].data;
-   t->num_prefix_node = out[2].count;
+            (vocab_key){t->text + t->offset[i], t->offset[i + 1] - t->offset[i], i + 1};
+   t->raw_node = vocab_trie(b->a, raw.data, raw.count, &t->num_raw_node);
+   t->norm_node = vocab_trie(b->a, norm.data, norm.count, &t->num_norm_node);
+   if (b->model == VOCAB_unigram)
+      t->prefix_node = vocab_trie(b->a, all.data, all.count, &t->num_prefix_node);
 }
 
 /* SentencePiece text has no splits, but no merge crosses a mark that no piece joins to what stands

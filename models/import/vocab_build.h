@@ -9,8 +9,9 @@ typedef struct build_piece {
    const char
       *text; /* as the checkpoint spells it; the writer turns byte-level spellings into bytes */
    size_t len;
-   uint8_t attr; /* vocab_attr */
-   bool is_set;
+   uint8_t attr;  /* vocab_attr */
+   bool is_set;   /* there is a piece of this id */
+   bool in_model; /* the model may make it; else only a search for added tokens finds it */
    double score;
 } build_piece;
 

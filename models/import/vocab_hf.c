@@ -157,10 +157,12 @@ static sinter_status add_token(vocab_build *b, const json *j, uint32_t limit)
       return SINTER_ok;
    uint32_t at = (uint32_t)id->integer;
    uint8_t attr = VOCAB_is_added | (special ? VOCAB_special : 0);
-   if (at < b->pieces.count && b->pieces.data[at].is_set)
+   if (at < b->pieces.count && b->pieces.data[at].is_set) {
       b->pieces.data[at].attr |= attr;
-   else
+   } else {
       build_set_piece(b, at, content->string, content->len, attr, 0);
+      b->pieces.data[at].in_model = false;
+   }
    *vec_push(b->a, &b->added) = (build_added){content->string, content->len, at, flags};
    return SINTER_ok;
 }

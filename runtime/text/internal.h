@@ -8,6 +8,9 @@
 struct text_tokenizer {
    vocab v;
    text_regex regex[VOCAB_MAX_STEPS]; /* by step; compiled on first use */
+   arena *a;                          /* of the trie below, when it is no part of the blob */
+   const vocab_node *norm_node;       /* added tokens as the normaliser spells them */
+   uint32_t num_norm_node;
 };
 
 /* A stretch of text on its way to ids. */

@@ -8,6 +8,43 @@
 
 enum { MAX_TEXT = 1 << 30 };
 
+/* Tokens that are looked for in normalised text are looked for as the normaliser spells them. */
+static sinter_status normalize_added(void *user)
+{
+   text_tokenizer *t = user;
+   void *match_data = NULL;
+   text_job job = {.t = t, .a = t->a, .match_data = &match_data};
+   VEC(vocab_key) keys = {0};
+   size_t count;
+
+   for (uint32_t i = 0; i < t->v.num_added; i++) {
+      const vocab_added *x = &t->v.added[i];
+      text_piece out;
+      if (!(x->flags & VOCAB_normalized))
+         continue;
+      SINTER_TRY(
+         text_normalize(&job, (text_piece){text_operand(&t->v, x->content), x->len, true}, &out));
+      if (out.len > 0)
+         *vec_push(t->a, &keys) = (vocab_key){out.p, out.len, i + 1};
+   }
+   t->norm_node = vocab_trie(t->a, keys.data, keys.count, &count);
+   t->num_norm_node = (uint32_t)count;
+   return SINTER_ok;
+}
+
+static sinter_status init(text_tokenizer *t, const void *blob, size_t size)
+{
+   SINTER_TRY(vocab_open(blob, size, &t->v));
+   t->norm_node = t->v.norm_node;
+   t->num_norm_node = t->v.num_norm_node;
+   bool normalizes =
+      t->v.num_step > 0 && vocab_stage_of(t->v.step[0].kind) == VOCAB_STAGE_normalize;
+   if (!normalizes || t->num_norm_node <= 1)
+      return SINTER_ok;
+   SINTER_TRY(arena_create(&t->a));
+   return arena_catch(normalize_added, t);
+}
+
 sinter_status text_tokenizer_create(const void *blob, size_t size, text_tokenizer **out)
 {
    text_tokenizer *t = calloc(1, sizeof *t);
@@ -15,13 +52,12 @@ sinter_status text_tokenizer_create(const void *blob, size_t size, text_tokenize
    *out = NULL;
    if (!t)
       return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
-   sinter_status status = vocab_open(blob, size, &t->v);
-   if (status != SINTER_ok) {
-      free(t);
-      return status;
-   }
-   *out = t;
-   return SINTER_ok;
+   sinter_status status = init(t, blob, size);
+   if (status == SINTER_ok)
+      *out = t;
+   else
+      text_tokenizer_destroy(t);
+   return status;
 }
 
 void text_tokenizer_destroy(text_tokenizer *t)
@@ -30,6 +66,7 @@ void text_tokenizer_destroy(text_tokenizer *t)
       return;
    for (size_t i = 0; i < countof(t->regex); i++)
       text_regex_deinit(&t->regex[i]);
+   arena_destroy(t->a);
    free(t);
 }
 
@@ -84,8 +121,8 @@ static sinter_status stretch(encoder *e, text_piece raw)
       return SINTER_ok;
    SINTER_TRY(text_normalize(&e->job, raw, &in));
    text_search s = {.v = v,
-                    .nodes = v->norm_node,
-                    .num_nodes = v->num_norm_node,
+                    .nodes = e->job.t->norm_node,
+                    .num_nodes = e->job.t->num_norm_node,
                     .p = in.p,
                     .len = in.len,
                     .plain = e->plain,
