@@ -129,6 +129,63 @@ Test(compile, equal_layers_share_kernels)
    harness_free(six);
 }
 
+/* ---- large shapes ---- */
+
+/* One layer with the given sizes, lowered and emitted; its weights are never made. */
+static void large(int width, int heads, int groups, int d, int ffn, const char *kind)
+{
+   static char text[1 << 13];
+   pass_target target = pass_target_cpu("cpu:test");
+   pass_options options = {.target = &target, .numerics = SINTER_FAST};
+   model m = {.info = {.name = "large", .vocab = 64}};
+   ir_module module = {0};
+   pass_layout layout = {0};
+   cg_plan built;
+   const uint8_t *object;
+   size_t size;
+   arena *a;
+
+   snprintf(text, sizeof text,
+            "func @f(T in 1..512, R in 0..64, S in 1..64) {\n%%x = param {name=\"x\"} : f32[T,%d]\n"
+            "%%cs = meta {field=rope, index=0} : f32[T,%d]\n%%n = weight {name=\"n\"} : f32[%d]\n"
+            "%%hn = weight {name=\"hn\"} : f32[%d]\n%%wq = weight {name=\"q\"} : %s[%d,%d]\n"
+            "%%wk = weight {name=\"k\"} : %s[%d,%d]\n%%wg = weight {name=\"g\"} : %s[%d,%d]\n"
+            "%%wu = weight {name=\"u\"} : %s[%d,%d]\n%%wd = weight {name=\"d\"} : %s[%d,%d]\n"
+            "%%wo = weight {name=\"o\"} : %s[%d,%d]\n%%s = state {layer=0} : f32 kv_full[%d,%d]\n"
+            "%%a = rmsnorm %%x, %%n {eps=1e-05}\n%%q = matmul %%a, %%wq\n%%k = matmul %%a, %%wk\n"
+            "%%qh = reshape %%q : f32[T,%d,%d]\n%%kh = reshape %%k : f32[T,%d,%d]\n"
+            "%%qn = rmsnorm %%qh, %%hn {eps=1e-05}\n%%kn = rmsnorm %%kh, %%hn {eps=1e-05}\n"
+            "%%qr = rope %%qn, %%cs {style=\"half\"}\n%%kr = rope %%kn, %%cs {style=\"half\"}\n"
+            "%%s1 = kv_write %%s, %%kr, %%kh\n%%t = attention %%qr, %%s1 {scale=0.1}\n"
+            "%%tf = reshape %%t : f32[T,%d]\n%%o = matmul %%tf, %%wo\n%%h = add %%x, %%o\n"
+            "%%b = rmsnorm %%h, %%n {eps=1e-05}\n%%g = matmul %%b, %%wg\n%%u = matmul %%b, %%wu\n"
+            "%%c = silu %%g\n%%e = mul %%c, %%u\n%%d = matmul %%e, %%wd\n%%y = add %%h, %%d\n"
+            "return %%y, %%s1\n}\n",
+            width, d, width, d, kind, heads * d, width, kind, groups * d, width, kind, ffn, width,
+            kind, ffn, width, kind, width, ffn, kind, width, heads * d, groups, d, heads, d, groups,
+            d, heads * d);
+   HARNESS_OK(arena_create(&a));
+   pass_report *report = arena_new(a, pass_report);
+   HARNESS_OK(ir_parse(a, text, strlen(text), "large", &module));
+   ir_func *f = module.funcs.data[0];
+   HARNESS_OK(pass_run_all(f, &options, report));
+   HARNESS_OK(pass_finish(f, &options, report, &layout));
+   HARNESS_OK(cg_plan_build(a, &m, f, &layout, "cpu:test", &isa_infos[0], SINTER_FAST, &built));
+   HARNESS_OK(cg_cpu_object(a, &isa_infos[0], built.kernels, built.plan.num_kernels, NULL, NULL,
+                            &object, &size));
+   arena_destroy(a);
+}
+
+/* Kills: a row that no longer fits a kernel's stack; a size computed in 32 bits. */
+Test(compile, large_shapes)
+{
+   large(8192, 64, 8, 128, 28672, "q4_k");
+   large(16384, 128, 8, 128, 53248, "q4_0");
+   large(5376, 32, 16, 128, 21504, "q6_k");
+   large(4096, 32, 32, 128, 11008, "q8_0");
+   large(3072, 16, 16, 256, 24576, "bf16");
+}
+
 /* ---- objects
  * ------------------------------------------------------------------------------------- */
 
