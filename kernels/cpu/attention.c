@@ -47,18 +47,26 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 {
    int64_t n = (int64_t)k->groups * num_blocks(k, lanes), d = k->width;
    int64_t kv = (int64_t)2 * ATTN_CHUNK * d * k->groups * dtype_infos[k->kv].bytes;
+   int64_t work = (int64_t)4 * ATTN_CHUNK * k->heads * d;
+   plan_extent per_tile = {.k = n, .num_factors = 1, .factor = {{SYM_A, 1}}};
+   plan_extent per_part = {.k = n, .num_factors = 2, .factor = {{SYM_A, 1}, {SYM_C, 1}}};
+   plan_extent per_row = {.k = work, .num_factors = 2, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
 
-   out->tiles = (plan_extent){.k = n, .num_factors = 1, .factor = {{SYM_A, 1}}};
-   out->bytes = (plan_extent){.k = kv, .num_factors = 2, .factor = {{SYM_A, 1}, {SYM_C, 1}}};
-   out->flops = (plan_extent){.k = (int64_t)4 * ATTN_CHUNK * k->heads * d,
-                              .num_factors = 2,
-                              .factor = {{SYM_T, 1}, {SYM_C, 1}}};
+   out->tiles = k->form == ATTENTION_part ? per_part : per_tile;
    out->num_refs = k->form == ATTENTION_merge ? 4 : 7;
-   if (k->form == ATTENTION_part)
-      out->tiles = (plan_extent){.k = n, .num_factors = 2, .factor = {{SYM_A, 1}, {SYM_C, 1}}};
-   if (k->form == ATTENTION_merge) {
+   out->flops = per_row;
+   out->bytes = per_part;
+   switch (k->form) {
+   case ATTENTION_whole: /* a prompt: half of the chunks are behind a row; tiles share what they
+                            read */
+      out->flops.k = work / 2;
+      out->bytes = (plan_extent){.k = kv, .num_factors = 1, .factor = {{SYM_C, 1}}};
+      break;
+   case ATTENTION_part: out->bytes.k = kv; break;
+   case ATTENTION_merge:
       out->flops.k = (int64_t)2 * k->heads * d;
       out->bytes.k = (int64_t)entry_bytes(k, lanes) * n;
+      break;
    }
 }
 
