@@ -1,0 +1,135 @@
+"""Writes small random checkpoints of every family and weight format, for shapes no recorded folder has. Standard library
+only; the same seed gives the same bytes."""
+import array
+import json
+import math
+import os
+import random
+import struct
+
+# GGUF block formats: type id, elements and bytes of a block, offsets of its scale (and minimum), what codes reach.
+BLOCKS = {
+    "Q4_0": (2, 32, 18, (0,), 8), "Q4_1": (3, 32, 20, (0, 2), 16), "Q5_0": (6, 32, 22, (0,), 16),
+    "Q5_1": (7, 32, 24, (0, 2), 32), "Q8_0": (8, 32, 34, (0,), 128), "Q2_K": (10, 256, 84, (80, 82), 48),
+    "Q3_K": (11, 256, 110, (108,), 128), "Q4_K": (12, 256, 144, (0, 2), 900), "Q5_K": (13, 256, 176, (0, 2), 1800),
+    "Q6_K": (14, 256, 210, (208,), 4000), "IQ4_NL": (20, 32, 18, (0,), 100), "IQ4_XS": (23, 256, 136, (0,), 3000),
+}
+PLAIN = {"F32": 0, "F16": 1, "BF16": 30}
+
+
+def plain(rng, kind, count, scale, base):
+    values = [base + rng.gauss(0, scale) for _ in range(count)]
+    if kind == "F16":
+        return struct.pack(f"<{count}e", *values)
+    raw = struct.pack(f"<{count}f", *values)
+    if kind == "F32":
+        return raw
+    return b"".join(raw[i + 2:i + 4] for i in range(0, len(raw), 4))
+
+
+def blocks(rng, kind, count, scale):
+    _, elements, size, offsets, reach = BLOCKS[kind]
+    out = bytearray(rng.randbytes(count // elements * size))
+    for at in range(0, len(out), size):
+        d = scale * 2 / reach * rng.uniform(.5, 1.5)
+        struct.pack_into("<e", out, at + offsets[0], d)
+        if len(offsets) > 1:  # keeps the mean of a block near zero
+            dmin = -d * reach / 2 if kind in ("Q4_1", "Q5_1") else d * reach / (500 if kind != "Q2_K" else 50)
+            struct.pack_into("<e", out, at + offsets[1], dmin)
+    return bytes(out)
+
+
+def family(c):
+    return c["architectures"][0]
+
+
+def tensors(c):
+    """(Hugging Face name, GGUF name, shape, spread, mean) of every tensor of a configuration."""
+    width, ffn, vocab = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
+    heads, groups = c["num_attention_heads"], c["num_key_value_heads"]
+    d = c.get("head_dim") or width // heads
+    gemma = "Gemma" in family(c)
+    mean = 0.0 if gemma else 1.0
+    out = [("model.embed_tokens.weight", "token_embd.weight", [vocab, width], width ** -.5 if gemma else 1, 0),
+           ("model.norm.weight", "output_norm.weight", [width], .1, mean)]
+    if not c.get("tie_word_embeddings", gemma):
+        out.append(("lm_head.weight", "output.weight", [vocab, width], 2 * width ** -.5, 0))
+    norms = [("input_layernorm", "attn_norm", width)]
+    if gemma:
+        norms += [("post_attention_layernorm", "post_attention_norm", width),
+                  ("pre_feedforward_layernorm", "ffn_norm", width), ("post_feedforward_layernorm", "post_ffw_norm", width)]
+    else:
+        norms += [("post_attention_layernorm", "ffn_norm", width)]
+    if gemma or "Qwen3" in family(c):
+        norms += [("self_attn.q_norm", "attn_q_norm", d), ("self_attn.k_norm", "attn_k_norm", d)]
+    qkv = "Qwen2" in family(c) or c.get("attention_bias")
+    linear = [("self_attn.q_proj", "attn_q", heads * d, width, qkv), ("self_attn.k_proj", "attn_k", groups * d, width, qkv),
+              ("self_attn.v_proj", "attn_v", groups * d, width, qkv),
+              ("self_attn.o_proj", "attn_output", width, heads * d, c.get("attention_bias")),
+              ("mlp.gate_proj", "ffn_gate", ffn, width, c.get("mlp_bias")),
+              ("mlp.up_proj", "ffn_up", ffn, width, c.get("mlp_bias")),
+              ("mlp.down_proj", "ffn_down", width, ffn, c.get("mlp_bias"))]
+    for n in range(c["num_hidden_layers"]):
+        for hf, gguf, size in norms:
+            out.append((f"model.layers.{n}.{hf}.weight", f"blk.{n}.{gguf}.weight", [size], .1, mean))
+        for hf, gguf, rows, cols, bias in linear:
+            out.append((f"model.layers.{n}.{hf}.weight", f"blk.{n}.{gguf}.weight", [rows, cols], cols ** -.5, 0))
+            if bias:
+                out.append((f"model.layers.{n}.{hf}.bias", f"blk.{n}.{gguf}.bias", [rows], .3, 0))
+    return out
+
+
+def write_folder(path, config, kind, seed):
+    """A Hugging Face folder without a tokenizer."""
+    rng = random.Random(seed)
+    head, data, at = {}, [], 0
+    for name, _, shape, spread, mean in tensors(config):
+        raw = plain(rng, kind, math.prod(shape), spread, mean)
+        head[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        at += len(raw)
+        data.append(raw)
+    text = json.dumps(head).encode()
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
+    with open(os.path.join(path, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+
+
+def gguf_string(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_key(name, value):
+    if isinstance(value, str):
+        return gguf_string(name) + struct.pack("<I", 8) + gguf_string(value)
+    return gguf_string(name) + struct.pack("<If" if isinstance(value, float) else "<II", 6 if isinstance(value, float) else 4, value)
+
+
+def write_gguf(path, arch, config, kinds, keys, seed):
+    """A GGUF file without a tokenizer. kinds: format by GGUF name of the matrix; "" for all others."""
+    rng = random.Random(seed)
+    c = config
+    d = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    meta = {"general.architecture": arch}
+    for name, value in {"block_count": c["num_hidden_layers"], "embedding_length": c["hidden_size"],
+                        "context_length": c["max_position_embeddings"], "feed_forward_length": c["intermediate_size"],
+                        "attention.head_count": c["num_attention_heads"],
+                        "attention.head_count_kv": c["num_key_value_heads"], "attention.key_length": d,
+                        "attention.value_length": d, "attention.layer_norm_rms_epsilon": 1e-5, **keys}.items():
+        meta[f"{arch}.{name}"] = value
+    table, data, at = b"", b"", 0
+    rows = tensors(c)
+    for _, name, shape, spread, mean in rows:
+        kind = "F32" if len(shape) == 1 else kinds.get(name.split(".")[-2], kinds[""])
+        if kind in PLAIN:
+            raw = plain(rng, kind, math.prod(shape), spread, 1.0 if name.endswith("norm.weight") else mean)
+        else:
+            raw = blocks(rng, kind, math.prod(shape), spread)
+        table += gguf_string(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape))
+        table += struct.pack("<IQ", PLAIN[kind] if kind in PLAIN else BLOCKS[kind][0], at)
+        data += raw + bytes(-len(raw) % 32)
+        at = len(data)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(rows), len(meta)) + b"".join(gguf_key(k, v) for k, v in meta.items()) + table
+    with open(path, "wb") as f:
+        f.write(head + bytes(-len(head) % 32) + data)
