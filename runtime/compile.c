@@ -144,11 +144,16 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *w
    return status;
 }
 
-/* One self-contained file. */
+/* One self-contained file. It comes by a rename, which would put it in the place of a device too.
+ */
 static sinter_status compile_to_file(task *t)
 {
    char temp[PATH_BYTES];
+   struct stat st;
 
+   if (stat(t->options->output, &st) == 0 && !S_ISREG(st.st_mode))
+      return base_fail(SINTER_usage, t->options->output, "name a new file, or one to replace",
+                       "this is no regular file");
    int n = snprintf(temp, sizeof temp, "%s.tmp-%d", t->options->output, (int)getpid());
    if (n >= (int)sizeof temp)
       return base_fail(SINTER_usage, "-o", "use a shorter one",

@@ -61,6 +61,17 @@ static void explain_table(const options *o, const tree *t)
    }
 }
 
+static bool has_fusion(const char *json, const char *name)
+{
+   tree *t = tree_parse(json, strlen(json));
+   bool found = false;
+
+   for (const tree *f = tree_first(tree_get(t, "fusions")); f && !found; f = f->next)
+      found = strcmp(tree_string(tree_get(f, "name")), name) == 0;
+   tree_free(t);
+   return found;
+}
+
 int cmd_explain(const options *o)
 {
    char path[4352], *json = NULL;
@@ -76,6 +87,10 @@ int cmd_explain(const options *o)
    if (code)
       return code;
    sinter_status status = sinter_explain(&c, &json);
+   if (status == SINTER_ok && o->why_not && !has_fusion(json, o->why_not)) {
+      sinter_free(json);
+      return cli_usage_error("there is no fusion named '%s'", o->why_not);
+   }
    cli_notes(o, json);
    return show(o, status, json, explain_table);
 }

@@ -49,7 +49,7 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    }
    a->ids[a->count] = t->id;
    a->logprobs[a->count++] = t->logprob;
-   if (sinter_stream_push(a->decoder, t->id, &text, &len) == SINTER_ok)
+   if (a->decoder && sinter_stream_push(a->decoder, t->id, &text, &len) == SINTER_ok)
       emit(a, text, len);
 }
 
@@ -100,6 +100,18 @@ static int64_t max_tokens(const options *o)
    return cli_int(o->num_tokens, o->ids ? 128 : 512);
 }
 
+/* Ids need no tokenizer: a model without one answers in ids alone. */
+static sinter_status open_decoder(const options *o, const session *s, answer *a)
+{
+   sinter_status status = sinter_stream_create(s->artifact, &a->decoder);
+
+   if (status != SINTER_unsupported || !o->ids)
+      return status;
+   if (!o->json)
+      fprintf(stderr, "note: the model came without a tokenizer, --json shows the ids\n");
+   return SINTER_ok;
+}
+
 static int generate(const options *o, session *s, const int32_t *ids, size_t count, answer *a)
 {
    sinter_request_options r = SINTER_INIT(sinter_request_options);
@@ -117,9 +129,11 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    r.sampling = sampling_of(o);
    r.on_token = on_token;
    r.user = a;
-   if (n == 0)
+   if (n == 0) {
+      a->finish = SINTER_FINISH_length;
       return 0;
-   sinter_status status = sinter_stream_create(s->artifact, &a->decoder);
+   }
+   sinter_status status = open_decoder(o, s, a);
    if (status == SINTER_ok)
       status = sinter_submit(s->engine, &r, &request);
    while (status == SINTER_ok && busy)
@@ -127,7 +141,7 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    if (status != SINTER_ok)
       return cli_error(status);
    sinter_request_destroy(request);
-   if (sinter_stream_finish(a->decoder, &rest, &len) == SINTER_ok)
+   if (a->decoder && sinter_stream_finish(a->decoder, &rest, &len) == SINTER_ok)
       emit(a, rest, len);
    return 0;
 }
@@ -154,7 +168,8 @@ static void print_json(const session *s, const answer *a, size_t prompt, double 
    buffer_printf(&out, "],\"finish\":\"%s\",\"prompt_tokens\":%zu,", finish_name(a->finish),
                  prompt);
    buffer_printf(&out, "\"timings\":{\"compile_s\":%.6f,\"cached\":%s,\"first_token_s\":%.6f,",
-                 s->compile_seconds, s->cached ? "true" : "false", a->first - started);
+                 s->compile_seconds, s->cached ? "true" : "false",
+                 a->count ? a->first - started : 0);
    buffer_printf(&out, "\"decode_tok_s\":%.3f}}\n",
                  a->count > 1 && decode_time > 0 ? (double)(a->count - 1) / decode_time : 0);
    fwrite(out.data, 1, out.len, stdout);
