@@ -241,8 +241,15 @@ SINTER_CHECKED sinter_status jcompare(jinja *j, const jvalue *a, const jvalue *b
 /* As Python's str() and repr(). */
 SINTER_CHECKED sinter_status jstr(jinja *j, const jvalue *v, jvalue *out);
 SINTER_CHECKED sinter_status jprint(jinja *j, jbuild *b, const jvalue *v, bool repr);
-SINTER_CHECKED sinter_status jtojson(jinja *j, jbuild *b, const jvalue *v, int64_t indent,
-                                     bool sort, int level);
+/* How JSON is written: indent -1 for one line. */
+typedef struct jjson {
+   int64_t indent;
+   bool sort, ascii;
+   jvalue comma, colon;
+} jjson;
+
+SINTER_CHECKED sinter_status jtojson(jinja *j, jbuild *b, const jvalue *v, const jjson *style,
+                                     int level);
 /* The items that iterating gives: list items, keys, characters. */
 SINTER_CHECKED sinter_status jitems(jinja *j, const jvalue *v, jlist **out);
 size_t jchars(const char *s, size_t len);

@@ -171,6 +171,12 @@ static sinter_status filter_or_test(jinja *j, const jnode *n, jvalue *out)
    jargs args;
    bool holds;
 
+   j->line = n->line;
+   if (n->op <
+       0) /* found out only here: templates name what they use in branches that are never taken */
+      return jinja_fail(j, SINTER_unsupported, "there is no %s '%.*s'",
+                        n->kind == JN_filter ? "filter" : "test", (int)MIN(n->value.len, 60u),
+                        n->value.s);
    SINTER_TRY(eval(j, n->a, &v));
    SINTER_TRY(arguments(j, n, &args));
    j->line = n->line;

@@ -295,8 +295,8 @@ static sinter_status filter(jparser *p, jnode **io)
    n->a = *io;
    n->value = jparse_text(p);
    n->op = p->t->kind == JT_name ? jinja_filter_id(p->t->s, p->t->len) : -1;
-   if (n->op < 0)
-      return jparse_fail(p, SINTER_unsupported, "there is no filter", p->t->s, p->t->len);
+   if (p->t->kind != JT_name)
+      return jparse_unexpected(p);
    p->t++;
    *io = n;
    return jparse_is_op(p, "(") ? arguments(p, n) : SINTER_ok;
@@ -323,8 +323,9 @@ static sinter_status test(jparser *p, jnode **io)
    n->a = *io;
    n->negated = jparse_take_word(p, "not");
    n->op = p->t->kind == JT_name ? jinja_test_id(p->t->s, p->t->len) : -1;
-   if (n->op < 0)
-      return jparse_fail(p, SINTER_unsupported, "there is no test", p->t->s, p->t->len);
+   if (p->t->kind != JT_name)
+      return jparse_unexpected(p);
+   n->value = jparse_text(p);
    p->t++;
    *io = n;
    if (jparse_is_op(p, "("))

@@ -33,7 +33,7 @@ static sinter_status filter_tojson(jinja *j, const jvalue *v, const jargs *args,
 {
    static const char *const known[] = {"ensure_ascii", "indent", "separators", "sort_keys"};
    const jvalue *indent = jarg(args, 1, "indent"), *sort = jarg(args, 3, "sort_keys"),
-                *ascii = jarg(args, 0, "ensure_ascii");
+                *ascii = jarg(args, 0, "ensure_ascii"), *separators = jarg(args, 2, "separators");
    jbuild b = {.a = j->a};
 
    for (size_t i = 0; i < args->count; i++) {
@@ -46,10 +46,20 @@ static sinter_status filter_tojson(jinja *j, const jvalue *v, const jargs *args,
    /* A lone number is the indent, as in the plain Jinja filter. */
    if (ascii && ascii->kind == J_int && !indent)
       indent = ascii;
-   if (jarg(args, 2, "separators") || (ascii && ascii->kind == J_bool && ascii->b))
-      return jinja_fail(j, SINTER_unsupported, "tojson with separators or ensure_ascii");
-   int64_t width = indent && indent->kind == J_int ? indent->i : -1;
-   SINTER_TRY(jtojson(j, &b, v, width, sort && jis_true(sort), 0));
+   jjson style = {.indent = indent && indent->kind == J_int ? indent->i : -1,
+                  .sort = sort && jis_true(sort),
+                  .ascii = ascii && ascii->kind == J_bool && ascii->b};
+   style.comma = style.indent < 0 ? jstring(", ", 2) : jstring(",", 1);
+   style.colon = jstring(": ", 2);
+   if (separators && separators->kind != J_none) {
+      if (separators->kind != J_list || separators->list->v.count != 2 ||
+          separators->list->v.data[0].kind != J_string ||
+          separators->list->v.data[1].kind != J_string)
+         return jinja_fail(j, SINTER_bad_input, "the separators of tojson are no two texts");
+      style.comma = separators->list->v.data[0];
+      style.colon = separators->list->v.data[1];
+   }
+   SINTER_TRY(jtojson(j, &b, v, &style, 0));
    *out = jbuild_string(&b);
    return SINTER_ok;
 }
@@ -325,6 +335,14 @@ static sinter_status filter_unique(jinja *j, const jvalue *v, const jargs *args,
    return SINTER_ok;
 }
 
+/* What map and the selections run over: a false value counts as no items. */
+static sinter_status some_items(jinja *j, const jvalue *v, jlist **out)
+{
+   jvalue none = jundefined("");
+
+   return jitems(j, jis_true(v) ? v : &none, out);
+}
+
 /* Arguments behind the first `skip`. */
 static jargs rest(const jargs *args, size_t skip)
 {
@@ -342,7 +360,7 @@ static sinter_status filter_map(jinja *j, const jvalue *v, const jargs *args, jv
 
    if (!attribute && id < 0)
       return jinja_fail(j, SINTER_unsupported, "map needs an attribute or a known filter");
-   SINTER_TRY(jitems(j, v, &items));
+   SINTER_TRY(some_items(j, v, &items));
    *out = jnew_list(j);
    for (size_t i = 0; i < items->v.count; i++) {
       jvalue x;
@@ -368,7 +386,7 @@ static sinter_status pick(jinja *j, const jvalue *v, const jargs *args, bool by_
 
    if ((by_attribute && (!attribute || attribute->kind != J_string)) || (test && id < 0))
       return jinja_fail(j, SINTER_unsupported, "a selection names an unknown attribute or test");
-   SINTER_TRY(jitems(j, v, &items));
+   SINTER_TRY(some_items(j, v, &items));
    *out = jnew_list(j);
    for (size_t i = 0; i < items->v.count; i++) {
       jvalue x;

@@ -1,6 +1,6 @@
 /* jinja_methods.c - methods of strings, mappings and lists, and the functions a template may call.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <utf8proc.h>
 
@@ -325,6 +325,41 @@ static sinter_status replace_method(jinja *j, const jvalue *s, const jargs *args
    return jreplace(j, s, from, to, count && count->kind == J_int ? count->i : -1, out);
 }
 
+/* {} and {0} and {name}, without format specifications. */
+static sinter_status format(jinja *j, const jvalue *s, const jargs *args, jvalue *out)
+{
+   jbuild b = {.a = j->a};
+   size_t automatic = 0;
+
+   for (uint32_t i = 0; i < s->len; i++) {
+      jvalue one = jstring_part(s, i, 1);
+      char c = s->s[i];
+      if (c != '{' && c != '}') {
+         SINTER_TRY(jbuild_add(j, &b, &one));
+         continue;
+      }
+      if (i + 1 < s->len && s->s[i + 1] == c) { /* doubled: itself */
+         SINTER_TRY(jbuild_add(j, &b, &one));
+         i++;
+         continue;
+      }
+      const char *end = c == '{' ? memchr(s->s + i, '}', s->len - i) : NULL;
+      size_t len = end ? (size_t)(end - (s->s + i)) - 1 : 0;
+      const char *name = arena_strndup(j->a, s->s + i + 1, len);
+      size_t at = len == 0                            ? automatic++
+                  : strspn(name, "0123456789") == len ? strtoul(name, NULL, 10)
+                                                      : SIZE_MAX;
+      const jvalue *x = jarg(args, at, name);
+      if (!end || !x)
+         return jinja_fail(j, SINTER_unsupported, "format has no value for '{%.40s}'",
+                           end ? name : "");
+      SINTER_TRY(jprint(j, &b, x, false));
+      i += (uint32_t)len + 1;
+   }
+   *out = jbuild_string(&b);
+   return SINTER_ok;
+}
+
 static sinter_status string_method(jinja *j, method_id id, const jvalue *s, const jargs *args,
                                    jvalue *out)
 {
@@ -355,6 +390,7 @@ static sinter_status string_method(jinja *j, method_id id, const jvalue *s, cons
          return jinja_fail(j, SINTER_bad_input, "join needs a list");
       SINTER_TRY(jitems(j, x, &items));
       return jjoin(j, s, items, out);
+   case METHOD_string_format: return format(j, s, args, out);
    case METHOD_string_isdigit: *out = jbool(all_chars(s, true)); return SINTER_ok;
    case METHOD_string_isspace: *out = jbool(all_chars(s, false)); return SINTER_ok;
    default: return with_text(j, id, s, x, out);

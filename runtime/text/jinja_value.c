@@ -407,43 +407,54 @@ sinter_status jstr(jinja *j, const jvalue *v, jvalue *out)
  * --------------------------------------------------------------------------------------------------
  */
 
-/* As Python's json.dumps with ensure_ascii off. */
-static sinter_status json_string(jinja *j, jbuild *b, const jvalue *v)
+/* One character of a string, as Python's json.dumps writes it. */
+static size_t json_char(const jvalue *v, uint32_t at, bool ascii, char text[16], uint32_t *out_len)
 {
    static const char from[] = "\"\\\n\r\t\f\b", to[] = "\"\\nrtfb";
+   uint32_t cp;
+   char c = v->s[at];
+   const char *hit = c ? strchr(from, c) : NULL;
+
+   *out_len = text_utf8_next((const uint8_t *)v->s + at, v->len - at, &cp);
+   if (hit)
+      return (size_t)snprintf(text, 16, "\\%c", to[hit - from]);
+   if (cp < ' ' || (ascii && cp >= 0x7f && cp < 0x10000))
+      return (size_t)snprintf(text, 16, "\\u%04x", cp);
+   if (ascii && cp >= 0x10000 && cp != TEXT_INVALID)
+      return (size_t)snprintf(text, 16, "\\u%04x\\u%04x", 0xd7c0 + (cp >> 10),
+                              0xdc00 + (cp & 0x3ff));
+   memcpy(text, v->s + at, *out_len);
+   return *out_len;
+}
+
+static sinter_status json_string(jinja *j, jbuild *b, const jvalue *v, const jjson *style)
+{
    bool tainted = jis_tainted(v);
-   char text[8];
 
    SINTER_TRY(jbuild_text(j, b, "\"", 1, false));
-   for (uint32_t i = 0; i < v->len; i++) {
-      char c = v->s[i];
-      const char *hit = c ? strchr(from, c) : NULL;
-      if (hit)
-         snprintf(text, sizeof text, "\\%c", to[hit - from]);
-      else if ((uint8_t)c < ' ')
-         snprintf(text, sizeof text, "\\u%04x", c);
-      else
-         snprintf(text, sizeof text, "%c", c);
-      SINTER_TRY(jbuild_text(j, b, text, strlen(text), tainted));
+   for (uint32_t i = 0, n; i < v->len; i += n) {
+      char text[16];
+      size_t len = json_char(v, i, style->ascii, text, &n);
+      SINTER_TRY(jbuild_text(j, b, text, len, tainted));
    }
    return jbuild_text(j, b, "\"", 1, false);
 }
 
-static sinter_status json_break(jinja *j, jbuild *b, int64_t indent, int level)
+static sinter_status json_break(jinja *j, jbuild *b, const jjson *style, int level)
 {
-   if (indent < 0)
+   if (style->indent < 0)
       return SINTER_ok;
    SINTER_TRY(jbuild_text(j, b, "\n", 1, false));
-   for (int64_t i = 0; i < indent * level; i++)
+   for (int64_t i = 0; i < style->indent * level; i++)
       SINTER_TRY(jbuild_text(j, b, " ", 1, false));
    return SINTER_ok;
 }
 
-static sinter_status json_comma(jinja *j, jbuild *b, size_t i, int64_t indent, int level)
+static sinter_status json_comma(jinja *j, jbuild *b, size_t i, const jjson *style, int level)
 {
    if (i > 0)
-      SINTER_TRY(jbuild_text(j, b, indent < 0 ? ", " : ",", indent < 0 ? 2 : 1, false));
-   return json_break(j, b, indent, level);
+      SINTER_TRY(jbuild_add(j, b, &style->comma));
+   return json_break(j, b, style, level);
 }
 
 static int by_key(const void *a, const void *b)
@@ -454,54 +465,53 @@ static int by_key(const void *a, const void *b)
    return order != 0 ? order : x->key.len < y->key.len ? -1 : x->key.len > y->key.len;
 }
 
-static sinter_status json_dict(jinja *j, jbuild *b, const jdict *d, int64_t indent, bool sort,
-                               int level)
+static sinter_status json_dict(jinja *j, jbuild *b, const jdict *d, const jjson *style, int level)
 {
    jpair *pairs = arena_copy(j->a, d->v.data, d->v.count * sizeof *pairs);
 
    for (size_t i = 0; i < d->v.count; i++)
       if (pairs[i].key.kind != J_string)
          return jinja_fail(j, SINTER_unsupported, "tojson of a mapping whose keys are no strings");
-   if (sort && d->v.count > 0)
+   if (style->sort && d->v.count > 0)
       qsort(pairs, d->v.count, sizeof *pairs, by_key);
    SINTER_TRY(jbuild_text(j, b, "{", 1, false));
    for (size_t i = 0; i < d->v.count; i++) {
-      SINTER_TRY(json_comma(j, b, i, indent, level + 1));
-      SINTER_TRY(json_string(j, b, &pairs[i].key));
-      SINTER_TRY(jbuild_text(j, b, ": ", 2, false));
-      SINTER_TRY(jtojson(j, b, &pairs[i].value, indent, sort, level + 1));
+      SINTER_TRY(json_comma(j, b, i, style, level + 1));
+      SINTER_TRY(json_string(j, b, &pairs[i].key, style));
+      SINTER_TRY(jbuild_add(j, b, &style->colon));
+      SINTER_TRY(jtojson(j, b, &pairs[i].value, style, level + 1));
    }
    if (d->v.count > 0)
-      SINTER_TRY(json_break(j, b, indent, level));
+      SINTER_TRY(json_break(j, b, style, level));
    return jbuild_text(j, b, "}", 1, false);
 }
 
-static sinter_status json_list(jinja *j, jbuild *b, const jlist *list, int64_t indent, bool sort,
+static sinter_status json_list(jinja *j, jbuild *b, const jlist *list, const jjson *style,
                                int level)
 {
    SINTER_TRY(jbuild_text(j, b, "[", 1, false));
    for (size_t i = 0; i < list->v.count; i++) {
-      SINTER_TRY(json_comma(j, b, i, indent, level + 1));
-      SINTER_TRY(jtojson(j, b, &list->v.data[i], indent, sort, level + 1));
+      SINTER_TRY(json_comma(j, b, i, style, level + 1));
+      SINTER_TRY(jtojson(j, b, &list->v.data[i], style, level + 1));
    }
    if (list->v.count > 0)
-      SINTER_TRY(json_break(j, b, indent, level));
+      SINTER_TRY(json_break(j, b, style, level));
    return jbuild_text(j, b, "]", 1, false);
 }
 
-sinter_status jtojson(jinja *j, jbuild *b, const jvalue *v, int64_t indent, bool sort, int level)
+sinter_status jtojson(jinja *j, jbuild *b, const jvalue *v, const jjson *style, int level)
 {
    SINTER_TRY(jinja_burn(j, 1));
-   if (level > JINJA_DEPTH || indent > 64)
+   if (level > JINJA_DEPTH || style->indent > 64)
       return jinja_fail(j, SINTER_exhausted, "nesting is too deep for tojson");
    switch ((jkind)v->kind) {
    case J_none: return jbuild_text(j, b, "null", 4, false);
    case J_bool: return jbuild_text(j, b, v->b ? "true" : "false", v->b ? 4 : 5, false);
    case J_int:
    case J_float: return jprint(j, b, v, false);
-   case J_string: return json_string(j, b, v);
-   case J_list: return json_list(j, b, v->list, indent, sort, level);
-   case J_dict: return json_dict(j, b, v->dict, indent, sort, level);
+   case J_string: return json_string(j, b, v, style);
+   case J_list: return json_list(j, b, v->list, style, level);
+   case J_dict: return json_dict(j, b, v->dict, style, level);
    default:
       return jinja_fail(j, SINTER_bad_input, "tojson of a value that is undefined or a function");
    }
