@@ -195,12 +195,9 @@ static sinter_status sentencepiece(vocab_build *b, const gguf_vocab *g, bool gem
 
    b->flags |= VOCAB_byte_fallback | VOCAB_fuse_unk | VOCAB_decode_bytes;
    b->unk = g->unk;
-   if (strcmp(g->architecture, "phi3") == 0 && prefix) {
+   if (prefix)
       build_step(b, VOCAB_STEP_prepend, 0, MARK, 3, "", 0);
-      build_step(b, VOCAB_STEP_replace, 0, " ", 1, MARK, 3);
-   } else {
-      build_step(b, VOCAB_STEP_metaspace, prefix ? VOCAB_step_first : 0, MARK, 3, "", 0);
-   }
+   build_step(b, VOCAB_STEP_replace, 0, " ", 1, MARK, 3);
    build_step(b, VOCAB_STEP_respell, 0, MARK, 3, " ", 1);
    b->strip_left = prefix;
    b->strip_char = ' ';
