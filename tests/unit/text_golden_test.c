@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "models/import/tokenizer.h"
+#include "models/import/vocab_gguf.h"
 #include "runtime/text/tokenizer.h"
 
 static const char *const styles[] = {"gpt2",  "llama3", "llama3_small", "qwen2",  "deepseek",
@@ -105,6 +106,112 @@ Test(text, recorded_cases)
          expect_ids(&f, styles[k], json_get(c, "text"), json_get(c, "ids_no_special"),
                     SINTER_TEXT_no_bos);
          expect_text(&f, styles[k], json_get(c, "ids_no_special"), json_get(c, "decoded"));
+      }
+      close_style(&f);
+   }
+}
+
+/* ---- the same vocabularies as GGUF spells them
+ * ------------------------------------------------------------ */
+
+static const json *read_tokenizer(arena *a, const char *style)
+{
+   char path[256];
+   char *bytes = malloc(1 << 20);
+   json *j;
+
+   snprintf(path, sizeof path, TEST_ROOT "/text_cases/%s/tokenizer.json", style);
+   FILE *file = fopen(path, "rb");
+   cr_assert(file, "%s", path);
+   size_t n = fread(bytes, 1, 1 << 20, file);
+   fclose(file);
+   cr_assert(json_parse(a, bytes, n, path, &j) == SINTER_ok, "%s", sinter_error());
+   free(bytes);
+   return j;
+}
+
+/* Arrays as tokenizer.ggml.* would hold them: control tokens are type 3, bytes 6, the rest 1. */
+static gguf_vocab to_gguf(arena *a, const json *root)
+{
+   enum { MOST = 2048 };
+   const json *vocab_json = json_get(json_get(root, "model"), "vocab"),
+              *merges = json_get(json_get(root, "model"), "merges"),
+              *added = json_get(root, "added_tokens");
+   gguf_string *tokens = arena_array(a, gguf_string, MOST),
+               *list = arena_array(a, gguf_string, merges->len + 1);
+   int32_t *types = arena_array(a, int32_t, MOST);
+   gguf_value *type_value = arena_new(a, gguf_value);
+   gguf_vocab g = {.tokens = tokens,
+                   .merges = list,
+                   .num_merges = merges->len,
+                   .types = type_value,
+                   .bos = -1,
+                   .eos = -1,
+                   .unk = -1,
+                   .adds_bos = 0,
+                   .adds_eos = 0,
+                   .space_prefix = -1};
+
+   for (size_t i = 0; i < vocab_json->len; i++) {
+      int64_t id = vocab_json->items[i]->integer;
+      tokens[id] = (gguf_string){vocab_json->keys[i], vocab_json->key_lens[i]};
+      types[id] = byte_piece(vocab_json->keys[i], vocab_json->key_lens[i]) >= 0 ? 6 : 1;
+      g.num_tokens = MAX(g.num_tokens, (uint64_t)id + 1);
+   }
+   for (size_t i = 0; i < added->len; i++) {
+      int64_t id = json_get(added->items[i], "id")->integer;
+      const json *content = json_get(added->items[i], "content");
+      tokens[id] = (gguf_string){content->string, content->len};
+      types[id] = 3;
+      g.num_tokens = MAX(g.num_tokens, (uint64_t)id + 1);
+      if (strcmp(content->string, "<unk>") == 0)
+         g.unk = (int32_t)id;
+   }
+   for (size_t i = 0; i < merges->len; i++) {
+      const json *m = merges->items[i];
+      text_buf joined = {.a = a};
+      text_append(&joined, m->items[0]->string, m->items[0]->len);
+      text_append(&joined, " ", 1);
+      text_append(&joined, m->items[1]->string, m->items[1]->len);
+      list[i] = (gguf_string){joined.data, joined.len};
+   }
+   *type_value = (gguf_value){
+      .type = GGUF_i32, .is_array = true, .count = g.num_tokens, .data = (uint8_t *)types};
+   return g;
+}
+
+/* Kills: a wrong pattern behind a name of pretokenizers.def; a missing NFC, space prefix or
+ * respelling of bytes. */
+Test(text, gguf_arrays)
+{
+   static const struct {
+      const char *style, *model, *pre, *architecture;
+   } cases[] = {
+      {"gpt2", "gpt2", "gpt-2", "llama"},      {"llama3", "gpt2", "llama-bpe", "llama"},
+      {"qwen2", "gpt2", "qwen2", "qwen2"},     {"deepseek", "gpt2", "deepseek-v3", ""},
+      {"o200k", "gpt2", "gpt-4o", ""},         {"llama2", "llama", "", "llama"},
+      {"gemma", "llama", "default", "gemma3"},
+   };
+
+   for (size_t k = 0; k < countof(cases); k++) {
+      fixture f = {0};
+      vocab_build b;
+      cr_assert(arena_create(&f.a) == SINTER_ok);
+      gguf_vocab g = to_gguf(f.a, read_tokenizer(f.a, cases[k].style));
+      g.model = cases[k].model;
+      g.pre = cases[k].pre;
+      g.architecture = cases[k].architecture;
+      build_init(&b, f.a);
+      cr_assert(gguf_build(&b, &g) == SINTER_ok, "%s: %s", cases[k].style, sinter_error());
+      build_finish(&b, &f.text.vocab, &f.text.vocab_size);
+      cr_assert(text_tokenizer_create(f.text.vocab, f.text.vocab_size, &f.t) == SINTER_ok, "%s",
+                sinter_error());
+      const json *list = read_cases(f.a, cases[k].style);
+      for (size_t i = 0; i < list->len; i++) {
+         expect_ids(&f, cases[k].style, json_get(list->items[i], "text"),
+                    json_get(list->items[i], "ids_no_special"), SINTER_TEXT_no_bos);
+         expect_text(&f, cases[k].style, json_get(list->items[i], "ids_no_special"),
+                     json_get(list->items[i], "decoded"));
       }
       close_style(&f);
    }
