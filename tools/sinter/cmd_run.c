@@ -146,6 +146,24 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    return 0;
 }
 
+/* What is to be known about an answer that ended: its exit code. */
+static int after(const options *o, const session *s, const answer *a, size_t prompt)
+{
+   uint32_t trained = s->info.trained_context;
+
+   if (a->finish == SINTER_FINISH_error) {
+      fprintf(
+         stderr,
+         "error: the logits are not finite, so that no token can be chosen\n  at: token %zu of "
+         "the answer\n  try: check the weights for NaN and infinity, or --numerics exact\n",
+         a->count);
+      return 1;
+   }
+   if (!o->quiet && prompt <= trained && prompt + a->count > trained)
+      fprintf(stderr, "note: the answer went past the trained context of %u\n", trained);
+   return 0;
+}
+
 static const char *finish_name(sinter_finish f)
 {
    return f == SINTER_FINISH_stop ? "stop" : f == SINTER_FINISH_length ? "length" : "error";
@@ -222,6 +240,8 @@ int cmd_run(const options *o)
       return code;
    a.stream = !o->json;
    code = generate(o, &s, ids, count, &a);
+   if (code == 0)
+      code = after(o, &s, &a, count);
    if (code == 0 && o->json)
       print_json(&s, &a, count, started);
    else if (code == 0)

@@ -60,9 +60,32 @@ static int on_close(void *user)
    return 1;
 }
 
+/* Nothing else may stand in a line; yajl skips what has no callback. */
+static int refuse(void *user)
+{
+   (void)user;
+   return 0;
+}
+
+static int refuse_boolean(void *user, int v)
+{
+   (void)v;
+   return refuse(user);
+}
+
+static int refuse_float(void *user, double v)
+{
+   (void)v;
+   return refuse(user);
+}
+
 static bool read_line(line_reader *r, const char *line, size_t len, bool want_string)
 {
-   static const yajl_callbacks callbacks = {.yajl_integer = on_integer,
+   static const yajl_callbacks callbacks = {.yajl_null = refuse,
+                                            .yajl_boolean = refuse_boolean,
+                                            .yajl_double = refuse_float,
+                                            .yajl_start_map = refuse,
+                                            .yajl_integer = on_integer,
                                             .yajl_string = on_string,
                                             .yajl_start_array = on_open,
                                             .yajl_end_array = on_close};

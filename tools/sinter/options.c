@@ -84,7 +84,8 @@ static bool set(options *o, size_t i, const char *value)
    case INT: *(int64_t *)field(o, i) = strtoll(value, &end, 10); break;
    case FLOAT: *(double *)field(o, i) = strtod(value, &end); break;
    }
-   if (end != value && *end == 0 && (table[i].kind == FLOAT || *(int64_t *)field(o, i) >= 0))
+   if (end != value && *end == 0 &&
+       (table[i].kind == FLOAT ? isfinite(*(double *)field(o, i)) : *(int64_t *)field(o, i) >= 0))
       return true;
    cli_usage_error("--%s takes a %s, not '%s'", table[i].name,
                    table[i].kind == INT ? "whole number from 0" : "number", value);
