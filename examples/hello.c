@@ -14,15 +14,15 @@ static int fail(const char *what)
    return 1;
 }
 
+/* Tokens are pieces of characters: the stream hands out whole ones. */
 static void on_token(void *user, sinter_request *request, const sinter_token *token)
 {
-   char text[256];
-   size_t len = 0;
+   const char *text;
+   size_t len;
 
    (void)request;
-   if (token->id >= 0 &&
-       sinter_detokenize(user, &token->id, 1, text, sizeof text, &len) == SINTER_ok)
-      fwrite(text, 1, len < sizeof text ? len : sizeof text, stdout);
+   if (token->id >= 0 && sinter_stream_push(user, token->id, &text, &len) == SINTER_ok)
+      fwrite(text, 1, len, stdout);
 }
 
 int main(int argc, char **argv)
@@ -33,6 +33,7 @@ int main(int argc, char **argv)
    sinter_artifact *artifact;
    sinter_engine *engine;
    sinter_request *answer;
+   sinter_stream *stream;
    int32_t prompt[512];
    size_t count;
    char path[4096];
@@ -52,13 +53,15 @@ int main(int argc, char **argv)
       return fail("tokenize");
    if (sinter_engine_create(artifact, &options, &engine) != SINTER_ok)
       return fail("engine");
+   if (sinter_stream_create(artifact, &stream) != SINTER_ok)
+      return fail("stream");
 
    request.prompt = prompt;
    request.num_prompt = (uint32_t)count;
    request.max_tokens = 32;
    request.sampling = SINTER_SAMPLING_GREEDY;
    request.on_token = on_token;
-   request.user = artifact;
+   request.user = stream;
    if (sinter_submit(engine, &request, &answer) != SINTER_ok)
       return fail("submit");
    while (busy)
@@ -66,6 +69,7 @@ int main(int argc, char **argv)
          return fail("step");
    putchar('\n');
    sinter_request_destroy(answer);
+   sinter_stream_destroy(stream);
    sinter_engine_destroy(engine);
    sinter_artifact_close(artifact);
    return 0;

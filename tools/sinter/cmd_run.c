@@ -226,6 +226,8 @@ int cmd_run(const options *o)
       return code;
    double started = cli_seconds();
    bool chat = !o->raw && !o->ids && s.info.has_chat_template;
+   if (!chat && !o->raw && !o->ids && !o->quiet)
+      fprintf(stderr, "note: this model has no chat template: the prompt goes as it is\n");
    if (o->system && !chat)
       fprintf(stderr, "note: --system is not used: the prompt goes without a chat template\n");
    if (chat)
