@@ -153,6 +153,9 @@ static sinter_status read_header(cursor *c, gguf_file *g)
    if (memcmp(magic, "GGUF", 4) != 0)
       return bad(c, "the file does not start with GGUF");
    SINTER_TRY(take_int(c, 4, &version));
+   if (version && version % (1 << 24) == 0)
+      return base_fail(SINTER_unsupported, c->where, "convert the model again as little-endian",
+                       "the file is big-endian");
    if (version != 2 && version != 3)
       return base_fail(
          SINTER_unsupported, c->where,
