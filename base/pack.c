@@ -55,7 +55,7 @@ uint32_t pack_quant_group(dtype t)
 {
    const panel_info *p = &panel_infos[pack_layout_of(t)];
 
-   return p->kind == PANEL_KIND_CODES ? p->block : 0;
+   return p->kind == PANEL_KIND_CODES ? CELL : 0;
 }
 
 bool pack_panel_size(panel_layout layout, uint64_t cols, uint64_t *out_bytes)
@@ -81,9 +81,7 @@ uint64_t pack_codes_stride(uint64_t cols)
 
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group)
 {
-   uint64_t sums = group == CELL ? cols / CELL * 4 : cols / 16 * 2;
-
-   return base_align(cols / group * 4 + sums, 64);
+   return base_align(cols / group * 4 + cols / CELL * 4 + cols / 16 * 2, 64);
 }
 
 /* ---- codes to lines and back

@@ -65,18 +65,16 @@ void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uin
 void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, uint64_t cols,
                      uint64_t r, float *dst);
 
-/* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group`:
- *    result 0, codes   i8[T][K]
- *    result 1, scales  per row, padded to 64 bytes:
- *       group 32:   f32 scale[K/32],  then f32 dsum[K/32] = scale * (sum of the 32 codes, exact in
- * f32), one rounding group 256:  f32 scale[K/256], then i16 sum16[K/16] = sum of the codes of each
- * 16 codes = rne(x * (127 / max|x|)) or rne(x / scale): kernels only need |code| <= 127. Row
+/* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group` (a
+ * multiple of 32 up to 256): result 0, codes   i8[T][K] result 1, scales  per row, padded to 64
+ * bytes: f32 scale[K/group]; f32 dsum[K/32] = scale * sum of 32 codes, one rounding; i16
+ * sum16[K/16] = sum of 16 codes codes = rne(x / scale): kernels only need |code| <= 127. Row
  * strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group);
 
-/* The activation group a weight type's int8 kernel wants: 32 or 256; 0 when it takes float
- * activations only. */
+/* The activation group a weight type's int8 kernel wants: 32; 0 when it takes float activations
+ * only. 256-blocks take scales per 32 too: one scale for 256 would double their error. */
 uint32_t pack_quant_group(dtype t);
 
 #endif

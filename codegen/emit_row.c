@@ -150,10 +150,11 @@ void cg_emit_kv(cg_emit *e, const ir_op *op)
 /* ---- quant
  * --------------------------------------------------------------------------------------- */
 
+enum { QUANT_GROUP = 32 };
+
 /* One group: where its elements, codes and scales are. */
 typedef struct group {
    vec_value first, codes, scale;
-   uint32_t size;
    vec_value s, divisor; /* scale; the same, 1 when it is 0 */
 } group;
 
@@ -180,12 +181,13 @@ static vec_value store_codes(cg_emit *e, const group *g, vec_value x, vec_value 
    return q;
 }
 
-/* A group of 32 stays in registers; returns scale * sum of codes, the sum being exact. */
-static vec_value quant_small(cg_emit *e, const ir_value *x, group *g)
+/* A group of 32 stays in registers. sum16: where the two sums of 16 codes go. Returns scale * sum
+ * of all codes; the sums are exact. */
+static vec_value quant_group(cg_emit *e, const ir_value *x, group *g, vec_value sum16)
 {
    vec_fn *f = e->f;
-   uint32_t n = g->size / e->lanes;
-   vec_value v[8], most = NULL, sum = NULL;
+   uint32_t n = QUANT_GROUP / e->lanes, half = n / 2;
+   vec_value v[8], most = NULL, all = NULL, sum = NULL;
 
    for (uint32_t k = 0; k < n; k++) {
       v[k] = cg_emit_eval(e, x, vec_add_i(f, g->first, k * e->lanes), e->lanes);
@@ -195,59 +197,34 @@ static vec_value quant_small(cg_emit *e, const ir_value *x, group *g)
    find_scale(e, g, most);
    for (uint32_t k = 0; k < n; k++) {
       vec_value q = store_codes(e, g, v[k], vec_add_i(f, g->first, k * e->lanes));
-      sum = k ? vec_fadd(f, sum, q) : q;
+      sum = k % half ? vec_fadd(f, sum, q) : q;
+      if (k % half != half - 1)
+         continue;
+      vec_value total = vec_fsum(f, sum);
+      vec_store(f, vec_trunc(f, vec_ftoi(f, total), VEC_i16), vec_at_i(f, sum16, k / half * 2), 2);
+      all = all ? vec_fadd(f, all, total) : total;
    }
-   return vec_fmul(f, g->s, vec_fsum(f, sum));
-}
-
-/* A group of 256 goes through the stack; sums: i16 of each 16 codes. */
-static void quant_large(cg_emit *e, const ir_value *x, group *g, vec_value temp, vec_value sums)
-{
-   vec_fn *f = e->f;
-   vec_value most = vec_float(f, e->lanes, 0);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, g->size), e->lanes, 1, &most);
-
-   cg_emit_forget(e, false);
-   vec_value v = cg_emit_eval(e, x, vec_add(f, g->first, l.i), e->lanes);
-   vec_store(f, v, vec_at(f, temp, vec_mul_i(f, l.i, 4)), 4);
-   most = vec_fmax(f, l.var[0], vec_fabs(f, v));
-   vec_loop_end(f, &l, &most);
-   find_scale(e, g, l.var[0]);
-   l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, g->size), 16, 0, NULL);
-   vec_value sum = NULL;
-   for (uint32_t k = 0; k < 16; k += e->lanes) {
-      vec_value i = vec_add_i(f, l.i, k);
-      v = vec_load(f, VEC_f32, e->lanes, vec_at(f, temp, vec_mul_i(f, i, 4)), 4);
-      vec_value q = store_codes(e, g, v, vec_add(f, g->first, i));
-      sum = k ? vec_fadd(f, sum, q) : q;
-   }
-   vec_value total = vec_trunc(f, vec_ftoi(f, vec_fsum(f, sum)), VEC_i16);
-   vec_store(f, total, vec_at(f, sums, vec_lshr_i(f, l.i, 3)), 2);
-   vec_loop_end(f, &l, NULL);
-   cg_emit_forget(e, false);
+   return vec_fmul(f, g->s, all);
 }
 
 void cg_emit_quant(cg_emit *e, const ir_op *op)
 {
    vec_fn *f = e->f;
    const ir_value *x = op->operands[0];
-   int64_t size = ir_attr_i(op, IR_ATTR_group, 32), groups = ir_type_row(&x->type) / size;
+   int64_t groups = ir_type_row(&x->type) / QUANT_GROUP;
    vec_value codes = e->base[cg_emit_value(e, op->results[0]) - e->r->values];
    vec_value scales = e->base[cg_emit_value(e, op->results[1]) - e->r->values];
-   vec_value second = vec_at_i(f, scales, 4 * groups);
-   vec_value temp = size > 32 ? vec_stack(f, (uint64_t)size * 4, 64) : NULL;
+   vec_value dsums = vec_at_i(f, scales, 4 * groups), sum16s = vec_at_i(f, dsums, 4 * groups);
 
    e->o = vec_i(f, 0);
    cg_emit_forget(e, true);
    cg_emit_prepare(e, op);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, groups), 1, 0, NULL);
    cg_emit_forget(e, false);
-   group g = {.first = vec_mul_i(f, l.i, size), .codes = codes, .size = (uint32_t)size};
-   g.scale = vec_at(f, scales, vec_mul_i(f, l.i, 4));
-   if (size > 32)
-      quant_large(e, x, &g, temp, vec_at(f, second, vec_mul_i(f, l.i, size / 16 * 2)));
-   else
-      vec_store(f, quant_small(e, x, &g), vec_at(f, second, vec_mul_i(f, l.i, 4)), 4);
+   vec_value at = vec_mul_i(f, l.i, 4);
+   group g = {
+      .first = vec_mul_i(f, l.i, QUANT_GROUP), .codes = codes, .scale = vec_at(f, scales, at)};
+   vec_store(f, quant_group(e, x, &g, vec_at(f, sum16s, at)), vec_at(f, dsums, at), 4);
    vec_loop_end(f, &l, NULL);
    cg_emit_forget(e, false);
 }

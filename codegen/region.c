@@ -282,8 +282,8 @@ static sinter_status check_quant(const ir_op *op)
 {
    int64_t group = ir_attr_i(op, IR_ATTR_group, 0), cols = ir_type_row(&op->operands[0]->type);
 
-   if (group != 32 && group != 256)
-      return refuse(op, "only groups of 32 and 256 are quantised on cpu");
+   if (group != 32)
+      return refuse(op, "only groups of 32 are quantised on cpu");
    if (op->operands[0]->type.rank != 2 || cols % group)
       return refuse(op, "a row must be whole groups");
    return SINTER_ok;

@@ -5,20 +5,17 @@
  *
  *    %k = state : f32       ->    %k = state : f16, and all its successors
  *
- * The group is what the int8 kernel of the weight's format wants; all matmuls of %x that want the
- * same group share one quant. Declines float weights (they never quantise activations), rows that
- * groups do not fill, and targets without int8 kernels. Kills: one quant shared by weights that
- * want different groups; a quant placed behind the first of its readers. */
+ * All matmuls of %x share one quant. Declines float weights (they never quantise activations), rows
+ * that groups do not fill, and targets without int8 kernels. Kills: a quant for each reader; one
+ * placed behind the first of its readers. */
 #include "pass.h"
 
 #include "base/pack.h"
 
-enum { GROUPS = 2 }; /* pack_quant_group: 32 and 256 */
-
-/* Quant ops made so far: by id of the quantised value, one a group. */
+/* Quant ops made so far, by id of the quantised value: every format takes the same groups. */
 typedef struct quants {
    uint32_t count;
-   ir_op *(*of)[GROUPS];
+   ir_op **of;
 } quants;
 
 static bool fits(pass_site *s, const ir_op *op, uint32_t group)
@@ -41,7 +38,7 @@ static bool fits(pass_site *s, const ir_op *op, uint32_t group)
 static ir_op *quant_of(ir_func *f, quants *done, ir_op *before, ir_value *x, uint32_t group)
 {
    ir_builder b = {f, before};
-   ir_op **slot = x->id < done->count ? &done->of[x->id][group != 32] : NULL;
+   ir_op **slot = x->id < done->count ? &done->of[x->id] : NULL;
 
    if (slot && *slot)
       return *slot;

@@ -70,8 +70,6 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
    if (key->w2 != PANEL_none) {
       if ((why = weight_unsupported(key->w2, key->int8, k)) != NULL)
          return why;
-      if (key->int8 && panel_infos[key->w].block != panel_infos[key->w2].block)
-         return "the two weight formats need activations quantised in different groups";
    }
    return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
 }
@@ -134,7 +132,7 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
    uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
    uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
    uint64_t each = panels_per_tile(panels, bytes + bytes2);
-   uint64_t group = key->int8 ? panel_infos[key->w].block : 0;
+   uint64_t group = key->int8 ? pack_quant_group(panel_infos[key->w].dtype) : 0;
    const int64_t consts[GEMM_CONSTS] = {
       [C_ROWS_PER_SYM] = rows.is_sym,
       [C_SYM] = rows.is_sym ? (int64_t)rows.sym : 0,

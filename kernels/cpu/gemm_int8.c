@@ -8,8 +8,8 @@
  *
  * Then f32, one accumulator an output, blocks ascending, the same sequence for any number of rows:
  *    block 32:   acc = fma(sum, d * dx, acc);  acc = fma(m, dx * sum(x), acc)
- *    block 256:  acc = fma(sum, d * dx, acc);  acc = fma(msum, -dmin * dx, acc)
- * where for block 256 sum and msum already hold the integer scales. */
+ *    block 256:  s = sum over cells of fma(isum, dx, s), m alike of the minima, integer scales
+ * inside; acc = fma(s, d, acc);  acc = fma(m, -dmin, acc) */
 #include "gemm_impl.h"
 
 #include "base/quant.h"
@@ -23,7 +23,7 @@ typedef struct dot {
    int32_t bias;     /* subtracted from every code, once they are unsigned */
    vec_value x[MAX_ROWS], s[MAX_ROWS];
    vec_value out;  /* f32 accumulators */
-   vec_value sums; /* i32 of a super-block, [rows][16]; NULL for block 32 */
+   vec_value sums; /* f32 of a super-block, [rows][16]; NULL for block 32 */
 } dot;
 
 typedef struct regs {
@@ -337,25 +337,29 @@ static vec_value factors(dot *d, vec_value cell, uint32_t h, bool min)
    return scale[h];
 }
 
-/* acc[r][h] += factors . sum16 over the 8 cells, in a loop. sums: offset of the super-block's
- * sum16. */
-static void add_correction(dot *d, vec_value block, vec_value sums, bool min, regs *acc)
+/* acc[r][h] = sum of dx * (factors . sum16) over the 8 cells, in a loop. at: offset of the first
+ * cell's scale. */
+static void add_correction(dot *d, vec_value block, vec_value at, bool min, regs *acc)
 {
    vec_fn *f = d->f;
    uint32_t n = num_regs(d);
-   regs init = zeros(d, VEC_i32, d->lanes), next;
+   vec_value sum16s = vec_lshr_i(f, vec_arg(f, DOT_all), 2); /* behind scales and dsums */
+   regs init, next;
+
+   for (uint32_t i = 0; i < n; i++)
+      init.v[i] = vec_float(f, d->lanes, 0);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 8), 1, n, init.v);
    vec_value cell = vec_at(f, block, vec_mul_i(f, l.i, d->p->cell_bytes)), by[MAX_HALVES];
-
+   vec_value here = vec_add(f, at, vec_shl_i(f, l.i, 2));
    for (uint32_t h = 0; h < d->halves; h++)
       by[h] = factors(d, cell, h, min);
    for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value at = vec_add(f, sums, vec_shl_i(f, l.i, 2));
-      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], at), 4);
+      vec_value dx = row_scale(d, r, here);
+      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], vec_add(f, sum16s, here)), 4);
       pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
-         next.v[i] = vec_add(f, l.var[i], vec_maddwd(f, by[h], pair));
+         next.v[i] = vec_fma(f, vec_itof(f, vec_maddwd(f, by[h], pair)), dx, l.var[i]);
       }
    }
    vec_loop_end(f, &l, next.v);
@@ -378,47 +382,86 @@ static vec_value min_pairs(dot *d, vec_value cell, uint32_t h)
    return vec_zext(f, low, VEC_i16);
 }
 
-/* acc[r][h] = minima . sums of 32 over the 8 cells, for sub 32. */
-static void add_minima(dot *d, vec_value block, vec_value sums, regs *acc)
+/* acc[r][h] = sum of minimum * dsum over the 8 cells, for sub 32. */
+static void add_minima(dot *d, vec_value block, vec_value at, regs *acc)
 {
    vec_fn *f = d->f;
-   vec_value pairs[MAX_ROWS];
+   vec_value dsums = vec_add(f, at, vec_lshr_i(f, vec_arg(f, DOT_all), 3));
 
-   *acc = zeros(d, VEC_i32, d->lanes);
-   for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value s16 = vec_load(f, VEC_i16, 16, vec_at(f, d->s[r], sums), 4);
-      vec_value s32 = vec_maddwd(f, s16, vec_int(f, VEC_i16, 16, 1));
-      pairs[r] = vec_bits(f, vec_trunc(f, s32, VEC_i16), VEC_i32, 4);
-   }
-   for (uint32_t j = 0; j < 4; j++) {
-      vec_value cell = vec_at_i(f, block, 2 * j * d->p->cell_bytes), by[MAX_HALVES];
-      for (uint32_t h = 0; h < d->halves; h++)
-         by[h] = min_pairs(d, cell, h);
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      acc->v[i] = vec_float(f, d->lanes, 0);
+   for (uint32_t c = 0; c < 8; c++) {
+      vec_value cell = vec_at_i(f, block, c / 2 * 2 * d->p->cell_bytes), min[MAX_HALVES];
+      for (uint32_t h = 0; h < d->halves; h++) {
+         vec_value two = vec_bits(f, min_pairs(d, cell, h), VEC_i32, d->lanes);
+         two = c % 2 ? vec_lshr_i(f, two, 16) : vec_and_i(f, two, 255);
+         min[h] = vec_itof(f, two);
+      }
       for (uint32_t i = 0; i < num_regs(d); i++) {
-         vec_value two = vec_splat(f, vec_extract(f, pairs[i / d->halves], j), d->lanes);
-         two = vec_bits(f, two, VEC_i16, 2 * d->lanes);
-         acc->v[i] = vec_add(f, acc->v[i], vec_maddwd(f, by[i % d->halves], two));
+         vec_value dsum = row_scale(d, i / d->halves, vec_add_i(f, dsums, 4 * c));
+         acc->v[i] = vec_fma(f, min[i % d->halves], dsum, acc->v[i]);
       }
    }
 }
 
-/* sums -= bias * (scales . sum16). */
-static void remove_bias(dot *d, vec_value block, vec_value sums)
+/* sums -= bias * (sum of dx * (scales . sum16)). */
+static void remove_bias(dot *d, vec_value block, vec_value at)
 {
    vec_fn *f = d->f;
    regs by;
 
-   add_correction(d, block, sums, false, &by);
+   add_correction(d, block, at, false, &by);
    for (uint32_t i = 0; i < num_regs(d); i++) {
-      vec_value at = slot(d, d->sums, i);
-      vec_value all = vec_load(f, VEC_i32, d->lanes, at, 32);
-      int shift = __builtin_ctz((unsigned)d->bias); /* biases are powers of two */
-      vec_store(f, vec_sub(f, all, vec_shl_i(f, by.v[i], shift)), at, 32);
+      vec_value to = slot(d, d->sums, i);
+      vec_value all = vec_load(f, VEC_f32, d->lanes, to, 32);
+      vec_store(f, vec_fma(f, by.v[i], vec_float(f, d->lanes, -d->bias), all), to, 32);
    }
 }
 
-/* out += factor * dx * cvt(sums). */
-static void add_scaled(dot *d, const vec_value *factor, vec_value at, const regs *sum)
+/* out += factor * sums. */
+static void add_scaled(dot *d, const vec_value *factor, const regs *sum)
+{
+   vec_fn *f = d->f;
+
+   for (uint32_t i = 0; i < num_regs(d); i++) {
+      vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
+      vec_store(f, vec_fma(f, sum->v[i], factor[i % d->halves], acc), to, 32);
+   }
+}
+
+/* at: offset of the scale of the super-block's first cell. */
+static void add_super_block(dot *d, vec_value block, vec_value at)
+{
+   vec_fn *f = d->f;
+   vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
+   regs sum, msum;
+
+   if (d->bias)
+      remove_bias(d, block, at);
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      sum.v[i] = vec_load(f, VEC_f32, d->lanes, slot(d, d->sums, i), 32);
+   for (uint32_t h = 0; h < d->halves; h++)
+      scale[h] = panel_read_halfs(&d->r, tail, h);
+   add_scaled(d, scale, &sum);
+   if (!d->p->has_min)
+      return;
+   if (d->p->sub == 16)
+      add_correction(d, block, at, true, &msum);
+   else
+      add_minima(d, block, at, &msum);
+   for (uint32_t h = 0; h < d->halves; h++)
+      min[h] = vec_fneg(f, panel_read_halfs(&d->r, vec_at_i(f, tail, 2 * PANEL_ROWS), h));
+   add_scaled(d, min, &msum);
+}
+
+static void clear_sums(dot *d)
+{
+   for (uint32_t i = 0; i < num_regs(d); i++)
+      vec_store(d->f, vec_float(d->f, d->lanes, 0), slot(d, d->sums, i), 32);
+}
+
+/* sums += dx * sum. */
+static void add_cell(dot *d, vec_value at, const regs *sum)
 {
    vec_fn *f = d->f;
 
@@ -426,41 +469,10 @@ static void add_scaled(dot *d, const vec_value *factor, vec_value at, const regs
       vec_value dx = row_scale(d, r, at);
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
-         vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
-         acc = vec_fma(f, vec_itof(f, sum->v[i]), vec_fmul(f, factor[h], dx), acc);
-         vec_store(f, acc, to, 32);
+         vec_value to = slot(d, d->sums, i), all = vec_load(f, VEC_f32, d->lanes, to, 32);
+         vec_store(f, vec_fma(f, vec_itof(f, sum->v[i]), dx, all), to, 32);
       }
    }
-}
-
-static void add_super_block(dot *d, vec_value block, vec_value at, vec_value sums)
-{
-   vec_fn *f = d->f;
-   vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
-   regs sum, msum;
-
-   if (d->bias)
-      remove_bias(d, block, sums);
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      sum.v[i] = vec_load(f, VEC_i32, d->lanes, slot(d, d->sums, i), 32);
-   for (uint32_t h = 0; h < d->halves; h++)
-      scale[h] = panel_read_halfs(&d->r, tail, h);
-   add_scaled(d, scale, at, &sum);
-   if (!d->p->has_min)
-      return;
-   if (d->p->sub == 16)
-      add_correction(d, block, sums, true, &msum);
-   else
-      add_minima(d, block, sums, &msum);
-   for (uint32_t h = 0; h < d->halves; h++)
-      min[h] = vec_fneg(f, panel_read_halfs(&d->r, vec_at_i(f, tail, 2 * PANEL_ROWS), h));
-   add_scaled(d, min, at, &msum);
-}
-
-static void clear_sums(dot *d)
-{
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      vec_store(d->f, vec_int(d->f, VEC_i32, d->lanes, 0), slot(d, d->sums, i), 32);
 }
 
 static void dot_block256(dot *d)
@@ -477,14 +489,9 @@ static void dot_block256(dot *d)
    regs sum;
    panel_prefetch(f, c.var[0], d->p->cell_bytes);
    cell_sums(d, c.var[0], vec_add(f, l.i, c.i), &sum);
-   for (uint32_t i = 0; i < num_regs(d); i++) {
-      vec_value at = slot(d, d->sums, i);
-      vec_store(f, vec_add(f, vec_load(f, VEC_i32, d->lanes, at, 32), sum.v[i]), at, 32);
-   }
+   add_cell(d, vec_lshr_i(f, vec_add(f, l.i, c.i), 3), &sum);
    vec_loop_end(f, &c, (vec_value[]){vec_at_i(f, c.var[0], d->p->cell_bytes)});
-   /* K/256 scales of 4 bytes, then 16 sums of 2 bytes a super-block. */
-   vec_value sums = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 6), vec_lshr_i(f, l.i, 3));
-   add_super_block(d, block, vec_lshr_i(f, l.i, 6), sums);
+   add_super_block(d, block, vec_lshr_i(f, l.i, 3));
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
 }
 

@@ -193,7 +193,7 @@ static inline void quantise_group(input *in, uint64_t row, uint64_t g)
 {
    uint64_t at = row * in->k + g * in->group;
    uint8_t *s = in->scales + row * pack_scales_stride(in->k, in->group);
-   uint8_t *sums = s + in->k / in->group * 4;
+   uint8_t *dsums = s + in->k / in->group * 4, *sum16s = dsums + in->k / 32 * 4;
    float max = 0, scale;
    int all = 0;
 
@@ -210,12 +210,10 @@ static inline void quantise_group(input *in, uint64_t row, uint64_t g)
       for (uint64_t j = 0; j < 16; j++)
          sum = (int16_t)(sum + in->codes[at + i + j]);
       all += sum;
-      if (in->group == 256)
-         memcpy(sums + (g * 256 + i) / 16 * 2, &sum, 2);
+      memcpy(sum16s + (g * in->group + i) / 16 * 2, &sum, 2);
    }
    float dsum = scale * (float)all;
-   if (in->group == 32)
-      memcpy(sums + 4 * g, &dsum, 4);
+   memcpy(dsums + 4 * g, &dsum, 4);
 }
 
 static inline input random_input(uint64_t m, uint64_t k, uint64_t group)

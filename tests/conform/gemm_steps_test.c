@@ -124,16 +124,16 @@ Test(gemm_steps, unsupported_keys)
 {
    gemm_key ok = {.w = PANEL_q4_1, .int8 = true};
    gemm_key rows = {.w = PANEL_rows}, floats = {.w = PANEL_f16, .int8 = true};
-   gemm_key lost = {.w = PANEL_q4_1, .w2 = PANEL_q4_1}, groups = ok;
+   gemm_key lost = {.w = PANEL_q4_1, .w2 = PANEL_q4_1}, mixed = ok;
 
-   groups.w2 = PANEL_q4_k;
-   groups.num_steps = 1;
-   groups.steps[0].kind = GEMM_STEP_mul_second;
+   mixed.w2 = PANEL_q4_k;
+   mixed.num_steps = 1;
+   mixed.steps[0].kind = GEMM_STEP_mul_second;
    cr_assert(!gemm_unsupported(&ok, 64) && gemm_unsupported(&ok, 40));
    cr_assert(gemm_unsupported(&rows, 64) && gemm_unsupported(&floats, 64));
-   cr_assert(gemm_unsupported(&lost, 64) && gemm_unsupported(&groups, 256));
-   groups.int8 = false;
-   cr_assert(!gemm_unsupported(&groups, 256));
+   cr_assert(gemm_unsupported(&lost, 64) && !gemm_unsupported(&mixed, 256));
+   mixed.int8 = false;
+   cr_assert(!gemm_unsupported(&mixed, 256));
 }
 
 /* Kills: two keys with one name. */
