@@ -65,6 +65,28 @@ static sinter_status run_prompt(sinter_engine *e, const int32_t *ids, uint32_t c
    return status;
 }
 
+/* None of the families has a vision side yet; the model is opened first, so that a bad one is
+ * named. */
+static int no_vision(const options *o)
+{
+   session s;
+   int code = cli_open(o, &s);
+
+   if (code)
+      return code;
+   cli_close(&s);
+   fprintf(stderr, "error: this model has no vision side\n  at: %s\n  try: text without --pixels\n",
+           o->args[0]);
+   return 1;
+}
+
+int cmd_encode(const options *o)
+{
+   if (!o->pixels || !o->grid || !o->output)
+      return cli_usage_error("'sinter encode' needs --pixels P.npy, --grid t,h,w and -o O.npy");
+   return no_vision(o);
+}
+
 int cmd_logits(const options *o)
 {
    session s;
