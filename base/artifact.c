@@ -95,8 +95,7 @@ void artifact_encode(const artifact_toc *toc, uint8_t page[ARTIFACT_PAGE])
    memcpy(page + DIGEST_AT, d.bytes, sizeof d.bytes);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static bool page_digest_matches(const uint8_t *bytes)
 {
@@ -225,8 +224,7 @@ const artifact_section *artifact_find(const artifact_toc *toc, artifact_section_
    return NULL;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights ---- */
 
 uint64_t artifact_chunks(uint64_t weight_bytes)
 {

@@ -40,8 +40,7 @@ const panel_info panel_infos[PANEL_COUNT] = {
 #undef PANEL
 };
 
-/* ---- sizes -------------------------------------------------------------------------------------
- */
+/* ---- sizes ---- */
 
 panel_layout pack_layout_of(dtype t)
 {
@@ -84,8 +83,7 @@ uint64_t pack_scales_stride(uint64_t cols, uint64_t group)
    return base_align(cols / group * 4 + cols / CELL * 4 + cols / 16 * 2, 64);
 }
 
-/* ---- codes to lines and back
- * --------------------------------------------------------------------- */
+/* ---- codes to lines and back ---- */
 
 static uint32_t word_at(const uint8_t *p)
 {
@@ -150,8 +148,7 @@ static void get_codes(const panel_info *p, const uint8_t *cell, uint32_t r, uint
    memcpy(codes, group, sizeof group);
 }
 
-/* ---- stored codes and the planes' codes
- * ------------------------------------------------------------ */
+/* ---- stored codes and the planes' codes ---- */
 
 /* Super-blocks have signed codes in their planes, 32-blocks have the bias in their min. */
 static int32_t bias_of(const panel_info *p)
@@ -187,8 +184,7 @@ static int16_t code_value(const panel_info *p, uint8_t code)
    return (int16_t)(p->code == PANEL_CODE_S ? (int8_t)code : code - bias_of(p));
 }
 
-/* ---- scales
- * ---------------------------------------------------------------------------------------- */
+/* ---- scales ---- */
 
 static void put_half(uint8_t *at, uint32_t r, float v)
 {
@@ -247,8 +243,7 @@ static void get_sub_scales(const panel_info *p, const uint8_t *block, uint32_t r
    }
 }
 
-/* ---- blocks
- * ------------------------------------------------------------------------------------------ */
+/* ---- blocks ---- */
 
 static void put_block(const panel_info *p, uint8_t *block, uint32_t r, const void *src)
 {
@@ -296,8 +291,7 @@ static void get_block(const panel_info *p, const uint8_t *block, uint32_t r, qua
    q->dmin = p->has_min ? get_half(tail + HALVES, r) : 0;
 }
 
-/* ---- panels
- * ------------------------------------------------------------------------------------------ */
+/* ---- panels ---- */
 
 typedef struct source {
    const uint8_t *row[ROWS];

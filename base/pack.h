@@ -65,11 +65,13 @@ void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uin
 void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, uint64_t cols,
                      uint64_t r, float *dst);
 
-/* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group` (a
- * multiple of 32 up to 256): result 0, codes   i8[T][K] result 1, scales  per row, padded to 64
- * bytes: f32 scale[K/group]; f32 dsum[K/32] = scale * sum of 32 codes, one rounding; i16
- * sum16[K/16] = sum of 16 codes codes = rne(x / scale): kernels only need |code| <= 127. Row
- * strides in bytes: */
+/* Quantised activations, as the int8 kernels read them. For `quant` of x[T,K] with `group`:
+ *
+ *    result 0, codes    i8[T][K], rne(x / scale), at most 127 in size
+ *    result 1, scales   per row, padded to 64 bytes: f32 scale[K/group], f32 dsum[K/32] = scale * sum of 32
+ *                       codes, i16 sum16[K/16] = sum of 16 codes
+ *
+ * Row strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group);
 

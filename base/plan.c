@@ -21,8 +21,7 @@ typedef struct codec {
    text_buf out; /* writing */
 } codec;
 
-/* ---- the codec: one function per kind of field ------------------------------------------------
- */
+/* ---- the codec: one function per kind of field ---- */
 
 static void decline(codec *c, const char *why)
 {
@@ -185,8 +184,7 @@ static void *items(codec *c, uint32_t *count, void *data, size_t item, size_t le
 
 #define ITEMS(c, count, data, least) ((data) = items(c, count, data, sizeof *(data), least))
 
-/* ---- the schema -------------------------------------------------------------------------------
- */
+/* ---- the schema ---- */
 
 static void walk_model(codec *c, plan_model *m)
 {
@@ -362,8 +360,7 @@ void plan_encode(arena *a, const plan *p, const uint8_t **out, size_t *out_size)
    *out_size = c.out.len;
 }
 
-/* ---- extents ----------------------------------------------------------------------------------
- */
+/* ---- extents ---- */
 
 int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)
 {
@@ -376,8 +373,7 @@ int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)
    return v;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 sinter_status plan_decode(arena *a, const uint8_t *bytes, size_t size, uint64_t weight_section,
                           plan **out)

@@ -2,10 +2,11 @@
  *
  *    default   f[i] = base^(-2i/n)
  *    linear    f / factor
- *    dynamic   base grows with the length: base * (factor * L/max - (factor - 1))^(n/(n-2)), L >=
- * max yarn      f / factor where a turn is longer than original/beta_slow, f where shorter than
- * original/beta_fast, a linear ramp over i between llama3    the same idea with a ramp over the
- * wavelength longrope  f / short[i], or f / long[i] once L exceeds the original context */
+ *    dynamic   base grows with the length: base * (factor * L/max - (factor - 1))^(n/(n-2)), L >= max
+ *    yarn      f / factor where a turn is longer than original/beta_slow, f where shorter than
+ *              original/beta_fast, a linear ramp over i between
+ *    llama3    the same idea with a ramp over the wavelength
+ *    longrope  f / short[i], or f / long[i] once L exceeds the original context */
 #include "rope.h"
 
 #include <math.h>

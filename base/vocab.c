@@ -84,7 +84,7 @@ const vocab_node *vocab_child(const vocab_node *nodes, const vocab_node *node, u
    return low < node->count && child[low].byte == byte ? &child[low] : NULL;
 }
 
-/* ---- checks ---------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 static sinter_status damaged(const char *array, uint64_t item)
 {

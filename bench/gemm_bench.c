@@ -1,12 +1,11 @@
-/* gemm_bench.c - speed of the GEMM kernels by themselves: GEMV against the memory's read bandwidth,
- * GEMM in operations a second. Not a test: run it on a quiet machine.
+/* gemm_bench.c - speed of the GEMM kernels by themselves: GEMV against the memory's read bandwidth, GEMM in
+ * operations a second. Not a test: run it on a quiet machine.
  *
- *    gemm_bench [dtype [K [N [float]]]]      default q4_1 1536 4096, int8 activations where there
- * are any
+ *    gemm_bench [dtype [K [N [float]]]]      default q4_1 1536 4096, int8 activations where there are any
  *
  * Build, with a configured build folder B:
- *    cc -O2 -I. -Iinclude -I/usr/lib/llvm-22/include bench/gemm_bench.c B/libcodegen.a B/libbase.a
- * \ -L/usr/lib/llvm-22/lib -lLLVM-22 -lxxhash -lsodium -lyajl -lm -lpthread -o gemm_bench */
+ *    cc -O2 -I. -Iinclude -I/usr/lib/llvm-22/include bench/gemm_bench.c B/libcodegen.a B/libbase.a \
+ *       -L/usr/lib/llvm-22/lib -lLLVM-22 -lxxhash -lsodium -lyajl -lm -lpthread -o gemm_bench */
 #include "base/isa.h"
 #include "base/pack.h"
 #include "kernels/cpu/gemm.h"

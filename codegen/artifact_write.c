@@ -72,8 +72,7 @@ static sinter_status reserve(int fd, uint64_t size, const char *where)
    return SINTER_ok;
 }
 
-/* ---- sections ---------------------------------------------------------------------------------
- */
+/* ---- sections ---- */
 
 static sinter_status add(writer *w, artifact_section_id id, uint32_t target, const void *data,
                          size_t size)
@@ -168,8 +167,7 @@ static sinter_status add_sections(writer *w)
    return SINTER_ok;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights ---- */
 
 static uint32_t index_of(const writer *w, artifact_section_id id, uint32_t target)
 {
@@ -266,8 +264,7 @@ static sinter_status pack_all(writer *w)
    return external ? SINTER_ok : move_down(w, &before);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file ---- */
 
 /* Bytes that weights left behind when they moved down are cleared. */
 static sinter_status clear_gaps(const writer *w)

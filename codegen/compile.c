@@ -51,8 +51,7 @@ static void tell(const compiling *c, sinter_stage stage, uint64_t done, uint64_t
       c->request->progress(c->request->user, stage, done, total, detail);
 }
 
-/* ---- targets
- * ------------------------------------------------------------------------------------- */
+/* ---- targets ---- */
 
 static const char *target_names(arena *a)
 {
@@ -121,8 +120,7 @@ static sinter_status parse_targets(compiling *c)
    }
 }
 
-/* ---- one target
- * ---------------------------------------------------------------------------------- */
+/* ---- one target ---- */
 
 typedef struct passed {
    ir_func *f;
@@ -174,8 +172,7 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
                         c->request->user, &out->code, &out->code_size);
 }
 
-/* ---- entries
- * ------------------------------------------------------------------------------------- */
+/* ---- entries ---- */
 
 static char llvm_version[32];
 

@@ -22,8 +22,7 @@ static cg_memo *memo_of(cg_emit *e, const ir_value *v)
    return &e->memo[number(e, cg_emit_value(e, v))];
 }
 
-/* ---- addresses
- * ----------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static vec_value base_of(cg_emit *e, const cg_value *c, const vec_value *temps)
 {
@@ -68,8 +67,7 @@ vec_value cg_emit_element(cg_emit *e, const cg_value *c, vec_value i)
    return vec_at(f, e->base[number(e, c)], vec_mul_i(f, i, dtype_infos[c->dtype].bytes));
 }
 
-/* ---- elements
- * ------------------------------------------------------------------------------------ */
+/* ---- elements ---- */
 
 static vec_value normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
@@ -129,8 +127,7 @@ void cg_emit_forget(cg_emit *e, bool factors)
    }
 }
 
-/* ---- loops
- * --------------------------------------------------------------------------------------- */
+/* ---- loops ---- */
 
 static void loop_over(cg_emit *e, vec_value from, vec_value to, uint32_t lanes, const ir_op *op,
                       cg_emit_body *each)
@@ -160,8 +157,7 @@ void cg_emit_elements(cg_emit *e, int64_t n, const ir_op *op, cg_emit_body *each
       loop_over(e, vec_imax(f, from, to), end, 1, op, each);
 }
 
-/* ---- norms
- * --------------------------------------------------------------------------------------- */
+/* ---- norms ---- */
 
 static vec_value square_add(cg_emit *e, const ir_value *x, vec_value i, uint32_t lanes,
                             vec_value sum)
@@ -216,8 +212,7 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
    memo_of(e, op->results[0])->factor = vec_fdiv(f, vec_float(f, 1, 1), vec_sqrt(f, inside));
 }
 
-/* ---- stages
- * -------------------------------------------------------------------------------------- */
+/* ---- stages ---- */
 
 /* A run: results of one shape that share a loop. All of them are computed before any is stored, as
  * a result may lie where an operand was. */

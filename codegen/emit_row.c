@@ -3,8 +3,7 @@
 
 #include "base/pack.h"
 
-/* ---- rope
- * ---------------------------------------------------------------------------------------- */
+/* ---- rope ---- */
 
 /* a, b: 2n consecutive elements -> evens, odds. Single elements are already apart. */
 static void deinterleave(vec_fn *f, vec_value *a, vec_value *b)
@@ -87,8 +86,7 @@ void cg_emit_rope(cg_emit *e, const ir_op *op)
    vec_loop_end(e->f, &l, NULL);
 }
 
-/* ---- kv_write
- * ------------------------------------------------------------------------------------ */
+/* ---- kv_write ---- */
 
 /* k goes across the page, an element every PAGE_TOKENS. */
 static void write_k(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
@@ -147,8 +145,7 @@ void cg_emit_kv(cg_emit *e, const ir_op *op)
    vec_if_end(f, &known);
 }
 
-/* ---- quant
- * --------------------------------------------------------------------------------------- */
+/* ---- quant ---- */
 
 enum { QUANT_GROUP = 32 };
 

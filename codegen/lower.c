@@ -80,8 +80,7 @@ sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out)
    return SINTER_ok;
 }
 
-/* ---- row kernels
- * --------------------------------------------------------------------------------- */
+/* ---- row kernels ---- */
 
 static void emit_region(arena *a, vec_module *m, const void *what)
 {
@@ -119,8 +118,7 @@ sinter_status cg_lower_region(const cg_lower *l, const ir_group *g, cg_launches 
    return cg_extent((int64_t)r->flops, r->rows, &to->launch.flops);
 }
 
-/* ---- attention
- * ----------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 static void emit_attention(arena *a, vec_module *m, const void *what)
 {

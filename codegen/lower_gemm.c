@@ -214,8 +214,7 @@ sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *o
    return SINTER_ok;
 }
 
-/* ---- embed
- * --------------------------------------------------------------------------------------- */
+/* ---- embed ---- */
 
 static void emit_embed(arena *a, vec_module *m, const void *what)
 {

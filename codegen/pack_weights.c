@@ -53,8 +53,7 @@ typedef struct job {
    sinter_stage stage;
 } job;
 
-/* ---- recipes to units -------------------------------------------------------------------------
- */
+/* ---- recipes to units ---- */
 
 static const void *row_of(void *user, uint64_t r)
 {
@@ -129,8 +128,7 @@ static sinter_status cut_weight(job *j, const model *m, const plan_weight *w)
    return SINTER_ok;
 }
 
-/* ---- items ------------------------------------------------------------------------------------
- */
+/* ---- items ---- */
 
 static int write_all(int fd, const uint8_t *data, uint64_t size, uint64_t at)
 {
@@ -191,8 +189,7 @@ static int hash_chunk(job *j, uint64_t i, uint8_t *buffer)
    return 0;
 }
 
-/* ---- threads ----------------------------------------------------------------------------------
- */
+/* ---- threads ---- */
 
 static void take_items(job *j, bool reports)
 {

@@ -30,7 +30,7 @@ struct rt_device {
    uint64_t weight_bytes; /* read so far */
 };
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 typedef struct opening {
    rt_device *d;
@@ -153,7 +153,7 @@ static sinter_status ref_open(const rt_artifact *artifact, const rt_limits *limi
    return SINTER_ok;
 }
 
-/* ---- leaves ---------------------------------------------------------------------------------- */
+/* ---- leaves ---- */
 
 static sinter_status weight_rows(void *user, const char *name, const ir_type *type, int64_t first,
                                  int64_t count, double *out)
@@ -207,7 +207,7 @@ static ir_kv *state_of(void *user, int64_t layer, const ir_type *type)
    return &((rt_device *)user)->kv[layer];
 }
 
-/* ---- a step ---------------------------------------------------------------------------------- */
+/* ---- a step ---- */
 
 static bool grow(double **data, int64_t row, int64_t from, int64_t to)
 {

@@ -348,8 +348,7 @@ static sinter_status add_op(build *b, const ir_op *op)
    return SINTER_ok;
 }
 
-/* ---- the key
- * ------------------------------------------------------------------------------------- */
+/* ---- the key ---- */
 
 static void print_number(text_buf *t, const build *b, const ir_value *v)
 {
@@ -393,8 +392,7 @@ static void print_key(text_buf *t, const build *b)
    text_printf(t, "block %lld of %lld", (long long)b->r->block, (long long)b->r->blocks);
 }
 
-/* ---- tiles
- * --------------------------------------------------------------------------------------- */
+/* ---- tiles ---- */
 
 /* Only elementwise work on rows of one length: such rows can be cut. */
 static bool can_cut(const build *b, int64_t *out_last)

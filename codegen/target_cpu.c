@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- checks
- * -------------------------------------------------------------------------------------- */
+/* ---- checks ---- */
 
 static sinter_status not_alone(const char *where, const char *what, const char *name)
 {
@@ -65,8 +64,7 @@ sinter_status cg_check_object(const uint8_t *object, size_t size, const char *wh
    return SINTER_ok;
 }
 
-/* ---- dumps
- * --------------------------------------------------------------------------------------- */
+/* ---- dumps ---- */
 
 static sinter_status dump(const char *dir, const char *level, const char *ending, const void *data,
                           size_t size)
@@ -97,8 +95,7 @@ static sinter_status dump_all(vec_module *m, const char *level, const uint8_t *o
    return dump(dir, level, "o", object, size);
 }
 
-/* ---- objects
- * ------------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
 typedef struct making {
    arena *a;

@@ -55,7 +55,7 @@ SINTER_API const char *sinter_error(void);
 /* "sinter 0.1.0 (commit, LLVM none)"; static. */
 SINTER_API const char *sinter_version(void);
 
-/* ---- compile -------------------------------------------------------------------------------- */
+/* ---- compile ---- */
 
 typedef enum sinter_numerics { SINTER_FAST, SINTER_EXACT } sinter_numerics;
 
@@ -95,7 +95,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
                                                        char *out_path, size_t path_cap,
                                                        bool *out_cached);
 
-/* ---- artifact ------------------------------------------------------------------------------- */
+/* ---- artifact ---- */
 
 typedef struct sinter_artifact sinter_artifact;
 
@@ -122,7 +122,7 @@ typedef struct sinter_model_info {
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
 
-/* ---- questions ------------------------------------------------------------------------------
+/* ---- questions ----
  * JSON documents; free each with sinter_free. cache_dir NULL: as in sinter_compile_options. */
 
 SINTER_API void sinter_free(char *json);
@@ -152,7 +152,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_cache_gc(const char *cache_dir, u
 /* This machine: cores, instruction set levels, compiler, cache folder. */
 SINTER_API SINTER_CHECKED sinter_status sinter_doctor(char **out_json);
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- text ---- */
 
 enum {
    SINTER_TEXT_no_bos = 1, /* add no special tokens */
@@ -190,7 +190,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a,
                                                     const char *messages_json, int32_t *ids,
                                                     size_t cap, size_t *out_count);
 
-/* ---- engine --------------------------------------------------------------------------------- */
+/* ---- engine ---- */
 
 typedef struct sinter_engine sinter_engine;
 typedef struct sinter_request sinter_request;

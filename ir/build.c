@@ -182,7 +182,7 @@ ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale
    return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));
 }
 
-/* ---- clone ----------------------------------------------------------------------------------- */
+/* ---- clone ---- */
 
 static void clone_attrs(ir_func *to, ir_op *copy, const ir_op *op)
 {

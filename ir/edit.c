@@ -46,7 +46,7 @@ void ir_attr_set(ir_func *f, ir_op *op, ir_attr attr)
    op->attrs[at] = attr;
 }
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 bool ir_name_char(char c, bool first)
 {
@@ -86,7 +86,7 @@ void ir_set_name(ir_func *f, ir_value *v, const char *name)
    map_set(&f->names, unique, v);
 }
 
-/* ---- uses ------------------------------------------------------------------------------------ */
+/* ---- uses ---- */
 
 static ir_use *take_use(ir_value *v, const ir_op *op, uint32_t i)
 {
@@ -151,7 +151,7 @@ void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to)
    to->returned = true;
 }
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 /* Ops whose result has the dtype of operand 0 by necessity: they move elements, or hand on a state.
  */

@@ -81,7 +81,7 @@ double ref_round(const ref_call *c, dtype t, double v)
    return c->mode == IR_EVAL_declared ? dtype_round(t, v) : v;
 }
 
-/* ---- buffers --------------------------------------------------------------------------------- */
+/* ---- buffers ---- */
 
 static void take_buffer(evaluator *e, uint32_t id, ref_value *v)
 {
@@ -113,7 +113,7 @@ static void release(evaluator *e, const ir_value *v)
    e->pool = b;
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ---- */
 
 static bool is_leaf(const ir_op *op)
 {

@@ -118,7 +118,7 @@ int64_t ir_type_row(const ir_type *t)
    return ir_dim_const(t->dim[t->rank - 1]);
 }
 
-/* ---- ops in their list ----------------------------------------------------------------------- */
+/* ---- ops in their list ---- */
 
 ir_op *ir_op_create(ir_func *f, ir_opcode code, uint32_t num_operands, uint32_t num_results)
 {

@@ -15,7 +15,7 @@
 
 enum { IR_MAX_RANK = 6 };
 
-/* ---- dims ------------------------------------------------------------------------------------ */
+/* ---- dims ---- */
 
 typedef enum ir_round { IR_ROUND_none, IR_ROUND_floor, IR_ROUND_ceil } ir_round;
 
@@ -48,7 +48,7 @@ bool ir_dim_equal(ir_dim a, ir_dim b);
 /* Value at the symbols' values syms[SYM_COUNT]; -1 when it overflows or d is not valid. */
 int64_t ir_dim_eval(ir_dim d, const int64_t *syms);
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 typedef enum ir_state_kind {
    IR_STATE_none,
@@ -73,7 +73,7 @@ bool ir_type_equal(const ir_type *a, const ir_type *b);
 /* Last dim as a number, -1 when it is symbolic or rank is 0. */
 int64_t ir_type_row(const ir_type *t);
 
-/* ---- ops and values -------------------------------------------------------------------------- */
+/* ---- ops and values ---- */
 
 typedef enum ir_opcode {
 #define OP(name, ...) IR_OP_##name,
@@ -222,7 +222,7 @@ extern const char *const ir_prop_names[IR_PROP_COUNT];
 extern const bool
    ir_prop_breaks[IR_PROP_COUNT]; /* the property keeps an op out of a recorded segment */
 
-/* ---- building -------------------------------------------------------------------------------- */
+/* ---- building ---- */
 
 ir_func *ir_func_create(arena *a, const char *name);
 void ir_func_range(ir_func *f, sym s, int64_t min, int64_t max);
@@ -296,7 +296,7 @@ void ir_set_name(ir_func *f, ir_value *v, const char *name);
 /* The value of that name, or NULL. */
 ir_value *ir_find(const ir_func *f, const char *name);
 
-/* ---- reading and editing --------------------------------------------------------------------- */
+/* ---- reading and editing ---- */
 
 const ir_attr *ir_attr_get(const ir_op *op, ir_attr_key key);
 double ir_attr_f(const ir_op *op, ir_attr_key key, double otherwise);
@@ -336,7 +336,7 @@ ir_op *ir_group_first(const ir_func *f, const ir_group *g);
  * same type follow: successors of a state, and what reshape, slice and take_rows make of v. */
 void ir_retype(ir_func *f, ir_value *v, dtype to);
 
-/* ---- text ------------------------------------------------------------------------------------ */
+/* ---- text ---- */
 
 /* One function of the module text:
  *

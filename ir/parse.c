@@ -32,7 +32,7 @@ static sinter_status comma(parser *p, bool *out_more)
    return lex_take(&p->l, ',', out_more);
 }
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 static int find_sym(const token *t)
 {
@@ -149,7 +149,7 @@ static sinter_status parse_type(parser *p, ir_type *out)
    return expect(p, ']');
 }
 
-/* ---- attributes ------------------------------------------------------------------------------ */
+/* ---- attributes ---- */
 
 static sinter_status parse_name_of(parser *p, ir_attr_kind kind, int64_t *out)
 {
@@ -204,7 +204,7 @@ static sinter_status parse_attrs(parser *p, ir_op *op)
    return expect(p, '}');
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ---- */
 
 typedef VEC(token) tokens;
 
@@ -298,7 +298,7 @@ static sinter_status parse_op(parser *p)
    return SINTER_ok;
 }
 
-/* ---- functions ------------------------------------------------------------------------------- */
+/* ---- functions ---- */
 
 static sinter_status parse_kernel(parser *p)
 {

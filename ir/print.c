@@ -41,7 +41,7 @@ void ir_print_float(text_buf *out, double v)
    text_append(out, text, (size_t)len);
 }
 
-/* ---- types ----------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 static void put_affine(text_buf *out, const ir_dim *d, int *out_terms)
 {
@@ -108,7 +108,7 @@ void ir_print_type(text_buf *out, const ir_type *t)
    put(out, "]");
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ---- */
 
 static void put_value(const printer *p, const ir_value *v)
 {
@@ -184,7 +184,7 @@ void ir_print_op(text_buf *out, const ir_op *op)
    put_op(&(printer){.out = out}, op);
 }
 
-/* ---- functions ------------------------------------------------------------------------------- */
+/* ---- functions ---- */
 
 static void put_header(text_buf *out, const ir_func *f)
 {

@@ -58,7 +58,7 @@ static void fail_op(checker *c, const ir_op *op, const char *fmt, ...)
    va_end(args);
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ---- */
 
 static void check_arity(checker *c, const ir_op *op)
 {
@@ -172,7 +172,7 @@ static void check_types(checker *c, const ir_op *op)
                  type_text(c, &op->results[i]->type), type_text(c, &types[i]));
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 /* Whether v is a value of this function that was defined before now. */
 static bool is_defined(const checker *c, const ir_value *v)
@@ -294,7 +294,7 @@ static void check_ranges(checker *c)
    }
 }
 
-/* ---- groups ---------------------------------------------------------------------------------- */
+/* ---- groups ---- */
 
 typedef struct group_seen {
    uint32_t members;

@@ -16,7 +16,7 @@ static void keep(model_build *m, sinter_status status)
       m->status = status;
 }
 
-/* ---- weights --------------------------------------------------------------------------------- */
+/* ---- weights ---- */
 
 static void print_shape(char *out, size_t cap, uint32_t rank, const uint64_t *dim)
 {
@@ -132,7 +132,7 @@ static const char *layer_tensor(model_build *m, uint32_t l, const char *name, co
    return arena_printf(m->m->a, "blk.%u.%s.%s", l, name, suffix);
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ---- */
 
 static uint64_t row_length(const ir_value *x)
 {

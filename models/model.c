@@ -4,7 +4,7 @@
 #include "family.h"
 #include "import/tokenizer.h"
 
-/* ---- families -------------------------------------------------------------------------------- */
+/* ---- families ---- */
 
 #define TRAIT(name) MODEL_TRAIT_##name
 static const model_row rows[] = {
@@ -67,7 +67,7 @@ sinter_status config_find_row(model_source *s, const model_row **out)
    return no_family(s, name ? name->string : type->string);
 }
 
-/* ---- graph ----------------------------------------------------------------------------------- */
+/* ---- graph ---- */
 
 static void ranges(ir_func *f, const model_options *o)
 {
@@ -126,7 +126,7 @@ static sinter_status build(model *m, const model_config *c, const model_options 
    return SINTER_ok;
 }
 
-/* ---- text and description -------------------------------------------------------------------- */
+/* ---- text and description ---- */
 
 static const char *model_name(model_source *s, const model_config *c)
 {
@@ -170,7 +170,7 @@ static void describe(model *m, model_source *s, const model_config *c)
    memcpy(p->eos, c->eos, sizeof p->eos);
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 typedef struct opening {
    arena *a;

@@ -64,7 +64,7 @@ typedef struct pass_info {
 } pass_info;
 extern const pass_info pass_infos[PASS_COUNT];
 
-/* ---- sites ----------------------------------------------------------------------------------- */
+/* ---- sites ---- */
 
 typedef struct pass_run pass_run;
 
@@ -121,7 +121,7 @@ ir_func *pass_func(const pass_run *run);
 const pass_target *pass_run_target(const pass_run *run);
 pass_layout *pass_run_layout(const pass_run *run);
 
-/* ---- looking around (graph.c) ---------------------------------------------------------------- */
+/* ---- looking around (graph.c) ---- */
 
 /* The value whose memory v has: reshapes are looked through. */
 ir_value *pass_source(ir_value *v);
@@ -158,7 +158,7 @@ bool pass_attn_of(ir_op *kv_write, pass_attn *out);
  * (and the write, if wanted), and proposes it. */
 void pass_propose_attn(pass_run *run, bool norms, bool write);
 
-/* ---- cost (cost.c), conflicts (conflict.c) ------------------------------------------------ */
+/* ---- cost (cost.c), conflicts (conflict.c) ---- */
 
 /* Bytes of a value at T = R = the target's cost_rows; weights count once. */
 double pass_value_bytes(const pass_target *t, const ir_value *v);
@@ -169,7 +169,7 @@ double pass_gain(const pass_site *s);
  */
 void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n);
 
-/* ---- running --------------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 typedef struct pass_entry {
    pass_id id;

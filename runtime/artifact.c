@@ -46,8 +46,7 @@ struct sinter_artifact {
 
 static const char remedy_again[] = "compile the model again with --no-cache";
 
-/* ---- open and close ---------------------------------------------------------------------------
- */
+/* ---- open and close ---- */
 
 static sinter_status open_file(rt_artifact *a)
 {
@@ -173,8 +172,7 @@ void sinter_artifact_close(sinter_artifact *public)
    free(public);
 }
 
-/* ---- what it holds ----------------------------------------------------------------------------
- */
+/* ---- what it holds ---- */
 
 const rt_artifact *rt_artifact_of(const sinter_artifact *a)
 {
@@ -277,8 +275,7 @@ sinter_status rt_artifact_attach(const rt_artifact *a, rt_slot slot, const rt_at
    return status;
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights ---- */
 
 /* Opens the file of external weights: <folder of the artifact>/weights/<digest>.weights. */
 static sinter_status open_external(const rt_artifact *a, const artifact_section *s, int *out_fd,
@@ -360,8 +357,7 @@ sinter_status rt_artifact_weights(const rt_artifact *a, uint32_t target, rt_byte
    return status;
 }
 
-/* ---- the public side --------------------------------------------------------------------------
- */
+/* ---- the public side ---- */
 
 static sinter_status verify_weights(rt_artifact *a, uint32_t target)
 {

@@ -12,8 +12,7 @@
 
 #include "base/artifact.h"
 
-/* ---- paths ------------------------------------------------------------------------------------
- */
+/* ---- paths ---- */
 
 static bool join(char *out, const char *a, const char *b)
 {
@@ -111,8 +110,7 @@ void rt_cache_entry(const char *cache, const char *key, const char *suffix, char
    snprintf(out, RT_CACHE_PATH, "%s/artifacts/%s%s", cache, key, suffix);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 static sinter_status publish_error(const char *path)
 {
@@ -169,8 +167,7 @@ sinter_status rt_cache_write(const char *path, const char *text, size_t len)
    return rt_cache_publish(temp, path);
 }
 
-/* ---- entries ----------------------------------------------------------------------------------
- */
+/* ---- entries ---- */
 
 /* Reads the header page of an entry; false when it is not whole. */
 static bool read_toc(const char *path, artifact_toc *out)

@@ -80,8 +80,7 @@ static const char *json_text(arena *a, const json *j)
    return t.data;
 }
 
-/* ---- ls ---------------------------------------------------------------------------------------
- */
+/* ---- ls ---- */
 
 /* The full key of an entry, NULL when its file is missing or damaged. */
 static const json *read_key(const document *d, const char *key)
@@ -154,8 +153,7 @@ sinter_status sinter_cache_list(const char *cache_dir, char **out_json)
    return make(&d, cache_dir, list, out_json);
 }
 
-/* ---- why --------------------------------------------------------------------------------------
- */
+/* ---- why ---- */
 
 /* Writes the fields in which two keys differ, or only counts them. */
 static uint32_t compare(document *d, const json *stored, const json *wanted, bool write)
@@ -239,8 +237,7 @@ sinter_status sinter_cache_why(const sinter_compile_options *options, char **out
    return make(&d, o.cache_dir, why, out_json);
 }
 
-/* ---- verify and gc ----------------------------------------------------------------------------
- */
+/* ---- verify and gc ---- */
 
 static sinter_status verify(void *user)
 {
@@ -292,8 +289,7 @@ sinter_status sinter_cache_gc(const char *cache_dir, uint64_t max_bytes, char **
    return make(&d, cache_dir, collect, out_json);
 }
 
-/* ---- doctor -----------------------------------------------------------------------------------
- */
+/* ---- doctor ---- */
 
 static const char *compiler_state(arena *a)
 {

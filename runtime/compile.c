@@ -27,8 +27,7 @@ static pthread_mutex_t compiler_lock = PTHREAD_MUTEX_INITIALIZER;
 static const compiler_api *compiler;
 static const char *compiler_stand_in; /* build name of a compiler given by rt_compiler_replace */
 
-/* ---- the compiler library ---------------------------------------------------------------------
- */
+/* ---- the compiler library ---- */
 
 /* The file this code was loaded from, and the compiler library beside it. */
 static bool find_libraries(char self[PATH_BYTES], char library[PATH_BYTES])
@@ -107,8 +106,7 @@ sinter_status rt_compiler_build(const char *cache, digest *out)
    return SINTER_ok;
 }
 
-/* ---- one compile ------------------------------------------------------------------------------
- */
+/* ---- one compile ---- */
 
 typedef struct task {
    const sinter_compile_options *options;
@@ -268,8 +266,7 @@ sinter_status sinter_compile(const sinter_compile_options *options, char *out_pa
    return SINTER_ok;
 }
 
-/* ---- explain ----------------------------------------------------------------------------------
- */
+/* ---- explain ---- */
 
 void sinter_free(char *json)
 {

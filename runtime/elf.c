@@ -163,8 +163,7 @@ static sinter_status read_symbols(loader *l)
    return SINTER_ok;
 }
 
-/* ---- relocations ------------------------------------------------------------------------------
- */
+/* ---- relocations ---- */
 
 static sinter_status symbol_address(const loader *l, uint64_t index, uint64_t *out)
 {
@@ -233,8 +232,7 @@ static sinter_status relocate_all(const loader *l)
    return SINTER_ok;
 }
 
-/* ---- functions by name ------------------------------------------------------------------------
- */
+/* ---- functions by name ---- */
 
 static function *find_slot(const rt_elf *e, const char *name)
 {

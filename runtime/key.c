@@ -26,8 +26,7 @@ static sinter_status open_error(const char *path)
                     "the file cannot be read: %s", strerror(errno));
 }
 
-/* ---- digests of files -------------------------------------------------------------------------
- */
+/* ---- digests of files ---- */
 
 static sinter_status digest_mapped(int fd, const char *path, uint64_t size, digest *out)
 {
@@ -106,8 +105,7 @@ sinter_status rt_key_is_artifact(const sinter_compile_options *options, const ch
    return SINTER_ok;
 }
 
-/* ---- the source -------------------------------------------------------------------------------
- */
+/* ---- the source ---- */
 
 typedef struct file {
    const char *name, *path;
@@ -229,8 +227,7 @@ static sinter_status write_source(source *s, text_buf *t)
    return SINTER_ok;
 }
 
-/* ---- the options ------------------------------------------------------------------------------
- */
+/* ---- the options ---- */
 
 static int by_text(const void *a, const void *b)
 {

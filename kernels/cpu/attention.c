@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-/* ---- blocking
- * ------------------------------------------------------------------------------------ */
+/* ---- blocking ---- */
 
 /* Row-heads of one block: as many as registers hold, evenly spread. The part form fills up with the
  * heads of one row. */
@@ -70,8 +69,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    }
 }
 
-/* ---- folding
- * ------------------------------------------------------------------------------------- */
+/* ---- folding ---- */
 
 static void zero_output(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
@@ -146,8 +144,7 @@ static void finish(attn *t)
    vec_loop_end(f, &l, NULL);
 }
 
-/* ---- scratch
- * ------------------------------------------------------------------------------------- */
+/* ---- scratch ---- */
 
 /* The entry of a chunk: mc[block], lc[block], o[block][d]. */
 static vec_value entry(attn *t, vec_value number, vec_value chunk)
@@ -172,8 +169,7 @@ static void merge_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
                vec_load(t->f, VEC_f32, lanes, vec_at(t->f, t->pages, attn_times(t, i, 4)), 4));
 }
 
-/* ---- kernels
- * ------------------------------------------------------------------------------------- */
+/* ---- kernels ---- */
 
 static void find_tile(attn *t, vec_value tile)
 {

@@ -1,10 +1,10 @@
-/* attention_impl.h - what the files of the attention kernels share. What a kernel keeps on its
- * stack, per row-head r of its block:
+/* attention_impl.h - what the files of the attention kernels share. What a kernel keeps on its stack, per
+ * row-head r of its block:
  *
  *    q[r][d]  s[r][ATTN_CHUNK]  top[r][lanes]  o[r][d]   f32
  *    last[r] first[r]                                    i32, visible positions
- *    m[r] l[r] mc[r] lc[r] a[r] b[r]                     f32, running and chunk maxima and sums,
- * fold factors */
+ *    m[r] l[r] mc[r] lc[r] a[r] b[r]                     f32, maxima, sums and fold factors, running and
+ *                                                        of the chunk */
 #ifndef KERNEL_ATTENTION_IMPL_H
 #define KERNEL_ATTENTION_IMPL_H
 

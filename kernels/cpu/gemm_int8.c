@@ -1,15 +1,17 @@
 /* gemm_int8.c - dot products of panels with int8 activations.
  *
- * Per cell of 32 k, 16 outputs and `rows` rows:
+ * Per cell of 32 k, 16 outputs and `rows` rows, into i32:
  *
- *    small codes (< 8 bits)   maddubs(codes, x) summed in i16 as long as it cannot overflow, then
- * maddwd by ones or by the sub-block scales into i32 bytes                    maddubs(|w|, sign(x,
- * w)), maddwd at once vnni                     dpbusd(codes, x) into i32
+ *    small codes (< 8 bits)   maddubs(codes, x) summed in i16 as long as it cannot overflow, then maddwd by ones or by
+ *                             the sub-block scales
+ *    bytes                    maddubs(|w|, sign(x, w)), maddwd at once
+ *    vnni                     dpbusd(codes, x)
  *
- * Then f32, one accumulator an output, blocks ascending, the same sequence for any number of rows:
- *    block 32:   acc = fma(sum, d * dx, acc);  acc = fma(m, dx * sum(x), acc)
- *    block 256:  s = sum over cells of fma(isum, dx, s), m alike of the minima, integer scales
- * inside; acc = fma(s, d, acc);  acc = fma(m, -dmin, acc) */
+ * Then f32, one accumulator an output, cells ascending, the same sequence for any number of rows:
+ *
+ *    block 32     acc = fma(isum, d * dx, acc);  acc = fma(m, dsum, acc)
+ *    block 256    s = fma(isum, dx, s) and m = fma(imin, dx, m) over the 8 cells, integer scales inside; then
+ *                 acc = fma(s, d, acc);  acc = fma(m, -dmin, acc) */
 #include "gemm_impl.h"
 
 #include "base/quant.h"

@@ -75,7 +75,7 @@ const json *config_text(const model_source *s)
    return text && text->kind == JSON_object ? text : s->config;
 }
 
-/* ---- one value ------------------------------------------------------------------------------- */
+/* ---- one value ---- */
 
 static sinter_status store(const model_source *s, model_config *c, const key_row *k,
                            const char *name, double v)
@@ -123,7 +123,7 @@ static const gguf_value *arch_key(model_source *s, const model_row *row, const c
    return *key ? gguf_find(s->gguf, arena_printf(s->a, "%s.%s", row->gguf, key)) : NULL;
 }
 
-/* ---- all values ------------------------------------------------------------------------------ */
+/* ---- all values ---- */
 
 static sinter_status read_hf(model_source *s, model_config *c, const json *j)
 {
@@ -192,7 +192,7 @@ static sinter_status check_fixed(model_source *s, const model_row *row, const js
    return SINTER_ok;
 }
 
-/* ---- keys nobody read ------------------------------------------------------------------------ */
+/* ---- keys nobody read ---- */
 
 static bool is_known(const char *name)
 {
@@ -237,8 +237,7 @@ static sinter_status check_unknown_gguf(model_source *s, const model_row *row)
    return SINTER_ok;
 }
 
-/* ---- layer types ------------------------------------------------------------------------------
- */
+/* ---- layer types ---- */
 
 static sinter_status gguf_layer_types(model_source *s, model_config *c, bool *out_given)
 {
@@ -283,7 +282,7 @@ sinter_status config_layer_types(model_source *s, model_config *c, bool *out_giv
    return SINTER_ok;
 }
 
-/* ---- special ids ----------------------------------------------------------------------------- */
+/* ---- special ids ---- */
 
 sinter_status config_add_eos(const model_source *s, model_config *c, int64_t id)
 {
@@ -336,7 +335,7 @@ static sinter_status read_special_ids(model_source *s, model_config *c)
    return add_eos(s, c, json_get(s->config, "eos_token_id"));
 }
 
-/* ---- the whole ------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static sinter_status read_folder(model_source *s, model_config *c)
 {

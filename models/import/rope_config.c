@@ -1,9 +1,9 @@
 /* rope_config.c - which rotary tables a checkpoint asks for, in all spellings.
  *
  *    config.json, old   rope_theta, rope_scaling {type | rope_type, factor, …}
- *    config.json, new   rope_parameters {rope_type, rope_theta, …}, one per layer type where the
- * family has two tables GGUF               rope.freq_base, rope.scaling.*, tensors rope_freqs,
- * rope_factors_{long,short} */
+ *    config.json, new   rope_parameters {rope_type, rope_theta, …}, one per layer type where the family
+ *                       has two tables
+ *    GGUF               rope.freq_base, rope.scaling.*, tensors rope_freqs, rope_factors_{long,short} */
 #include "config.h"
 
 #include <math.h>
@@ -54,7 +54,7 @@ static sinter_status find_kind(const model_source *s, const char *name, rope_kin
                     "RoPE of kind '%.40s' is not supported", name);
 }
 
-/* ---- config.json ----------------------------------------------------------------------------- */
+/* ---- config.json ---- */
 
 static bool store_number(rope_keys *k, const char *key, const json *v)
 {
@@ -222,7 +222,7 @@ static sinter_status read_one_table(model_source *s, model_config *c, const json
    return spec_from_json(s, c, dict, c->rope_base, &c->rope);
 }
 
-/* ---- GGUF ------------------------------------------------------------------------------------ */
+/* ---- GGUF ---- */
 
 static model_tensor *find_tensor(model_source *s, const char *name)
 {

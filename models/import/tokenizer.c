@@ -68,9 +68,7 @@ static sinter_status finish(vocab_build *b, model_text *out)
    return SINTER_ok;
 }
 
-/* ---- GGUF
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- GGUF ---- */
 
 static const char *string_key(arena *a, gguf_file *g, const char *name)
 {
@@ -174,8 +172,7 @@ sinter_status model_vocab_from_gguf(arena *a, gguf_file *g, uint32_t num_tokens,
    return finish(&b, out);
 }
 
-/* ---- Hugging Face
- * ---------------------------------------------------------------------------------------- */
+/* ---- Hugging Face ---- */
 
 /* Reads dir/name; *out NULL when there is no such file. The memory is taken before the file is
  * opened: running out of it unwinds, and would leave the file open. */

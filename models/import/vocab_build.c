@@ -25,8 +25,7 @@ void build_step(vocab_build *b, vocab_step_kind kind, uint32_t flags, const char
       (vocab_step){kind, flags, at, (uint32_t)a_len, at + (uint32_t)a_len, (uint32_t)b_len};
 }
 
-/* ---- spellings ----------------------------------------------------------------------------------
- */
+/* ---- spellings ---- */
 
 static bool is_printable_byte(int byte)
 {
@@ -83,8 +82,7 @@ int byte_piece(const char *text, size_t len)
    return value;
 }
 
-/* ---- the blob -----------------------------------------------------------------------------------
- */
+/* ---- the blob ---- */
 
 /* Everything that is written, under the names of vocab_arrays.def. */
 typedef struct tables {

@@ -25,8 +25,7 @@ static bool starts_with(const char *s, const char *prefix)
    return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* ---- splitters
- * ----------------------------------------------------------------------------------------- */
+/* ---- splitters ---- */
 
 typedef enum splitter_id {
 #define SPLITTER(name, ...) SPLITTER_##name,
@@ -81,8 +80,7 @@ static sinter_status byte_level(vocab_build *b, const gguf_vocab *g)
    return add_splitter(b, pres[i].splitter);
 }
 
-/* ---- pieces
- * --------------------------------------------------------------------------------------------- */
+/* ---- pieces ---- */
 
 static bool is_spaces(const gguf_string *s)
 {
@@ -130,8 +128,7 @@ static sinter_status add_piece(vocab_build *b, const gguf_vocab *g, uint32_t id,
    return SINTER_ok;
 }
 
-/* ---- merges
- * --------------------------------------------------------------------------------------------- */
+/* ---- merges ---- */
 
 static sinter_status add_merges(vocab_build *b, const gguf_vocab *g)
 {
@@ -209,8 +206,7 @@ static sinter_status sentencepiece(vocab_build *b, const gguf_vocab *g, bool gem
    return SINTER_ok;
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 static void add_ends(vocab_build *b, const gguf_vocab *g, bool sp)
 {

@@ -22,8 +22,7 @@ static sinter_status add_piece(vocab_build *b, map *ids, const json *at, const c
    return SINTER_ok;
 }
 
-/* ---- BPE
- * --------------------------------------------------------------------------------------------- */
+/* ---- BPE ---- */
 
 static sinter_status merge_parts(const json *m, const char **left, size_t *left_len,
                                  const char **right, size_t *right_len)
@@ -105,8 +104,7 @@ static sinter_status read_bpe(vocab_build *b, const json *model, map *ids, uint3
    return SINTER_ok;
 }
 
-/* ---- Unigram
- * ----------------------------------------------------------------------------------------- */
+/* ---- Unigram ---- */
 
 static sinter_status read_unigram(vocab_build *b, const json *model, map *ids, uint32_t limit)
 {
@@ -135,8 +133,7 @@ static sinter_status read_unigram(vocab_build *b, const json *model, map *ids, u
    return SINTER_ok;
 }
 
-/* ---- added tokens
- * ------------------------------------------------------------------------------------ */
+/* ---- added tokens ---- */
 
 static sinter_status add_token(vocab_build *b, const json *j, uint32_t limit)
 {

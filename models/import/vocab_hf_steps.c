@@ -87,8 +87,7 @@ static sinter_status pattern_step(vocab_build *b, const json *pattern, vocab_ste
    return SINTER_ok;
 }
 
-/* ---- normalizer
- * ------------------------------------------------------------------------------------ */
+/* ---- normalizer ---- */
 
 static const struct {
    const char *type;
@@ -140,8 +139,7 @@ sinter_status hf_normalizer(vocab_build *b, const json *j, int depth)
    return hf_unsupported("normalizer", type);
 }
 
-/* ---- pre_tokenizer
- * --------------------------------------------------------------------------------- */
+/* ---- pre_tokenizer ---- */
 
 static sinter_status behavior_of(const json *j, uint32_t *out)
 {
@@ -266,8 +264,7 @@ sinter_status hf_pre_tokenizer(vocab_build *b, const json *j, int depth)
    return one_pre_tokenizer(b, j, type);
 }
 
-/* ---- post_processor
- * -------------------------------------------------------------------------------- */
+/* ---- post_processor ---- */
 
 /* Ids around the text; a later processor puts its own outside those of an earlier one. */
 typedef struct ends {
@@ -364,8 +361,7 @@ sinter_status hf_post_processor(vocab_build *b, const json *j, int depth)
    return SINTER_ok;
 }
 
-/* ---- decoder
- * --------------------------------------------------------------------------------------- */
+/* ---- decoder ---- */
 
 /* What a sequence of decoders has done so far. */
 typedef struct decoding {

@@ -107,8 +107,7 @@ sinter_status sinter_detokenize(const sinter_artifact *a, const int32_t *ids, si
    return run(&c, a, detokenize);
 }
 
-/* ---- streaming
- * ------------------------------------------------------------------------------------------- */
+/* ---- streaming ---- */
 
 /* The public name of a text_stream. */
 struct sinter_stream {
@@ -151,9 +150,7 @@ void sinter_stream_destroy(sinter_stream *s)
    free(s);
 }
 
-/* ---- chat
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- chat ---- */
 
 /* The spelling of a special token for the template, "" when there is none. */
 static const char *spelling(const call *c, int32_t id)

@@ -62,8 +62,7 @@ static void sift_up(bpe *b, size_t i)
    b->queue.data[i] = c;
 }
 
-/* ---- which merges there are ---------------------------------------------------------------------
- */
+/* ---- which merges there are ---- */
 
 static uint32_t num_chars(const uint8_t *p, uint32_t len)
 {
@@ -114,8 +113,7 @@ static bool consider(const bpe *b, const vocab *v, const uint8_t *word, int32_t 
    return find_candidate(v, word, l, &b->symbols.data[l->next], out);
 }
 
-/* ---- symbols
- * ------------------------------------------------------------------------------------- */
+/* ---- symbols ---- */
 
 static void add_symbol(text_job *job, int32_t id, uint32_t begin, uint32_t len)
 {
@@ -188,8 +186,7 @@ static void cut(text_job *job, const uint8_t *word, uint32_t len)
       job->bpe->symbols.data[job->bpe->symbols.count - 1].next = -1;
 }
 
-/* ---- merging
- * --------------------------------------------------------------------------------------- */
+/* ---- merging ---- */
 
 static void push(text_job *job, const uint8_t *word, int32_t left)
 {

@@ -166,8 +166,7 @@ sinter_status text_decode(const text_tokenizer *t, arena *a, const int32_t *ids,
    return SINTER_ok;
 }
 
-/* ---- one by one
- * ----------------------------------------------------------------------------------- */
+/* ---- one by one ---- */
 
 struct text_stream {
    arena *a;

@@ -1,8 +1,7 @@
 /* jinja_access.c - attributes, items and slices of values. */
 #include "jinja.h"
 
-/* ---- attributes, items, slices
- * --------------------------------------------------------------------------------- */
+/* ---- attributes, items, slices ---- */
 
 static jvalue loop_attr(const jloop *l, const jvalue *name)
 {

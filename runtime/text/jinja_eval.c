@@ -15,9 +15,7 @@ static sinter_status enter(jinja *j, const jnode *n)
    return SINTER_ok;
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static jvalue look_up(const jinja *j, const jvalue *name)
 {
@@ -94,9 +92,7 @@ static sinter_status compare(jinja *j, const jnode *n, jvalue *out)
    return SINTER_ok;
 }
 
-/* ---- calls
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- calls ---- */
 
 static sinter_status arguments(jinja *j, const jnode *n, jargs *out)
 {
@@ -187,9 +183,7 @@ static sinter_status filter_or_test(jinja *j, const jnode *n, jvalue *out)
    return SINTER_ok;
 }
 
-/* ---- expressions
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- expressions ---- */
 
 static sinter_status list(jinja *j, const jnode *n, jvalue *out)
 {
@@ -316,9 +310,7 @@ static sinter_status eval(jinja *j, const jnode *n, jvalue *out)
    return SINTER_ok;
 }
 
-/* ---- statements
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- statements ---- */
 
 static sinter_status run_if(jinja *j, const jnode *n)
 {

@@ -93,8 +93,7 @@ const char *jparse_name(jparser *p)
    return arena_strndup(p->a, p->t->s, p->t->len);
 }
 
-/* ---- primaries
- * ----------------------------------------------------------------------------------------- */
+/* ---- primaries ---- */
 
 static jnode *constant(jparser *p, jvalue v)
 {
@@ -192,8 +191,7 @@ static sinter_status primary(jparser *p, jnode **out)
    return SINTER_ok;
 }
 
-/* ---- postfix
- * ------------------------------------------------------------------------------------------- */
+/* ---- postfix ---- */
 
 static sinter_status arguments(jparser *p, jnode *n)
 {
@@ -373,8 +371,7 @@ static sinter_status unary(jparser *p, bool with_filters, jnode **out)
    return SINTER_ok;
 }
 
-/* ---- operators
- * ----------------------------------------------------------------------------------------- */
+/* ---- operators ---- */
 
 static jnode *binary(jparser *p, jop op, jnode *left)
 {

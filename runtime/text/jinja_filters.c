@@ -14,9 +14,7 @@ static sinter_status text_of(jinja *j, const jvalue *v, jvalue *out)
    return jstr(j, v, out);
 }
 
-/* ---- texts
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- texts ---- */
 
 static sinter_status filter_trim(jinja *j, const jvalue *v, const jargs *args, jvalue *out)
 {
@@ -145,9 +143,7 @@ static sinter_status filter_join(jinja *j, const jvalue *v, const jargs *args, j
    return jjoin(j, separator ? separator : &none, list.list, out);
 }
 
-/* ---- sequences
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- sequences ---- */
 
 static sinter_status filter_length(jinja *j, const jvalue *v, const jargs *args, jvalue *out)
 {
@@ -433,9 +429,7 @@ static sinter_status filter_attr(jinja *j, const jvalue *v, const jargs *args, j
                                                       : jinja_attr(j, v, name, false, out);
 }
 
-/* ---- numbers
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- numbers ---- */
 
 static sinter_status filter_int(jinja *j, const jvalue *v, const jargs *args, jvalue *out)
 {
@@ -537,9 +531,7 @@ static sinter_status filter_max(jinja *j, const jvalue *v, const jargs *args, jv
    return extreme(j, v, 1, out);
 }
 
-/* ---- the table
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- the table ---- */
 
 static const struct {
    const char *name;

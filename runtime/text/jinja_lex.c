@@ -46,8 +46,7 @@ static void advance(lexer *l, size_t to)
       l->line += l->s[l->at] == '\n';
 }
 
-/* ---- text between tags
- * --------------------------------------------------------------------------------- */
+/* ---- text between tags ---- */
 
 /* Where the next tag opens, or the end. */
 static size_t next_tag(const lexer *l)
@@ -105,8 +104,7 @@ static sinter_status comment(lexer *l)
    return SINTER_ok;
 }
 
-/* ---- inside tags
- * --------------------------------------------------------------------------------------- */
+/* ---- inside tags ---- */
 
 static size_t put_utf8(char *out, uint32_t cp)
 {

@@ -47,8 +47,7 @@ const jvalue *jarg(const jargs *args, size_t at, const char *name)
    return at < args->count && !(args->keys && args->keys[at]) ? &args->v[at] : NULL;
 }
 
-/* ---- text helpers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- text helpers ---- */
 
 static bool is_stripped(uint32_t cp, const jvalue *set)
 {
@@ -147,9 +146,7 @@ sinter_status jjoin(jinja *j, const jvalue *separator, const jlist *items, jvalu
    return SINTER_ok;
 }
 
-/* ---- splitting
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- splitting ---- */
 
 static sinter_status add_part(jinja *j, jvalue *list, const jvalue *s, size_t begin, size_t end)
 {
@@ -233,8 +230,7 @@ static sinter_status split_lines(jinja *j, const jvalue *s, jvalue *out)
    return begin < s->len ? add_part(j, out, s, begin, s->len) : SINTER_ok;
 }
 
-/* ---- methods of strings
- * ---------------------------------------------------------------------------------------- */
+/* ---- methods of strings ---- */
 
 static bool begins(const jvalue *s, const jvalue *with, bool at_end)
 {
@@ -397,8 +393,7 @@ static sinter_status string_method(jinja *j, method_id id, const jvalue *s, cons
    }
 }
 
-/* ---- methods of mappings, lists, loops
- * ------------------------------------------------------------------------- */
+/* ---- methods of mappings, lists, loops ---- */
 
 jvalue jdict_items(jinja *j, const jdict *d)
 {
@@ -474,9 +469,7 @@ sinter_status jinja_method(jinja *j, int id, const jvalue *self, const jargs *ar
    return SINTER_ok;
 }
 
-/* ---- functions
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- functions ---- */
 
 static sinter_status range(jinja *j, const jargs *args, jvalue *out)
 {

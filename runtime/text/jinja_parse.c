@@ -3,8 +3,7 @@
 
 static sinter_status body(jparser *p, const char *const *ends, jnode **out);
 
-/* ---- statements
- * ---------------------------------------------------------------------------------------- */
+/* ---- statements ---- */
 
 static sinter_status end_tag(jparser *p, const char *word)
 {

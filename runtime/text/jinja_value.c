@@ -29,8 +29,7 @@ sinter_status jinja_burn(jinja *j, size_t work)
    return SINTER_ok;
 }
 
-/* ---- making values
- * --------------------------------------------------------------------------------------- */
+/* ---- making values ---- */
 
 jvalue jstring(const char *s, size_t len)
 {
@@ -107,8 +106,7 @@ bool jis_tainted(const jvalue *v)
    return false;
 }
 
-/* ---- text being made
- * ------------------------------------------------------------------------------------- */
+/* ---- text being made ---- */
 
 static sinter_status reserve(jinja *j, jbuild *b, size_t more)
 {
@@ -162,8 +160,7 @@ jvalue jbuild_string(const jbuild *b)
    return v;
 }
 
-/* ---- truth and order
- * --------------------------------------------------------------------------------------- */
+/* ---- truth and order ---- */
 
 bool jis_true(const jvalue *v)
 {
@@ -246,8 +243,7 @@ sinter_status jcompare(jinja *j, const jvalue *a, const jvalue *b, int *out)
    return SINTER_ok;
 }
 
-/* ---- iterating
- * --------------------------------------------------------------------------------------------- */
+/* ---- iterating ---- */
 
 size_t jchars(const char *s, size_t len)
 {
@@ -283,8 +279,7 @@ sinter_status jitems(jinja *j, const jvalue *v, jlist **out)
    return SINTER_ok;
 }
 
-/* ---- printing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- printing ---- */
 
 /* As Python's repr of a float: shortest digits that read back, exponents from 1e16 and below 1e-4.
  */
@@ -403,9 +398,7 @@ sinter_status jstr(jinja *j, const jvalue *v, jvalue *out)
    return SINTER_ok;
 }
 
-/* ---- JSON
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ---- */
 
 /* One character of a string, as Python's json.dumps writes it. */
 static size_t json_char(const jvalue *v, uint32_t at, bool ascii, char text[16], uint32_t *out_len)

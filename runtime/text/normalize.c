@@ -29,8 +29,7 @@ static bool is_ascii(text_piece in)
    return true;
 }
 
-/* ---- Unicode normal forms ---------------------------------------------------------------------
- */
+/* ---- Unicode normal forms ---- */
 
 /* Puts every run of marks into canonical order. A counting sort: a hostile run of a million marks
  * stays linear, where the library's own exchange sort would not. */
@@ -99,8 +98,7 @@ static text_piece normal_form(arena *a, text_piece in, bool compat, bool compose
    return finish(&out, in);
 }
 
-/* ---- the other steps --------------------------------------------------------------------------
- */
+/* ---- the other steps ---- */
 
 static text_piece lowercase(arena *a, text_piece in)
 {

@@ -28,8 +28,7 @@ static void add_piece(text_job *job, text_piece in, uint32_t begin, uint32_t end
          (text_piece){in.p + begin, end - begin, in.at_start && begin == 0};
 }
 
-/* ---- finding matches ---------------------------------------------------------------------------
- */
+/* ---- finding matches ---- */
 
 static sinter_status regex_parts(const text_job *job, uint32_t step, text_piece in, uint32_t base,
                                  uint32_t len, parts *out)
@@ -121,8 +120,7 @@ static void find_chars(const text_job *job, bool (*test)(uint32_t), text_piece i
    add_part(job->a, out, done, in.len, false);
 }
 
-/* ---- what matches become ------------------------------------------------------------------------
- */
+/* ---- what matches become ---- */
 
 /* A match joins its neighbour unless that is a match that has joined already. */
 static void join_previous(text_job *job, text_piece in, const parts *list)
@@ -176,8 +174,7 @@ static void emit(text_job *job, uint32_t flags, text_piece in, parts *list)
          add_piece(job, in, list->data[i].begin, list->data[i].end);
 }
 
-/* ---- steps --------------------------------------------------------------------------------------
- */
+/* ---- steps ---- */
 
 static text_piece with_prefix(text_job *job, const uint8_t *prefix, uint32_t len, text_piece in)
 {

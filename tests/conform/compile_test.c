@@ -93,8 +93,7 @@ Test(compile, explain)
    sinter_compiler()->release(json);
 }
 
-/* ---- equal layers
- * -------------------------------------------------------------------------------- */
+/* ---- equal layers ---- */
 
 static harness *stack(uint32_t layers)
 {
@@ -186,8 +185,7 @@ Test(compile, large_shapes)
    large(3072, 16, 16, 256, 24576, "bf16");
 }
 
-/* ---- objects
- * ------------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
 /* Kills: an object checked without its symbols. */
 Test(compile, undefined_symbols_are_refused)

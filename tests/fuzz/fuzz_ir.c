@@ -22,7 +22,7 @@ static const char *printed(arena *a, const ir_func *f)
    return out.data;
 }
 
-/* ---- an environment that has everything ------------------------------------------------------ */
+/* ---- an environment that has everything ---- */
 
 static void some_values(double *data, int64_t n)
 {
@@ -122,7 +122,7 @@ static void run(input *in, const ir_func *f)
    }
 }
 
-/* ---- the target ------------------------------------------------------------------------------ */
+/* ---- the target ---- */
 
 static sinter_status check(void *user)
 {

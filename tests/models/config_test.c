@@ -323,7 +323,7 @@ Test(config, gemma_layers)
    arena_destroy(a);
 }
 
-/* ---- GGUF ------------------------------------------------------------------------------------ */
+/* ---- GGUF ---- */
 
 static sinter_status open_gguf(arena *a, const tiny_extra *extra, model **out)
 {

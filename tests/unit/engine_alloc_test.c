@@ -2,50 +2,11 @@
 /* engine_alloc_test.c - no allocation on the step path: every malloc of the process is counted.
  * Kills: a sampler, scheduler or page table that allocates or frees in a step. */
 #include <criterion/criterion.h>
-#include <stdatomic.h>
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 #include "engine_toy.h"
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void __libc_free(void *p);
-
-static atomic_bool counting;
-static _Atomic uint64_t calls;
-
-static void count(void)
-{
-   if (atomic_load(&counting))
-      atomic_fetch_add(&calls, 1);
-}
-
-void *malloc(size_t size)
-{
-   count();
-   return __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-   count();
-   return __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t size)
-{
-   count();
-   return __libc_realloc(p, size);
-}
-
-void free(void *p)
-{
-   if (p)
-      count();
-   __libc_free(p);
-}
+#include "alloc_count.h"
 
 Test(engine_alloc, the_counter_counts)
 {

@@ -8,7 +8,7 @@
 
 TestSuite(ir_edit, .init = open_arena, .fini = close_arena);
 
-/* ---- dims ------------------------------------------------------------------------------------ */
+/* ---- dims ---- */
 
 static ir_dim affine(int64_t t, int64_t s, int64_t add)
 {
@@ -71,7 +71,7 @@ Test(ir_edit, dims_have_bounds)
    cr_assert_eq(ir_dim_eval(ir_dim_mul(ir_dim_sym(SYM_T), 2), syms), -1);
 }
 
-/* ---- builders, uses -------------------------------------------------------------------------- */
+/* ---- builders, uses ---- */
 
 /* Kills: an attribute that AT() takes for set although nobody set it. */
 Test(ir_edit, unset_attributes_are_absent)
@@ -204,7 +204,7 @@ Test(ir_edit, retype_follows_states_and_views)
    cr_assert_str_eq(report_on(f), "");
 }
 
-/* ---- groups ---------------------------------------------------------------------------------- */
+/* ---- groups ---- */
 
 static ir_func *diamond(void)
 {
@@ -280,7 +280,7 @@ Test(ir_edit, groups_keep_states_linear)
    cr_assert(ir_can_group(f, (ir_op *[]){op_named(f, "r"), n}, 2));
 }
 
-/* ---- clone ----------------------------------------------------------------------------------- */
+/* ---- clone ---- */
 
 /* Kills: a clone that shares anything with its source. */
 Test(ir_edit, clone_stands_alone)
@@ -303,7 +303,7 @@ Test(ir_edit, clone_stands_alone)
    arena_destroy(other);
 }
 
-/* ---- patterns -------------------------------------------------------------------------------- */
+/* ---- patterns ---- */
 
 enum { X, Y, W, M, Q, S };
 

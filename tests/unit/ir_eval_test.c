@@ -112,8 +112,7 @@ static void expect_values(const ir_tensor *t, const double *want, int64_t n, dou
                 (int)i, t->data[i], want[i]);
 }
 
-/* ---- single ops -------------------------------------------------------------------------------
- */
+/* ---- single ops ---- */
 
 #define LIST(...)                                                                                  \
    {                                                                                               \
@@ -265,7 +264,7 @@ Test(ir_eval, rope_styles)
    }
 }
 
-/* ---- attention ------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 enum { ROWS = 12, HEADS = 4, KV_HEADS = 2, WIDTH = 8 };
 
@@ -385,7 +384,7 @@ Test(ir_eval, kv_write)
    }
 }
 
-/* ---- as a whole ------------------------------------------------------------------------------ */
+/* ---- as a whole ---- */
 
 /* Kills: a tile of the matmul that adds in another order than a single row, or mixes panels.
  * Extents are ragged on every side of the tiling. */

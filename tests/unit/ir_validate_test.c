@@ -172,7 +172,7 @@ Test(ir_validate, rounding_points)
    cr_assert_neq(report_on(parse_one(arena_printf(the_arena, form, "reshape", ": f32[8]")))[0], 0);
 }
 
-/* ---- violations that only code can make ------------------------------------------------------ */
+/* ---- violations that only code can make ---- */
 
 static ir_func *small(void)
 {

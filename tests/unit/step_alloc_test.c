@@ -2,7 +2,6 @@
 /* step_alloc_test.c - 1,000 steps of a compiled model without a single allocation, kernels and
  * threads included. Kills: a device, pool or launch list that allocates or frees in a step. */
 #include <criterion/criterion.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,44 +10,7 @@
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void __libc_free(void *p);
-
-static atomic_bool counting;
-static _Atomic uint64_t calls;
-
-static void count(void)
-{
-   if (atomic_load(&counting))
-      atomic_fetch_add(&calls, 1);
-}
-
-void *malloc(size_t size)
-{
-   count();
-   return __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-   count();
-   return __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t size)
-{
-   count();
-   return __libc_realloc(p, size);
-}
-
-void free(void *p)
-{
-   if (p)
-      count();
-   __libc_free(p);
-}
+#include "alloc_count.h"
 
 static sinter_artifact *compile(const char *model)
 {

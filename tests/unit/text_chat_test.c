@@ -83,8 +83,7 @@ Test(chat, recorded_templates)
    free(text);
 }
 
-/* ---- what a template must not be able to do
- * --------------------------------------------------------------- */
+/* ---- what a template must not be able to do ---- */
 
 static sinter_status render(arena *a, const char *source, size_t len, const char *messages,
                             text_rendered *r)

@@ -111,8 +111,7 @@ Test(text, recorded_cases)
    }
 }
 
-/* ---- the same vocabularies as GGUF spells them
- * ------------------------------------------------------------ */
+/* ---- the same vocabularies as GGUF spells them ---- */
 
 static const json *read_tokenizer(arena *a, const char *style)
 {

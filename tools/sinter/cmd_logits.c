@@ -94,6 +94,8 @@ int cmd_logits(const options *o)
    int32_t *ids = NULL;
    size_t count = 0;
 
+   if (o->pixels || o->grid)
+      return no_vision(o);
    if (!o->ids || !cli_ids(o->ids, &ids, &count))
       return cli_usage_error("'sinter logits' needs --ids, whole numbers separated by commas");
    if (!o->output)
