@@ -147,6 +147,26 @@ ir_value *ir_softcap(ir_builder *b, ir_value *x, double cap)
    return BUILD(softcap, OPERANDS(x), AT(.cap = cap));
 }
 
+ir_value *ir_sigmoid(ir_builder *b, ir_value *x)
+{
+   return BUILD(sigmoid, OPERANDS(x), NO_ATTRS);
+}
+
+ir_value *ir_softplus(ir_builder *b, ir_value *x)
+{
+   return BUILD(softplus, OPERANDS(x), NO_ATTRS);
+}
+
+ir_value *ir_clamp(ir_builder *b, ir_value *x, double min, double max)
+{
+   return BUILD(clamp, OPERANDS(x), AT(.min = min, .max = max));
+}
+
+ir_value *ir_shift(ir_builder *b, ir_value *x, double offset)
+{
+   return BUILD(shift, OPERANDS(x), AT(.offset = offset));
+}
+
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset)
 {
    return BUILD(rmsnorm, OPERANDS(x, w), AT(.eps = eps, .offset = offset != 0 ? offset : IR_NO_F));
@@ -170,6 +190,47 @@ ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w)
 ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w)
 {
    return BUILD(qmatmul, OPERANDS(q, s, w), NO_ATTRS);
+}
+
+ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs)
+{
+   ir_value *operands[] = {logits, bias};
+
+   return ir_build(b, IR_OP_route, operands, bias ? 2 : 1, attrs, NULL);
+}
+
+ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs)
+{
+   return BUILD(route_weights, OPERANDS(logits, ids), attrs);
+}
+
+ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer)
+{
+   return BUILD(capture, OPERANDS(ids), AT(.layer = layer));
+}
+
+ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts)
+{
+   return ir_build(b, IR_OP_permute, OPERANDS(ids), AT(.experts = experts), NULL);
+}
+
+ir_value *ir_moe_matmul(ir_builder *b, ir_value *x, const ir_op *permute, ir_value *w)
+{
+   ir_value *const *p = permute->results;
+
+   return BUILD(moe_matmul, OPERANDS(x, p[0], p[1], w), NO_ATTRS);
+}
+
+ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *permute, ir_value *w)
+{
+   ir_value *const *p = permute->results;
+
+   return BUILD(moe_qmatmul, OPERANDS(q, s, p[0], p[1], w), NO_ATTRS);
+}
+
+ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights)
+{
+   return BUILD(combine, OPERANDS(x, weights), NO_ATTRS);
 }
 
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v)

@@ -125,10 +125,9 @@ static bool is_read_by_rows(const ir_value *v)
 {
    for (const ir_use *use = v->uses; use; use = use->next) {
       const ir_opcode code = use->user->code;
-      const uint32_t rows = code == IR_OP_qmatmul                         ? 2
-                            : code == IR_OP_matmul || code == IR_OP_embed ? 1
-                                                                          : UINT32_MAX;
-      if (use->operand != rows)
+      const bool by_rows = code == IR_OP_matmul || code == IR_OP_qmatmul || code == IR_OP_embed ||
+                           code == IR_OP_moe_matmul || code == IR_OP_moe_qmatmul;
+      if (!by_rows || use->operand + 1 != use->user->num_operands)
          return false;
    }
    return !v->returned;

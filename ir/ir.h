@@ -232,9 +232,10 @@ ir_func *ir_func_clone(arena *a, const ir_func *f);
 
 /* Attributes of one op under construction: AT(.eps = 1e-5, .scale = 2). Unset ones are absent. */
 typedef struct ir_attrs {
-   const char *name, *style;
-   double eps, scale, cap, offset;
+   const char *name, *style, *score;
+   double eps, scale, cap, offset, min, max;
    int64_t axis, start, size, group, window, index, layer, field;
+   int64_t k, experts, groups, kept, group_top, norm;
 } ir_attrs;
 /* NaN / INT64_MIN mean unset; AT fills them in. */
 #define IR_NO_F ((double)__builtin_nan(""))
@@ -252,6 +253,14 @@ typedef struct ir_attrs {
                .index = IR_NO_I,                                                                   \
                .layer = IR_NO_I,                                                                   \
                .field = IR_NO_I,                                                                   \
+               .min = IR_NO_F,                                                                     \
+               .max = IR_NO_F,                                                                     \
+               .k = IR_NO_I,                                                                       \
+               .experts = IR_NO_I,                                                                 \
+               .groups = IR_NO_I,                                                                  \
+               .kept = IR_NO_I,                                                                    \
+               .group_top = IR_NO_I,                                                               \
+               .norm = IR_NO_I,                                                                    \
                __VA_ARGS__})
 
 /* Where new ops go, and what they are: a cursor into a function. */
@@ -281,6 +290,11 @@ ir_value *ir_silu(ir_builder *b, ir_value *x);
 ir_value *ir_gelu(ir_builder *b, ir_value *x);
 ir_value *ir_gelu_tanh(ir_builder *b, ir_value *x);
 ir_value *ir_softcap(ir_builder *b, ir_value *x, double cap);
+ir_value *ir_sigmoid(ir_builder *b, ir_value *x);
+ir_value *ir_softplus(ir_builder *b, ir_value *x);
+/* NaN: no bound on that side. */
+ir_value *ir_clamp(ir_builder *b, ir_value *x, double min, double max);
+ir_value *ir_shift(ir_builder *b, ir_value *x, double offset);
 /* offset 0: absent. */
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset);
 /* results[0] codes, results[1] scales. */
@@ -288,6 +302,17 @@ ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w);
+/* results[0] ids, results[1] weights; bias may be NULL. attrs: AT(.k = 8, .score = "softmax", …). */
+ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs);
+ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs);
+ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer);
+/* results[0] order, results[1] offsets. */
+ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts);
+/* permute: the op that made order and offsets. */
+ir_value *ir_moe_matmul(ir_builder *b, ir_value *x, const ir_op *permute, ir_value *w);
+ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *permute,
+                         ir_value *w);
+ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights);
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
 
@@ -317,6 +342,12 @@ void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end *
 #define ir_op_foreach_safe(f, op)                                                                  \
    for (ir_op *op = (f)->first, *op##_next = op ? op->next : NULL; op;                             \
         op = op##_next, op##_next = op ? op->next : NULL)
+
+/* A view that is the whole of its operand: it has the operand's memory. */
+static inline bool ir_is_alias(const ir_op *op)
+{
+   return op->code == IR_OP_reshape || op->code == IR_OP_capture;
+}
 
 /* Whether a stands before b in program order. */
 bool ir_precedes(const ir_op *a, const ir_op *b);

@@ -3,48 +3,9 @@
  *
  * A float result may be declared in any float type: a value's dtype is its rounding point. What
  * only moves elements keeps the dtype of its operand. */
-#include "internal.h"
+#include "shape.h"
 
-typedef const char *shape_rule(const ir_op *op, ir_type *out);
-
-static const ir_type *in(const ir_op *op, uint32_t i)
-{
-   return &op->operands[i]->type;
-}
-
-static dtype_kind kind(const ir_type *t)
-{
-   return t->state == IR_STATE_none ? dtype_infos[t->dtype].kind : DTYPE_NONE;
-}
-
-static bool is_float(const ir_type *t)
-{
-   return kind(t) == DTYPE_FLOAT;
-}
-
-static bool is_plain(const ir_type *t)
-{
-   return kind(t) == DTYPE_FLOAT || kind(t) == DTYPE_INT;
-}
-
-/* The float type result 0 was declared in, else `otherwise`. */
-static dtype declared(const ir_op *op, dtype otherwise)
-{
-   const ir_type *t = &op->results[0]->type;
-
-   return is_float(t) ? t->dtype : otherwise;
-}
-
-static bool same_dims(const ir_type *a, uint32_t from_a, const ir_type *b, uint32_t from_b,
-                      uint32_t n)
-{
-   for (uint32_t i = 0; i < n; i++)
-      if (!ir_dim_equal(a->dim[from_a + i], b->dim[from_b + i]))
-         return false;
-   return true;
-}
-
-static const char *sh_leaf(const ir_op *op, ir_type *out)
+const char *sh_leaf(const ir_op *op, ir_type *out)
 {
    *out = op->results[0]->type;
    return is_plain(out) ? NULL : "an input must be a tensor of a plain type";
@@ -57,7 +18,7 @@ static bool has_whole_blocks(const ir_type *t)
           (t->rank > 0 && ir_type_row(t) >= 0 && ir_type_row(t) % dtype_infos[t->dtype].block == 0);
 }
 
-static const char *sh_weight(const ir_op *op, ir_type *out)
+const char *sh_weight(const ir_op *op, ir_type *out)
 {
    *out = op->results[0]->type;
    if (kind(out) == DTYPE_NONE)
@@ -79,7 +40,7 @@ static bool fits_meta_dim(ir_dim d, const char *row)
    return row[0] == 'N' || ir_dim_const(d) == row[0] - '0';
 }
 
-static const char *sh_meta(const ir_op *op, ir_type *out)
+const char *sh_meta(const ir_op *op, ir_type *out)
 {
    int64_t field = ir_attr_i(op, IR_ATTR_field, -1);
 
@@ -95,7 +56,7 @@ static const char *sh_meta(const ir_op *op, ir_type *out)
    return ir_attr_i(op, IR_ATTR_index, 0) < 0 ? "index is negative" : NULL;
 }
 
-static const char *sh_state(const ir_op *op, ir_type *out)
+const char *sh_state(const ir_op *op, ir_type *out)
 {
    int64_t window = ir_attr_i(op, IR_ATTR_window, 0);
 
@@ -109,7 +70,7 @@ static const char *sh_state(const ir_op *op, ir_type *out)
    return ir_attr_i(op, IR_ATTR_layer, 0) < 0 ? "layer is negative" : NULL;
 }
 
-static const char *sh_embed(const ir_op *op, ir_type *out)
+const char *sh_embed(const ir_op *op, ir_type *out)
 {
    const ir_type *ids = in(op, 0), *w = in(op, 1);
 
@@ -121,7 +82,7 @@ static const char *sh_embed(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_take(const ir_op *op, ir_type *out)
+const char *sh_take(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0), *idx = in(op, 1);
 
@@ -187,7 +148,7 @@ static bool same_count(const ir_type *a, const ir_type *b)
    return true;
 }
 
-static const char *sh_reshape(const ir_op *op, ir_type *out)
+const char *sh_reshape(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0);
 
@@ -199,7 +160,7 @@ static const char *sh_reshape(const ir_op *op, ir_type *out)
    return has_whole_blocks(out) ? NULL : "a row must be a multiple of the type's block";
 }
 
-static const char *sh_slice(const ir_op *op, ir_type *out)
+const char *sh_slice(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0);
    int64_t axis = ir_attr_i(op, IR_ATTR_axis, -1);
@@ -219,7 +180,7 @@ static const char *sh_slice(const ir_op *op, ir_type *out)
                                         : NULL;
 }
 
-static const char *sh_cast(const ir_op *op, ir_type *out)
+const char *sh_cast(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0), *to = &op->results[0]->type;
 
@@ -231,7 +192,7 @@ static const char *sh_cast(const ir_op *op, ir_type *out)
 }
 
 /* Shaped like operand 0; the others may lack its leading dims. */
-static const char *sh_like0(const ir_op *op, ir_type *out)
+const char *sh_like0(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0);
 
@@ -249,14 +210,14 @@ static const char *sh_like0(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_norm(const ir_op *op, ir_type *out)
+const char *sh_norm(const ir_op *op, ir_type *out)
 {
    if (in(op, 0)->rank == 0 || in(op, 1)->rank != 1)
       return "operand 1 must be [D], the last extent of operand 0";
    return sh_like0(op, out);
 }
 
-static const char *sh_quant(const ir_op *op, ir_type *out)
+const char *sh_quant(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0);
    int64_t group = ir_attr_i(op, IR_ATTR_group, 0), row = ir_type_row(x);
@@ -274,7 +235,7 @@ static const char *sh_quant(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_rope(const ir_op *op, ir_type *out)
+const char *sh_rope(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0), *cs = in(op, 1);
    const char *style = ir_attr_s(op, IR_ATTR_style, "");
@@ -297,7 +258,7 @@ static bool is_matrix(const ir_type *w)
    return (kind(w) == DTYPE_FLOAT || kind(w) == DTYPE_BLOCK) && w->rank == 2;
 }
 
-static const char *sh_matmul(const ir_op *op, ir_type *out)
+const char *sh_matmul(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0), *w = in(op, 1);
 
@@ -311,7 +272,7 @@ static const char *sh_matmul(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_qmatmul(const ir_op *op, ir_type *out)
+const char *sh_qmatmul(const ir_op *op, ir_type *out)
 {
    const ir_type *q = in(op, 0), *s = in(op, 1), *w = in(op, 2);
 
@@ -329,7 +290,7 @@ static const char *sh_qmatmul(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_state0(const ir_op *op, ir_type *out)
+const char *sh_state0(const ir_op *op, ir_type *out)
 {
    const ir_type *state = in(op, 0), *k = in(op, 1), *v = in(op, 2);
 
@@ -343,7 +304,7 @@ static const char *sh_state0(const ir_op *op, ir_type *out)
    return NULL;
 }
 
-static const char *sh_attn(const ir_op *op, ir_type *out)
+const char *sh_attn(const ir_op *op, ir_type *out)
 {
    const ir_type *q = in(op, 0), *state = in(op, 1);
 
@@ -364,7 +325,7 @@ static const char *sh_attn(const ir_op *op, ir_type *out)
 #include "ops.def"
 #undef OP
 
-static shape_rule *const rules[IR_OP_COUNT] = {
+static ir_shape_rule *const rules[IR_OP_COUNT] = {
 #define OP(name, operands, results, attributes, shape, properties, meaning)                        \
    [IR_OP_##name] = sh_##shape,
 #include "ops.def"

@@ -4,7 +4,7 @@
 
 ir_value *pass_source(ir_value *v)
 {
-   while (v->def->code == IR_OP_reshape)
+   while (ir_is_alias(v->def))
       v = v->def->operands[0];
    return v;
 }
@@ -21,7 +21,7 @@ void pass_readers(const ir_value *v, void (*visit)(void *user, ir_op *reader), v
    if (v->returned)
       visit(user, NULL);
    for (const ir_use *u = v->uses; u; u = u->next) {
-      if (u->user->code == IR_OP_reshape)
+      if (ir_is_alias(u->user))
          pass_readers(u->user->results[0], visit, user);
       else
          visit(user, u->user);

@@ -32,7 +32,7 @@ typedef struct graph {
 static void group_rest(pass_run *run)
 {
    ir_op_foreach (run->f, op) {
-      if (op->group || pass_is_leaf(op) || op->code == IR_OP_reshape)
+      if (op->group || pass_is_leaf(op) || ir_is_alias(op))
          continue;
       ir_group_make(run->f, "", &op, 1);
       run->changed = true;
@@ -231,7 +231,7 @@ static void move_views(graph *g)
    ir_func *f = g->run->f;
 
    ir_op_foreach_safe (f, op) {
-      if (op->code != IR_OP_reshape || op->group)
+      if (!ir_is_alias(op) || op->group)
          continue;
       ir_op *source = op->operands[0]->def, *at = source->next;
 

@@ -125,7 +125,7 @@ static void place_states_and_views(plan_state *p)
    ir_op_foreach (p->run->f, op) {
       if (pass_is_leaf(op))
          place_leaf(p, op);
-      if (op->code == IR_OP_reshape)
+      if (ir_is_alias(op))
          p->l->places[op->results[0]->id] =
             (pass_place){.kind = PASS_PLACE_alias, .alias = pass_source(op->results[0])};
       if (op->num_results && !pass_is_leaf(op) && op->results[0]->type.state != IR_STATE_none)
@@ -231,7 +231,7 @@ static bool has_matmul(const ir_group *g)
 
 static bool may_overwrite(const plan_state *p, const life *result, const ir_value *v)
 {
-   const life *l = v->def->code == IR_OP_reshape ? NULL : p->of[v->id];
+   const life *l = ir_is_alias(v->def) ? NULL : p->of[v->id];
 
    return l && v->def->group != result->v->def->group && v->def->code != IR_OP_param &&
           l->to == result->from && ir_type_equal(&v->type, &result->v->type);

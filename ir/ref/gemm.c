@@ -1,4 +1,5 @@
-/* gemm.c - y[t,n] = sum over k of x[t,k] * w[n,k], k ascending for every output, in doubles.
+/* gemm.c - y[t,n] = sum over k of x[t,k] * w[n,k], k ascending for every output, in doubles; and
+ * the same with a matrix for each expert.
  *
  *    w rows, PANEL at a time, are turned into wt[k][PANEL]; TILE rows of x then share every load of
  * wt. K is walked in blocks that fit the first cache; partial sums wait in y, which does not change
@@ -89,21 +90,21 @@ static void transpose(const double *w, int64_t count, int64_t k, double *wt)
          wt[i * PANEL + n] = n < count ? w[n * k + i] : 0;
 }
 
-/* x[rows,K] by the matrix in operand `w`. */
-static sinter_status multiply(ref_call *c, const double *x, int64_t rows, uint32_t w)
+sinter_status ref_multiply(ref_call *c, const double *x, int64_t rows, uint32_t w, int64_t first,
+                           int64_t n, double *y)
 {
-   const int64_t n = c->in[w]->t.dim[0], k = c->in[w]->t.dim[1];
+   const int64_t k = ref_row(c->in[w]);
    double *read = ref_scratch(c, 0, ROWS_READ * k);
    double *wt = ref_scratch(c, 1, PANEL * k);
    void (*run)(const panel *) = panel_form();
 
-   for (int64_t first = 0; first < n; first += ROWS_READ) {
-      const int64_t count = MIN(n - first, (int64_t)ROWS_READ);
-      SINTER_TRY(ref_rows(c, w, first, count, read));
+   for (int64_t done = 0; done < n; done += ROWS_READ) {
+      const int64_t count = MIN(n - done, (int64_t)ROWS_READ);
+      SINTER_TRY(ref_rows(c, w, first + done, count, read));
       for (int64_t at = 0; at < count; at += PANEL) {
          panel p = {.x = x,
                     .wt = wt,
-                    .y = c->out[0]->t.data + first + at,
+                    .y = y + done + at,
                     .rows = rows,
                     .k = k,
                     .ldy = n,
@@ -119,16 +120,79 @@ sinter_status ref_matmul(ref_call *c)
 {
    const int64_t k = ref_row(c->in[0]);
 
-   return multiply(c, c->in[0]->t.data, k ? c->in[0]->size / k : 0, 1);
+   return ref_multiply(c, c->in[0]->t.data, k ? c->in[0]->size / k : 0, 1, 0, c->in[1]->t.dim[0],
+                       c->out[0]->t.data);
 }
 
-sinter_status ref_qmatmul(ref_call *c)
+/* Codes times scales. */
+static double *widen(ref_call *c)
 {
    const ref_value *q = c->in[0];
-   const int64_t k = ref_row(q), group = k / ref_row(c->in[1]);
+   const int64_t group = ref_row(q) / ref_row(c->in[1]);
    double *x = ref_scratch(c, 2, q->size);
 
    for (int64_t i = 0; i < q->size; i++)
       x[i] = q->t.data[i] * c->in[1]->t.data[i / group];
-   return multiply(c, x, q->size / k, 2);
+   return x;
+}
+
+sinter_status ref_qmatmul(ref_call *c)
+{
+   const int64_t k = ref_row(c->in[0]);
+
+   return ref_multiply(c, widen(c), c->in[0]->size / k, 2, 0, c->in[2]->t.dim[0],
+                       c->out[0]->t.data);
+}
+
+/* ---- experts ---- */
+
+/* order[offsets[e] .. offsets[e+1]) as far as it lies within the order. */
+static void slots_of(const ref_value *offsets, const ref_value *order, int64_t e, int64_t *from,
+                     int64_t *to)
+{
+   *from = MAX((int64_t)offsets->t.data[e], 0);
+   *to = MIN((int64_t)offsets->t.data[e + 1], order->size);
+}
+
+/* Rows of x for the slots of one expert, its matrix, and back to the slots' rows of y. */
+static sinter_status run_expert(ref_call *c, const double *x, uint32_t at, int64_t e)
+{
+   const ref_value *order = c->in[at], *w = c->in[at + 2];
+   const int64_t n = w->t.dim[1], k = w->t.dim[2], per_row = order->size / c->in[0]->t.dim[0];
+   int64_t from, to;
+
+   slots_of(c->in[at + 1], order, e, &from, &to);
+   if (from >= to)
+      return SINTER_ok;
+   double *some = ref_scratch(c, 3, (to - from) * (k + n)), *y = some + (to - from) * k;
+   for (int64_t p = from; p < to; p++) {
+      int64_t slot = (int64_t)order->t.data[p];
+      if (slot < 0 || slot >= order->size)
+         return ref_fail(c, SINTER_usage, "slot %lld is not below %lld", (long long)slot,
+                         (long long)order->size);
+      memcpy(some + (p - from) * k, x + slot / per_row * k, (size_t)k * sizeof *x);
+   }
+   SINTER_TRY(ref_multiply(c, some, to - from, at + 2, e * n, n, y));
+   for (int64_t p = from; p < to; p++)
+      memcpy(c->out[0]->t.data + (int64_t)order->t.data[p] * n, y + (p - from) * n,
+             (size_t)n * sizeof *y);
+   return SINTER_ok;
+}
+
+static sinter_status run_experts(ref_call *c, const double *x, uint32_t at)
+{
+   memset(c->out[0]->t.data, 0, (size_t)c->out[0]->size * sizeof(double));
+   for (int64_t e = 0; e < c->in[at + 2]->t.dim[0] && c->in[at]->size; e++)
+      SINTER_TRY(run_expert(c, x, at, e));
+   return SINTER_ok;
+}
+
+sinter_status ref_moe_matmul(ref_call *c)
+{
+   return run_experts(c, c->in[0]->t.data, 1);
+}
+
+sinter_status ref_moe_qmatmul(ref_call *c)
+{
+   return run_experts(c, widen(c), 2);
 }

@@ -56,6 +56,28 @@ static double softcap(double x, double k)
    return k * tanh(x / k);
 }
 
+static double sigmoid(double x, double k)
+{
+   (void)k;
+   return 1 / (1 + exp(-x));
+}
+
+double ref_softplus_of(double x)
+{
+   return x > 20 ? x : log1p(exp(x));
+}
+
+static double softplus(double x, double k)
+{
+   (void)k;
+   return ref_softplus_of(x);
+}
+
+static double shift(double x, double k)
+{
+   return x + k;
+}
+
 sinter_status ref_scale(ref_call *c)
 {
    map_unary(c, scale, ir_attr_f(c->op, IR_ATTR_scale, 1));
@@ -83,5 +105,35 @@ sinter_status ref_gelu_tanh(ref_call *c)
 sinter_status ref_softcap(ref_call *c)
 {
    map_unary(c, softcap, ir_attr_f(c->op, IR_ATTR_cap, 1));
+   return SINTER_ok;
+}
+
+sinter_status ref_sigmoid(ref_call *c)
+{
+   map_unary(c, sigmoid, 0);
+   return SINTER_ok;
+}
+
+sinter_status ref_softplus(ref_call *c)
+{
+   map_unary(c, softplus, 0);
+   return SINTER_ok;
+}
+
+sinter_status ref_shift(ref_call *c)
+{
+   map_unary(c, shift, ir_attr_f(c->op, IR_ATTR_offset, 0));
+   return SINTER_ok;
+}
+
+sinter_status ref_clamp(ref_call *c)
+{
+   const double min = ir_attr_f(c->op, IR_ATTR_min, -INFINITY);
+   const double max = ir_attr_f(c->op, IR_ATTR_max, INFINITY);
+
+   for (int64_t i = 0; i < c->in[0]->size; i++) {
+      double x = c->in[0]->t.data[i];
+      c->out[0]->t.data[i] = x < min ? min : x > max ? max : x;
+   }
    return SINTER_ok;
 }

@@ -15,7 +15,7 @@ typedef struct ref_value {
    const char *weight; /* weights: name in the checkpoint */
 } ref_value;
 
-enum { REF_SCRATCH = 3 };
+enum { REF_SCRATCH = 4 };
 
 typedef struct ref_call {
    arena *a; /* scratch */
@@ -51,6 +51,14 @@ SINTER_CHECKED sinter_status ref_rows(const ref_call *c, uint32_t operand, int64
 
 /* n doubles that live until the op ends; slots are 0 .. REF_SCRATCH - 1. Contents are arbitrary. */
 double *ref_scratch(ref_call *c, uint32_t slot, int64_t n);
+
+/* log(1 + exp(x)), x itself above 20. */
+double ref_softplus_of(double x);
+
+/* y[rows,n] = x[rows,K] by rows first .. first + n of the matrix, or stack of matrices, in operand
+ * `w`. Uses scratch 0 and 1. */
+SINTER_CHECKED sinter_status ref_multiply(ref_call *c, const double *x, int64_t rows, uint32_t w,
+                                          int64_t first, int64_t n, double *y);
 
 /* v as it is stored in that type: rounded only in IR_EVAL_declared. */
 double ref_round(const ref_call *c, dtype t, double v);
