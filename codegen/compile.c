@@ -135,7 +135,8 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    pass_options options = {.target = &pt,
                            .numerics = c->request->numerics,
                            .with = c->request->with,
-                           .without = c->request->without};
+                           .without = c->request->without,
+                           .skip = getenv("SINTER_SKIP")};
    pass_report *report = arena_new(c->a, pass_report);
    text_buf ir = {.a = c->a}, json = {.a = c->a};
 

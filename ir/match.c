@@ -9,9 +9,23 @@ enum { MAX_CHOICES = 8 };
 typedef struct matcher {
    ir_match m;
    uint32_t swaps, choices; /* bit i: the i-th commuting op is read backwards; how many were met */
+   /* Kept for ir_match_near: ops named so far, where the walk is, and the first failure. */
+   uint32_t named, operand;
+   const ir_op *reader;
+   ir_near fail;
+   bool failed;
 } matcher;
 
 static bool match_value(const ir_pat *p, ir_value *v, matcher *s);
+
+static bool fail(matcher *s, ir_near_kind kind, const ir_pat *p, const ir_value *v)
+{
+   if (s->failed)
+      return false;
+   s->failed = true;
+   s->fail = (ir_near){s->named, 0, kind, p, v, s->reader, s->operand};
+   return false;
+}
 
 static bool capture(int as, ir_value *v, ir_match *m)
 {
@@ -23,17 +37,17 @@ static bool capture(int as, ir_value *v, ir_match *m)
    return true;
 }
 
-static bool fits(const ir_pat *p, const ir_value *v)
+static bool fits(const ir_pat *p, const ir_value *v, matcher *s)
 {
    if (p->only_use && ir_use_count(v) != 1)
-      return false;
+      return fail(s, IR_NEAR_uses, p, v);
    if (p->dtype != DT_none && v->type.dtype != p->dtype)
-      return false;
+      return fail(s, IR_NEAR_dtype, p, v);
    if (p->kind != DTYPE_NONE && dtype_infos[v->type.dtype].kind != p->kind)
-      return false;
+      return fail(s, IR_NEAR_dtype, p, v);
    if (p->rank && v->type.rank != p->rank)
-      return false;
-   return !p->where || p->where(v);
+      return fail(s, IR_NEAR_rank, p, v);
+   return !p->where || p->where(v) || fail(s, IR_NEAR_where, p, v);
 }
 
 /* Keeps ops in program order, each once. */
@@ -53,33 +67,54 @@ static bool add_op(ir_match *m, ir_op *op)
    return true;
 }
 
-static bool match_op(const ir_pat *p, ir_op *op, matcher *s)
+static bool match_operands(const ir_pat *p, ir_op *op, matcher *s)
 {
    const ir_pat *in[IR_MATCH_OPERANDS] = {p->in0, p->in1, p->in2, p->in3};
    bool swapped = false;
 
-   if (!((p->ops >> op->code) & 1))
-      return false;
-   if (p->as2 != IR_MATCH_NONE && (op->num_results < 2 || !capture(p->as2, op->results[1], &s->m)))
-      return false;
    if ((ir_op_infos[op->code].props & IR_COMMUTES) && s->choices < MAX_CHOICES)
       swapped = (s->swaps >> s->choices++) & 1;
    for (uint32_t i = 0; i < IR_MATCH_OPERANDS; i++) {
       uint32_t at = swapped && i < 2 ? 1 - i : i;
-      if (in[i] && (at >= op->num_operands || !match_value(in[i], op->operands[at], s)))
+
+      if (!in[i])
+         continue;
+      s->reader = op;
+      s->operand = at;
+      if (at >= op->num_operands)
+         return fail(s, IR_NEAR_operands, in[i], NULL);
+      if (!match_value(in[i], op->operands[at], s))
          return false;
    }
-   return add_op(&s->m, op);
+   return true;
+}
+
+static bool match_op(const ir_pat *p, ir_op *op, matcher *s)
+{
+   if (!((p->ops >> op->code) & 1))
+      return fail(s, IR_NEAR_op, p, op->results[p->result]);
+   s->named++;
+   if (p->as2 != IR_MATCH_NONE && (op->num_results < 2 || !capture(p->as2, op->results[1], &s->m)))
+      return fail(s, IR_NEAR_same, p, op->results[0]);
+   return match_operands(p, op, s) && add_op(&s->m, op);
 }
 
 static bool match_value(const ir_pat *p, ir_value *v, matcher *s)
 {
-   if (!fits(p, v) || !capture(p->as, v, &s->m))
+   /* The op first: what stands here says more than how it is used. */
+   if (p->ops && !((p->ops >> v->def->code) & 1))
+      return fail(s, IR_NEAR_op, p, v);
+   if (!fits(p, v, s))
       return false;
-   return p->ops == 0 || (v->result == p->result && match_op(p, v->def, s));
+   if (!capture(p->as, v, &s->m))
+      return fail(s, IR_NEAR_same, p, v);
+   if (!p->ops)
+      return true;
+   return v->result == p->result ? match_op(p, v->def, s) : fail(s, IR_NEAR_result, p, v);
 }
 
-bool ir_match_op(const ir_pat *p, ir_op *op, ir_match *out)
+/* Tries all orders. near, when not NULL, keeps the failure that got furthest. */
+static bool match_all(const ir_pat *p, ir_op *op, ir_match *out, ir_near *near)
 {
    uint32_t most = 0;
 
@@ -91,7 +126,32 @@ bool ir_match_op(const ir_pat *p, ir_op *op, ir_match *out)
          *out = s.m;
          return true;
       }
+      if (near && s.fail.matched > near->matched)
+         *near = s.fail;
       most = MAX(most, s.choices);
    }
    return false;
+}
+
+bool ir_match_op(const ir_pat *p, ir_op *op, ir_match *out)
+{
+   return match_all(p, op, out, NULL);
+}
+
+static uint32_t count_ops(const ir_pat *p)
+{
+   if (!p || !p->ops)
+      return 0;
+   return 1 + count_ops(p->in0) + count_ops(p->in1) + count_ops(p->in2) + count_ops(p->in3);
+}
+
+bool ir_match_near(const ir_pat *p, ir_op *op, ir_near *out)
+{
+   ir_match m;
+
+   *out = (ir_near){0};
+   if (!((p->ops >> op->code) & 1) || match_all(p, op, &m, out))
+      return false;
+   out->total = count_ops(p);
+   return out->pattern != NULL;
 }

@@ -46,4 +46,33 @@ typedef struct ir_match {
 /* Whether p matches with op as its root; fills *out only then. */
 bool ir_match_op(const ir_pat *p, ir_op *op, ir_match *out);
 
+/* Why a position of a pattern failed: NEAR(name, text). */
+#define IR_NEARS(NEAR)                                                                             \
+   NEAR(op, "is another op")                                                                       \
+   NEAR(uses, "has more than one use, or is returned")                                             \
+   NEAR(dtype, "has another dtype")                                                                \
+   NEAR(rank, "has another rank")                                                                  \
+   NEAR(same, "is not the value that the pattern has met before")                                  \
+   NEAR(where, "does not meet the pattern's condition")                                            \
+   NEAR(result, "is another result of its op")                                                     \
+   NEAR(operands, "is absent")
+typedef enum ir_near_kind {
+#define NEAR(name, text) IR_NEAR_##name,
+   IR_NEARS(NEAR)
+#undef NEAR
+} ir_near_kind;
+
+/* How far a pattern got: of all orders of operands, the one that named the most ops. */
+typedef struct ir_near {
+   uint32_t matched, total; /* ops of the pattern */
+   ir_near_kind kind;       /* of the first position that failed */
+   const ir_pat *pattern;   /* that position */
+   const ir_value *value;   /* what stands there, NULL when absent */
+   const ir_op *reader;     /* whose operand it is, NULL at the root */
+   uint32_t operand;
+} ir_near;
+
+/* Explains why p does not match at op. False when it does, or when op is not of p's root kind. */
+bool ir_match_near(const ir_pat *p, ir_op *op, ir_near *out);
+
 #endif

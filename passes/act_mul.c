@@ -50,7 +50,7 @@ void pass_act_mul(pass_run *run)
       ir_op *quant;
       pass_site *s;
 
-      if (!ir_match_op(pattern, op, &m) || !(s = pass_site_open(run, op)))
+      if (!pass_match(run, pattern, op, &m) || !(s = pass_site_open(run, op)))
          continue;
       s->match = m;
       if (!fits(s))

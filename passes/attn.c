@@ -104,7 +104,12 @@ void pass_propose_attn(pass_run *run, bool norms, bool write)
    ir_op_foreach (pass_func(run), op) {
       pass_attn p;
 
-      if (op->code == IR_OP_kv_write && pass_attn_of(op, &p) && matches(&p, norms))
+      if (op->code != IR_OP_kv_write || !pass_attn_of(op, &p))
+         continue;
+      if (matches(&p, norms))
          propose(run, &p, norms, write);
+      else
+         (void)pass_note_near(run, p.attention, 1, norms ? 3 : 2, "neither q nor k has a %s",
+                              p.q_rope || p.k_rope ? "norm before its rotation" : "rotation");
    }
 }

@@ -154,9 +154,11 @@ void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n)
       bool many;
       pass_site *winner = rival(&v, sites[i], &many);
 
-      if (winner != sites[i])
-         (void)pass_decline(sites[i], "%s:%u saves more: %.0f ns against %.0f ns%s",
-                            pass_infos[winner->pass].name, winner->number, winner->gain_ns,
-                            sites[i]->gain_ns, winner->forced ? ", and is forced" : "");
+      if (winner == sites[i])
+         continue;
+      sites[i]->lost_to = winner;
+      (void)pass_decline(sites[i], "%s:%u saves more: %.0f ns against %.0f ns%s",
+                         pass_infos[winner->pass].name, winner->number, winner->gain_ns,
+                         sites[i]->gain_ns, winner->forced ? ", and is forced" : "");
    }
 }

@@ -21,6 +21,17 @@ static void write_site(text_buf *out, const pass_site *s)
    text_printf(out, "{\"site\":\"%s:%u\"", pass_infos[s->pass].name, s->number);
    member(out, ",", "at", s->at);
    member(out, ",", "reason", s->reason);
+   if (s->lost_to)
+      text_printf(out, ",\"gain_ns\":%.0f,\"lost_to\":\"%s:%u\",\"its_gain_ns\":%.0f", s->gain_ns,
+                  pass_infos[s->lost_to->pass].name, s->lost_to->number, s->lost_to->gain_ns);
+   text_printf(out, "}");
+}
+
+static void write_near(text_buf *out, const pass_near *n)
+{
+   member(out, "{", "at", n->at);
+   text_printf(out, ",\"matched\":%u,\"of\":%u", n->matched, n->total);
+   member(out, ",", "missing", n->missing);
    text_printf(out, "}");
 }
 
@@ -38,6 +49,11 @@ static void write_pass(text_buf *out, const pass_entry *e)
       write_site(out, e->sites.data[i]);
       comma = ",";
    }
+   text_printf(out, "],\"near\":[");
+   for (size_t i = 0; i < e->near.count; i++) {
+      text_printf(out, "%s", i ? "," : "");
+      write_near(out, &e->near.data[i]);
+   }
    text_printf(out, "]}");
 }
 
@@ -45,7 +61,7 @@ static void write_fusions(text_buf *out, const pass_report *report)
 {
    const char *comma = "";
 
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       pass_phase phase = pass_infos[id].phase;
 
       if (phase != PASS_FUSE && phase != PASS_REST)

@@ -33,7 +33,7 @@ void pass_gate_up_merge(pass_run *run)
       ir_match m = {0};
       pass_site *s;
 
-      if (!ir_match_op(pattern, op, &m) || !(s = pass_site_open(run, op)))
+      if (!pass_match(run, pattern, op, &m) || !(s = pass_site_open(run, op)))
          continue;
       s->match = m;
       if (!fits(s))

@@ -169,7 +169,7 @@ static bool wants_layout(const golden *g)
 {
    if (!g->options.only)
       return true;
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == PASS_FINISH && strstr(g->options.only, pass_infos[id].name))
          return true;
    return false;
@@ -313,7 +313,7 @@ static void check_lines(golden *g)
 
 static bool has_decline(const golden *g, const char *text)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       const pass_entry *e = &g->passes.entry[id];
 
       for (size_t i = 0; i < e->sites.count; i++)
@@ -335,7 +335,7 @@ static pass_rounding worst_rounding(const golden *g)
 {
    pass_rounding worst = PASS_EXACT;
 
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       worst = MAX(worst, g->passes.entry[id].rounding);
    return worst;
 }

@@ -3,18 +3,7 @@
 #include "run.h"
 
 #include <stdio.h>
-
-const pass_info pass_infos[PASS_COUNT] = {
-#define PASS(name, phase, on, numerics, what) {#name, PASS_##phase, on, PASS_##numerics, what},
-#include "passes.def"
-#undef PASS
-};
-
-static void (*const functions[PASS_COUNT])(pass_run *run) = {
-#define PASS(name, ...) pass_##name,
-#include "passes.def"
-#undef PASS
-};
+#include <time.h>
 
 pass_target pass_target_cpu(const char *name)
 {
@@ -95,15 +84,26 @@ static bool runs(const pass_run *run, pass_id id)
    return pass_infos[id].numerics == PASS_ANY || run->options->numerics == SINTER_FAST;
 }
 
+static double now(void)
+{
+   struct timespec t;
+
+   clock_gettime(CLOCK_MONOTONIC, &t);
+   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static sinter_status run_one(pass_run *run, pass_id id, void (*body)(pass_run *run))
 {
    pass_entry *entry = &run->report->entry[id];
    pass_types before = pass_types_of(run->f->a, run->f);
+   double start;
 
    run->current = id;
    run->changed = false;
    tell(run, false);
+   start = now();
    body(run);
+   entry->seconds += now() - start;
    SINTER_TRY(run->status);
    entry->ran = true;
    if (run->changed) {
@@ -128,14 +128,17 @@ static void apply_proposals(pass_run *run)
 /* Fusions propose on the same ungrouped function; only then the sites that won are carried out. */
 static sinter_status run_fusions(pass_run *run)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
+      double start = now();
+
       run->current = id;
       if (pass_infos[id].phase == PASS_FUSE && runs(run, id))
-         functions[id](run);
+         pass_bodies[id](run);
+      run->report->entry[id].seconds += now() - start;
    }
    SINTER_TRY(run->status);
    pass_resolve(run->f->a, run->f, run->proposals.data, run->proposals.count);
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == PASS_FUSE && runs(run, id))
          SINTER_TRY(run_one(run, id, apply_proposals));
    return SINTER_ok;
@@ -143,9 +146,9 @@ static sinter_status run_fusions(pass_run *run)
 
 static sinter_status run_phase(pass_run *run, pass_phase phase)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == phase && runs(run, id))
-         SINTER_TRY(run_one(run, id, functions[id]));
+         SINTER_TRY(run_one(run, id, pass_bodies[id]));
    return SINTER_ok;
 }
 
@@ -158,7 +161,7 @@ static sinter_status run_all(pass_run *run)
 
 static void note_unmatched(pass_run *run)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       const char *name = pass_infos[id].name;
 
       if (run->mode[id] != PASS_FORCED || run->report->entry[id].matched)
@@ -173,7 +176,7 @@ static sinter_status start(pass_run *run, ir_func *f, const pass_options *option
 {
    *run = (pass_run){.f = f, .options = options, .report = report, .layout = layout};
    run->skip.a = f->a;
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       report->entry[id].id = id;
    return pass_select(run);
 }

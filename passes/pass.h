@@ -21,7 +21,8 @@ typedef enum pass_id {
 #define PASS(name, ...) PASS_ID_##name,
 #include "passes.def"
 #undef PASS
-   PASS_COUNT
+   PASS_COUNT, /* rows of passes.def; loaded passes follow */
+   PASS_MAX = PASS_COUNT + 16
 } pass_id;
 
 /* What a change of types did to the result: computed by comparing the function before and after. */
@@ -62,11 +63,18 @@ typedef struct pass_info {
    pass_numerics numerics;
    const char *what;
 } pass_info;
-extern const pass_info pass_infos[PASS_COUNT];
-
-/* ---- sites ---- */
+/* Passes by id: the rows of passes.def, then what was registered. pass_count() of them. */
+extern pass_info pass_infos[PASS_MAX];
+pass_id pass_count(void);
 
 typedef struct pass_run pass_run;
+
+/* Adds a pass from outside behind all others of its phase. The strings must live on. Call before
+ * passes run: the registry is for tools and not guarded.
+ * Errors  usage: a name that is taken or no [a-z0-9_]+; unsupported: too many, or a FINISH pass. */
+SINTER_CHECKED sinter_status pass_register(const pass_info *info, void (*body)(pass_run *run));
+
+/* ---- sites ---- */
 
 typedef enum pass_verdict { PASS_OPEN, PASS_FIRED, PASS_DECLINED } pass_verdict;
 
@@ -77,6 +85,7 @@ typedef struct pass_site {
    const pass_target *target;
    pass_id pass;
    uint32_t number; /* from 0 in program order of the pass's matches */
+   uint32_t rule;   /* which rule of the pass, from 0; walks have one */
    const char *at;  /* "%name" or "op 12" of the root when the site was opened */
    pass_verdict verdict;
    const char *reason; /* of a decline */
@@ -85,7 +94,8 @@ typedef struct pass_site {
    ir_match match;     /* of a rule */
    double gain_ns;     /* FUSE: what the cost model expects */
    bool forced;
-   bool extends; /* a kernel that it joins keeps its rule's name */
+   const struct pass_site *lost_to; /* the site that took its ops, NULL none */
+   bool extends;                    /* a kernel that it joins keeps its rule's name */
    /* NULL or the last check before grouping, when earlier sites have been applied: false with a
     * reason. */
    bool (*ready)(struct pass_site *site);
@@ -105,6 +115,14 @@ typedef struct pass_rule {
    bool (*fits)(pass_site *site);
    void (*build)(pass_site *site);
 } pass_rule;
+
+/* Whether a pattern matches at op, as ir_match_op; when it matches in part, that is kept for
+ * --why-not. For walks; pass_apply does it. */
+bool pass_match(pass_run *run, const ir_pat *pattern, ir_op *op, ir_match *out);
+/* Walks: op is where a site could be expected; `matched` of `total` parts were found, and why there
+ * is no site. Always false. */
+bool pass_note_near(pass_run *run, const ir_op *op, uint32_t matched, uint32_t total,
+                    const char *fmt, ...) PRINTF_LIKE(5, 6);
 
 /* Tries every rule at every op, in program order. In CLEAN passes a match is built at once; in FUSE
  * passes proposed. Rules must not match what they build. */
@@ -171,12 +189,23 @@ void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n);
 
 /* ---- running ---- */
 
+/* Where a pass almost had a site: an op at which its pattern matched in part. */
+typedef struct pass_near {
+   const ir_op *op; /* valid until the function changes */
+   const char *at;
+   uint32_t matched, total; /* ops of the pattern */
+   const char *missing;     /* the first position or condition that failed */
+} pass_near;
+enum { PASS_MAX_NEAR = 8 };
+
 typedef struct pass_entry {
    pass_id id;
    bool ran, changed;
    uint32_t matched, fired;
    pass_rounding rounding;
+   double seconds; /* spent in the pass; never part of what is written */
    VEC(pass_site *) sites;
+   VEC(pass_near) near; /* best first, at most PASS_MAX_NEAR */
 } pass_entry;
 
 typedef struct pass_break {
@@ -184,7 +213,7 @@ typedef struct pass_break {
 } pass_break;
 
 typedef struct pass_report {
-   pass_entry entry[PASS_COUNT];
+   pass_entry entry[PASS_MAX];
    VEC(const char *) notes; /* e.g. a forced fusion without a match */
    VEC(pass_break) breaks;
 } pass_report;
@@ -197,6 +226,8 @@ typedef struct pass_options {
    const char *only;           /* comma-separated passes to run, NULL: all that are on */
    /* Sees the function before and after each pass; NULL none. */
    void (*hook)(void *user, pass_id pass, bool after, bool changed, const ir_func *f);
+   /* Sees the function after each site that was carried out; NULL none. */
+   void (*site_hook)(void *user, const pass_site *site, const ir_func *f);
    void *user;
 } pass_options;
 
@@ -209,12 +240,12 @@ SINTER_CHECKED sinter_status pass_run_all(ir_func *f, const pass_options *option
 SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options,
                                          pass_report *report, pass_layout *out);
 
-/* The pass of that name, PASS_COUNT when there is none. */
+/* The pass of that name, PASS_MAX when there is none. */
 pass_id pass_find(const char *name, size_t len);
 
-/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"}]}],
- * "notes":[…],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty.
- */
+/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
+ * "lost_to","its_gain_ns"]}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"segments":[…],
+ * "breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
 void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
                   const pass_layout *layout);
 

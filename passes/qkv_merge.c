@@ -70,6 +70,9 @@ void pass_qkv_merge(pass_run *run)
       if (op->code != IR_OP_kv_write || !pass_attn_of(op, &p))
          continue;
       size_t n = collect(&p, parts);
+      if (n < 2)
+         (void)pass_note_near(run, p.attention, (uint32_t)n, 3,
+                              "fewer than two of q, k and v come out of matmuls of their own");
       if (n >= 2 && (s = pass_site_open(run, p.attention)) && claim(s, parts, n))
          pass_propose(s);
    }

@@ -13,11 +13,14 @@ struct pass_run {
    pass_layout *layout; /* FINISH passes */
    pass_id current;
    bool changed;
-   pass_mode mode[PASS_COUNT];
+   pass_mode mode[PASS_MAX];
    map skip;                   /* "name:number" */
    VEC(pass_site *) proposals; /* of the FUSE phase, in passes.def and site order */
    sinter_status status;
 };
+
+/* The functions of the passes (registry.c). */
+extern void (*pass_bodies[PASS_MAX])(pass_run *run);
 
 /* Reads with, without, only and skip (select.c). */
 SINTER_CHECKED sinter_status pass_select(pass_run *run);

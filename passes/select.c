@@ -4,10 +4,10 @@
 
 pass_id pass_find(const char *name, size_t len)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (strlen(pass_infos[id].name) == len && !memcmp(pass_infos[id].name, name, len))
          return id;
-   return PASS_COUNT;
+   return PASS_MAX;
 }
 
 /* Next item of a comma-separated list; false at its end. Empty items are passed over. */
@@ -26,7 +26,7 @@ static bool next_item(const char **list, const char **item, size_t *len)
 static sinter_status find(const char *item, size_t len, pass_id *out)
 {
    *out = pass_find(item, len);
-   if (*out == PASS_COUNT)
+   if (*out == PASS_MAX)
       return base_fail(SINTER_usage, "", "sinter-opt --list shows all names.",
                        "there is no pass or fusion named '%.*s'", (int)MIN(len, 100), item);
    return SINTER_ok;
@@ -68,7 +68,7 @@ sinter_status pass_select(pass_run *run)
 {
    const pass_options *o = run->options;
 
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       bool finish = pass_infos[id].phase == PASS_FINISH;
 
       run->mode[id] = (o->only && !finish) || !pass_infos[id].on ? PASS_OFF : PASS_ON;

@@ -60,6 +60,8 @@ void pass_fired(pass_site *s)
    s->verdict = PASS_FIRED;
    s->run->report->entry[s->pass].fired++;
    s->run->changed = true;
+   if (s->run->options->site_hook)
+      s->run->options->site_hook(s->run->options->user, s, s->f);
 }
 
 void pass_propose(pass_site *s)
@@ -147,13 +149,15 @@ static void claim_match(pass_site *s)
       pass_own(s, s->match.ops[i]);
 }
 
-static void apply_one(pass_run *run, const pass_rule *rule, ir_op *op, const ir_match *m)
+static void apply_one(pass_run *run, const pass_rule *rule, uint32_t number, ir_op *op,
+                      const ir_match *m)
 {
    pass_site *s = pass_site_open(run, op);
 
    if (!s)
       return;
    s->match = *m;
+   s->rule = number;
    if (rule->fits && !rule->fits(s)) {
       assert(s->reason);
       return;
@@ -173,8 +177,8 @@ void pass_apply(pass_run *run, const pass_rule *rules, size_t num_rules)
       for (size_t r = 0; r < num_rules; r++) {
          ir_match m = {0};
 
-         if (ir_match_op(rules[r].pattern, op, &m)) {
-            apply_one(run, &rules[r], op, &m);
+         if (pass_match(run, rules[r].pattern, op, &m)) {
+            apply_one(run, &rules[r], (uint32_t)r, op, &m);
             break;
          }
       }

@@ -125,7 +125,7 @@ Test(driver, the_last_passes_cannot_be_left_out)
 
 static void list_sites(const pass_report *r, text_buf *out)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       for (size_t i = 0; i < r->entry[id].sites.count; i++) {
          const pass_site *s = r->entry[id].sites.data[i];
 
@@ -170,7 +170,7 @@ Test(driver, a_skipped_site_is_the_only_difference)
    cr_expect_eq(e->matched, 4);
    cr_expect_eq(e->fired, 3);
    cr_expect_eq(e->sites.data[2]->verdict, PASS_DECLINED);
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       uint32_t declined = 0;
 
       e = &o.report.entry[id];

@@ -78,7 +78,7 @@ Test(models, exact_passes_change_no_bit)
 Test(models, every_fusion_can_be_left_out)
 {
    for (size_t i = 0; i < countof(families); i++)
-      for (pass_id id = 0; id < PASS_COUNT; id++)
+      for (pass_id id = 0; id < pass_count(); id++)
          if (pass_infos[id].phase == PASS_FUSE || pass_infos[id].phase == PASS_REST)
             run_family(families[i], SINTER_FAST, pass_infos[id].name);
 }

@@ -55,14 +55,14 @@ static void check_file(const char *name)
 /* Kills: a pass without a golden file; any mutation a file names. */
 Test(passes, every_pass_has_a_golden_file_that_holds)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       check_file(pass_infos[id].name);
 }
 
 /* Kills: fusions whose golden file shows only what they do, not what they leave. */
 Test(passes, every_fusion_file_has_a_decline)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       file_run r = {.name = pass_infos[id].name};
 
       if (pass_infos[id].phase == PASS_FINISH)

@@ -49,7 +49,7 @@ static const char *const phases[] = {"clean", "fuse", "rest", "finish"};
 
 static void list_passes(void)
 {
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       printf("%-16s %-7s %-4s %s\n", pass_infos[id].name, phases[pass_infos[id].phase],
              pass_infos[id].numerics == PASS_FAST ? "fast" : "any", pass_infos[id].what);
 }
@@ -77,7 +77,7 @@ static void print_sites(const pass_report *report)
 {
    static const char *const verdicts[] = {"open", "fired", "declined"};
 
-   for (pass_id id = 0; id < PASS_COUNT; id++) {
+   for (pass_id id = 0; id < pass_count(); id++) {
       const pass_entry *e = &report->entry[id];
 
       for (size_t i = 0; i < e->sites.count; i++) {
@@ -115,7 +115,7 @@ static sinter_status select_phases(session *s)
       return base_fail(SINTER_usage, "-p", "Leave one out.", "--from and --to choose the passes");
    SINTER_TRY(find_phase(s->o.from, PASS_CLEAN, &from));
    SINTER_TRY(find_phase(s->o.to, PASS_FINISH, &to));
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase >= from && pass_infos[id].phase <= to && pass_infos[id].on)
          text_printf(&names, "%s,", pass_infos[id].name);
    s->o.passes = names.data ? names.data : ",";
@@ -126,7 +126,7 @@ static bool wants_layout(const session *s)
 {
    if (!strcmp(s->o.passes, "all"))
       return true;
-   for (pass_id id = 0; id < PASS_COUNT; id++)
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == PASS_FINISH && strstr(s->o.passes, pass_infos[id].name))
          return true;
    return false;

@@ -36,6 +36,31 @@ static int options_of(const options *o, const char *model, char *path, size_t ca
    return code;
 }
 
+/* Declined sites, then the places where the pattern almost matched. --at takes a site or a place. */
+static void why_not(const options *o, const tree *fusion)
+{
+   for (const tree *d = tree_first(tree_get(fusion, "declined")); d; d = d->next) {
+      const char *site = tree_string(tree_get(d, "site")), *at = tree_string(tree_get(d, "at"));
+      const tree *gain = tree_get(d, "gain_ns");
+
+      if (o->at && strcmp(o->at, site) != 0 && strcmp(o->at, at) != 0)
+         continue;
+      printf("   %-18s %-18s %s\n", site, at, tree_string(tree_get(d, "reason")));
+      if (gain)
+         printf("   %-18s %-18s would save %s ns; %s, which has its ops, saves %s ns\n", "", "",
+                tree_string(gain), tree_string(tree_get(d, "lost_to")),
+                tree_string(tree_get(d, "its_gain_ns")));
+   }
+   for (const tree *n = tree_first(tree_get(fusion, "near")); n; n = n->next) {
+      const char *at = tree_string(tree_get(n, "at"));
+
+      if (!o->at || strcmp(o->at, at) == 0)
+         printf("   %-18s %-18s %s of %s parts: %s\n", "almost", at,
+                tree_string(tree_get(n, "matched")), tree_string(tree_get(n, "of")),
+                tree_string(tree_get(n, "missing")));
+   }
+}
+
 static void explain_table(const options *o, const tree *t)
 {
    const tree *fusions = tree_get(t, "fusions");
@@ -48,11 +73,8 @@ static void explain_table(const options *o, const tree *t)
          continue;
       printf("%-20s %8s %8s %9zu\n", name, tree_string(tree_get(f, "matched")),
              tree_string(tree_get(f, "fired")), tree_count(declined));
-      for (const tree *d = tree_first(declined); o->why_not && d; d = d->next) {
-         const char *site = tree_string(tree_get(d, "site"));
-         if (!o->at || strcmp(o->at, site) == 0)
-            printf("   %-18s %s\n", site, tree_string(tree_get(d, "reason")));
-      }
+      if (o->why_not)
+         why_not(o, f);
    }
    static const char *const counts[] = {"segments", "breaks", "kernels"};
    for (size_t i = 0; i < countof(counts); i++) {
