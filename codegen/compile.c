@@ -149,6 +149,8 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
    if (!ref)
       ir_print(&ir, out->f);
+   for (size_t i = 0; i < c->m->notes.count; i++)
+      *vec_push(c->a, &report->notes) = c->m->notes.data[i];
    pass_explain(&json, out->f, report, &out->layout);
    out->ir = ir.data;
    out->explain = json.data;

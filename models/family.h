@@ -55,6 +55,7 @@ ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
    void name##_build(model_build *m);
 FAMILY(llama)
 FAMILY(gemma3)
+FAMILY(exaone4)
 #undef FAMILY
 
 #endif

@@ -34,13 +34,13 @@ void gemma3_defaults(model_config *c)
 
 static sinter_status find_sliding(model_source *s, model_config *c)
 {
-   uint32_t pattern = c->window_pattern ? c->window_pattern : PATTERN;
    bool given;
 
    if (!c->window)
       return config_bad(s, "sliding_window is missing or zero");
-   for (uint32_t l = 0; l < c->layers; l++)
-      c->sliding[l] = (l + 1) % pattern != 0;
+   if (!c->window_pattern)
+      c->window_pattern = PATTERN;
+   SINTER_TRY(config_window_pattern(s, c));
    return config_layer_types(s, c, &given);
 }
 

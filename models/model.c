@@ -180,6 +180,14 @@ typedef struct opening {
    model *m;
 } opening;
 
+static void note_unused(model *m, const model_source *s)
+{
+   if (s->num_unused)
+      *vec_push(m->a, &m->notes) =
+         arena_printf(m->a, "%u tensors below '%s' are another tower's and not used for text",
+                      s->num_unused, s->unused_tower);
+}
+
 static void set_ropes(model *m, const model_config *c)
 {
    m->num_ropes = c->rope_local.width ? 2 : 1;
@@ -204,6 +212,7 @@ static sinter_status open_body(void *user)
    SINTER_TRY(config_find_row(s, &row));
    SINTER_TRY(config_read(s, row, c));
    SINTER_TRY(source_name_tensors(s, row->family, &m->by_name));
+   note_unused(m, s);
    m->tensors = s->tensors.data;
    m->num_tensors = (uint32_t)s->tensors.count;
    m->info.family = row->family;

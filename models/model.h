@@ -32,6 +32,7 @@ typedef struct model {
       *vocab_blob; /* precompiled tokenizer, base/vocab.h; NULL when the checkpoint has none */
    size_t vocab_size;
    const char *chat_template; /* NULL: none */
+   VEC(const char *) notes;   /* for people: what of the checkpoint is not used */
    void *mapping;             /* importer's: files that stay mapped */
 } model;
 

@@ -125,6 +125,11 @@ static const gguf_value *arch_key(model_source *s, const model_row *row, const c
 
 /* ---- all values ---- */
 
+static bool is_window_pattern(const key_row *k)
+{
+   return k->at == offsetof(model_config, window_pattern);
+}
+
 static sinter_status read_hf(model_source *s, model_config *c, const json *j)
 {
    double v;
@@ -133,6 +138,9 @@ static sinter_status read_hf(model_source *s, model_config *c, const json *j)
       const json *value = *keys[i].hf ? json_get(j, keys[i].hf) : NULL;
       /* null switches a count or a window off; a factor that is null keeps its default */
       if (!value || (value->kind == JSON_null && keys[i].kind == KIND_FLOAT))
+         continue;
+      /* letters, one a layer: read by config_window_pattern */
+      if (is_window_pattern(&keys[i]) && value->kind == JSON_string)
          continue;
       if (!number_of(value, &v))
          return config_bad(s, "%s is no number", keys[i].hf);
@@ -150,7 +158,7 @@ static sinter_status read_gguf(model_source *s, model_config *c)
       if (!value)
          continue;
       /* one flag a layer: layer types, read by the family */
-      if (keys[i].at == offsetof(model_config, window_pattern) && value->is_array)
+      if (is_window_pattern(&keys[i]) && value->is_array)
          continue;
       if (!gguf_number(value, &v))
          return base_fail(SINTER_unsupported, s->path, "take a model whose layers are alike",
@@ -255,6 +263,27 @@ static sinter_status gguf_layer_types(model_source *s, model_config *c, bool *ou
       c->sliding[l] = flag != 0;
    }
    *out_given = true;
+   return SINTER_ok;
+}
+
+static sinter_status letters(const model_source *s, model_config *c, const json *pattern)
+{
+   if (!pattern->len || strspn(pattern->string, "LG") != pattern->len)
+      return config_bad(s, "sliding_window_pattern '%.40s' is not made of L and G",
+                        pattern->string);
+   for (uint32_t l = 0; l < c->layers; l++)
+      c->sliding[l] = l + 1 < c->layers && pattern->string[l % pattern->len] == 'L';
+   return SINTER_ok;
+}
+
+sinter_status config_window_pattern(model_source *s, model_config *c)
+{
+   const json *pattern = s->gguf ? NULL : json_get(config_text(s), "sliding_window_pattern");
+
+   if (pattern && pattern->kind == JSON_string)
+      return letters(s, c, pattern);
+   for (uint32_t l = 0; l < c->layers; l++)
+      c->sliding[l] = c->window_pattern && (l + 1) % c->window_pattern != 0;
    return SINTER_ok;
 }
 

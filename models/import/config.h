@@ -72,6 +72,10 @@ SINTER_CHECKED sinter_status config_read_rope(model_source *s, model_config *c, 
 /* The text model's part of config.json. */
 const json *config_text(const model_source *s);
 
+/* Fills c->sliding from sliding_window_pattern: a number n, every n-th layer sees everything; or
+ * letters L (slides) and G, repeated over the layers, of which the last sees everything. */
+SINTER_CHECKED sinter_status config_window_pattern(model_source *s, model_config *c);
+
 /* Overwrites c->sliding from layer_types (config.json) or the array form of sliding_window_pattern
  * (GGUF); *out_given says whether there was one. */
 SINTER_CHECKED sinter_status config_layer_types(model_source *s, model_config *c, bool *out_given);

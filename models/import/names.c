@@ -38,7 +38,8 @@ static bool ends_with(const char *name, const char *suffix)
    return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
-static bool is_skipped(const char *name, const char *family)
+/* The row that leaves a tensor out, NULL when none does. */
+static const name_row *skipping_row(const char *name, const char *family)
 {
    for (size_t i = 0; i < countof(rows); i++) {
       const name_row *r = &rows[i];
@@ -46,9 +47,9 @@ static bool is_skipped(const char *name, const char *family)
          continue;
       if ((r->kind == NAME_skip_prefix && behind(name, r->hf)) ||
           (r->kind == NAME_skip_suffix && ends_with(name, r->hf)))
-         return true;
+         return r;
    }
-   return false;
+   return NULL;
 }
 
 static const char *below_prefix(const char *name)
@@ -105,7 +106,10 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
    by_name->a = s->a;
    for (size_t i = 0; i < s->tensors.count; i++) {
       model_tensor *t = &s->tensors.data[i];
-      if (!s->gguf && is_skipped(t->source_name, family)) {
+      const name_row *skips = s->gguf ? NULL : skipping_row(t->source_name, family);
+      if (skips) {
+         if (skips->kind == NAME_skip_prefix && s->num_unused++ == 0)
+            s->unused_tower = skips->hf;
          t->name = t->source_name;
          t->read = true;
          continue;

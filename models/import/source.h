@@ -24,6 +24,8 @@ typedef struct model_source {
    gguf_file *gguf;           /* NULL for a folder */
    const json *config;        /* config.json; NULL for GGUF */
    VEC(model_tensor) tensors; /* canonical names are set by source_name_tensors */
+   const char *unused_tower;  /* prefix of the first tensor of another tower, NULL none */
+   uint32_t num_unused;       /* tensors of other towers */
 } model_source;
 
 /* Maps a whole regular file and adds it to the list. An empty file is BAD_INPUT. */

@@ -323,6 +323,52 @@ Test(config, gemma_layers)
    arena_destroy(a);
 }
 
+static const char *exaone_config(arena *a, const char *extra)
+{
+   return arena_printf(a,
+                       "{\"architectures\":[\"Exaone4ForCausalLM\"],\"hidden_size\":64,"
+                       "\"intermediate_size\":96,\"num_hidden_layers\":4,\"num_attention_heads\":4,"
+                       "\"num_key_value_heads\":2,\"head_dim\":16,\"vocab_size\":384,%s}",
+                       extra);
+}
+
+static uint32_t count_ops(const model *m, ir_opcode code)
+{
+   uint32_t n = 0;
+
+   ir_op_foreach (m->f, op)
+      n += op->code == code;
+   return n;
+}
+
+/* Kills: rotation that does not follow the windows, a pattern of letters read from the wrong end,
+ * a last layer that slides with it, the default pattern kept beside a null window. */
+Test(config, exaone_layers)
+{
+   static const struct {
+      const char *extra, *windows;
+      uint32_t ropes;
+   } cases[] = {
+      {"\"sliding_window\":8", "8 8 8 0 ", 6},
+      {"\"sliding_window\":8,\"sliding_window_pattern\":2", "8 0 8 0 ", 4},
+      {"\"sliding_window\":8,\"sliding_window_pattern\":\"LLG\"", "8 8 0 0 ", 4},
+      {"\"sliding_window\":8,\"layer_types\":[\"full_attention\",\"sliding_attention\","
+       "\"full_attention\",\"full_attention\"]",
+       "0 8 0 0 ", 2},
+      {"\"sliding_window\":null,\"sliding_window_pattern\":null", "0 0 0 0 ", 8},
+   };
+   arena *a = new_arena();
+
+   for (size_t i = 0; i < countof(cases); i++) {
+      model *m = opened_golden(a, "exaone4", exaone_config(a, cases[i].extra));
+      cr_expect_str_eq(windows_of(a, m), cases[i].windows, "%s", cases[i].extra);
+      cr_expect_eq(count_ops(m, IR_OP_rope), cases[i].ropes, "%s", cases[i].extra);
+   }
+   refused("Exaone4ForCausalLM", "\"sliding_window_pattern\":\"LXG\"", SINTER_bad_input,
+           "made of L and G");
+   arena_destroy(a);
+}
+
 /* ---- GGUF ---- */
 
 static sinter_status open_gguf(arena *a, const tiny_extra *extra, model **out)

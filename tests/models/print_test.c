@@ -18,6 +18,7 @@ static print_case cases[] = {
    {"qwen2", "qwen2"},
    {"qwen3", "qwen3"},
    {"gemma3", "gemma3_mm_textonly"},
+   {"exaone4", "exaone4_5"},
 };
 
 ParameterizedTestParameters(print, graph)

@@ -60,7 +60,7 @@ int cli_open(const options *o, session *s)
       status = sinter_artifact_open(s->path, &s->artifact);
    if (status != SINTER_ok)
       return cli_error(status);
-   if (o->with)
+   if (o->with || !s->cached)
       cli_notes(o, sinter_artifact_document(s->artifact, "explain"));
    sinter_artifact_info(s->artifact, &s->info);
    s->compile_seconds = cli_seconds() - started;

@@ -1,0 +1,82 @@
+/* exaone4.c - EXAONE 4.0, and the text side of 4.5.
+ *
+ *    h += norm(W_o attention(rope?(norm(W_q h)), rope?(norm(W_k h)), W_v h))
+ *    h += norm(W_down (silu(W_gate h) * W_up h))
+ *
+ * Nothing is normed on the way in. With a sliding window, layers that slide turn and those that see
+ * everything do not; without one, all turn. */
+#include "family.h"
+
+#include <math.h>
+
+enum { PATTERN = 4 };
+
+void exaone4_defaults(model_config *c)
+{
+   c->vocab = 102400;
+   c->width = 4096;
+   c->ffn = 16384;
+   c->layers = 32;
+   c->heads = 32;
+   c->kv_heads = 32;
+   c->context = 2048;
+   c->norm_eps = 1e-5;
+   c->window = 4096;
+   c->window_pattern = PATTERN;
+   c->rope_base = 10000;
+}
+
+sinter_status exaone4_derive(model_source *s, model_config *c)
+{
+   bool given;
+
+   if (c->activation && strcmp(c->activation, "silu") != 0)
+      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                       "hidden_act '%.40s' is not silu", c->activation);
+   c->attention_scale = 1 / sqrt(c->head_width);
+   if (c->window) {
+      SINTER_TRY(config_window_pattern(s, c));
+      SINTER_TRY(config_layer_types(s, c, &given));
+   }
+   return config_read_rope(s, c, false);
+}
+
+static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   uint32_t q_rows = c->heads * c->head_width, kv_rows = c->kv_heads * c->head_width;
+
+   ir_value *q = model_heads(m, model_linear(m, l, "attn_q", x, q_rows, false), c->heads);
+   ir_value *k = model_heads(m, model_linear(m, l, "attn_k", x, kv_rows, false), c->kv_heads);
+   ir_value *v = model_heads(m, model_linear(m, l, "attn_v", x, kv_rows, false), c->kv_heads);
+
+   q = model_norm(m, l, "attn_q_norm", q);
+   k = model_norm(m, l, "attn_k_norm", k);
+   if (!c->window || c->sliding[l]) {
+      q = model_rope(m, l, q);
+      k = model_rope(m, l, k);
+   }
+   ir_value *a = model_merge(m, model_attend(m, l, q, k, v));
+   return model_linear(m, l, "attn_output", a, c->width, false);
+}
+
+static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   ir_value *gate = ir_silu(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, false));
+   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, false);
+
+   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+}
+
+void exaone4_build(model_build *m)
+{
+   ir_value *h = model_embed(m, 1);
+
+   for (uint32_t l = 0; l < m->config->layers; l++) {
+      h = ir_add(&m->b, h, model_norm(m, l, "post_attention_norm", attention(m, l, h)));
+      h = ir_add(&m->b, h, model_norm(m, l, "post_ffw_norm", mlp(m, l, h)));
+      model_name_block(m, l, h);
+   }
+   model_finish(m, h);
+}
