@@ -21,7 +21,8 @@ enum { MAX_WORKERS = 64 };
 /* Rows of a packed weight, and where each comes from. */
 typedef struct strip {
    uint64_t first_row, end_row; /* of the packed weight */
-   const uint8_t *data;         /* of first_row */
+   const model_tensor *tensor;
+   uint64_t skip; /* row of the tensor that first_row is */
 } strip;
 
 typedef struct rows {
@@ -62,11 +63,11 @@ static const void *row_of(void *user, uint64_t r)
 
    while (r >= s->strips[i].end_row)
       i++;
-   return s->strips[i].data + (r - s->strips[i].first_row) * s->row_bytes;
+   return model_tensor_row(s->strips[i].tensor, s->strips[i].skip + r - s->strips[i].first_row);
 }
 
 static sinter_status fit_source(const model *m, const plan_weight *w, const plan_source *s,
-                                uint64_t row_bytes, const uint8_t **out)
+                                uint64_t row_bytes, const model_tensor **out)
 {
    const model_tensor *t = map_get(&m->by_name, s->tensor);
    uint64_t end, bytes;
@@ -77,7 +78,7 @@ static sinter_status fit_source(const model *m, const plan_weight *w, const plan
    if ((uint32_t)t->dtype != w->dtype || !base_add(s->first_row, s->num_rows, &end) ||
        !base_mul(end, row_bytes, &bytes) || bytes > t->bytes)
       return base_fail(SINTER_failed, s->tensor, "", "a weight recipe does not fit its tensor");
-   *out = t->data + s->first_row * row_bytes;
+   *out = t;
    return SINTER_ok;
 }
 
@@ -93,7 +94,8 @@ static sinter_status find_rows(job *j, const model *m, const plan_weight *w, row
    for (uint32_t i = 0; i < w->num_sources; i++) {
       strips[i].first_row = at;
       strips[i].end_row = at += w->sources[i].num_rows;
-      SINTER_TRY(fit_source(m, w, &w->sources[i], out->row_bytes, &strips[i].data));
+      strips[i].skip = w->sources[i].first_row;
+      SINTER_TRY(fit_source(m, w, &w->sources[i], out->row_bytes, &strips[i].tensor));
    }
    return SINTER_ok;
 }

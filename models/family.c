@@ -88,7 +88,7 @@ static ir_value *weight(model_build *m, const char *name, uint32_t rank, const u
 {
    ir_value *v = map_get(&m->weights, name);
    model_tensor *t = map_get(&m->m->by_name, name);
-   ir_dim dims[2];
+   ir_dim dims[3];
    dtype type = DT_f32;
 
    if (v)
@@ -125,6 +125,22 @@ static ir_value *vector(model_build *m, const char *name, uint64_t n)
 static ir_value *matrix(model_build *m, const char *name, uint64_t rows, uint64_t cols)
 {
    return weight(m, name, 2, (uint64_t[]){rows, cols});
+}
+
+ir_value *model_vector(model_build *m, uint32_t l, const char *name, uint64_t n)
+{
+   return vector(m, arena_printf(m->m->a, "blk.%u.%s", l, name), n);
+}
+
+ir_value *model_matrix(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols)
+{
+   return matrix(m, arena_printf(m->m->a, "blk.%u.%s", l, name), rows, cols);
+}
+
+ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
+                      uint64_t cols)
+{
+   return weight(m, arena_printf(m->m->a, "blk.%u.%s", l, name), 3, (uint64_t[]){n, rows, cols});
 }
 
 static const char *layer_tensor(model_build *m, uint32_t l, const char *name, const char *suffix)
@@ -218,4 +234,7 @@ void model_finish(model_build *m, ir_value *h)
    ir_func_return(m->b.f, logits);
    for (uint32_t l = 0; l < c->layers; l++)
       ir_func_return(m->b.f, m->kv[l]);
+   for (uint32_t l = 0; l < c->layers; l++)
+      if (m->routes[l])
+         ir_func_return(m->b.f, m->routes[l]);
 }

@@ -16,8 +16,9 @@ typedef struct model_build {
    ir_builder b;
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
    ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
-   ir_value **kv; /* per layer: the state before its block, after it once the block is built */
-   map weights;   /* tensor name → ir_value: a tensor that is used twice is one value */
+   ir_value **kv;     /* per layer: the state before its block, after it once the block is built */
+   ir_value **routes; /* per layer: captured expert ids, NULL for dense layers */
+   map weights;       /* tensor name → ir_value: a tensor that is used twice is one value */
    sinter_status status; /* first failure */
 } model_build;
 
@@ -40,6 +41,35 @@ ir_value *model_rope(model_build *m, uint32_t l, ir_value *x);
 
 /* Appends k and v to the state of layer l, then attends with q. f32[T, H, d] */
 ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_value *v);
+
+/* What a mixture of experts needs to know besides its tensors (moe.c). */
+typedef struct model_experts {
+   uint32_t experts, used, ffn; /* E, K, F */
+   ir_attrs route;              /* of op route; k is filled in */
+   bool select_bias;            /* blk.<l>.exp_probs_b.bias is added for the selection */
+   /* silu(gate) * up unless given */
+   ir_value *(*act)(model_build *m, ir_value *gate, ir_value *up);
+} model_experts;
+
+/* Sum over the experts that the router chooses for each row of x[T, D] of weight * expert(x):
+ *
+ *    logits = x W_ffn_gate_inp^T ─route─▶ ids (captured), weights
+ *    ffn_down_exps[e] (act(ffn_gate_exps[e] x) * (ffn_up_exps[e] x)), combined by weight
+ *
+ * Stacks are three tensors, or gate and up in one (ffn_gate_up_exps, gate rows first). */
+ir_value *model_moe(model_build *m, uint32_t l, ir_value *x, const model_experts *how);
+
+/* The two halves of it, for routers of another kind: ids and weights of x; the experts' sum. */
+ir_op *model_route(model_build *m, uint32_t l, ir_value *x, const model_experts *how);
+ir_value *model_experts_of(model_build *m, uint32_t l, ir_value *x, ir_value *ids,
+                           ir_value *weights, const model_experts *how);
+
+/* blk.<l>.<name> as f32[n], as a matrix [rows, cols] and as a stack [n, rows, cols] in their stored
+ * types; name with its suffix. */
+ir_value *model_vector(model_build *m, uint32_t l, const char *name, uint64_t n);
+ir_value *model_matrix(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols);
+ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
+                      uint64_t cols);
 
 /* Final norm and head for the wanted rows, capped when the config says so. Returns f32[R, V] and
  * every state. */

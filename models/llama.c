@@ -1,13 +1,31 @@
-/* llama.c - Llama 2 and 3, SmolLM2, Mistral, Qwen2, Qwen3 (dense): one block, four switches.
+/* llama.c - Llama 2 and 3, SmolLM2, Mistral, Mixtral, Qwen2, Qwen3 (dense and MoE): one block, five
+ * switches.
  *
  *    h += W_o attention(rope(norm? W_q x), rope(norm? W_k x), W_v x)    x = norm(h)
  *    h += W_down (silu(W_gate x) * W_up x)                              x = norm(h)
  *
  *    biases on q, k, v (Qwen2), on everything by flag (Llama); RMSNorm of each q and k head
- * (Qwen3); a sliding window on all layers (Mistral) or on the late ones (Qwen2, Qwen3). */
+ * (Qwen3); a sliding window on all layers (Mistral) or on the late ones (Qwen2, Qwen3); experts for the MLP (Mixtral, Qwen3-MoE). */
 #include "family.h"
 
 #include <math.h>
+
+/* Qwen3-MoE, or Mixtral. */
+static void expert_defaults(model_config *c)
+{
+   bool qwen = (c->row->traits & MODEL_TRAIT_qk_norm) != 0;
+
+   c->experts = qwen ? 128 : 8;
+   c->experts_used = qwen ? 8 : 2;
+   c->expert_ffn = qwen ? 768 : 0;
+   c->sparse_step = 1;
+   c->route_norm = !qwen;
+   if (qwen)
+      return;
+   c->window = 0;
+   c->norm_eps = 1e-5;
+   c->rope_base = 1e6;
+}
 
 void llama_defaults(model_config *c)
 {
@@ -23,20 +41,28 @@ void llama_defaults(model_config *c)
       c->kv_heads = 32;
       c->window_layers = 28;
    }
-   if (traits & MODEL_TRAIT_qk_norm)
+   if (traits & MODEL_TRAIT_window_flag) {
+      c->window = 4096;
+      c->kv_heads = 4;
+   } else if (traits & MODEL_TRAIT_qk_norm) {
       c->head_width = 128;
+   }
+   if (traits & MODEL_TRAIT_experts)
+      expert_defaults(c);
 }
 
 /* layer_types where it is given, else the rule of the architecture. */
 static sinter_status find_sliding(model_source *s, model_config *c)
 {
-   bool everywhere = (c->row->traits & MODEL_TRAIT_window_everywhere) || (s->gguf && c->window);
+   bool flag = (c->row->traits & MODEL_TRAIT_window_flag) != 0;
+   bool everywhere = (c->row->traits & MODEL_TRAIT_window_everywhere) || (s->gguf && c->window) ||
+                     (flag && c->use_window);
    bool late = (c->row->traits & MODEL_TRAIT_window_late) && !s->gguf && c->use_window && c->window;
    bool given;
 
    for (uint32_t l = 0; l < c->layers; l++)
       c->sliding[l] = c->window && (everywhere || (late && l >= c->window_layers));
-   if (everywhere || s->gguf)
+   if (everywhere || flag || s->gguf)
       return SINTER_ok;
    if (!late && c->window && !(c->row->traits & MODEL_TRAIT_window_late))
       return config_bad(s, "sliding_window is set for an architecture that has none");
@@ -85,13 +111,27 @@ static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
    return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, c->mlp_bias);
 }
 
+static ir_value *experts(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+   bool norm = c->route_norm || !c->from_folder; /* GGUF has no key for it: always */
+   model_experts how = {.experts = c->experts,
+                        .used = c->experts_used,
+                        .ffn = c->expert_ffn,
+                        .route = AT(.score = "softmax", .norm = norm ? 1 : IR_NO_I)};
+
+   return model_moe(m, l, x, &how);
+}
+
 void llama_build(model_build *m)
 {
+   const bool *sparse = m->config->sparse;
    ir_value *h = model_embed(m, 1);
 
    for (uint32_t l = 0; l < m->config->layers; l++) {
       h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));
-      h = ir_add(&m->b, h, mlp(m, l, model_norm(m, l, "ffn_norm", h)));
+      ir_value *x = model_norm(m, l, "ffn_norm", h);
+      h = ir_add(&m->b, h, sparse[l] ? experts(m, l, x) : mlp(m, l, x));
       model_name_block(m, l, h);
    }
    model_finish(m, h);

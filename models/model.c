@@ -4,6 +4,16 @@
 #include "family.h"
 #include "import/tokenizer.h"
 
+const uint8_t *model_tensor_row(const model_tensor *t, uint64_t r)
+{
+   uint64_t stride = t->row_stride;
+   uint64_t rows = t->rank > 1 ? t->dim[t->rank - 2] : 1;
+
+   if (!stride && !dtype_size(t->dtype, t->dim[t->rank - 1], &stride))
+      return t->data; /* a whole number of blocks: checked when the file was read */
+   return t->parts ? t->parts[r / rows] + r % rows * stride : t->data + r * stride;
+}
+
 /* ---- families ---- */
 
 #define TRAIT(name) MODEL_TRAIT_##name
@@ -90,6 +100,7 @@ static void leaves(model_build *b)
                  ir_type_make(DT_f32, 2, (ir_dim[]){t, ir_dim_of(b->m->ropes[i].width)}));
    b->rows = ir_meta(&b->b, IR_META_rows, IR_NO_I, ir_type_make(DT_i32, 1, &r));
    b->kv = arena_array(b->m->a, ir_value *, c->layers);
+   b->routes = arena_array(b->m->a, ir_value *, c->layers);
    for (uint32_t l = 0; l < c->layers; l++) {
       ir_type type = ir_type_make(DT_f32, 2, kv);
       type.state = c->sliding[l] ? IR_STATE_kv_window : IR_STATE_kv_full;

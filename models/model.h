@@ -16,7 +16,14 @@ typedef struct model_tensor {
    const uint8_t *data; /* mapped; valid while the model is open */
    uint64_t bytes, file_offset;
    bool read; /* a family used it; unread ones are an error */
+   /* A stack of matrices that do not follow each other in one piece: where each begins, and bytes
+    * from row to row. NULL and 0: all rows are at `data`, one after the other. */
+   const uint8_t *const *parts;
+   uint64_t row_stride;
 } model_tensor;
+
+/* Row r of a matrix, or of a stack whose matrices' rows are counted through. */
+const uint8_t *model_tensor_row(const model_tensor *t, uint64_t r);
 
 typedef struct model {
    arena *a;

@@ -26,11 +26,14 @@ typedef struct fixed_row {
 #define IGNORE_GGUF(gguf)
 #define KEY(field, kind, need, hf, gguf)                                                           \
    {hf, gguf, KIND_##kind, NEED_##need, offsetof(model_config, field)},
+#define ALSO(field, kind, hf) {hf, "", KIND_##kind, NEED_OPT, offsetof(model_config, field)},
 static const key_row keys[] = {
 #include "config.def"
 };
 #undef KEY
+#undef ALSO
 #define KEY(field, kind, need, hf, gguf)
+#define ALSO(field, kind, hf)
 #undef FIXED
 #define FIXED(hf, gguf, value, remedy) {hf, gguf, value, remedy},
 static const fixed_row fixed[] = {
@@ -415,7 +418,7 @@ static sinter_status check_shape(const model_source *s, model_config *c)
    return SINTER_ok;
 }
 
-static bool has_tensor(const model_source *s, const char *name)
+bool config_has_tensor(const model_source *s, const char *name)
 {
    for (size_t i = 0; i < s->tensors.count; i++)
       if (strcmp(s->tensors.data[i].source_name, name) == 0)
@@ -426,10 +429,10 @@ static bool has_tensor(const model_source *s, const char *name)
 /* GGUF has no flags for what the tensor table shows. */
 static void flags_from_tensors(const model_source *s, model_config *c)
 {
-   c->tied = !has_tensor(s, "output.weight");
-   c->qkv_bias = has_tensor(s, "blk.0.attn_q.bias");
-   c->output_bias = has_tensor(s, "blk.0.attn_output.bias");
-   c->mlp_bias = has_tensor(s, "blk.0.ffn_down.bias");
+   c->tied = !config_has_tensor(s, "output.weight");
+   c->qkv_bias = config_has_tensor(s, "blk.0.attn_q.bias");
+   c->output_bias = config_has_tensor(s, "blk.0.attn_output.bias");
+   c->mlp_bias = config_has_tensor(s, "blk.0.ffn_down.bias");
    /* the key may name another count; the table decides */
    for (size_t i = 0; i < s->tensors.count; i++)
       if (strcmp(s->tensors.data[i].source_name, "token_embd.weight") == 0)
@@ -456,6 +459,8 @@ sinter_status config_read(model_source *s, const model_row *row, model_config *c
    SINTER_TRY(check_required(s, c));
    SINTER_TRY(check_shape(s, c));
    c->sliding = arena_array(s->a, bool, c->layers);
+   c->sparse = arena_array(s->a, bool, c->layers);
+   SINTER_TRY(config_sparse_layers(s, c));
    SINTER_TRY(row->derive(s, c));
    if (s->gguf)
       return check_unknown_gguf(s, row);

@@ -9,7 +9,10 @@ enum {
    MODEL_TRAIT_qkv_bias = 2,          /* q, k, v always have one */
    MODEL_TRAIT_qk_norm = 4,           /* RMSNorm over each head of q and k */
    MODEL_TRAIT_window_everywhere = 8, /* sliding_window holds for all layers */
-   MODEL_TRAIT_window_late = 16, /* for layers from max_window_layers on, if use_sliding_window */
+   MODEL_TRAIT_window_late = 16,   /* for layers from max_window_layers on, if use_sliding_window */
+   MODEL_TRAIT_window_flag = 32,   /* for all layers, if use_sliding_window */
+   MODEL_TRAIT_experts = 64,       /* layers may be mixtures of experts */
+   MODEL_TRAIT_experts_gguf = 128, /* the same, in GGUF only */
 };
 
 struct model_build;
@@ -35,14 +38,17 @@ struct model_config {
    const model_row *row;
    bool from_folder; /* config.json and safetensors, not GGUF */
 #define KEY(field, kind, need, hf, gguf) config_##kind field;
+#define ALSO(field, kind, hf)
 #define HANDLED(hf)
 #define FIXED(hf, gguf, value, remedy)
 #define IGNORE(hf)
 #define IGNORE_GGUF(gguf)
 #include "config.def"
 #undef KEY
+#undef ALSO
    const char *activation; /* "silu", "gelu_pytorch_tanh", …; NULL: the family's own */
    bool *sliding;          /* per layer: attends to the last `window` positions only */
+   bool *sparse;           /* per layer: a mixture of experts */
    bool qkv_bias, output_bias;
    double norm_offset; /* added to norm weights: 1 where the checkpoint stores w - 1 */
    double attention_scale;
@@ -79,6 +85,15 @@ SINTER_CHECKED sinter_status config_window_pattern(model_source *s, model_config
 /* Overwrites c->sliding from layer_types (config.json) or the array form of sliding_window_pattern
  * (GGUF); *out_given says whether there was one. */
 SINTER_CHECKED sinter_status config_layer_types(model_source *s, model_config *c, bool *out_given);
+
+/* Fills c->sparse: the layers that hold experts, by mlp_only_layers and decoder_sparse_step, or in
+ * GGUF by their tensors.
+ *
+ * Errors  UNSUPPORTED when the architecture has none; BAD_INPUT when counts cannot be. */
+SINTER_CHECKED sinter_status config_sparse_layers(model_source *s, model_config *c);
+
+/* Whether the checkpoint has a tensor spelled so. */
+bool config_has_tensor(const model_source *s, const char *name);
 
 /* A failure about the configuration: BAD_INPUT at the checkpoint's path. */
 SINTER_CHECKED sinter_status config_bad(const model_source *s, const char *fmt, ...)

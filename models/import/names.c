@@ -7,6 +7,8 @@ typedef enum name_kind {
    NAME_prefix,
    NAME_tensor,
    NAME_layer,
+   NAME_expert,
+   NAME_whole,
    NAME_head,
    NAME_skip_prefix,
    NAME_skip_suffix
@@ -82,8 +84,24 @@ static bool is_parameter(const char *suffix)
    return suffix && (strcmp(suffix, ".weight") == 0 || strcmp(suffix, ".bias") == 0);
 }
 
-/* The canonical name of a Hugging Face name, NULL when names.def has none. */
-static const char *canonical(arena *a, const char *name, const char *family)
+/* `tail` by a pattern with a number for its *: what follows the pattern, and the number. */
+static const char *behind_number(const char *tail, const char *pattern, long *out_number)
+{
+   const char *star = strchr(pattern, '*');
+   char *end;
+
+   if (!tail || strncmp(tail, pattern, (size_t)(star - pattern)) != 0)
+      return NULL;
+   tail += star - pattern;
+   if (*tail < '0' || *tail > '9')
+      return NULL;
+   *out_number = strtol(tail, &end, 10);
+   return behind(end, star + 1);
+}
+
+/* The canonical name of a Hugging Face name, NULL when names.def has none; *out_expert is its
+ * number in a stack, -1 when it is a tensor of its own. */
+static const char *canonical(arena *a, const char *name, const char *family, long *out_expert)
 {
    const char *rest = below_prefix(name), *tail = NULL;
    long layer = rest ? layer_of(rest, &tail) : -1;
@@ -95,17 +113,36 @@ static const char *canonical(arena *a, const char *name, const char *family)
       if ((r->kind == NAME_head && strcmp(name, r->hf) == 0) ||
           (r->kind == NAME_tensor && rest && strcmp(rest, r->hf) == 0))
          return r->canonical;
-      if (r->kind == NAME_layer && layer >= 0 && is_parameter(behind(tail, r->hf)))
+      if (layer < 0)
+         continue;
+      if (r->kind == NAME_layer && is_parameter(behind(tail, r->hf)))
          return arena_printf(a, "blk.%ld.%s%s", layer, r->canonical, behind(tail, r->hf));
+      if (r->kind == NAME_whole && strcmp(tail, r->hf) == 0)
+         return arena_printf(a, "blk.%ld.%s", layer, r->canonical);
+      long expert;
+      const char *suffix = r->kind == NAME_expert ? behind_number(tail, r->hf, &expert) : NULL;
+      if (is_parameter(suffix)) {
+         *out_expert = expert;
+         return arena_printf(a, "blk.%ld.%s%s", layer, r->canonical, suffix);
+      }
    }
    return NULL;
 }
 
+sinter_status source_twice(const model_source *s, const char *name)
+{
+   return base_fail(SINTER_bad_input, s->path, "convert the checkpoint again",
+                    "two tensors stand for '%.120s'", name);
+}
+
 sinter_status source_name_tensors(model_source *s, const char *family, map *by_name)
 {
+   source_stacks stacks = {.by_name.a = s->a};
+
    by_name->a = s->a;
    for (size_t i = 0; i < s->tensors.count; i++) {
       model_tensor *t = &s->tensors.data[i];
+      long expert = -1;
       const name_row *skips = s->gguf ? NULL : skipping_row(t->source_name, family);
       if (skips) {
          if (skips->kind == NAME_skip_prefix && s->num_unused++ == 0)
@@ -114,17 +151,20 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
          t->read = true;
          continue;
       }
-      t->name = s->gguf ? t->source_name : canonical(s->a, t->source_name, family);
+      t->name = s->gguf ? t->source_name : canonical(s->a, t->source_name, family, &expert);
       if (!t->name)
          return base_fail(
             SINTER_unsupported, s->path,
             "this checkpoint is a variant that is not supported; report its config.json",
             "no parameter of a %s model is called '%.120s'", family, t->source_name);
+      if (expert >= 0) {
+         SINTER_TRY(source_stack_add(s, &stacks, t, expert));
+         continue;
+      }
       if (map_set(by_name, t->name, t))
-         return base_fail(SINTER_bad_input, s->path, "convert the checkpoint again",
-                          "two tensors stand for '%.120s'", t->name);
+         return source_twice(s, t->name);
    }
-   return SINTER_ok;
+   return source_stack_all(s, &stacks, by_name);
 }
 
 const char *source_spelling(arena *a, const char *family, const char *name)
@@ -142,6 +182,10 @@ const char *source_spelling(arena *a, const char *family, const char *name)
       if (r->kind == NAME_tensor && strcmp(name, r->canonical) == 0)
          return arena_printf(a, "model.%s", r->hf);
       if (r->kind == NAME_layer && end && *end == '.' &&
+          is_parameter(behind(end + 1, r->canonical)))
+         return arena_printf(a, "model.layers.%ld.%s%s", layer, r->hf,
+                             behind(end + 1, r->canonical));
+      if (r->kind == NAME_expert && end && *end == '.' &&
           is_parameter(behind(end + 1, r->canonical)))
          return arena_printf(a, "model.layers.%ld.%s%s", layer, r->hf,
                              behind(end + 1, r->canonical));

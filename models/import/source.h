@@ -55,6 +55,26 @@ SINTER_CHECKED sinter_status safetensors_read_folder(model_source *s);
  * Tensors of other towers (vision) and buffers that are computed are marked as read. */
 SINTER_CHECKED sinter_status source_name_tensors(model_source *s, const char *family, map *by_name);
 
+/* The failure that two tensors have one canonical name. */
+SINTER_CHECKED sinter_status source_twice(const model_source *s, const char *name);
+
+/* Stacks under construction: the matrices of all experts as one tensor. */
+typedef struct source_stack source_stack;
+typedef struct source_stacks {
+   map by_name;
+   VEC(source_stack *) list;
+} source_stacks;
+
+/* Makes t, whose canonical name is that of the stack, number `expert` of it. */
+SINTER_CHECKED sinter_status source_stack_add(model_source *s, source_stacks *stacks,
+                                              model_tensor *t, long expert);
+
+/* Turns every stack into one tensor and puts it into by_name: its first part takes the stack's
+ * place in the list of tensors, the others count as read.
+ *
+ * Errors  BAD_INPUT when an expert is missing or differs from the others in shape or type. */
+SINTER_CHECKED sinter_status source_stack_all(model_source *s, source_stacks *stacks, map *by_name);
+
 /* How a Hugging Face checkpoint of that family would spell a canonical name, for messages. */
 const char *source_spelling(arena *a, const char *family, const char *name);
 

@@ -165,7 +165,7 @@ Test(config, unknown_keys)
    arena *a = new_arena();
 
    refused(LLAMA, "\"attention_twist\":3", SINTER_unsupported, "attention_twist");
-   refused(LLAMA, "\"num_local_experts\":4", SINTER_unsupported, "num_local_experts");
+   refused(LLAMA, "\"num_local_experts\":4", SINTER_unsupported, "experts are not known");
    refused(LLAMA, "\"rope_interleaved\":true", SINTER_unsupported, "rope_interleaved");
    refused(LLAMA, "\"quantization_config\":{\"quant_method\":\"gptq\"}", SINTER_unsupported,
            "quantised");
@@ -451,7 +451,7 @@ Test(config, gguf_contradictions)
 
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &unknown}, SINTER_unsupported,
                 "llama.attention.twist");
-   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &experts}, SINTER_unsupported, "expert_count");
+   gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &experts}, SINTER_bad_input, "0 of 8 experts");
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &split}, SINTER_unsupported, "split over 2");
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &wide}, SINTER_unsupported, "values");
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &kind}, SINTER_unsupported, "spiral");

@@ -25,13 +25,12 @@ static inline sinter_status run_rows(void *user, const char *name, const ir_type
 {
    run *r = user;
    const model_tensor *t = map_get(&r->m->by_name, name);
-   uint64_t row = t->rank == 2 ? t->dim[1] : t->dim[0], row_bytes;
+   uint64_t row = t->dim[t->rank - 1];
 
    cr_assert_eq(t->dtype, type->dtype, "%s", name);
-   cr_assert(dtype_size(t->dtype, row, &row_bytes));
    float *f = arena_alloc(r->a, row * sizeof *f);
    for (int64_t i = 0; i < count; i++) {
-      quant_to_f32(t->dtype, t->data + (uint64_t)(first + i) * row_bytes, row, f);
+      quant_to_f32(t->dtype, model_tensor_row(t, (uint64_t)(first + i)), row, f);
       for (uint64_t k = 0; k < row; k++)
          out[(uint64_t)i * row + k] = f[k];
    }

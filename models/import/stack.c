@@ -1,0 +1,85 @@
+/* stack.c - matrices of experts that a checkpoint stores one by one, as one tensor.
+ *
+ *    experts.0.w1 [N,K], experts.1.w1, …   ─▶   ffn_gate_exps [E,N,K], parts[e] where each begins
+ *
+ * Nothing is copied, and a graph, plan or recipe is as large for 256 experts as for one. */
+#include "source.h"
+
+enum { MAX_EXPERTS = 1 << 16 };
+
+struct source_stack {
+   const char *name;
+   VEC(model_tensor *) parts; /* by expert; NULL: not seen */
+};
+
+sinter_status source_stack_add(model_source *s, source_stacks *stacks, model_tensor *t, long expert)
+{
+   source_stack *k = map_get(&stacks->by_name, t->name);
+
+   if (expert >= MAX_EXPERTS)
+      return base_fail(SINTER_bad_input, s->path, "convert the checkpoint again",
+                       "'%.120s' has a number that no expert has", t->source_name);
+   if (!k) {
+      k = arena_new(s->a, source_stack);
+      k->name = t->name;
+      map_set(&stacks->by_name, k->name, k);
+      *vec_push(s->a, &stacks->list) = k;
+   }
+   while (k->parts.count <= (size_t)expert)
+      *vec_push(s->a, &k->parts) = NULL;
+   if (k->parts.data[expert])
+      return source_twice(s, t->source_name);
+   k->parts.data[expert] = t;
+   return SINTER_ok;
+}
+
+static bool is_alike(const model_tensor *a, const model_tensor *b)
+{
+   return a->dtype == b->dtype && a->rank == b->rank && a->rank <= 3 &&
+          memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
+}
+
+static sinter_status check_parts(const model_source *s, const source_stack *k)
+{
+   for (size_t e = 0; e < k->parts.count; e++) {
+      if (!k->parts.data[e])
+         return base_fail(SINTER_bad_input, s->path, "fetch the checkpoint again",
+                          "expert %zu of '%.120s' is missing", e, k->name);
+      if (!is_alike(k->parts.data[e], k->parts.data[0]))
+         return base_fail(SINTER_bad_input, s->path,
+                          "take a checkpoint whose experts have one shape and type",
+                          "'%.120s' differs from the other experts", k->parts.data[e]->source_name);
+   }
+   return SINTER_ok;
+}
+
+static void join(model_source *s, const source_stack *k)
+{
+   const uint8_t **parts = arena_array(s->a, const uint8_t *, k->parts.count);
+   model_tensor *t = k->parts.data[0];
+
+   for (size_t e = 0; e < k->parts.count; e++) {
+      model_tensor *part = k->parts.data[e];
+      parts[e] = part->data;
+      part->name = part->source_name;
+      part->read = e > 0;
+   }
+   t->name = k->name;
+   memmove(t->dim + 1, t->dim, t->rank * sizeof *t->dim);
+   t->dim[0] = k->parts.count;
+   t->rank++;
+   t->bytes *= k->parts.count;
+   t->parts = parts;
+}
+
+sinter_status source_stack_all(model_source *s, source_stacks *stacks, map *by_name)
+{
+   for (size_t i = 0; i < stacks->list.count; i++) {
+      source_stack *k = stacks->list.data[i];
+      SINTER_TRY(check_parts(s, k));
+      join(s, k);
+      if (map_set(by_name, k->name, k->parts.data[0]))
+         return source_twice(s, k->name);
+   }
+   return SINTER_ok;
+}
