@@ -1,10 +1,11 @@
 /* cmd_bench.c - prefill and decode speed, beside the limits of this machine measured in the same
- * run. */
+ * run. What was measured is kept (history.h). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "history.h"
 #include "limits.h"
 
 typedef struct run_state {
@@ -44,10 +45,6 @@ static int32_t *random_ids(uint32_t vocab, size_t count)
 typedef struct test {
    int64_t prompt, generate, depth, batch;
 } test;
-
-typedef struct result {
-   double tok_s, bytes_s, ops_s;
-} result;
 
 static sinter_status drain(sinter_engine *e)
 {
@@ -135,12 +132,34 @@ static int by_value(const void *a, const void *b)
    return (x > y) - (x < y);
 }
 
-static sinter_status measure(session *s, const test *t, int64_t repeat, result *out)
+static double median(const double *v, size_t n)
+{
+   double sorted[HISTORY_SAMPLES];
+
+   memcpy(sorted, v, n * sizeof *v);
+   qsort(sorted, n, sizeof *sorted, by_value);
+   return sorted[n / 2];
+}
+
+static void name_test(const test *t, char *name, size_t cap)
+{
+   snprintf(name, cap, "%s%lld", t->prompt ? "pp" : "tg",
+            (long long)(t->prompt ? t->prompt : t->generate));
+   if (t->depth)
+      snprintf(name + strlen(name), cap - strlen(name), "@d%lld", (long long)t->depth);
+   if (t->batch > 1)
+      snprintf(name + strlen(name), cap - strlen(name), "x%lld", (long long)t->batch);
+}
+
+static sinter_status measure(session *s, const test *t, int64_t repeat, const limits *l,
+                             history_test *out)
 {
    int32_t *ids = random_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
-   double speed[64], bytes[64];
+   double bytes[HISTORY_SAMPLES];
    sinter_status status = SINTER_ok;
 
+   *out = (history_test){.num_samples = (size_t)repeat};
+   name_test(t, out->name, sizeof out->name);
    /* Run 0 touches memory and is not counted. */
    for (int64_t i = 0; status == SINTER_ok && i <= repeat; i++) {
       sinter_stats before = SINTER_INIT(sinter_stats), after = SINTER_INIT(sinter_stats);
@@ -152,51 +171,93 @@ static sinter_status measure(session *s, const test *t, int64_t repeat, result *
       sinter_engine_stats(s->engine, &after);
       double all = (double)(after.steps - before.steps),
              timed = t->prompt ? all : (double)t->generate;
-      speed[i ? i - 1 : 0] = (double)tokens / seconds;
+      out->samples[i ? i - 1 : 0] = (double)tokens / seconds;
       /* Untimed steps (depth, first token) are few and of the same kind: scale by steps. */
       bytes[i ? i - 1 : 0] =
          (double)(after.weight_bytes_read - before.weight_bytes_read) * (timed / all) / seconds;
    }
-   qsort(speed, (size_t)repeat, sizeof *speed, by_value);
-   qsort(bytes, (size_t)repeat, sizeof *bytes, by_value);
-   out->tok_s = speed[repeat / 2];
-   out->bytes_s = bytes[repeat / 2];
-   out->ops_s = 2.0 * (double)s->info.weight_elements * out->tok_s;
+   double bytes_s = median(bytes, (size_t)repeat), ops_s;
+   out->tok_s = median(out->samples, (size_t)repeat);
+   ops_s = 2.0 * (double)s->info.weight_elements * out->tok_s;
+   out->bytes = bytes_s / out->tok_s;
+   out->ops = ops_s / out->tok_s;
+   /* Decode reads every weight in every step; prefill multiplies with each for every token. */
+   out->limit_pct = 100 * (t->prompt ? ops_s / l->ops_s : bytes_s / l->bytes_s);
    free(ids);
    return status;
 }
 
-static void print_result(const options *o, const test *t, const result *r, const limits *l,
-                         bool first)
+static void print_result(const options *o, const history_test *t, bool first)
 {
-   char name[64];
-   /* Decode reads every weight in every step; prefill multiplies with each for every token. */
-   double share = t->prompt ? r->ops_s / l->ops_s : r->bytes_s / l->bytes_s;
-
-   snprintf(name, sizeof name, "%s%lld", t->prompt ? "pp" : "tg",
-            (long long)(t->prompt ? t->prompt : t->generate));
-   if (t->depth)
-      snprintf(name + strlen(name), sizeof name - strlen(name), "@d%lld", (long long)t->depth);
-   if (t->batch > 1)
-      snprintf(name + strlen(name), sizeof name - strlen(name), "x%lld", (long long)t->batch);
-   if (o->json)
-      printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"limit_pct\":%.1f}",
-             first ? "" : ",", name, r->tok_s, r->bytes_s / r->tok_s, r->ops_s / r->tok_s,
-             share * 100);
-   else
-      printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", name, r->tok_s, share * 100,
-             t->prompt ? "integer peak" : "read bandwidth");
+   if (!o->json) {
+      printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", t->name, t->tok_s,
+             t->limit_pct, t->name[0] == 'p' ? "integer peak" : "read bandwidth");
+      return;
+   }
+   printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"limit_pct\":%.1f,"
+          "\"samples\":[",
+          first ? "" : ",", t->name, t->tok_s, t->bytes, t->ops, t->limit_pct);
+   for (size_t i = 0; i < t->num_samples; i++)
+      printf("%s%.3f", i ? "," : "", t->samples[i]);
+   printf("]}");
 }
 
-int cmd_bench(const options *o)
+/* A run that cannot be kept was still measured: that is said on stderr, and "run" is null. */
+static void keep(const options *o, const session *s, const limits *l, const history_test *tests,
+                 size_t num_tests)
+{
+   history_run run;
+   history *h = history_open();
+
+   history_describe(o, s, &run);
+   run.threads = l->threads;
+   run.read_bytes_s = l->bytes_s;
+   run.int8_ops_s = l->ops_s;
+   bool kept = h && history_add(h, &run, tests, num_tests);
+   history_close(h);
+   if (o->json && kept)
+      printf("],\"run\":%lld,\"commit\":\"%s\"}\n", (long long)run.id, run.commit);
+   else if (o->json)
+      printf("],\"run\":null,\"commit\":\"%s\"}\n", run.commit);
+   else if (kept && !o->quiet)
+      fprintf(stderr, "kept as run %lld; see sinter bench --history\n", (long long)run.id);
+}
+
+static int run_tests(const options *o, session *s, const limits *l, const test *tests,
+                     int64_t repeat)
+{
+   history_test results[2];
+   size_t n = 0;
+
+   if (o->json)
+      printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"results\":[", l->threads,
+             l->bytes_s, l->ops_s);
+   for (size_t i = 0; i < countof(results); i++) {
+      if (tests[i].prompt + tests[i].generate == 0)
+         continue;
+      sinter_status status = measure(s, &tests[i], repeat, l, &results[n]);
+      if (status != SINTER_ok) {
+         if (o->json)
+            puts("]}");
+         return cli_error(status);
+      }
+      print_result(o, &results[n], n == 0);
+      n++;
+   }
+   keep(o, s, l, results, n);
+   return 0;
+}
+
+static int bench(const options *o)
 {
    session s;
    limits l;
    sinter_engine_options e = SINTER_INIT(sinter_engine_options);
    int64_t p = cli_int(o->prompt_tokens, 512), n = cli_int(o->num_tokens, 128),
-           d = cli_int(o->depth, 0), b = cli_int(o->batch, 1), repeat = cli_int(o->repeat, 3);
+           d = cli_int(o->depth, 0), b = cli_int(o->batch, 1), repeat = cli_int(o->repeat, 5);
+   const test tests[2] = {{p, 0, d, b}, {0, n, d, b}};
 
-   if (b < 1 || b > 64 || repeat < 1 || repeat > 63)
+   if (b < 1 || b > 64 || repeat < 1 || repeat > HISTORY_SAMPLES)
       return cli_usage_error("-b and -r are 1 to 64");
    if (p == 0 && n == 0)
       return cli_usage_error("nothing to measure: -p 0 and -n 0");
@@ -209,25 +270,18 @@ int cmd_bench(const options *o)
    if (code)
       return code;
    limits_measure((unsigned)cli_int(o->threads, 0), &l);
-   test tests[2] = {{p, 0, d, b}, {0, n, d, b}};
-   bool first = true;
-   if (o->json)
-      printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"results\":[", l.threads,
-             l.bytes_s, l.ops_s);
-   for (size_t i = 0; code == 0 && i < countof(tests); i++) {
-      result r;
-      if ((i == 0 ? p : n) == 0)
-         continue;
-      sinter_status status = measure(&s, &tests[i], repeat, &r);
-      if (status != SINTER_ok) {
-         code = cli_error(status);
-         break;
-      }
-      print_result(o, &tests[i], &r, &l, first);
-      first = false;
-   }
-   if (o->json)
-      puts("]}");
+   code = run_tests(o, &s, &l, tests, repeat);
    cli_close(&s);
    return code;
+}
+
+int cmd_bench(const options *o)
+{
+   if (o->compare && o->history)
+      return cli_usage_error("--compare or --history, not both");
+   if (o->num_args != (o->history ? 0 : o->compare ? 2 : 1))
+      return cli_usage_error("'sinter bench' takes %s", o->history   ? "no argument with --history"
+                                                        : o->compare ? "two runs with --compare"
+                                                                     : "one model");
+   return o->history ? bench_history(o) : o->compare ? bench_compare(o) : bench(o);
 }
