@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 1 };
+enum { COMPILER_ABI = 2 };
 
 typedef struct compiler_request {
    const char *model, *targets;
@@ -16,6 +16,8 @@ typedef struct compiler_request {
    const char *out_path;    /* artifact file to write (a temporary name; the caller renames) */
    const char *weights_dir; /* not NULL: put the weight section into its own content-addressed file
                                in this folder; NULL: write it into the artifact */
+   const char *arch;        /* explain only: judge for this name of archs.def or isa.def; NULL: for
+                               the first target */
    sinter_progress *progress;
    void *user;
 } compiler_request;

@@ -131,7 +131,10 @@ typedef struct passed {
 static sinter_status run_passes(compiling *c, const target *t, passed *out)
 {
    bool ref = strcmp(t->info->name, "ref") == 0;
-   pass_target pt = ref ? pass_target_ref() : pass_target_cpu(t->name);
+   const char *arch = c->request->arch;
+   pass_target pt = arch  ? pass_target_arch(arch)
+                    : ref ? pass_target_ref()
+                          : pass_target_cpu(t->name);
    pass_options options = {.target = &pt,
                            .numerics = c->request->numerics,
                            .with = c->request->with,
@@ -151,7 +154,7 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
       ir_print(&ir, out->f);
    for (size_t i = 0; i < c->m->notes.count; i++)
       *vec_push(c->a, &report->notes) = c->m->notes.data[i];
-   pass_explain(&json, out->f, report, &out->layout);
+   pass_explain(&json, out->f, &pt, report, &out->layout);
    out->ir = ir.data;
    out->explain = json.data;
    tell(c, SINTER_STAGE_passes, 1, 1, t->name);

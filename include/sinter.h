@@ -87,6 +87,8 @@ typedef struct sinter_compile_options {
    uint32_t threads; /* 0: one per core */
    sinter_progress *progress;
    void *user;
+   const char *arch; /* sinter_explain only: judge for this architecture, e.g. "sm_90a", as `fast`
+                        would; needs neither the machine nor its compiler. NULL: for `targets` */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -128,7 +130,7 @@ SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info
 SINTER_API void sinter_free(char *json);
 
 /* What the passes did to a model, without generating code: {"fusions":[{"name","matched","fired",
- * "declined":[{"site","reason"}]}],"segments","breaks","kernels"}. Opens the compiler. */
+ * "declined":[{"site","reason"}]}],"target","segments","breaks","kernels"}. Opens the compiler. */
 SINTER_API SINTER_CHECKED sinter_status sinter_explain(const sinter_compile_options *options,
                                                        char **out_json);
 

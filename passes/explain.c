@@ -118,8 +118,19 @@ static void write_kernels(text_buf *out, const pass_layout *l)
    }
 }
 
-void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
-                  const pass_layout *layout)
+static void write_target(text_buf *out, const pass_target *t)
+{
+   member(out, "", "name", t->name);
+   if (t->arch)
+      member(out, ",", "machine", t->arch->machine);
+   text_printf(out, ",\"row_limit\":%lld,\"launch_ns\":%g,\"bytes_per_ns\":%g,\"int8\":%s",
+               (long long)t->row_limit, t->launch_ns, t->bytes_per_ns,
+               t->has_int8 ? "true" : "false");
+   member(out, ",", "fp8", arch_fp8_name(t->arch ? t->arch->fp8 : ARCH_FP8_NONE));
+}
+
+void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
+                  const pass_report *report, const pass_layout *layout)
 {
    static const pass_layout none;
    const pass_layout *l = layout ? layout : &none;
@@ -133,7 +144,9 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
       text_printf(out, "%s", i ? "," : "");
       string(out, report->notes.data[i]);
    }
-   text_printf(out, "],\"segments\":[");
+   text_printf(out, "],\"target\":{");
+   write_target(out, target);
+   text_printf(out, "},\"segments\":[");
    write_segments(out, l);
    text_printf(out, "],\"breaks\":[");
    write_breaks(out, report);

@@ -22,6 +22,20 @@ pass_target pass_target_cpu(const char *name)
    };
 }
 
+pass_target pass_target_arch(const char *name)
+{
+   pass_target t = pass_target_cpu(name);
+   const arch_info *arch = arch_find(name);
+
+   if (!arch)
+      return t;
+   t.arch = arch;
+   t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
+   t.launch_ns = arch->launch_ns;
+   t.bytes_per_ns = arch->bytes_per_ns;
+   return t;
+}
+
 pass_target pass_target_ref(void)
 {
    pass_target t = pass_target_cpu("ref");

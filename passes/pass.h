@@ -10,6 +10,7 @@
 #ifndef PASS_H
 #define PASS_H
 
+#include "base/arch.h"
 #include "ir/ir.h"
 #include "ir/match.h"
 #include "layout.h"
@@ -49,10 +50,13 @@ typedef struct pass_target {
    int64_t cost_rows;              /* T at which kernels are compared */
    uint32_t extra_props[IR_OP_COUNT]; /* properties its kernels add to props.def's */
    uint32_t host_meta;                /* fields (1u << IR_META_x) that only the host holds */
+   const arch_info *arch;             /* of archs.def; NULL for a CPU */
 } pass_target;
 
 /* The defaults of a CPU target; change fields before use. */
 pass_target pass_target_cpu(const char *name);
+/* A name of archs.def or isa.def: what can be said of it without its compiler. */
+pass_target pass_target_arch(const char *name);
 /* The interpreter: nothing packed, nothing int8. */
 pass_target pass_target_ref(void);
 
@@ -244,10 +248,10 @@ SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options
 pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
- * "lost_to","its_gain_ns"]}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"segments":[…],
- * "breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
-void pass_explain(text_buf *out, const ir_func *f, const pass_report *report,
-                  const pass_layout *layout);
+ * "lost_to","its_gain_ns"]}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
+ * "segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
+void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
+                  const pass_report *report, const pass_layout *layout);
 
 /* The layout as comment lines behind a function: segments, places, weights. */
 void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *layout);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/arch.h"
 #include "key.h"
 #include "level.h"
 
@@ -273,6 +274,18 @@ void sinter_free(char *json)
    free(json);
 }
 
+static sinter_status check_arch(const sinter_compile_options *o)
+{
+   SINTER_TRY(arch_check(o->arch));
+   if (o->targets)
+      return base_fail(SINTER_usage, "--arch", "leave one of them out",
+                       "an architecture and a target are two machines to judge for");
+   if (o->numerics != SINTER_FAST)
+      return base_fail(SINTER_usage, "--arch", "leave --numerics out",
+                       "architectures are judged as `fast` would compile for them");
+   return SINTER_ok;
+}
+
 sinter_status sinter_explain(const sinter_compile_options *options, char **out_json)
 {
    sinter_compile_options o = {.size = sizeof o};
@@ -284,13 +297,18 @@ sinter_status sinter_explain(const sinter_compile_options *options, char **out_j
    if (!o.model || !o.model[0])
       return base_fail(SINTER_usage, "model", "name a GGUF file or a checkpoint folder",
                        "there is no model");
-   SINTER_TRY(rt_level_targets(o.targets ? o.targets : "cpu", targets, sizeof targets));
+   if (o.arch)
+      SINTER_TRY(check_arch(&o));
+   /* Any target will do for another architecture; one with a level would need this machine's. */
+   const char *judged = o.arch ? "null" : o.targets ? o.targets : "cpu";
+   SINTER_TRY(rt_level_targets(judged, targets, sizeof targets));
    compiler_request request = {.model = o.model,
                                .targets = targets,
                                .numerics = o.numerics,
                                .with = o.with,
                                .without = o.without,
                                .threads = o.threads,
+                               .arch = o.arch,
                                .progress = o.progress,
                                .user = o.user};
    SINTER_TRY(rt_compiler_open(&api));

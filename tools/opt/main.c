@@ -168,7 +168,7 @@ static sinter_status run_passes(session *s, ir_func *f)
       return SINTER_ok;
    }
    if (s->o.json) {
-      pass_explain(&out, f, &report, wants_layout(s) ? &layout : NULL);
+      pass_explain(&out, f, &target, &report, wants_layout(s) ? &layout : NULL);
    } else {
       ir_print(&out, f);
       if (wants_layout(s))

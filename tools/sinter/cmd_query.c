@@ -30,7 +30,7 @@ static int options_of(const options *o, const char *model, char *path, size_t ca
       return cli_error(status);
    int code = cli_numerics(o, &c->numerics);
    c->model = path;
-   c->targets = o->target ? o->target : "cpu";
+   c->targets = o->target;
    c->with = o->with;
    c->without = o->without;
    return code;
@@ -63,8 +63,10 @@ static void why_not(const options *o, const tree *fusion)
 
 static void explain_table(const options *o, const tree *t)
 {
-   const tree *fusions = tree_get(t, "fusions");
+   const tree *fusions = tree_get(t, "fusions"), *target = tree_get(t, "target");
+   const char *machine = tree_string(tree_get(target, "machine"));
 
+   printf("for %s%s%s\n", tree_string(tree_get(target, "name")), *machine ? ": " : "", machine);
    printf("%-20s %8s %8s %9s\n", "fusion", "matched", "fired", "declined");
    for (const tree *f = tree_first(fusions); f; f = f->next) {
       const tree *declined = tree_get(f, "declined");
@@ -99,15 +101,10 @@ int cmd_explain(const options *o)
    char path[4352], *json = NULL;
    sinter_compile_options c = SINTER_INIT(sinter_compile_options);
 
-   if (o->arch) {
-      fprintf(stderr,
-              "error: --arch %s: this build judges for the CPU only\n  try: leave --arch out\n",
-              o->arch);
-      return 1;
-   }
    int code = options_of(o, o->args[0], path, sizeof path, &c);
    if (code)
       return code;
+   c.arch = o->arch;
    sinter_status status = sinter_explain(&c, &json);
    if (status == SINTER_ok && o->why_not && !has_fusion(json, o->why_not)) {
       sinter_free(json);

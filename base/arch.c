@@ -1,0 +1,43 @@
+/* arch.c - archs.def as data, and the names that `--arch` takes. */
+#include "arch.h"
+
+#include "isa.h"
+
+static const arch_info infos[] = {
+#define ARCH(name, machine, shared_kib, gb_s, launch_ns, fp8)                                      \
+   {#name, machine, shared_kib * 1024, gb_s, launch_ns, ARCH_FP8_##fp8},
+#include "archs.def"
+#undef ARCH
+};
+
+const arch_info *arch_find(const char *name)
+{
+   for (size_t i = 0; i < countof(infos); i++)
+      if (strcmp(infos[i].name, name) == 0)
+         return &infos[i];
+   return NULL;
+}
+
+const char *arch_fp8_name(arch_fp8 fp8)
+{
+   static const char *const names[] = {
+      [ARCH_FP8_NONE] = "none", [ARCH_FP8_OCP] = "ocp", [ARCH_FP8_FNUZ] = "fnuz"};
+
+   return names[fp8];
+}
+
+sinter_status arch_check(const char *name)
+{
+   static const char known[] = "use one of"
+#define ARCH(id, ...) " " #id
+#include "archs.def"
+#undef ARCH
+#define ISA(id, level, ...) " " level
+#include "isa.def"
+#undef ISA
+      ;
+
+   if (arch_find(name) || isa_from_name(name) < ISA_LEVEL_COUNT)
+      return SINTER_ok;
+   return base_fail(SINTER_usage, "--arch", known, "there is no architecture `%.40s`", name);
+}

@@ -1,0 +1,27 @@
+/* arch.h - machines that compiles can be judged for without having them or their compiler. */
+#ifndef BASE_ARCH_H
+#define BASE_ARCH_H
+
+#include "base.h"
+
+/* Which 8-bit floats the matrix units take. */
+typedef enum arch_fp8 { ARCH_FP8_NONE, ARCH_FP8_OCP, ARCH_FP8_FNUZ } arch_fp8;
+
+/* A row of archs.def. */
+typedef struct arch_info {
+   const char *name, *machine;
+   uint32_t shared_bytes; /* of one block */
+   double bytes_per_ns, launch_ns;
+   arch_fp8 fp8;
+} arch_info;
+
+/* The row of that name; NULL when there is none. */
+const arch_info *arch_find(const char *name);
+
+/* "none", "ocp" or "fnuz". */
+const char *arch_fp8_name(arch_fp8 fp8);
+
+/* Checks a name of archs.def or a level of isa.def. Errors USAGE, listing all of them. */
+SINTER_CHECKED sinter_status arch_check(const char *name);
+
+#endif
