@@ -296,6 +296,8 @@ static void walk_weight(codec *c, plan_weight *w)
    u32(c, &w->dtype);
    u64(c, &w->rows);
    u64(c, &w->cols);
+   u32(c, &w->stack);
+   u32(c, &w->transposed);
    u64(c, &w->offset);
    u64(c, &w->size);
    ITEMS(c, &w->num_sources, w->sources, 3);
@@ -342,7 +344,7 @@ static void walk_plan(codec *c, plan *p)
    for (uint32_t i = 0; i < p->num_ropes; i++)
       walk_rope(c, &p->ropes[i]);
    walk_names(c, p);
-   ITEMS(c, &p->num_weights, p->weights, 7);
+   ITEMS(c, &p->num_weights, p->weights, 9);
    for (uint32_t i = 0; i < p->num_weights; i++)
       walk_weight(c, &p->weights[i]);
    ITEMS(c, &p->num_variants, p->variants, 4);
@@ -358,6 +360,24 @@ void plan_encode(arena *a, const plan *p, const uint8_t **out, size_t *out_size)
    walk_plan(&c, &copy);
    *out = (const uint8_t *)c.out.data;
    *out_size = c.out.len;
+}
+
+/* ---- cache groups ---- */
+
+const uint32_t plan_state_rows[] = {
+#define STATE(name, paged, window, rows, what) rows,
+#include "states.def"
+#undef STATE
+};
+
+uint64_t plan_token_bytes(const plan_cache_group *g)
+{
+   return (uint64_t)plan_state_rows[g->kind] * g->heads * g->width * dtype_infos[g->dtype].bytes;
+}
+
+uint64_t plan_page_bytes(const plan_cache_group *g)
+{
+   return plan_token_bytes(g) * PAGE_TOKENS;
 }
 
 /* ---- extents ---- */

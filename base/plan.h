@@ -26,8 +26,8 @@ typedef struct plan_model {
 } plan_model;
 
 /* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype
- * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d];  heads follow each other; pages
- * follow each other. */
+ * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d]; of kinds with one row a position:
+ * e[PAGE_TOKENS][d]. Heads follow each other; pages follow each other. */
 typedef struct plan_cache_group {
    uint32_t kind;         /* row of states.def */
    uint32_t heads, width; /* G, d */
@@ -35,6 +35,12 @@ typedef struct plan_cache_group {
    uint32_t dtype;        /* how k and v are stored */
    uint32_t num_layers;
 } plan_cache_group;
+
+extern const uint32_t plan_state_rows[]; /* column rows of states.def, by kind */
+
+/* Bytes of one position in one layer, and of one page of it. */
+uint64_t plan_token_bytes(const plan_cache_group *g);
+uint64_t plan_page_bytes(const plan_cache_group *g);
 
 /* extent = k * ceil(sym[f0] / div0) * ceil(sym[f1] / div1) …; num_factors may be 0. */
 typedef struct plan_extent {
@@ -99,7 +105,8 @@ typedef struct plan_group { /* for people and tools: where a launch came from */
    const char *name, *rule;
 } plan_group;
 
-/* How one packed weight is made: sources stacked by rows, transformed, stored at offset. */
+/* How one packed weight is made: sources one below the other, or each a matrix of its own in a
+ * stack, transposed or not, stored at offset. */
 typedef struct plan_source {
    const char *tensor; /* name in the checkpoint */
    uint64_t first_row, num_rows;
@@ -109,6 +116,8 @@ typedef struct plan_weight {
    uint32_t layout;       /* row of panels.def */
    uint32_t dtype;        /* of the source */
    uint64_t rows, cols;   /* N, K after stacking */
+   uint32_t stack;        /* matrices of rows / stack rows, whole panels each; 1: one matrix */
+   uint32_t transposed;   /* 1: each source is [cols, rows / stack] */
    uint64_t offset, size; /* in the weight section, 64-byte aligned */
    uint32_t num_sources;
    plan_source *sources;

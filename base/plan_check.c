@@ -20,7 +20,7 @@ static const meta_per meta_pers[] = {
 };
 
 static const bool state_has_window[] = {
-#define STATE(name, paged, window, what) window,
+#define STATE(name, paged, window, rows, what) window,
 #include "states.def"
 #undef STATE
 };
@@ -78,11 +78,6 @@ static int64_t scratch_floor(const plan *p)
    return plan_extent_eval(&p->scratch, syms);
 }
 
-static uint64_t page_bytes(const plan_cache_group *g)
-{
-   return (uint64_t)2 * g->heads * g->width * PAGE_TOKENS * dtype_infos[g->dtype].bytes;
-}
-
 static const char *check_model(const plan_model *m)
 {
    CHECK(m->vocab >= 1 && m->vocab <= MAX_VOCAB, "the vocabulary is empty or too large");
@@ -119,6 +114,8 @@ static const char *check_cache_group(const plan_cache_group *g)
    CHECK(g->kind < countof(state_has_window), "a cache group is of no known kind");
    CHECK(g->heads >= 1 && g->heads <= MAX_HEADS && g->width >= 1 && g->width <= MAX_HEADS,
          "a cache group's heads are out of range");
+   CHECK(plan_state_rows[g->kind] != 1 || g->heads == 1,
+         "a cache group's rows are shared by all heads");
    CHECK(g->num_layers >= 1 && g->num_layers <= MAX_LAYERS,
          "a cache group's layers are out of range");
    CHECK(g->dtype == DT_f32 || g->dtype == DT_f16 || g->dtype == DT_bf16,
@@ -139,7 +136,8 @@ static bool packed_size(const plan_weight *w, uint64_t *out)
    uint64_t row;
 
    if (w->layout != PANEL_rows)
-      return pack_size((panel_layout)w->layout, w->rows, w->cols, out);
+      return pack_size((panel_layout)w->layout, w->rows / w->stack, w->cols, &row) &&
+             base_mul(row, w->stack, out);
    return dtype_size((dtype)w->dtype, w->cols, &row) && base_mul(row, w->rows, out);
 }
 
@@ -151,12 +149,15 @@ static const char *check_weight(const plan *p, const plan_weight *w)
    CHECK(w->dtype > DT_none && w->dtype < DT_COUNT, "a weight has no such type");
    CHECK(w->rows && w->cols && w->rows <= (uint64_t)max_bytes && w->cols <= (uint64_t)max_bytes,
          "a weight is empty or too large");
+   CHECK(w->stack && w->rows % w->stack == 0 && w->transposed <= 1,
+         "a weight is no stack of equal matrices");
    CHECK(packed_size(w, &size) && size == w->size, "a weight is not as large as its layout");
    CHECK(w->offset % 64 == 0 && base_add(w->offset, w->size, &end) && end <= p->weight_bytes,
          "a weight lies outside the weight section");
    for (uint32_t i = 0; i < w->num_sources; i++)
       CHECK(base_add(rows, w->sources[i].num_rows, &rows), "a weight has too many rows");
-   CHECK(rows == w->rows, "a weight's sources do not add up");
+   CHECK(rows == (w->transposed ? w->stack * w->cols : w->rows),
+         "a weight's sources do not add up");
    return NULL;
 }
 
@@ -181,7 +182,7 @@ static const char *check_ref(const plan *p, const plan_ref *r)
       return NULL;
    case PLAN_REF_state:
       CHECK(r->index < p->num_cache_groups && r->index2 < p->cache_groups[r->index].num_layers &&
-               r->offset < page_bytes(&p->cache_groups[r->index]),
+               r->offset < plan_page_bytes(&p->cache_groups[r->index]),
             "a pointer lies outside its cache group");
       return NULL;
    case PLAN_REF_meta: return check_meta(p, r);

@@ -199,7 +199,7 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
 {
    vec_fn *f = e->f;
 
-   for (uint32_t k = op->code == IR_OP_kv_write; k < op->num_operands; k++) {
+   for (uint32_t k = cg_is_write(op); k < op->num_operands; k++) {
       const cg_value *c = cg_emit_value(e, op->operands[k]);
       if (c && c->home == CG_HOME_inline)
          cg_emit_prepare(e, c->v->def);
@@ -316,7 +316,7 @@ static bool is_stage(const cg_emit *e, const ir_op *op)
 
 static void emit_op(cg_emit *e, const ir_op *op)
 {
-   bool own_form = op->code == IR_OP_rope || op->code == IR_OP_kv_write || op->code == IR_OP_quant;
+   bool own_form = op->code == IR_OP_rope || cg_is_write(op) || op->code == IR_OP_quant;
 
    if (!own_form && !is_stage(e, op))
       return;
@@ -325,6 +325,7 @@ static void emit_op(cg_emit *e, const ir_op *op)
    switch (op->code) {
    case IR_OP_rope: cg_emit_rope(e, op); break;
    case IR_OP_kv_write: cg_emit_kv(e, op); break;
+   case IR_OP_mla_write: cg_emit_latent(e, op); break;
    case IR_OP_quant: cg_emit_quant(e, op); break;
    default: e->run[e->num_run++] = op;
    }

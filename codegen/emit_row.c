@@ -129,13 +129,20 @@ static void write_head(cg_emit *e, const ir_op *op, vec_value slot)
    cg_emit_elements(e, d, op, write_v);
 }
 
+/* Where the row goes; -1 nowhere. */
+static vec_value slot_of(cg_emit *e, const cg_value *state)
+{
+   vec_value at = vec_at(e->f, e->ptr[state->index_ptr], vec_mul_i(e->f, e->row, 4));
+
+   return vec_sext(e->f, vec_load(e->f, VEC_i32, 1, at, 4), VEC_i64);
+}
+
 void cg_emit_kv(cg_emit *e, const ir_op *op)
 {
    vec_fn *f = e->f;
    const cg_value *state = cg_emit_value(e, op->results[0]);
    int64_t heads = cg_emit_value(e, op->operands[1])->outer;
-   vec_value at = vec_at(f, e->ptr[state->index_ptr], vec_mul_i(f, e->row, 4));
-   vec_value slot = vec_sext(f, vec_load(f, VEC_i32, 1, at, 4), VEC_i64);
+   vec_value slot = slot_of(e, state);
    vec_if known = vec_if_begin(f, vec_icmp(f, VEC_ge, slot, vec_i(f, 0)));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, heads), 1, 0, NULL);
 
@@ -143,6 +150,47 @@ void cg_emit_kv(cg_emit *e, const ir_op *op)
    write_head(e, op, slot);
    vec_loop_end(f, &l, NULL);
    vec_if_end(f, &known);
+}
+
+/* ---- mla_write ---- */
+
+static void write_part(cg_emit *e, const ir_op *op, uint32_t operand, vec_value i, uint32_t lanes)
+{
+   dtype t = op->results[0]->type.dtype;
+   vec_value at = vec_at(e->f, e->at, vec_mul_i(e->f, i, dtype_infos[t].bytes));
+
+   vec_store_f32(e->f, t, cg_emit_eval(e, op->operands[operand], i, lanes), at);
+}
+
+static void write_latent(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   write_part(e, op, 1, i, lanes);
+}
+
+static void write_rotated(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   write_part(e, op, 2, i, lanes);
+}
+
+/* Rows of a latent state follow each other by slot: c, then k. */
+void cg_emit_latent(cg_emit *e, const ir_op *op)
+{
+   vec_fn *f = e->f;
+   const cg_value *state = cg_emit_value(e, op->results[0]);
+   int64_t r = ir_type_row(&op->operands[1]->type), n = ir_type_row(&op->operands[2]->type);
+   int64_t bytes = dtype_infos[state->dtype].bytes;
+   vec_value slot = slot_of(e, state);
+   vec_if known = vec_if_begin(f, vec_icmp(f, VEC_ge, slot, vec_i(f, 0)));
+
+   e->o = vec_i(f, 0);
+   cg_emit_forget(e, true);
+   cg_emit_prepare(e, op);
+   e->at = vec_at(f, e->ptr[state->ptr], vec_mul_i(f, slot, (r + n) * bytes));
+   cg_emit_elements(e, r, op, write_latent);
+   e->at = vec_at_i(f, e->at, r * bytes);
+   cg_emit_elements(e, n, op, write_rotated);
+   vec_if_end(f, &known);
+   cg_emit_forget(e, true);
 }
 
 /* ---- quant ---- */

@@ -126,10 +126,16 @@ static void emit_attention(arena *a, vec_module *m, const void *what)
    attention_emit(m, what);
 }
 
+/* Operand of an attention that is the state: behind q, or behind both parts of latent queries. */
+static const ir_value *state_of(const ir_op *op)
+{
+   return op->operands[op->num_operands - 1];
+}
+
 static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
 {
-   const ir_type *q = &op->operands[0]->type, *kv = &op->operands[1]->type;
-   const plan_cache_group *group = &l->layout->cache_groups[cg_place(l, op->operands[1])->index];
+   const ir_type *q = &op->operands[0]->type, *kv = &state_of(op)->type;
+   const plan_cache_group *group = &l->layout->cache_groups[cg_place(l, state_of(op))->index];
 
    if (!kv->state || q->rank != 3 || !ir_dim_is_const(q->dim[1]) || !ir_dim_is_const(q->dim[2]))
       return base_fail(SINTER_unsupported, "attention", "report the model",
@@ -140,10 +146,13 @@ static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attent
                           .heads = (uint32_t)ir_dim_const(q->dim[1]),
                           .groups = group->heads,
                           .width = group->width,
+                          .value = (uint32_t)ir_dim_const(q->dim[2]),
+                          .latent = op->code == IR_OP_mla_attention,
                           .window = group->window,
                           .scale = ir_attr_f(op, IR_ATTR_scale, 1),
                           .cap = ir_attr_f(op, IR_ATTR_cap, 0)};
-   if (!out->groups || out->heads % out->groups || out->width > 1024)
+   if (!out->groups || out->heads % out->groups || out->width > 1024 ||
+       (out->latent && out->q != op->operands[1]->type.dtype))
       return base_fail(SINTER_unsupported, "attention", "report the model",
                        "there is no kernel for %u heads over %u of width %u", out->heads,
                        out->groups, out->width);
@@ -170,10 +179,10 @@ static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g,
 /* Pointers of the whole and part forms behind the first. */
 static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
 {
-   uint32_t group = cg_place(l, op->operands[1])->index;
+   uint32_t group = cg_place(l, state_of(op))->index;
 
-   cg_launch_value(l, to, op->operands[0], false);
-   cg_launch_value(l, to, op->operands[1], false);
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      cg_launch_value(l, to, op->operands[i], false);
    cg_launch_ref(to, cg_ref_meta(IR_META_tiles, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_positions, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_seq_of, 0), 0, false);
@@ -204,6 +213,7 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    cg_launch_ref(merge, scratch, 0, false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_tiles, 0), 0, false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
+   key.form = ATTENTION_part; /* whose blocks are not those of the whole form */
    out->scratch = MAX(out->scratch, attention_scratch(&key, l->isa->lanes, l->max_rows));
    return SINTER_ok;
 }

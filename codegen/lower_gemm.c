@@ -214,6 +214,64 @@ sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *o
    return SINTER_ok;
 }
 
+/* ---- head_matmul ---- */
+
+/* Where x lies: in memory, or the part of its rows that a slice in the group takes. */
+static const char *find_heads(const cg_lower *l, const ir_group *g, const ir_op *op,
+                              gemm_heads *heads, const ir_value **out_x, uint64_t *out_offset)
+{
+   const ir_value *x = op->operands[0];
+   const ir_op *slice = x->def;
+
+   heads->count = (uint64_t)ir_dim_const(x->type.dim[1]);
+   *out_offset = 0;
+   if (slice->group == g) {
+      if (slice->code != IR_OP_slice || ir_attr_i(slice, IR_ATTR_axis, 0) != 2 ||
+          cg_place(l, x)->kind != PASS_PLACE_kernel)
+         return "its rows are computed in the same kernel";
+      *out_offset = 4 * (uint64_t)ir_attr_i(slice, IR_ATTR_start, 0);
+      x = slice->operands[0];
+   }
+   *out_x = x;
+   heads->x_head = 4 * (uint64_t)ir_type_row(&x->type);
+   heads->x_stride = heads->x_head * heads->count;
+   return x->type.dtype == DT_f32 && op->results[0]->type.dtype == DT_f32 ? NULL
+                                                                          : "activations are f32";
+}
+
+sinter_status cg_lower_head_gemm(const cg_lower *l, const ir_group *g, cg_launches *out)
+{
+   const ir_op *op = g->first->code == IR_OP_slice ? g->first->next : g->first;
+   const ir_value *w = weight_of(op), *x;
+   gemm_key key = {.w = layout_of(l, w)};
+   gemm_heads heads;
+   uint64_t offset, k = (uint64_t)ir_type_row(&w->type);
+   gemm_rows rows = rows_of(op->results[0]->type.dim[0]);
+
+   if (op->code != IR_OP_head_matmul || g->num_ops > 2)
+      return refuse(op, "a product of heads takes at most the slice before it into its kernel");
+   const char *why = gemm_unsupported(&key, k);
+   why = why ? why : find_heads(l, g, op, &heads, &x, &offset);
+   if (why)
+      return refuse(op, why);
+   if (!rows.is_sym && rows.num < 0)
+      return refuse(op, "rows must be a number or one symbol");
+   char symbol[GEMM_SYMBOL_MAX];
+   gemm_symbol(&key, symbol);
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
+                                arena_copy(l->a, &key, sizeof key)}};
+   gemm_launch_heads(&key, rows, &heads, (uint64_t)ir_dim_const(w->type.dim[1]), k, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = g->id;
+   plan_ref from = cg_ref_of(l, x);
+   from.offset += offset;
+   cg_launch_value(l, to, op->results[0], true);
+   cg_launch_ref(to, from, cg_place(l, x)->size - offset, false);
+   cg_launch_value(l, to, w, false);
+   return SINTER_ok;
+}
+
 /* ---- embed ---- */
 
 static void emit_embed(arena *a, vec_module *m, const void *what)

@@ -15,6 +15,7 @@
 
 #include "base/artifact.h"
 #include "base/pack.h"
+#include "base/quant.h"
 
 enum { MAX_WORKERS = 64 };
 
@@ -31,10 +32,19 @@ typedef struct rows {
    uint64_t row_bytes;
 } rows;
 
+/* Rows of one matrix of a stack: of the strips, or of its transpose, built in `turned`. */
+typedef struct matrix {
+   const rows *rows;
+   uint64_t first_row; /* of the strips */
+   uint64_t turned_row, turned_bytes;
+   uint8_t *turned; /* NULL: not transposed */
+} matrix;
+
 typedef struct unit {
    const plan_weight *w;
    const rows *rows;
-   uint64_t first, count;  /* panels; rows for PANEL_rows */
+   uint64_t number;        /* matrix of the stack */
+   uint64_t first, count;  /* its panels; rows for PANEL_rows */
    uint64_t offset, bytes; /* in the weight section */
 } unit;
 
@@ -56,14 +66,25 @@ typedef struct job {
 
 /* ---- recipes to units ---- */
 
+static const void *strip_row(const rows *s, uint64_t r)
+{
+   uint32_t low = 0, high = s->num_strips;
+
+   while (low + 1 < high) {
+      uint32_t mid = (low + high) / 2;
+      *(s->strips[mid].first_row <= r ? &low : &high) = mid;
+   }
+   return model_tensor_row(s->strips[low].tensor,
+                           s->strips[low].skip + r - s->strips[low].first_row);
+}
+
 static const void *row_of(void *user, uint64_t r)
 {
-   const rows *s = user;
-   uint32_t i = 0;
+   const matrix *m = user;
 
-   while (r >= s->strips[i].end_row)
-      i++;
-   return model_tensor_row(s->strips[i].tensor, s->strips[i].skip + r - s->strips[i].first_row);
+   if (m->turned)
+      return m->turned + (r - m->turned_row) * m->turned_bytes;
+   return strip_row(m->rows, m->first_row + r);
 }
 
 static sinter_status fit_source(const model *m, const plan_weight *w, const plan_source *s,
@@ -88,7 +109,7 @@ static sinter_status find_rows(job *j, const model *m, const plan_weight *w, row
    uint64_t at = 0;
 
    *out = (rows){.strips = strips, .num_strips = w->num_sources};
-   if (!dtype_size((dtype)w->dtype, w->cols, &out->row_bytes))
+   if (!dtype_size((dtype)w->dtype, w->transposed ? w->rows / w->stack : w->cols, &out->row_bytes))
       return base_fail(SINTER_failed, "pack_weights", "",
                        "a weight's columns do not suit its type");
    for (uint32_t i = 0; i < w->num_sources; i++) {
@@ -100,16 +121,30 @@ static sinter_status find_rows(job *j, const model *m, const plan_weight *w, row
    return SINTER_ok;
 }
 
-/* What one step of a unit is: a panel, or a row that is only copied. */
+/* What one step of a unit is: a panel, or a row that is only copied; and how many there are in a
+ * matrix. */
 static bool grain(const plan_weight *w, const rows *r, uint64_t *out_bytes, uint64_t *out_count)
 {
    bool copied = w->layout == PANEL_rows;
+   uint64_t each = w->rows / w->stack;
 
-   *out_count = copied ? w->rows : (w->rows + PANEL_ROWS - 1) / PANEL_ROWS;
+   *out_count = copied ? each : (each + PANEL_ROWS - 1) / PANEL_ROWS;
    *out_bytes = r->row_bytes;
    if (!copied && !pack_size((panel_layout)w->layout, PANEL_ROWS, w->cols, out_bytes))
       return false;
-   return *out_bytes * *out_count == w->size;
+   return *out_bytes * *out_count * w->stack == w->size && (!copied || !w->transposed);
+}
+
+/* The type of a transposed matrix: blocks do not survive it. */
+static dtype turned_dtype(const plan_weight *w)
+{
+   return dtype_infos[w->dtype].kind == DTYPE_BLOCK ? DT_f32 : (dtype)w->dtype;
+}
+
+/* Memory that a unit of `count` panels needs for rows of the transpose. */
+static uint64_t turned_bytes(const plan_weight *w, uint64_t count)
+{
+   return w->transposed ? count * PANEL_ROWS * w->cols * dtype_infos[turned_dtype(w)].bytes : 0;
 }
 
 static sinter_status cut_weight(job *j, const model *m, const plan_weight *w)
@@ -121,12 +156,13 @@ static sinter_status cut_weight(job *j, const model *m, const plan_weight *w)
    if (!grain(w, r, &bytes, &total))
       return base_fail(SINTER_failed, "pack_weights", "", "a weight is not as large as its layout");
    uint64_t step = MAX(ARTIFACT_CHUNK / MAX(bytes, 1u), 1u);
-   for (uint64_t first = 0; first < total; first += step) {
-      uint64_t count = MIN(step, total - first);
-      *vec_push(j->a, &j->units) =
-         (unit){w, r, first, count, w->offset + first * bytes, count * bytes};
-      j->buffer_bytes = MAX(j->buffer_bytes, count * bytes);
-   }
+   for (uint64_t m_of = 0; m_of < w->stack; m_of++)
+      for (uint64_t first = 0; first < total; first += step) {
+         uint64_t count = MIN(step, total - first), at = (m_of * total + first) * bytes;
+         *vec_push(j->a, &j->units) =
+            (unit){w, r, m_of, first, count, w->offset + at, count * bytes};
+         j->buffer_bytes = MAX(j->buffer_bytes, count * bytes + turned_bytes(w, count));
+      }
    return SINTER_ok;
 }
 
@@ -162,17 +198,56 @@ static int read_all(int fd, uint8_t *data, uint64_t size, uint64_t at)
    return 0;
 }
 
+enum { PART = 256 }; /* elements that are widened at a time: whole blocks */
+
+/* One row of the source becomes one column, of `size` bytes an element. */
+static void turn_row(const unit *u, const matrix *m, uint64_t k, uint64_t count, uint8_t *out)
+{
+   const dtype_info *from = &dtype_infos[u->w->dtype];
+   uint32_t size = dtype_infos[turned_dtype(u->w)].bytes;
+   const uint8_t *src = strip_row(m->rows, m->first_row + k);
+   uint64_t end = m->turned_row + count;
+   float part[PART];
+
+   for (uint64_t at = m->turned_row / PART * PART; at < end; at += PART) {
+      uint64_t n = MIN((uint64_t)PART, u->w->rows / u->w->stack - at);
+      const uint8_t *values = src + at / from->block * from->bytes;
+      if (from->kind == DTYPE_BLOCK) {
+         quant_to_f32((dtype)u->w->dtype, values, n, part);
+         values = (const uint8_t *)part;
+      }
+      for (uint64_t r = MAX(at, m->turned_row); r < MIN(at + n, end); r++)
+         memcpy(out + (r - m->turned_row) * m->turned_bytes + k * size, values + (r - at) * size,
+                size);
+   }
+}
+
+/* The rows of the transpose that the unit packs. */
+static void turn(const unit *u, matrix *m, uint8_t *out)
+{
+   uint64_t each = u->w->rows / u->w->stack;
+
+   m->turned_row = u->first * PANEL_ROWS;
+   m->turned_bytes = u->w->cols * dtype_infos[turned_dtype(u->w)].bytes;
+   for (uint64_t k = 0; k < u->w->cols; k++)
+      turn_row(u, m, k, MIN(u->count * PANEL_ROWS, each - m->turned_row), out);
+   m->turned = out;
+}
+
 static int pack_unit(job *j, uint64_t i, uint8_t *buffer)
 {
    const unit *u = &j->units.data[i];
-   void *source = (void *)(uintptr_t)u->rows;
+   uint64_t each = u->w->rows / u->w->stack;
+   matrix m = {.rows = u->rows, .first_row = u->number * (u->w->transposed ? u->w->cols : each)};
 
    if (u->w->layout == PANEL_rows) {
       for (uint64_t r = 0; r < u->count; r++)
-         memcpy(buffer + r * u->rows->row_bytes, row_of(source, u->first + r), u->rows->row_bytes);
+         memcpy(buffer + r * u->rows->row_bytes, row_of(&m, u->first + r), u->rows->row_bytes);
    } else {
-      pack_panels((panel_layout)u->w->layout, (dtype)u->w->dtype, u->w->rows, u->w->cols, u->first,
-                  u->count, row_of, source, buffer);
+      if (u->w->transposed)
+         turn(u, &m, buffer + u->bytes);
+      pack_panels((panel_layout)u->w->layout, (dtype)u->w->dtype, each, u->w->cols, u->first,
+                  u->count, row_of, &m, buffer);
    }
    atomic_fetch_add(&j->finished, u->bytes);
    return write_all(j->fd, buffer, u->bytes, j->base + u->offset);

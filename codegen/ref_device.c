@@ -79,7 +79,8 @@ static sinter_status make_states(rt_device *d)
       d->kv[layer] =
          (ir_kv){.heads = ir_dim_const(t->dim[0]), .width = ir_dim_const(t->dim[1]), .num_seqs = n};
       d->kv[layer].k = arena_array(d->a, double *, n);
-      d->kv[layer].v = arena_array(d->a, double *, n);
+      if (ir_state_infos[t->state].rows == 2)
+         d->kv[layer].v = arena_array(d->a, double *, n);
    }
    return SINTER_ok;
 }
@@ -115,7 +116,8 @@ static void ref_close(rt_device *d)
    for (uint32_t l = 0; l < d->num_layers; l++)
       for (uint32_t s = 0; d->kv && d->kv[l].k && s < d->kv[l].num_seqs; s++) {
          free(d->kv[l].k[s]);
-         free(d->kv[l].v[s]);
+         if (d->kv[l].v)
+            free(d->kv[l].v[s]);
       }
    free(d->logits);
    arena_destroy(d->a);
@@ -220,21 +222,28 @@ static bool grow(double **data, int64_t row, int64_t from, int64_t to)
    return true;
 }
 
+/* What sequence s keeps of one layer. */
+static bool grow_sequence(ir_kv *kv, uint32_t s, int64_t from, int64_t to)
+{
+   int64_t row = kv->heads * kv->width;
+
+   return grow(&kv->k[s], row, from, to) && (!kv->v || grow(&kv->v[s], row, from, to));
+}
+
 /* Room for `positions` positions of sequence s; all sequences of a layer share one capacity. */
 static sinter_status reserve(rt_device *d, uint32_t s, int64_t positions)
 {
    for (uint32_t l = 0; l < d->num_layers; l++) {
       ir_kv *kv = &d->kv[l];
-      int64_t row = kv->heads * kv->width, capacity = MAX(kv->capacity, 64);
+      int64_t capacity = MAX(kv->capacity, 64);
       bool done = true;
       while (capacity < positions)
          capacity *= 2;
       for (uint32_t i = 0; i < kv->num_seqs && done; i++)
          if (kv->k[i] && capacity > kv->capacity)
-            done = grow(&kv->k[i], row, kv->capacity, capacity) &&
-                   grow(&kv->v[i], row, kv->capacity, capacity);
+            done = grow_sequence(kv, i, kv->capacity, capacity);
       if (done && !kv->k[s])
-         done = grow(&kv->k[s], row, 0, capacity) && grow(&kv->v[s], row, 0, capacity);
+         done = grow_sequence(kv, s, 0, capacity);
       if (!done)
          return base_fail(SINTER_out_of_memory, "ref", "use a shorter context or fewer sequences",
                           "no memory for %lld positions", (long long)positions);

@@ -306,7 +306,8 @@ static bool is_row_op(ir_opcode code)
    case IR_OP_rmsnorm:
    case IR_OP_quant:
    case IR_OP_rope:
-   case IR_OP_kv_write: return true;
+   case IR_OP_kv_write:
+   case IR_OP_mla_write: return true;
    default: return false;
    }
 }
@@ -328,7 +329,7 @@ static sinter_status add_op(build *b, const ir_op *op)
    *vec_push(b->l->a, &b->ops) = op;
    if (op->code == IR_OP_take_rows)
       return add_taken(b, op);
-   for (uint32_t i = op->code == IR_OP_kv_write; i < op->num_operands; i++) {
+   for (uint32_t i = cg_is_write(op); i < op->num_operands; i++) {
       const ir_value *v = op->operands[i];
       if (in_group(b, v->def)) {
          if (is_rowless(op, i))
@@ -337,7 +338,7 @@ static sinter_status add_op(build *b, const ir_op *op)
       }
       SINTER_TRY(outside(b, op, v, is_rowless(op, i)));
    }
-   if (op->code == IR_OP_kv_write) {
+   if (cg_is_write(op)) {
       add_kv(b, op);
       return SINTER_ok;
    }
@@ -404,6 +405,7 @@ static bool can_cut(const build *b, int64_t *out_last)
       case IR_OP_quant:
       case IR_OP_rope:
       case IR_OP_kv_write:
+      case IR_OP_mla_write:
       case IR_OP_reshape:
       case IR_OP_slice: return false;
       default: break;
@@ -434,7 +436,7 @@ static ir_dim rows_of(const build *b)
 {
    for (size_t i = 0; i < b->ops.count; i++) {
       const ir_op *op = b->ops.data[i];
-      const ir_value *v = op->code == IR_OP_kv_write ? op->operands[1] : op->results[0];
+      const ir_value *v = cg_is_write(op) ? op->operands[1] : op->results[0];
       if (v->type.rank)
          return v->type.dim[0];
    }

@@ -46,6 +46,12 @@ typedef struct cg_region {
    uint64_t flops;        /* per row, roughly */
 } cg_region;
 
+/* Whether op writes rows into the pages of operand 0. */
+static inline bool cg_is_write(const ir_op *op)
+{
+   return op->code == IR_OP_kv_write || op->code == IR_OP_mla_write;
+}
+
 /* Analyses a group. Errors UNSUPPORTED naming the op when it holds something that is no row
  * operation. */
 SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *g, cg_region **out);

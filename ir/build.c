@@ -243,6 +243,26 @@ ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale
    return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));
 }
 
+ir_value *ir_transpose(ir_builder *b, ir_value *x)
+{
+   return BUILD(transpose, OPERANDS(x), NO_ATTRS);
+}
+
+ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w)
+{
+   return BUILD(head_matmul, OPERANDS(x, w), NO_ATTRS);
+}
+
+ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k)
+{
+   return BUILD(mla_write, OPERANDS(state, c, k), NO_ATTRS);
+}
+
+ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale)
+{
+   return BUILD(mla_attention, OPERANDS(q, p, state), AT(.scale = scale));
+}
+
 /* ---- clone ---- */
 
 static void clone_attrs(ir_func *to, ir_op *copy, const ir_op *op)

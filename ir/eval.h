@@ -16,7 +16,7 @@ typedef struct ir_tensor {
    double *data;
 } ir_tensor;
 
-/* k, v of one layer: data[(pos * G + g) * d + i] per sequence. */
+/* k, v of one layer: data[(pos * G + g) * d + i] per sequence. v is NULL for kinds of one row. */
 typedef struct ir_kv {
    int64_t heads, width, capacity; /* capacity in positions per sequence */
    uint32_t num_seqs;

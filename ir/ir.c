@@ -40,7 +40,7 @@ const ir_attr_info ir_attr_infos[IR_ATTR_COUNT] = {
 };
 
 const ir_state_info ir_state_infos[IR_STATE_COUNT] = {
-#define STATE(name, paged, window, what) [IR_STATE_##name] = {#name, paged, window},
+#define STATE(name, paged, window, rows, what) [IR_STATE_##name] = {#name, paged, window, rows},
 #include "base/states.def"
 #undef STATE
 };

@@ -52,7 +52,7 @@ int64_t ir_dim_eval(ir_dim d, const int64_t *syms);
 
 typedef enum ir_state_kind {
    IR_STATE_none,
-#define STATE(name, paged, window, what) IR_STATE_##name,
+#define STATE(name, paged, window, rows, what) IR_STATE_##name,
 #include "base/states.def"
 #undef STATE
    IR_STATE_COUNT
@@ -206,6 +206,7 @@ extern const ir_attr_info ir_attr_infos[IR_ATTR_COUNT];
 typedef struct ir_state_info {
    const char *name;
    bool paged, window;
+   uint32_t rows; /* of d, per head and position: 2 k and v, 1 a row that is both */
 } ir_state_info;
 extern const ir_state_info ir_state_infos[IR_STATE_COUNT]; /* [IR_STATE_none] is empty */
 
@@ -315,6 +316,10 @@ ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *p
 ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights);
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
+ir_value *ir_transpose(ir_builder *b, ir_value *x);
+ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w);
+ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k);
+ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale);
 
 /* Names v; other characters become _, and a name that is taken gets a suffix .2, .3, … */
 void ir_set_name(ir_func *f, ir_value *v, const char *name);

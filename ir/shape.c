@@ -65,6 +65,8 @@ const char *sh_state(const ir_op *op, ir_type *out)
       return "the type must be a state kind stored in floats";
    if (out->rank != 2 || !ir_dim_is_const(out->dim[0]) || !ir_dim_is_const(out->dim[1]))
       return "a state must have the extents [G,d], both numbers";
+   if (ir_state_infos[out->state].rows == 1 && ir_dim_const(out->dim[0]) != 1)
+      return "a state of rows that are key and value has one head";
    if (ir_state_infos[out->state].window ? window <= 0 : window != 0)
       return "only window states have a window, and theirs is at least 1";
    return ir_attr_i(op, IR_ATTR_layer, 0) < 0 ? "layer is negative" : NULL;
@@ -290,11 +292,17 @@ const char *sh_qmatmul(const ir_op *op, ir_type *out)
    return NULL;
 }
 
+/* Whether t is a state of keys and values. */
+static bool keeps_kv(const ir_type *t)
+{
+   return t->state != IR_STATE_none && ir_state_infos[t->state].rows == 2 && t->rank == 2;
+}
+
 const char *sh_state0(const ir_op *op, ir_type *out)
 {
    const ir_type *state = in(op, 0), *k = in(op, 1), *v = in(op, 2);
 
-   if (state->state == IR_STATE_none || state->rank != 2)
+   if (!keeps_kv(state))
       return "operand 0 must be a state [G,d]";
    if (!is_float(k) || k->rank != 3 || !same_dims(k, 1, state, 0, 2))
       return "operand 1 must be floats [T,G,d] with the G, d of the state";
@@ -310,7 +318,7 @@ const char *sh_attn(const ir_op *op, ir_type *out)
 
    if (!is_float(q) || q->rank != 3 || !ir_dim_is_const(q->dim[1]))
       return "operand 0 must be floats [T,H,d], H a number";
-   if (state->state == IR_STATE_none || state->rank != 2 || !ir_dim_equal(state->dim[1], q->dim[2]))
+   if (!keeps_kv(state) || !ir_dim_equal(state->dim[1], q->dim[2]))
       return "operand 1 must be a state [G,d] with the d of operand 0";
    int64_t heads = ir_dim_const(state->dim[0]);
    if (!ir_dim_is_const(state->dim[0]) || heads < 1 || ir_dim_const(q->dim[1]) % heads)

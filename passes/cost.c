@@ -71,7 +71,7 @@ static double shared_saved(const pass_site *s, ir_op *const *ops, size_t n, size
       const ir_value *v = pass_source(ops[i]->operands[k]);
       bool again = false;
 
-      if (has(s, v->def) || v->def->code == IR_OP_weight || v->type.state != IR_STATE_none)
+      if (has(s, v->def) || pass_weight_behind(v) || v->type.state != IR_STATE_none)
          continue;
       for (size_t j = 0; j < i && j < n && !again; j++)
          for (uint32_t o = 0; o < ops[j]->num_operands; o++)

@@ -52,10 +52,11 @@ static sinter_status run(arena *a, const ir_func *f, ir_eval_mode mode, const se
       const ir_kv *kv = in->states[i].kv;
       ir_tensor t = {.rank = 3, .dim = {kv->capacity, kv->heads, kv->width}};
 
-      for (uint32_t k = 0; k < 2 * kv->num_seqs; k++) {
-         t.data = k & 1 ? kv->v[k / 2] : kv->k[k / 2];
-         out->t[out->num++] = t;
-      }
+      for (uint32_t seq = 0; seq < kv->num_seqs; seq++)
+         for (uint32_t k = 0; k < (kv->v ? 2u : 1u); k++) {
+            t.data = k ? kv->v[seq] : kv->k[seq];
+            out->t[out->num++] = t;
+         }
    }
    return SINTER_ok;
 }

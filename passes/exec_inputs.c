@@ -164,10 +164,12 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    kv->capacity = PASS_EXEC_HISTORY + in->rows;
    kv->num_seqs = (uint32_t)in->seqs;
    kv->k = arena_array(in->a, double *, PASS_EXEC_SEQS);
-   kv->v = arena_array(in->a, double *, PASS_EXEC_SEQS);
+   if (ir_state_infos[type->state].rows == 2)
+      kv->v = arena_array(in->a, double *, PASS_EXEC_SEQS);
    for (uint32_t s = 0; s < kv->num_seqs; s++) {
       kv->k[s] = random_kv(in, layer, 2 * s, kv);
-      kv->v[s] = random_kv(in, layer, 2 * s + 1, kv);
+      if (kv->v)
+         kv->v[s] = random_kv(in, layer, 2 * s + 1, kv);
    }
    in->states[in->num_states].layer = layer;
    in->states[in->num_states].kind = type->state;

@@ -82,6 +82,17 @@ ir_value *pass_weight_of(const ir_op *matmul)
    return matmul->operands[matmul->num_operands - 1];
 }
 
+const ir_op *pass_weight_behind(const ir_value *v)
+{
+   const uint64_t views = IR_SET(reshape) | IR_SET(slice) | IR_SET(transpose);
+
+   const ir_value *w = v;
+
+   while (views >> w->def->code & 1)
+      w = w->def->operands[0];
+   return w->def->code == IR_OP_weight && (w == v || w->type.rank > 1) ? w->def : NULL;
+}
+
 bool pass_is_leaf(const ir_op *op)
 {
    return op->num_operands == 0;

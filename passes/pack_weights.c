@@ -1,11 +1,14 @@
 /* pack_weights.c - how each tensor of the checkpoint becomes bytes a kernel reads.
  *
  *    matrix of matmuls or embed   panels of its format
+ *    matrices of head_matmul      panels of each, one after the other; slices and transposes of the
+ *                                 tensor are carried out here
  *    vector                       its source row as it is
  *
- * One packed copy per tensor, however many ops read it (an embedding that is the head, too). Copies
- * stand in the order in which kernels first read them, so that a step walks forward through the
- * section. Kills: two copies of a tied embedding; overlapping recipes. */
+ * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
+ * too). Copies stand in the order in which kernels first read them, so that a step walks forward
+ * through the section. Kills: two copies of a tied embedding; overlapping recipes; the rows of
+ * another head. */
 #include "run.h"
 
 #include "base/pack.h"
@@ -15,18 +18,71 @@ enum { ALIGN = 64 };
 typedef struct packing {
    pass_run *run;
    arena *a;
-   map by_name; /* tensor → 1 + index */
+   map by_name; /* tensor and view → 1 + index */
    VEC(plan_weight) weights;
    uint64_t end;
 } packing;
 
+/* The part of a tensor that a value is: `stack` times `rows` rows from row `first` of each `pitch`
+ * rows on. */
+typedef struct view {
+   const ir_op *weight;
+   uint64_t stack, pitch, first, rows;
+   bool transposed;
+} view;
+
+static void refuse(packing *p, const ir_value *v, const char *why)
+{
+   pass_fail(p->run, SINTER_unsupported, pass_label(p->a, v->def), "report the model",
+             "a view of a weight cannot be packed: %s", why);
+}
+
+static uint64_t extent(const ir_type *t, uint32_t i)
+{
+   return (uint64_t)ir_dim_const(t->dim[i]);
+}
+
+/* Views from the weight to v: a reshape into matrices, a slice of their rows, a transpose. */
+static view view_of(packing *p, const ir_value *v)
+{
+   const ir_op *op = v->def;
+   view w = {.stack = 1};
+
+   if (op->code == IR_OP_transpose) {
+      w.transposed = true;
+      op = op->operands[0]->def;
+   }
+   if (op->code == IR_OP_slice) {
+      const ir_type *t = &op->results[0]->type;
+      if (t->rank < 2 || ir_attr_i(op, IR_ATTR_axis, 0) + 2 != (int64_t)t->rank)
+         refuse(p, v, "rows are sliced only");
+      w.first = (uint64_t)ir_attr_i(op, IR_ATTR_start, 0);
+      w.rows = (uint64_t)ir_attr_i(op, IR_ATTR_size, 0);
+      op = op->operands[0]->def;
+   }
+   const ir_type *t = &op->results[0]->type;
+   w.weight = pass_weight_behind(op->results[0]);
+   w.pitch = t->rank > 1 ? extent(t, t->rank - 2) : 1;
+   w.rows = w.rows ? w.rows : w.pitch;
+   for (uint32_t i = 0; i + 2 < t->rank; i++)
+      w.stack *= extent(t, i);
+   if (op->code == IR_OP_reshape)
+      op = op->operands[0]->def;
+   if (op->code != IR_OP_weight)
+      refuse(p, v, "it is no slice and transpose of a reshape");
+   else if (ir_type_row(&op->results[0]->type) != ir_type_row(t))
+      refuse(p, v, "a row is cut");
+   return w;
+}
+
 static bool size_of(const plan_weight *w, uint64_t *out)
 {
-   if (w->layout != PANEL_rows)
-      return pack_size((panel_layout)w->layout, w->rows, w->cols, out);
    uint64_t n;
 
-   return base_mul(w->rows, w->cols, &n) && dtype_size((dtype)w->dtype, n, out);
+   if (w->layout == PANEL_rows)
+      return base_mul(w->rows, w->cols, &n) && dtype_size((dtype)w->dtype, n, out);
+   return pack_size((panel_layout)w->layout, w->rows / w->stack, w->cols, &n) &&
+          base_mul(n, w->stack, out);
 }
 
 static panel_layout layout_of(const packing *p, const ir_type *t)
@@ -36,46 +92,68 @@ static panel_layout layout_of(const packing *p, const ir_type *t)
    return pack_layout_of(t->dtype);
 }
 
-static uint32_t add(packing *p, const ir_op *op)
+/* Weights that are one matrix stay one strip of rows. */
+static void add_sources(packing *p, const view *v, plan_weight *w)
 {
-   const ir_type *t = &op->results[0]->type;
-   const char *name = ir_attr_s(op, IR_ATTR_name, "");
-   plan_weight w = {.layout = layout_of(p, t), .dtype = t->dtype, .rows = 1, .num_sources = 1};
+   const char *name = ir_attr_s(v->weight, IR_ATTR_name, "");
 
+   w->num_sources = v->rows == v->pitch && w->stack == 1 ? 1 : (uint32_t)v->stack;
+   w->sources = arena_array(p->a, plan_source, w->num_sources);
+   for (uint32_t i = 0; i < w->num_sources; i++)
+      w->sources[i] = (plan_source){name, i * v->pitch + v->first, v->rows};
+   if (w->num_sources == 1)
+      w->sources[0].num_rows = w->transposed ? v->rows : w->rows;
+}
+
+static uint32_t add(packing *p, const ir_value *value, const view *v)
+{
+   const ir_type *t = &value->type;
+   plan_weight w = {.layout = layout_of(p, t), .rows = 1, .transposed = v->transposed};
+
+   w.dtype = v->weight->results[0]->type.dtype;
    w.cols = (uint64_t)MAX(ir_type_row(t), 0);
    for (uint32_t i = 0; i + 1 < t->rank; i++)
-      w.rows *= (uint64_t)ir_dim_const(t->dim[i]);
+      w.rows *= extent(t, i);
+   w.stack = w.layout == PANEL_rows ? 1 : (uint32_t)v->stack;
+   add_sources(p, v, &w);
    w.offset = base_align(p->end, ALIGN);
-   w.sources = arena_new(p->a, plan_source);
-   *w.sources = (plan_source){name, 0, w.rows};
    if (w.layout == PANEL_none || !size_of(&w, &w.size) || !base_add(w.offset, w.size, &p->end))
-      pass_fail(p->run, SINTER_unsupported, name, "Convert the checkpoint to another format.",
-                "no layout for %s of %llu columns", dtype_infos[t->dtype].name,
-                (unsigned long long)w.cols);
+      pass_fail(p->run, SINTER_unsupported, w.sources[0].tensor,
+                "Convert the checkpoint to another format.", "no layout for %s of %llu columns",
+                dtype_infos[t->dtype].name, (unsigned long long)w.cols);
    *vec_push(p->a, &p->weights) = w;
    return (uint32_t)p->weights.count - 1;
 }
 
-static uint32_t index_of(packing *p, const ir_op *op)
+static uint32_t index_of(packing *p, const ir_value *value)
 {
-   const char *name = ir_attr_s(op, IR_ATTR_name, "");
-   uintptr_t found = (uintptr_t)map_get(&p->by_name, name);
+   const view v = view_of(p, value);
+   const char *key =
+      arena_printf(p->a, "%s %llu %llu %llu %d", ir_attr_s(v.weight, IR_ATTR_name, ""),
+                   (unsigned long long)v.stack, (unsigned long long)v.first,
+                   (unsigned long long)v.rows, v.transposed);
+   uintptr_t found = (uintptr_t)map_get(&p->by_name, key);
 
    if (found)
       return (uint32_t)found - 1;
-   uint32_t index = add(p, op);
-   (void)map_set(&p->by_name, name, (void *)(uintptr_t)(index + 1));
+   uint32_t index = add(p, value, &v);
+   (void)map_set(&p->by_name, key, (void *)(uintptr_t)(index + 1));
    return index;
 }
 
-static void place(packing *p, const ir_value *v)
+/* The interpreter carries views out itself: it gets the tensor. */
+static void place(packing *p, ir_value *v)
 {
-   if (v->def->code == IR_OP_weight) {
-      pass_place *at = &p->run->layout->places[v->id];
+   v = pass_weight_behind(v) ? v : pass_source(v);
+   const ir_op *weight = pass_weight_behind(v);
 
-      at->index = index_of(p, v->def);
-      at->size = p->weights.data[at->index].size;
-   }
+   if (!weight)
+      return;
+   if (p->run->options->target->rows_only)
+      v = weight->results[0];
+   pass_place *at = &p->run->layout->places[v->id];
+   at->index = index_of(p, v);
+   at->size = p->weights.data[at->index].size;
 }
 
 void pass_pack_weights(pass_run *run)
@@ -86,7 +164,7 @@ void pass_pack_weights(pass_run *run)
    ir_op_foreach (run->f, op)
       if (op->group)
          for (uint32_t i = 0; i < op->num_operands; i++)
-            place(&p, pass_source(op->operands[i]));
+            place(&p, op->operands[i]);
    l->weights = p.weights.data;
    l->num_weights = (uint32_t)p.weights.count;
    l->weight_bytes = base_align(p.end, ALIGN);

@@ -32,7 +32,7 @@ typedef struct graph {
 static void group_rest(pass_run *run)
 {
    ir_op_foreach (run->f, op) {
-      if (op->group || pass_is_leaf(op) || ir_is_alias(op))
+      if (op->group || pass_is_leaf(op) || ir_is_alias(op) || pass_weight_behind(op->results[0]))
          continue;
       ir_group_make(run->f, "", &op, 1);
       run->changed = true;
@@ -133,9 +133,9 @@ static void connect(graph *g)
 /* Fields that an op reads without an operand for them. */
 static uint32_t fields_of(const ir_op *op)
 {
-   if (op->code == IR_OP_kv_write)
+   if (op->code == IR_OP_kv_write || op->code == IR_OP_mla_write)
       return 1u << IR_META_slots;
-   if (op->code == IR_OP_attention)
+   if (op->code == IR_OP_attention || op->code == IR_OP_mla_attention)
       return 1u << IR_META_tiles | 1u << IR_META_block_table | 1u << IR_META_positions |
              1u << IR_META_seq_of;
    return 0;

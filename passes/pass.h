@@ -155,6 +155,9 @@ bool pass_is_matmul(const ir_op *op);
 bool pass_is_leaf(const ir_op *op);
 /* Weight operand of a (q)matmul. */
 ir_value *pass_weight_of(const ir_op *matmul);
+/* The weight that v is, or the matrices that v is a view of (reshape, slice, transpose): such a
+ * view is made when weights are packed, never at run time. NULL for other values. */
+const ir_op *pass_weight_behind(const ir_value *v);
 /* Ops that a row kernel can hold. */
 bool pass_is_row_op(const ir_op *op);
 /* Properties of an op, with what the target adds. */

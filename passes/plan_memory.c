@@ -2,7 +2,7 @@
  *
  *    inside one kernel           no memory
  *    weight, state, metadata     where the runtime has them
- *    view                        its source
+ *    view                        its source; of a weight: a copy of its own, made when packing
  *    returned                    the step's output
  *    all others                  one arena, from the kernel that writes it to the last that reads
  * it
@@ -125,7 +125,9 @@ static void place_states_and_views(plan_state *p)
    ir_op_foreach (p->run->f, op) {
       if (pass_is_leaf(op))
          place_leaf(p, op);
-      if (ir_is_alias(op))
+      if (!pass_is_leaf(op) && pass_weight_behind(op->results[0]))
+         p->l->places[op->results[0]->id].kind = PASS_PLACE_weight;
+      else if (ir_is_alias(op))
          p->l->places[op->results[0]->id] =
             (pass_place){.kind = PASS_PLACE_alias, .alias = pass_source(op->results[0])};
       if (op->num_results && !pass_is_leaf(op) && op->results[0]->type.state != IR_STATE_none)

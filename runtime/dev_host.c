@@ -60,8 +60,7 @@ static sinter_status map_group(rt_host *h, uint32_t index, const rt_limits *limi
    const plan_cache_group *g = &h->plan->cache_groups[index];
    uint64_t bytes;
 
-   h->page_bytes[index] =
-      (uint64_t)2 * g->heads * g->width * PAGE_TOKENS * dtype_infos[g->dtype].bytes;
+   h->page_bytes[index] = plan_page_bytes(g);
    h->state[index] = calloc(g->num_layers, sizeof *h->state[index]);
    h->memory.state[index] = calloc(g->num_layers, sizeof *h->memory.state[index]);
    if (!h->state[index] || !h->memory.state[index] ||

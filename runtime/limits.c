@@ -11,10 +11,8 @@ uint64_t rt_limits_token_bytes(const plan *p)
 {
    uint64_t bytes = 0;
 
-   for (uint32_t i = 0; i < p->num_cache_groups; i++) {
-      const plan_cache_group *g = &p->cache_groups[i];
-      bytes += (uint64_t)2 * g->heads * g->width * dtype_infos[g->dtype].bytes * g->num_layers;
-   }
+   for (uint32_t i = 0; i < p->num_cache_groups; i++)
+      bytes += plan_token_bytes(&p->cache_groups[i]) * p->cache_groups[i].num_layers;
    return bytes;
 }
 

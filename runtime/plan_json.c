@@ -8,7 +8,7 @@ static const char *const sym_names[] = {
 };
 
 static const char *const state_names[] = {
-#define STATE(name, paged, window, what) #name,
+#define STATE(name, paged, window, rows, what) #name,
 #include "base/states.def"
 #undef STATE
 };

@@ -25,7 +25,8 @@ sinter_status ref_rope(ref_call *c)
 
 typedef struct head {
    const double *q, *k, *v; /* k, v: of position 0, this kv head */
-   int64_t stride, width;   /* elements between positions; of one */
+   int64_t stride, width;   /* elements between positions; of one key */
+   int64_t value_width;     /* of one value */
    int64_t first, last;     /* visible positions */
    double scale, cap;       /* cap 0: none */
 } head;
@@ -52,15 +53,28 @@ static void attend(const head *h, double *scores, double *out)
       scores[p] = h->cap > 0 ? h->cap * tanh(s / h->cap) : s;
       most = fmax(most, scores[p]);
    }
-   memset(out, 0, (size_t)h->width * sizeof *out);
+   memset(out, 0, (size_t)h->value_width * sizeof *out);
    for (int64_t p = h->first; p <= h->last; p++) {
       const double e = exp(scores[p] - most), *v = h->v + p * h->stride;
       sum += e;
-      for (int64_t i = 0; i < h->width; i++)
+      for (int64_t i = 0; i < h->value_width; i++)
          out[i] += e * v[i];
    }
-   for (int64_t i = 0; i < h->width; i++)
+   for (int64_t i = 0; i < h->value_width; i++)
       out[i] /= sum;
+}
+
+/* Sequence and position of a row that attends. */
+static sinter_status place(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *seq,
+                           int64_t *last)
+{
+   if (!c->step->positions || !c->step->seq_of)
+      return ref_fail(c, SINTER_usage, "the step has no positions or sequences");
+   *seq = c->step->seq_of[t];
+   *last = c->step->positions[t];
+   if (*seq < 0 || *seq >= (int64_t)kv->num_seqs || *last < 0 || *last >= kv->capacity)
+      return ref_fail(c, SINTER_usage, "row %lld lies outside the state", (long long)t);
+   return SINTER_ok;
 }
 
 sinter_status ref_attention(ref_call *c)
@@ -71,12 +85,9 @@ sinter_status ref_attention(ref_call *c)
    const int64_t heads = q->dim[1], width = q->dim[2], share = heads / kv->heads;
    double *scores = ref_scratch(c, 0, kv->capacity);
 
-   if (!c->step->positions || !c->step->seq_of)
-      return ref_fail(c, SINTER_usage, "the step has no positions or sequences");
    for (int64_t t = 0; t < q->dim[0]; t++) {
-      const int64_t seq = c->step->seq_of[t], last = c->step->positions[t];
-      if (seq < 0 || seq >= (int64_t)kv->num_seqs || last < 0 || last >= kv->capacity)
-         return ref_fail(c, SINTER_usage, "row %lld lies outside the state", (long long)t);
+      int64_t seq, last;
+      SINTER_TRY(place(c, kv, t, &seq, &last));
       for (int64_t n = 0; n < heads; n++) {
          const int64_t at = n / share * width, row = (t * heads + n) * width;
          head h = {.q = q->data + row,
@@ -84,6 +95,7 @@ sinter_status ref_attention(ref_call *c)
                    .v = kv->v[seq] + at,
                    .stride = kv->heads * width,
                    .width = width,
+                   .value_width = width,
                    .last = last,
                    .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
                    .cap = ir_attr_f(c->op, IR_ATTR_cap, 0)};
@@ -91,6 +103,32 @@ sinter_status ref_attention(ref_call *c)
             h.first = last - state->window + 1;
          attend(&h, scores, c->out[0]->t.data + row);
       }
+   }
+   return SINTER_ok;
+}
+
+/* Keys are whole rows c | k of the state, values their first r elements. */
+sinter_status ref_mla_attention(ref_call *c)
+{
+   const ir_tensor *q = &c->in[0]->t, *p = &c->in[1]->t;
+   const ir_kv *kv = c->in[2]->kv;
+   const int64_t r = q->dim[2], n = p->dim[2];
+   double *scores = ref_scratch(c, 0, kv->capacity), *both = ref_scratch(c, 1, r + n);
+
+   for (int64_t row = 0; row < q->dim[0] * q->dim[1]; row++) {
+      int64_t seq, last;
+      SINTER_TRY(place(c, kv, row / q->dim[1], &seq, &last));
+      memcpy(both, q->data + row * r, (size_t)r * sizeof *both);
+      memcpy(both + r, p->data + row * n, (size_t)n * sizeof *both);
+      const head h = {.q = both,
+                      .k = kv->k[seq],
+                      .v = kv->k[seq],
+                      .stride = kv->width,
+                      .width = r + n,
+                      .value_width = r,
+                      .last = last,
+                      .scale = ir_attr_f(c->op, IR_ATTR_scale, 1)};
+      attend(&h, scores, c->out[0]->t.data + row * r);
    }
    return SINTER_ok;
 }

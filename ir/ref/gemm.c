@@ -196,3 +196,21 @@ sinter_status ref_moe_qmatmul(ref_call *c)
 {
    return run_experts(c, widen(c), 2);
 }
+
+/* y[t,h,n] by the h-th matrix of w: every head is a product of its own rows. */
+sinter_status ref_head_matmul(ref_call *c)
+{
+   const ir_tensor *x = &c->in[0]->t, *w = &c->in[1]->t;
+   const int64_t heads = x->dim[1], n = w->dim[1], k = w->dim[2];
+
+   for (int64_t row = 0; row < x->dim[0] * heads; row++) {
+      const double *from = x->data + row * k, *matrix = w->data + row % heads * n * k;
+      for (int64_t i = 0; i < n; i++) {
+         double sum = 0;
+         for (int64_t j = 0; j < k; j++)
+            sum += from[j] * matrix[i * k + j];
+         c->out[0]->t.data[row * n + i] = sum;
+      }
+   }
+   return SINTER_ok;
+}

@@ -141,3 +141,16 @@ sinter_status ref_cast(ref_call *c)
    }
    return SINTER_ok;
 }
+
+/* x is [outer, rows, cols]. */
+sinter_status ref_transpose(ref_call *c)
+{
+   const ir_tensor *x = &c->in[0]->t;
+   const int64_t rows = x->dim[x->rank - 2], cols = x->dim[x->rank - 1], one = rows * cols;
+
+   for (int64_t i = 0; i < c->in[0]->size; i++) {
+      const int64_t row = i % one / cols, col = i % cols;
+      c->out[0]->t.data[i / one * one + col * rows + row] = x->data[i];
+   }
+   return SINTER_ok;
+}

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+enum { STACK_FLOATS = 14 << 10 }; /* queries, scores and sums of a latent block */
+
 /* ---- blocking ---- */
 
 /* Row-heads of one block: as many as registers hold, evenly spread. The part form fills up with the
@@ -10,6 +12,10 @@
 static uint32_t block_of(const attention_key *k, uint32_t lanes)
 {
    uint32_t most = lanes == 16 ? MAX_BLOCK : 6, per_kv = k->heads / k->groups;
+
+   if (k->latent) /* keys are long: queries and sums of more leave the stack */
+      most = MIN(lanes == 16 ? 8 : 4, STACK_FLOATS / (k->width + k->value + ATTN_CHUNK));
+
    uint32_t n = k->form == ATTENTION_whole ? per_kv * ATTN_ROWS : per_kv;
    uint32_t blocks = (n + most - 1) / most;
 
@@ -25,7 +31,7 @@ static uint32_t num_blocks(const attention_key *k, uint32_t lanes)
 
 static uint64_t entry_bytes(const attention_key *k, uint32_t lanes)
 {
-   return (uint64_t)block_of(k, lanes) * (k->width + 2) * sizeof(float);
+   return (uint64_t)block_of(k, lanes) * (k->value + 2) * sizeof(float);
 }
 
 uint64_t attention_scratch(const attention_key *key, uint32_t lanes, int64_t max_tiles)
@@ -37,22 +43,24 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
    static const char *const forms[] = {"whole", "part", "merge"};
 
-   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s_%s_%s_%s_h%u_g%u_d%u_w%lld_s%a_c%a",
-            forms[k->form], dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name,
-            k->heads, k->groups, k->width, (long long)k->window, k->scale, k->cap);
+   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
+            k->latent ? "latent_" : "", forms[k->form], dtype_infos[k->q].name,
+            dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads, k->groups, k->width,
+            k->value, (long long)k->window, k->scale, k->cap);
 }
 
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 {
-   int64_t n = (int64_t)k->groups * num_blocks(k, lanes), d = k->width;
-   int64_t kv = (int64_t)2 * ATTN_CHUNK * d * k->groups * dtype_infos[k->kv].bytes;
-   int64_t work = (int64_t)4 * ATTN_CHUNK * k->heads * d;
+   int64_t n = (int64_t)k->groups * num_blocks(k, lanes), both = k->width + k->value;
+   int64_t kept = k->latent ? k->width : both;
+   int64_t kv = (int64_t)ATTN_CHUNK * kept * k->groups * dtype_infos[k->kv].bytes;
+   int64_t work = (int64_t)2 * ATTN_CHUNK * k->heads * both;
    plan_extent per_tile = {.k = n, .num_factors = 1, .factor = {{SYM_A, 1}}};
    plan_extent per_part = {.k = n, .num_factors = 2, .factor = {{SYM_A, 1}, {SYM_C, 1}}};
    plan_extent per_row = {.k = work, .num_factors = 2, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
 
    out->tiles = k->form == ATTENTION_part ? per_part : per_tile;
-   out->num_refs = k->form == ATTENTION_merge ? 4 : 7;
+   out->num_refs = k->form == ATTENTION_merge ? 4 : k->latent ? 8 : 7;
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
@@ -63,7 +71,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
       break;
    case ATTENTION_part: out->bytes.k = kv; break;
    case ATTENTION_merge:
-      out->flops.k = (int64_t)2 * k->heads * d;
+      out->flops.k = (int64_t)2 * k->heads * k->value;
       out->bytes.k = (int64_t)entry_bytes(k, lanes) * n;
       break;
    }
@@ -74,7 +82,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 static void zero_output(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
    vec_store(t->f, vec_float(t->f, lanes, 0),
-             vec_at(t->f, t->o, attn_times(t, vec_add(t->f, attn_times(t, r, t->d), col), 4)), 4);
+             vec_at(t->f, t->o, attn_times(t, vec_add(t->f, attn_times(t, r, t->dv), col), 4)), 4);
 }
 
 static void clear_fold(attn *t)
@@ -83,7 +91,7 @@ static void clear_fold(attn *t)
 
    attn_put(t, t->m, l.i, attn_infinity(t, 1));
    attn_put(t, t->l, l.i, vec_float(t->f, 1, 0));
-   attn_columns(t, l.i, zero_output);
+   attn_columns(t, l.i, t->dv, zero_output);
    vec_loop_end(t->f, &l, NULL);
 }
 
@@ -106,7 +114,7 @@ static void fold_column(attn *t, vec_value r, vec_value col, vec_value oc)
 {
    vec_fn *f = t->f;
    uint32_t lanes = vec_width(oc);
-   vec_value at = vec_at(f, t->o, attn_times(t, vec_add(f, attn_times(t, r, t->d), col), 4));
+   vec_value at = vec_at(f, t->o, attn_times(t, vec_add(f, attn_times(t, r, t->dv), col), 4));
    vec_value a = vec_splat(f, attn_get(t, t->a, r), lanes),
              b = vec_splat(f, attn_get(t, t->b, r), lanes);
    vec_value o = vec_load(f, VEC_f32, lanes, at, 4);
@@ -124,9 +132,9 @@ static void finish_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
    vec_fn *f = t->f;
    vec_value o =
       vec_load(f, VEC_f32, lanes,
-               vec_at(f, t->o, attn_times(t, vec_add(f, attn_times(t, r, t->d), col), 4)), 4);
+               vec_at(f, t->o, attn_times(t, vec_add(f, attn_times(t, r, t->dv), col), 4)), 4);
    vec_value v = vec_fdiv(f, o, vec_splat(f, attn_get(t, t->l, r), lanes));
-   vec_value to = attn_row_address(t, t->y, t->k->y, r);
+   vec_value to = attn_row_address(t, t->y, t->dv, t->k->y, r);
 
    vec_store_f32(f, t->k->y, v, vec_at(f, to, attn_times(t, col, dtype_infos[t->k->y].bytes)));
 }
@@ -139,7 +147,7 @@ static void finish(attn *t)
 
    attn_row_head(t, l.i, &head, &row);
    vec_if real = vec_if_begin(f, vec_icmp(f, VEC_lt, row, t->num_rows));
-   attn_columns(t, l.i, finish_column);
+   attn_columns(t, l.i, t->dv, finish_column);
    vec_if_end(f, &real);
    vec_loop_end(f, &l, NULL);
 }
@@ -156,20 +164,29 @@ static vec_value entry(attn *t, vec_value number, vec_value chunk)
 
 static void part_sink(attn *t, uint32_t r, vec_value col, vec_value oc)
 {
-   vec_value i = vec_add_i(t->f, col, 2 * (int64_t)t->block + (int64_t)r * t->d);
+   vec_value i = vec_add_i(t->f, col, 2 * (int64_t)t->block + (int64_t)r * t->dv);
 
    vec_store(t->f, oc, vec_at(t->f, t->scratch, attn_times(t, i, 4)), 4);
 }
 
 static void merge_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
-   vec_value i = vec_add_i(t->f, vec_add(t->f, col, attn_times(t, r, t->d)), 2 * (int64_t)t->block);
+   vec_value i =
+      vec_add_i(t->f, vec_add(t->f, col, attn_times(t, r, t->dv)), 2 * (int64_t)t->block);
 
    fold_column(t, r, col,
                vec_load(t->f, VEC_f32, lanes, vec_at(t->f, t->pages, attn_times(t, i, 4)), 4));
 }
 
 /* ---- kernels ---- */
+
+static void scores(attn *t)
+{
+   if (t->k->latent)
+      attn_scores_latent(t);
+   else
+      attn_scores(t);
+}
 
 static void find_tile(attn *t, vec_value tile)
 {
@@ -193,7 +210,7 @@ static void take_stack(attn *t)
 
    for (size_t i = 0; i < countof(small); i++)
       *small[i] = vec_stack(f, MAX_BLOCK * 4, 64);
-   t->o = vec_stack(f, (uint64_t)t->block * (uint64_t)t->d * 4, 64);
+   t->o = vec_stack(f, (uint64_t)t->block * (uint64_t)t->dv * 4, 64);
    if (t->k->form == ATTENTION_merge)
       return;
    t->q = vec_stack(f, (uint64_t)t->block * (uint64_t)t->d * 4, 64);
@@ -227,7 +244,7 @@ static void emit_whole(attn *t)
       vec_loop_begin(f, chunk_of(t, t->low), vec_add_i(f, chunk_of(t, t->high), 1), 1, 0, NULL);
    t->chunk = c.i;
    attn_pages_of_chunk(t);
-   attn_scores(t);
+   scores(t);
    attn_softmax(t);
    vec_loop r = attn_rows_begin(t);
    fold_scalars(t, r.i);
@@ -250,7 +267,7 @@ static void emit_part(attn *t)
    find_sequence(t);
    attn_load_queries(t);
    attn_pages_of_chunk(t);
-   attn_scores(t);
+   scores(t);
    t->scratch = entry(t, number, t->chunk);
    attn_softmax(t);
    vec_loop r = attn_rows_begin(t);
@@ -274,7 +291,7 @@ static void emit_merge(attn *t)
    attn_put(t, t->mc, r.i, attn_get(t, t->pages, r.i));
    attn_put(t, t->lc, r.i, attn_get(t, t->pages, vec_add_i(f, r.i, t->block)));
    fold_scalars(t, r.i);
-   attn_columns(t, r.i, merge_column);
+   attn_columns(t, r.i, t->dv, merge_column);
    vec_loop_end(f, &r, NULL);
    vec_loop_end(f, &c, NULL);
    finish(t);
@@ -290,17 +307,23 @@ void attention_emit(vec_module *m, const attention_key *key)
    t.block = block_of(key, t.lanes);
    t.num_blocks = num_blocks(key, t.lanes);
    t.d = key->width;
+   t.dv = key->value;
    t.kv_bytes = dtype_infos[key->kv].bytes;
    bool merge = key->form == ATTENTION_merge;
    t.y = vec_karg_ptr(f, 0);
    t.scratch = vec_karg_ptr(f, merge ? 1 : 0);
    t.queries = vec_karg_ptr(f, 1);
-   t.tiles = vec_karg_ptr(f, merge ? 2 : 3);
-   t.positions = vec_karg_ptr(f, merge ? 3 : 4);
+   uint32_t next = 2;
    if (!merge) {
-      t.pages = vec_karg_ptr(f, 2);
-      t.seq_of = vec_karg_ptr(f, 5);
-      t.table = vec_karg_ptr(f, 6);
+      if (key->latent)
+         t.rotated = vec_karg_ptr(f, next++);
+      t.pages = vec_karg_ptr(f, next++);
+   }
+   t.tiles = vec_karg_ptr(f, next++);
+   t.positions = vec_karg_ptr(f, next++);
+   if (!merge) {
+      t.seq_of = vec_karg_ptr(f, next++);
+      t.table = vec_karg_ptr(f, next++);
    }
    take_stack(&t);
    if (merge)

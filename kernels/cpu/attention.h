@@ -5,7 +5,8 @@
  * m_c); l_c = sum p;  o_c = p v m' = max(m, m_c);  o = o exp(m - m') + o_c exp(m_c - m');  l alike;
  * m = m' y = o / l
  *
- * Two forms with the same bits: `whole` folds all chunks in one tile (prefill); `part` computes one
+ * Pages hold k transposed and v (base/plan.h), or latent rows; then a query is q[r] | p[n], from two
+ * matrices. Two forms with the same bits: `whole` folds all chunks in one tile (prefill); `part` computes one
  * chunk a tile into scratch and `merge` folds them (decode, parallel over the context). The bits of
  * a row depend on its own q and its visible positions only: a masked position has p = 0 exactly,
  * and sums run lane by lane over positions in order. Pages past the last visible position are not
@@ -18,12 +19,14 @@
 
 typedef enum attention_form { ATTENTION_whole, ATTENTION_part, ATTENTION_merge } attention_form;
 
-enum { ATTENTION_SYMBOL_MAX = 160 };
+enum { ATTENTION_SYMBOL_MAX = 192 };
 
 typedef struct attention_key {
    attention_form form;
    dtype q, kv, y;
    uint32_t heads, groups, width; /* H, G, d */
+   uint32_t value;                /* elements of a value: d, or r of a latent row */
+   bool latent;                   /* a position is one row c | k, which is key, and c value */
    int64_t window;                /* 0: all positions */
    double scale, cap;             /* cap 0: none */
 } attention_key;
@@ -32,8 +35,8 @@ void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);
 void attention_emit(vec_module *m, const attention_key *key);
 
 /* Fills tiles, num_refs, bytes and flops of a launch. The caller fills refs in this order:
- *    whole   y, q, pages, tiles, positions, seq_of, block_table
- *    part    scratch, q, pages, tiles, positions, seq_of, block_table
+ *    whole   y, q, (p,) pages, tiles, positions, seq_of, block_table
+ *    part    scratch, q, (p,) pages, tiles, positions, seq_of, block_table
  *    merge   y, scratch, tiles, positions */
 void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out);
 

@@ -2,20 +2,17 @@
  * row-head of a block. */
 #include "attention_impl.h"
 
-/* k of this kv head in page number `page` of the sequence; v follows it. */
-static vec_value head_of_page(attn *t, vec_value page)
+vec_value attn_head_of_page(attn *t, vec_value page)
 {
    vec_fn *f = t->f;
-   int64_t half = t->d * PAGE_TOKENS * t->kv_bytes;
+   int64_t head = (t->k->latent ? 1 : 2) * t->d * PAGE_TOKENS * t->kv_bytes;
    vec_value id = attn_load_index(t, t->table, page);
-   vec_value at =
-      vec_add(f, attn_times(t, id, 2 * half * t->k->groups), attn_times(t, t->group, 2 * half));
+   vec_value at = vec_add(f, attn_times(t, id, head * t->k->groups), attn_times(t, t->group, head));
 
    return vec_at(f, t->pages, at);
 }
 
-/* Row r's scores of the page from position `at` on. */
-static vec_value score_at(attn *t, vec_value r, vec_value page, uint32_t part)
+vec_value attn_score_at(attn *t, vec_value r, vec_value page, uint32_t part)
 {
    vec_value in_chunk = vec_and_i(t->f, page, ATTN_CHUNK / PAGE_TOKENS - 1);
    vec_value i = vec_add(t->f, attn_times(t, r, ATTN_CHUNK), attn_times(t, in_chunk, PAGE_TOKENS));
@@ -35,8 +32,14 @@ void attn_pages_of_chunk(attn *t)
    t->page1 = vec_add_i(f, t->page1, 1);
 }
 
-/* Scales, caps and masks the dot products of a page, keeps them and their largest. */
-static void keep_scores(attn *t, vec_value page, const vec_value *dots)
+void attn_clear_tops(attn *t)
+{
+   for (uint32_t r = 0; r < t->block; r++)
+      vec_store(t->f, attn_infinity(t, t->lanes), vec_at_i(t->f, t->top, (int64_t)r * t->lanes * 4),
+                4);
+}
+
+void attn_keep_scores(attn *t, vec_value page, const vec_value *dots)
 {
    vec_fn *f = t->f;
    uint32_t parts = PAGE_TOKENS / t->lanes;
@@ -59,7 +62,7 @@ static void keep_scores(attn *t, vec_value page, const vec_value *dots)
             s = vec_softcap(f, s, t->k->cap);
          vec_value seen = vec_and(f, vec_icmp(f, VEC_le, at, last), vec_icmp(f, VEC_ge, at, first));
          s = vec_select(f, seen, s, attn_infinity(t, t->lanes));
-         vec_store(f, s, score_at(t, row, page, j), 4);
+         vec_store(f, s, attn_score_at(t, row, page, j), 4);
          top = vec_fmax(f, top, s);
       }
       vec_store(f, top, top_at, 4);
@@ -74,10 +77,9 @@ void attn_scores(attn *t)
    uint32_t parts = PAGE_TOKENS / t->lanes, n = t->block * parts;
    vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS], k[2];
 
-   for (uint32_t r = 0; r < t->block; r++)
-      vec_store(f, attn_infinity(t, t->lanes), vec_at_i(f, t->top, (int64_t)r * t->lanes * 4), 4);
+   attn_clear_tops(t);
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 0, NULL);
-   vec_value at = head_of_page(t, page.i);
+   vec_value at = attn_head_of_page(t, page.i);
    for (uint32_t i = 0; i < n; i++)
       dots[i] = vec_float(f, t->lanes, 0);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n, dots);
@@ -93,7 +95,7 @@ void attn_scores(attn *t)
          next[r * parts + j] = vec_fma(f, q, k[j], l.var[r * parts + j]);
    }
    vec_loop_end(f, &l, next);
-   keep_scores(t, page.i, l.var);
+   attn_keep_scores(t, page.i, l.var);
    vec_loop_end(f, &page, NULL);
 }
 
@@ -111,7 +113,7 @@ void attn_softmax(attn *t)
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 1, &sum);
    sum = page.var[0];
    for (uint32_t j = 0; j < PAGE_TOKENS / t->lanes; j++) {
-      vec_value at = score_at(t, l.i, page.i, j);
+      vec_value at = attn_score_at(t, l.i, page.i, j);
       vec_value p = vec_exp(f, vec_fsub(f, vec_load(f, VEC_f32, t->lanes, at, 4), shift));
       vec_store(f, p, at, 4);
       sum = vec_fadd(f, sum, p);
@@ -119,6 +121,14 @@ void attn_softmax(attn *t)
    vec_loop_end(f, &page, &sum);
    attn_put(t, t->lc, l.i, vec_fsum(f, page.var[0]));
    vec_loop_end(f, &l, NULL);
+}
+
+/* Rows of values: behind the keys, or the first elements of the keys themselves. */
+static vec_value values_of_page(attn *t, vec_value page)
+{
+   vec_value head = attn_head_of_page(t, page);
+
+   return t->k->latent ? head : vec_at_i(t->f, head, t->d * PAGE_TOKENS * t->kv_bytes);
 }
 
 /* o_c of `n` vectors of columns from col on, for all rows. */
@@ -130,9 +140,9 @@ static void weigh(attn *t, vec_value col, uint32_t n, uint32_t lanes, attn_chunk
    for (uint32_t i = 0; i < n * t->block; i++)
       sum[i] = vec_float(f, lanes, 0);
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, n * t->block, sum);
-   vec_value head = vec_at_i(f, head_of_page(t, page.i), t->d * PAGE_TOKENS * t->kv_bytes);
+   vec_value head = values_of_page(t, page.i);
    vec_value base = vec_at(f, head, attn_times(t, col, t->kv_bytes)),
-             p_at = score_at(t, vec_i(f, 0), page.i, 0);
+             p_at = attn_score_at(t, vec_i(f, 0), page.i, 0);
    vec_value left = vec_sub(f, vec_add_i(f, t->high, 1), attn_times(t, page.i, PAGE_TOKENS));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_imin(f, left, vec_i(f, PAGE_TOKENS)), 1,
                                n * t->block, page.var);
@@ -159,7 +169,7 @@ void attn_weigh_all(attn *t, attn_chunk_sink *sink)
 {
    vec_fn *f = t->f;
    uint32_t most = MIN(MAX((t->lanes == 16 ? 24 : 12) / t->block, 1), 8);
-   int64_t vectors = t->d / t->lanes, group = (int64_t)most * t->lanes,
+   int64_t vectors = t->dv / t->lanes, group = (int64_t)most * t->lanes,
            grouped = vectors / most * group;
 
    if (grouped) {
@@ -169,8 +179,8 @@ void attn_weigh_all(attn *t, attn_chunk_sink *sink)
    }
    if (vectors % most)
       weigh(t, vec_i(f, grouped), (uint32_t)(vectors % most), t->lanes, sink);
-   if (vectors * t->lanes < t->d) {
-      vec_loop l = vec_loop_begin(f, vec_i(f, vectors * t->lanes), vec_i(f, t->d), 1, 0, NULL);
+   if (vectors * t->lanes < t->dv) {
+      vec_loop l = vec_loop_begin(f, vec_i(f, vectors * t->lanes), vec_i(f, t->dv), 1, 0, NULL);
       weigh(t, l.i, 1, 1, sink);
       vec_loop_end(f, &l, NULL);
    }

@@ -1,7 +1,7 @@
 /* attention_impl.h - what the files of the attention kernels share. What a kernel keeps on its stack, per
  * row-head r of its block:
  *
- *    q[r][d]  s[r][ATTN_CHUNK]  top[r][lanes]  o[r][d]   f32
+ *    q[r][d]  s[r][ATTN_CHUNK]  top[r][lanes]  o[r][dv]  f32
  *    last[r] first[r]                                    i32, visible positions
  *    m[r] l[r] mc[r] lc[r] a[r] b[r]                     f32, maxima, sums and fold factors, running and
  *                                                        of the chunk */
@@ -18,8 +18,8 @@ typedef struct attn {
    vec_fn *f;
    const attention_key *k;
    uint32_t lanes, per_kv, block, num_blocks;
-   int64_t d, kv_bytes;
-   vec_value y, queries, pages, tiles, positions, seq_of, table, scratch;
+   int64_t d, dv, kv_bytes; /* elements of a key and of a value; bytes of one */
+   vec_value y, queries, rotated, pages, tiles, positions, seq_of, table, scratch;
    vec_value row_tile, group, first_row_head, first_row, num_rows;
    vec_value q, s, top, o, last, first, m, l, mc, lc, a, b;
    vec_value low, high;    /* i64: first and last position that any row of the block sees */
@@ -77,15 +77,15 @@ static inline vec_value attn_or_zero(attn *t, vec_value m)
    return vec_select(t->f, none, vec_float(t->f, 1, 0), m);
 }
 
-/* for each column of d: vectors, then single ones. */
+/* for each column of n: vectors, then single ones. */
 typedef void column_body(attn *t, vec_value r, vec_value col, uint32_t lanes);
 
-static inline void attn_columns(attn *t, vec_value r, column_body *each)
+static inline void attn_columns(attn *t, vec_value r, int64_t n, column_body *each)
 {
-   int64_t whole = t->d / t->lanes * t->lanes;
+   int64_t whole = n / t->lanes * t->lanes;
 
    for (int k = 0; k < 2; k++) {
-      int64_t from = k ? whole : 0, to = k ? t->d : whole;
+      int64_t from = k ? whole : 0, to = k ? n : whole;
       uint32_t lanes = k ? 1 : t->lanes;
       if (from == to)
          continue;
@@ -100,8 +100,8 @@ static inline void attn_columns(attn *t, vec_value r, column_body *each)
 /* Head number, and row in the tile, of row-head r. */
 void attn_row_head(attn *t, vec_value r, vec_value *head, vec_value *row_in_tile);
 
-/* Address of a row-head in q or y. */
-vec_value attn_row_address(attn *t, vec_value base, dtype e, vec_value r);
+/* Address of a row-head in a matrix of n elements a head. */
+vec_value attn_row_address(attn *t, vec_value base, int64_t n, dtype e, vec_value r);
 
 /* Visible positions of every row-head; one past the tile's rows sees none. Leaves the kernel when
  * there is no row. */
@@ -118,8 +118,22 @@ typedef void attn_chunk_sink(attn *t, uint32_t r, vec_value col, vec_value oc);
 /* Which pages of t->chunk are read. */
 void attn_pages_of_chunk(attn *t);
 
+/* Start of this kv head in page number `page` of the sequence. */
+vec_value attn_head_of_page(attn *t, vec_value page);
+
+/* Row r's scores of part `part` (of lanes positions) of a page. */
+vec_value attn_score_at(attn *t, vec_value r, vec_value page, uint32_t part);
+
+/* Largest scores so far: none. */
+void attn_clear_tops(attn *t);
+
+/* Scales, caps and masks the dot products of a page (by row, then part), keeps them and their
+ * largest. */
+void attn_keep_scores(attn *t, vec_value page, const vec_value *dots);
+
 /* s = q k^T for every row and page of the chunk, scaled, capped, masked. */
 void attn_scores(attn *t);
+void attn_scores_latent(attn *t); /* rows of keys (attention_latent.c) */
 
 /* s becomes exp(s - mc); mc and lc of every row. */
 void attn_softmax(attn *t);

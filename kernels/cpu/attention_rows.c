@@ -9,24 +9,38 @@ void attn_row_head(attn *t, vec_value r, vec_value *head, vec_value *row_in_tile
    *head = vec_add(t->f, attn_times(t, t->group, t->per_kv), vec_rem(t->f, rh, per));
 }
 
-vec_value attn_row_address(attn *t, vec_value base, dtype e, vec_value r)
+vec_value attn_row_address(attn *t, vec_value base, int64_t n, dtype e, vec_value r)
 {
    vec_value head, row;
 
    attn_row_head(t, r, &head, &row);
    row = vec_add(t->f, row, t->first_row);
    vec_value at = vec_add(t->f, attn_times(t, row, t->k->heads), head);
-   return vec_at(t->f, base, attn_times(t, at, t->d * dtype_infos[e].bytes));
+   return vec_at(t->f, base, attn_times(t, at, n * dtype_infos[e].bytes));
+}
+
+/* Column col of a matrix of n elements a head, to column first + col of the query. */
+static void copy_query(attn *t, vec_value base, int64_t n, int64_t first, vec_value r,
+                       vec_value col, uint32_t lanes)
+{
+   vec_fn *f = t->f;
+   vec_value from = attn_row_address(t, base, n, t->k->q, r);
+   vec_value v = vec_load_f32(f, t->k->q, lanes,
+                              vec_at(f, from, attn_times(t, col, dtype_infos[t->k->q].bytes)));
+   vec_value to = vec_add_i(f, vec_add(f, attn_times(t, r, t->d), col), first);
+
+   vec_store(f, v, vec_at(f, t->q, attn_times(t, to, 4)), 4);
 }
 
 static void load_query(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
-   vec_fn *f = t->f;
-   vec_value from = attn_row_address(t, t->queries, t->k->q, r);
-   vec_value v = vec_load_f32(f, t->k->q, lanes,
-                              vec_at(f, from, attn_times(t, col, dtype_infos[t->k->q].bytes)));
+   copy_query(t, t->queries, t->k->latent ? t->dv : t->d, 0, r, col, lanes);
+}
 
-   vec_store(f, v, vec_at(f, t->q, attn_times(t, vec_add(f, attn_times(t, r, t->d), col), 4)), 4);
+/* The rotated part stands behind the latent one, as in the pages. */
+static void load_rotated(attn *t, vec_value r, vec_value col, uint32_t lanes)
+{
+   copy_query(t, t->rotated, t->d - t->dv, t->dv, r, col, lanes);
 }
 
 void attn_find_rows(attn *t)
@@ -63,7 +77,9 @@ void attn_load_queries(attn *t)
    attn_row_head(t, l.i, &head, &row);
    vec_value real = vec_icmp(f, VEC_lt, row, t->num_rows);
    vec_if there = vec_if_begin(f, real);
-   attn_columns(t, l.i, load_query);
+   attn_columns(t, l.i, t->k->latent ? t->dv : t->d, load_query);
+   if (t->k->latent)
+      attn_columns(t, l.i, t->d - t->dv, load_rotated);
    vec_if_else(f, &there);
    vec_loop z = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, 0, NULL);
    vec_store(f, vec_float(f, 1, 0),

@@ -27,12 +27,16 @@ enum gemm_const {
    C_ROWS,
    C_N,
    C_K,
-   C_COLUMN_TILES,
-   C_PANELS, /* of a tile */
+   C_COLUMN_TILES, /* of a head */
+   C_PANELS,       /* of a tile */
    C_X_STRIDE,
    C_S_STRIDE,
    C_PANEL_BYTES,
    C_PANEL_BYTES2,
+   C_HEADS,
+   C_X_HEAD, /* bytes between heads of a row of x, and between their weights */
+   C_W_HEAD,
+   C_Y_STRIDE, /* outputs of a row */
    GEMM_CONSTS
 };
 
@@ -129,6 +133,14 @@ static void row_factor(plan_extent *e, gemm_rows rows, uint32_t div)
 
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out)
 {
+   const gemm_heads one = {.count = 1, .x_stride = 4 * k};
+
+   gemm_launch_heads(key, rows, &one, n, k, out);
+}
+
+void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
+                       uint64_t k, plan_launch *out)
+{
    uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
    uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
    uint64_t each = panels_per_tile(panels, bytes + bytes2);
@@ -141,10 +153,14 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
       [C_K] = (int64_t)k,
       [C_COLUMN_TILES] = (int64_t)((panels + each - 1) / each),
       [C_PANELS] = (int64_t)each,
-      [C_X_STRIDE] = (int64_t)(key->int8 ? pack_codes_stride(k) : 4 * k),
+      [C_X_STRIDE] = (int64_t)(key->int8 ? pack_codes_stride(k) : heads->x_stride),
       [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, group) : 0),
       [C_PANEL_BYTES] = (int64_t)bytes,
       [C_PANEL_BYTES2] = (int64_t)bytes2,
+      [C_HEADS] = (int64_t)heads->count,
+      [C_X_HEAD] = (int64_t)heads->x_head,
+      [C_W_HEAD] = (int64_t)(panels * bytes),
+      [C_Y_STRIDE] = (int64_t)(n * heads->count),
    };
 
    memcpy(out->consts, consts, sizeof consts);
@@ -152,10 +168,11 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
    out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none);
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += step_infos[key->steps[i].kind].has_operand;
-   out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES]};
+   out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES] * consts[C_HEADS]};
    row_factor(&out->tiles, rows, GEMM_ROWS);
-   out->bytes = (plan_extent){.k = (int64_t)(panels * (bytes + bytes2))};
-   out->flops = (plan_extent){.k = (int64_t)(2 * n * k * (key->w2 != PANEL_none ? 2 : 1))};
+   out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
+   out->flops =
+      (plan_extent){.k = (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none ? 2 : 1))};
    row_factor(&out->flops, rows, 1);
 }
 
@@ -194,6 +211,7 @@ typedef struct kernel {
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value row0, rows; /* of the chunk */
+   vec_value y_column;   /* of the head's first output */
    vec_value block[2];   /* f32[64][16] of the two weights */
    vec_value tile;       /* TILE_BYTES; NULL when nothing is unpacked */
 } kernel;
@@ -328,8 +346,9 @@ static vec_value row_operand(kernel *g, const place *at, vec_value base)
 
 static vec_value matrix_at(kernel *g, const place *at, vec_value base)
 {
-   vec_value index = vec_add(g->f, vec_mul(g->f, at->row, g->k[C_N]), at->column);
+   vec_value index = vec_add(g->f, vec_mul(g->f, at->row, g->k[C_Y_STRIDE]), at->column);
 
+   index = vec_add(g->f, index, g->y_column);
    return vec_at(g->f, base, vec_shl_i(g->f, index, 2));
 }
 
@@ -410,8 +429,13 @@ static void emit_kernel(kernel *g)
 
    load_arguments(g);
    vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
-   vec_value chunk = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   vec_value column_tile = vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   vec_value rest = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   vec_value head = vec_rem(f, rest, g->k[C_HEADS]), chunk = vec_div(f, rest, g->k[C_HEADS]);
    rows = vec_add(f, rows, g->k[C_ROWS]);
+   g->y_column = vec_mul(f, head, g->k[C_N]);
+   g->x = vec_at(f, g->x, vec_mul(f, head, g->k[C_X_HEAD]));
+   g->w[0] = vec_at(f, g->w[0], vec_mul(f, head, g->k[C_W_HEAD]));
    g->row0 = vec_mul_i(f, chunk, GEMM_ROWS);
    g->rows = vec_imin(f, vec_sub(f, rows, g->row0), vec_i(f, GEMM_ROWS));
    vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
@@ -419,7 +443,7 @@ static void emit_kernel(kernel *g)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
       g->tile = vec_stack(f, TILE_BYTES, 64);
-   tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
+   tile_panels(g, column_tile);
 }
 
 /* The local functions that the kernel calls for one of its weights. */

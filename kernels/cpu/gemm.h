@@ -6,8 +6,9 @@
  *            products per block, f32 across blocks, ascending. Layouts of block formats.
  * An output's bits depend on its own row and column only: not on M, the tile or the thread.
  *
- * A tile is 64 rows (GEMM_ROWS) x some consecutive panels; tile = row chunk * column tiles +
- * column tile, so that consecutive tiles read w sequentially. Tiles may run in any order.
+ * A tile is 64 rows (GEMM_ROWS) x some consecutive panels of one head; tile = (row chunk * heads +
+ * head) * column tiles + column tile, so that consecutive tiles read w sequentially. Tiles may run
+ * in any order. A plain matmul has one head.
  *
  * Epilogue: v = x w^T, then the steps in order, then y = v in f32:
  *    gate/up:   {GEMM_STEP_silu}, {GEMM_STEP_mul_second}       v = silu(x w^T) * (x w2^T)
@@ -80,5 +81,16 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  *    w        panels; then w2's when there is one
  *    operands of the steps, in order */
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
+
+/* Heads of a product with a matrix each: y[M][H][N] = x[M][H][K] w[H][N][K]^T. x may be part of
+ * wider rows. */
+typedef struct gemm_heads {
+   uint64_t count;
+   uint64_t x_stride, x_head; /* bytes between rows of x, and between heads of one */
+} gemm_heads;
+
+/* The same for float kernels without a second weight. */
+void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
+                       uint64_t k, plan_launch *out);
 
 #endif

@@ -12,9 +12,13 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/artifact.h"
 #include "base/pack.h"
 #include "base/quant.h"
+#include "codegen/pack_weights.h"
 #include "codegen/plan_build.h"
 #include "ir/eval.h"
 #include "load.h"
@@ -35,6 +39,7 @@ typedef struct harness {
    pass_layout layout;
    cg_plan plan;
    conform_code code;
+   model *model;
    bool runs; /* the level does, here */
    uint8_t *weights;
 } harness;
@@ -109,38 +114,52 @@ static inline int64_t harness_count(const ir_tensor *t)
 
 /* ---- compiling ---- */
 
-static inline const void *harness_weight_row(void *user, uint64_t r)
+/* A tensor as a checkpoint would store it. Blocks (of a scale d, then codes) have codes of any bits. */
+static inline model_tensor *harness_tensor(harness *h, const ir_op *op)
 {
-   const void **pair = user;
-   const ir_op *op = pair[0];
    const ir_type *t = &op->results[0]->type;
-   int64_t n = ir_type_row(t);
-   static double wide[1 << 14];
+   const dtype_info *info = &dtype_infos[t->dtype];
+   model_tensor *to = arena_new(h->a, model_tensor);
+   uint16_t d = f16_from_f32(0.003f);
+   uint64_t n = 1;
 
-   for (int64_t i = 0; i < n; i++)
-      wide[i] = harness_weight(ir_attr_s(op, IR_ATTR_name, ""), t, (int64_t)r * n + i);
-   dtype_store(t->dtype, (void *)(uintptr_t)pair[1], wide, (uint64_t)n);
-   return pair[1];
+   *to =
+      (model_tensor){.name = ir_attr_s(op, IR_ATTR_name, ""), .dtype = t->dtype, .rank = t->rank};
+   for (uint32_t i = 0; i < t->rank; i++)
+      n *= to->dim[i] = (uint64_t)ir_dim_const(t->dim[i]);
+   cr_assert(dtype_size(t->dtype, n, &to->bytes));
+   uint8_t *data = arena_alloc_array(h->a, to->bytes, 1);
+   for (uint64_t i = 0; i < n && info->kind != DTYPE_BLOCK; i++) {
+      double v = harness_weight(to->name, t, (int64_t)i);
+      dtype_store(t->dtype, data + i * info->bytes, &v, 1);
+   }
+   for (uint64_t i = 0; i < to->bytes && info->kind == DTYPE_BLOCK; i++)
+      data[i] = (uint8_t)(int)(64 * harness_number(to->name, i));
+   for (uint64_t i = 0; i < to->bytes && info->kind == DTYPE_BLOCK; i += info->bytes)
+      memcpy(data + i, &d, sizeof d);
+   to->data = data;
+   return to;
 }
 
-static inline void harness_pack(harness *h, const ir_op *op)
+/* The packer of the compiler, on the recipes of the plan. */
+static inline void harness_pack(harness *h)
 {
-   const pass_place *p = &h->layout.places[op->results[0]->id];
-   const plan_weight *w = &h->layout.weights[p->index];
-   const void *pair[2] = {op, malloc(1 << 17)};
-   uint8_t *dst = h->weights + w->offset;
+   const compiler_request request = {.threads = 1};
+   uint64_t size = h->layout.weight_bytes;
+   uint64_t *sums = arena_array(h->a, uint64_t, artifact_chunks(size) + 1);
+   int fd = memfd_create("weights", MFD_CLOEXEC);
+   digest root;
 
-   if (p->kind != PASS_PLACE_weight || !p->size) {
-      free((void *)(uintptr_t)pair[1]);
-      return;
-   }
-   if (w->layout == PANEL_rows)
-      for (uint64_t r = 0; r < w->rows; r++)
-         memcpy(dst + r * w->size / w->rows, harness_weight_row(pair, r), w->size / w->rows);
-   else
-      pack_panels((panel_layout)w->layout, (dtype)w->dtype, w->rows, w->cols, 0,
-                  (w->rows + PANEL_ROWS - 1) / PANEL_ROWS, harness_weight_row, pair, dst);
-   free((void *)(uintptr_t)pair[1]);
+   h->model = arena_new(h->a, model);
+   *h->model = (model){.a = h->a, .by_name.a = h->a};
+   h->weights = aligned_alloc(64, base_align(size + 64, 64));
+   ir_op_foreach (h->f, op)
+      if (op->code == IR_OP_weight)
+         (void)map_set(&h->model->by_name, ir_attr_s(op, IR_ATTR_name, ""), harness_tensor(h, op));
+   cr_assert(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+   HARNESS_OK(cg_pack_weights(&request, h->a, h->model, &h->plan.plan, fd, 0, "test", sums, &root));
+   cr_assert_eq(pread(fd, h->weights, size, 0), (ssize_t)size);
+   close(fd);
 }
 
 static inline harness *harness_compile(const char *text, harness_options o)
@@ -167,10 +186,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
    h->runs = isa_runs(o.level);
    h->code =
       conform_load(a, &isa_infos[o.level], h->plan.kernels, h->plan.plan.num_kernels, h->runs);
-   h->weights = calloc(1, h->layout.weight_bytes + 64);
-   ir_op_foreach (h->f, op)
-      if (op->code == IR_OP_weight)
-         harness_pack(h, op);
+   harness_pack(h);
    return h;
 }
 
@@ -196,24 +212,27 @@ static inline double harness_param(const ir_type *t, const char *name, int64_t i
    return dtype_round(t->dtype, 2 * harness_number(name, (uint64_t)i));
 }
 
+static inline sinter_status harness_get_rows(void *user, const char *name, const ir_type *t,
+                                             int64_t first, int64_t count, double *out)
+{
+   const harness_run *r = user;
+   const model_tensor *from = map_get(&r->h->model->by_name, name);
+   int64_t n = ir_type_row(t);
+   float *wide = arena_array(r->a, float, (size_t)(count * n));
+   uint64_t bytes;
+
+   cr_assert(dtype_size(t->dtype, (uint64_t)n, &bytes));
+   quant_to_f32(t->dtype, from->data + (uint64_t)first * bytes, (uint64_t)(count * n), wide);
+   for (int64_t i = 0; i < count * n; i++)
+      out[i] = wide[i];
+   return SINTER_ok;
+}
+
 static inline sinter_status harness_get_weight(void *user, const char *name, const ir_type *t,
                                                ir_tensor *out)
 {
    harness_shape(user, t, out);
-   for (int64_t i = 0; i < harness_count(out); i++)
-      out->data[i] = harness_weight(name, t, i);
-   return SINTER_ok;
-}
-
-static inline sinter_status harness_get_rows(void *user, const char *name, const ir_type *t,
-                                             int64_t first, int64_t count, double *out)
-{
-   int64_t n = ir_type_row(t);
-
-   (void)user;
-   for (int64_t i = 0; i < count * n; i++)
-      out[i] = harness_weight(name, t, first * n + i);
-   return SINTER_ok;
+   return harness_get_rows(user, name, t, 0, harness_count(out) / ir_type_row(t), out->data);
 }
 
 static inline sinter_status harness_get_param(void *user, const char *name, const ir_type *t,
@@ -282,6 +301,11 @@ static inline uint8_t *harness_page(const harness_run *r, int64_t layer, uint32_
    const ir_kv *kv = &r->kv[layer];
    uint64_t e = dtype_infos[c->dtype].bytes,
             page = (uint64_t)(1 + seq + pos / PAGE_TOKENS * r->step.num_seqs);
+   if (!kv->v) /* rows by slot */
+      return r->state[layer] +
+             ((page * PAGE_TOKENS + (uint64_t)(pos % PAGE_TOKENS)) * (uint64_t)kv->width +
+              (uint64_t)i) *
+                e;
    uint64_t half = (uint64_t)kv->width * PAGE_TOKENS,
             at = (page * (uint64_t)kv->heads + (uint64_t)g) * 2 * half;
 
@@ -314,20 +338,23 @@ static inline void harness_state(harness_run *r, const ir_op *op)
                  r->step.num_seqs,
                  NULL,
                  NULL};
-   r->state_bytes[layer] =
-      (uint64_t)(pages * kv->heads * kv->width * 2 * PAGE_TOKENS) * dtype_infos[e].bytes;
+   r->state_bytes[layer] = (uint64_t)pages * plan_page_bytes(&r->h->plan.plan.cache_groups[0]);
    r->state[layer] = harness_block(r, r->state_bytes[layer], 0);
    kv->k = arena_array(r->a, double *, kv->num_seqs);
-   kv->v = arena_array(r->a, double *, kv->num_seqs);
+   if (ir_state_infos[t->state].rows == 2)
+      kv->v = arena_array(r->a, double *, kv->num_seqs);
    for (uint32_t s = 0; s < kv->num_seqs; s++) {
       int64_t n = kv->heads * kv->width;
       kv->k[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
-      kv->v[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
+      if (kv->v)
+         kv->v[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
       for (int64_t j = 0; j < r->step.stored[s] * n; j++) {
          int64_t pos = j / n, g = j % n / kv->width, i = j % kv->width;
          kv->k[s][j] = dtype_round(round, 2 * harness_number("k", (uint64_t)(j + 7919 * s)));
-         kv->v[s][j] = dtype_round(round, harness_number("v", (uint64_t)(j + 104729 * s)));
          dtype_store(e, harness_page(r, layer, s, pos, g, i, false), &kv->k[s][j], 1);
+         if (!kv->v)
+            continue;
+         kv->v[s][j] = dtype_round(round, harness_number("v", (uint64_t)(j + 104729 * s)));
          dtype_store(e, harness_page(r, layer, s, pos, g, i, true), &kv->v[s][j], 1);
       }
    }

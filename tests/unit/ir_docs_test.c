@@ -56,10 +56,11 @@ static void put_tables(text_buf *out)
 #define SYM(name, what) text_printf(out, "| `%s` | %s |\n", #name, what);
 #include "base/syms.def"
 #undef SYM
-   text_printf(out, "\n## States\n\n| kind | paged | window | what |\n|---|---|---|---|\n");
-#define STATE(name, paged, window, what)                                                           \
-   text_printf(out, "| `%s` | %s | %s | %s |\n", #name, (paged) ? "yes" : "no",                    \
-               (window) ? "yes" : "no", what);
+   text_printf(out,
+               "\n## States\n\n| kind | paged | window | rows | what |\n|---|---|---|---|---|\n");
+#define STATE(name, paged, window, rows, what)                                                     \
+   text_printf(out, "| `%s` | %s | %s | %d | %s |\n", #name, (paged) ? "yes" : "no",               \
+               (window) ? "yes" : "no", rows, what);
 #include "base/states.def"
 #undef STATE
    text_printf(out,

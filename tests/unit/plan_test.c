@@ -158,6 +158,9 @@ Test(plan, declines_tables)
    DECLINES(p->ropes[0].factor = 1.0 / 0.0, "not finite");
    DECLINES(p->weights[0].offset = 32, "outside the weight section");
    DECLINES(p->weights[1].offset += 64, "outside the weight section");
+   DECLINES(p->weights[0].stack = 0, "no stack of equal matrices");
+   DECLINES(p->weights[0].stack = 7, "no stack of equal matrices");
+   DECLINES(p->weights[0].transposed = 2, "no stack of equal matrices");
    DECLINES(p->weights[0].size--, "not as large as its layout");
    DECLINES(p->weights[0].layout = PANEL_COUNT, "no such layout");
    DECLINES(p->weights[0].dtype = DT_COUNT, "no such type");

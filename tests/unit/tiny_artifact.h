@@ -56,6 +56,7 @@ static inline void tiny_weight(tiny *t, uint32_t i, panel_layout layout)
                       .dtype = x->dtype,
                       .rows = x->dim[0],
                       .cols = TINY_COLS,
+                      .stack = 1,
                       .offset = base_align(t->p.weight_bytes, 64),
                       .num_sources = 1,
                       .sources = arena_new(t->a, plan_source)};

@@ -1,0 +1,68 @@
+/* shape_mla.c - type rules of latent attention: a matrix per head, latent states. */
+#include "shape.h"
+
+const char *sh_transpose(const ir_op *op, ir_type *out)
+{
+   const ir_type *x = in(op, 0);
+
+   if (kind(x) == DTYPE_NONE || x->rank < 2)
+      return "operand 0 must be a tensor with two dims at least";
+   *out = *x;
+   out->dim[x->rank - 1] = x->dim[x->rank - 2];
+   out->dim[x->rank - 2] = x->dim[x->rank - 1];
+   if (kind(x) == DTYPE_BLOCK)
+      out->dtype = DT_f32;
+   return NULL;
+}
+
+const char *sh_head_matmul(const ir_op *op, ir_type *out)
+{
+   const ir_type *x = in(op, 0), *w = in(op, 1);
+
+   if (!is_float(x) || x->rank != 3)
+      return "operand 0 must be floats [T,H,K]";
+   if ((kind(w) != DTYPE_FLOAT && kind(w) != DTYPE_BLOCK) || w->rank != 3 ||
+       !ir_dim_equal(w->dim[0], x->dim[1]) || !ir_dim_equal(w->dim[2], x->dim[2]))
+      return "operand 1 must be matrices [H,N,K] with the H, K of operand 0";
+   *out = *x;
+   out->dim[2] = w->dim[1];
+   out->dtype = declared(op, x->dtype);
+   return NULL;
+}
+
+/* Whether t is a state of that kind. */
+static bool is_latent(const ir_type *t)
+{
+   return t->state == IR_STATE_mla && t->rank == 2;
+}
+
+const char *sh_mla_state0(const ir_op *op, ir_type *out)
+{
+   const ir_type *state = in(op, 0), *c = in(op, 1), *k = in(op, 2);
+
+   if (!is_latent(state))
+      return "operand 0 must be an mla state [1,r+n]";
+   if (!is_float(c) || c->rank != 3 || !same_dims(c, 1, state, 0, 1) || ir_type_row(c) < 1)
+      return "operand 1 must be floats [T,1,r]";
+   if (!is_float(k) || k->rank != 3 || !same_dims(k, 0, c, 0, 2) || ir_type_row(k) < 1)
+      return "operand 2 must be floats [T,1,n]";
+   if (ir_type_row(c) + ir_type_row(k) != ir_type_row(state))
+      return "r + n must be the width of the state";
+   *out = *state;
+   return NULL;
+}
+
+const char *sh_mla_attn(const ir_op *op, ir_type *out)
+{
+   const ir_type *q = in(op, 0), *p = in(op, 1), *state = in(op, 2);
+
+   if (!is_float(q) || q->rank != 3 || !ir_dim_is_const(q->dim[1]) || ir_type_row(q) < 1)
+      return "operand 0 must be floats [T,H,r], H and r numbers";
+   if (!is_float(p) || p->rank != 3 || !same_dims(p, 0, q, 0, 2) || ir_type_row(p) < 1)
+      return "operand 1 must be floats [T,H,n]";
+   if (!is_latent(state) || ir_type_row(q) + ir_type_row(p) != ir_type_row(state))
+      return "operand 2 must be an mla state [1,r+n]";
+   *out = *q;
+   out->dtype = declared(op, q->dtype);
+   return NULL;
+}
