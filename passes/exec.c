@@ -147,28 +147,31 @@ static bool writes_state(const ir_func *f)
    return false;
 }
 
-/* One row, then all probes with several; more draws of ordinary numbers where errors are compared.
+/* One row, then the probes with several; more draws of ordinary numbers where errors are compared.
  */
-static uint32_t list_settings(const ir_func *f, pass_rounding rounding, setting *out)
+static uint32_t list_settings(const ir_func *f, pass_rounding rounding, uint32_t probes,
+                              setting *out)
 {
    uint32_t n = 0, seeds = rounding == PASS_ROUND_FEWER && f->num_ops < SEEDS_MAX_OPS ? SEEDS : 1;
 
-   out[n++] = (setting){PASS_PROBE_normal, 1, 0};
+   if (probes == PASS_PROBES_ALL)
+      out[n++] = (setting){PASS_PROBE_normal, 1, 0};
    for (uint32_t i = 0; i < seeds; i++)
       out[n++] = (setting){PASS_PROBE_normal, ROWS, i};
    for (pass_probe p = PASS_PROBE_normal + 1; p < PASS_PROBE_COUNT; p++)
-      if (p != PASS_PROBE_hidden || writes_state(f))
+      if (probes >> p & 1 && (p != PASS_PROBE_hidden || writes_state(f)))
          out[n++] = (setting){p, ROWS, 0};
    return n;
 }
 
-sinter_status pass_exec_compare(arena *a, const ir_func *before, const ir_func *after,
-                                pass_rounding rounding, text_buf *why, bool *out_same)
+sinter_status pass_exec_probe(arena *a, const ir_func *before, const ir_func *after,
+                              pass_rounding rounding, uint32_t probes, text_buf *why,
+                              bool *out_same)
 {
    const ir_func *const f[2] = {before, after};
    setting settings[SEEDS + PASS_PROBE_COUNT + 1];
    verdict *v = arena_new(a, verdict);
-   uint32_t n = list_settings(before, rounding, settings);
+   uint32_t n = list_settings(before, rounding, probes, settings);
 
    *v = (verdict){.a = a, .why = why, .rounding = rounding, .same = true};
    for (uint32_t i = 0; i < n && v->same; i++)
@@ -181,6 +184,12 @@ sinter_status pass_exec_compare(arena *a, const ir_func *before, const ir_func *
    }
    *out_same = v->same;
    return SINTER_ok;
+}
+
+sinter_status pass_exec_compare(arena *a, const ir_func *before, const ir_func *after,
+                                pass_rounding rounding, text_buf *why, bool *out_same)
+{
+   return pass_exec_probe(a, before, after, rounding, PASS_PROBES_ALL, why, out_same);
 }
 
 /* ---- the first value out of contract ---- */
@@ -263,7 +272,7 @@ sinter_status pass_exec_first(arena *a, const ir_func *before, const ir_func *af
 {
    const ir_func *const f[2] = {before, after};
    setting settings[SEEDS + PASS_PROBE_COUNT + 1];
-   uint32_t n = list_settings(before, rounding, settings);
+   uint32_t n = list_settings(before, rounding, PASS_PROBES_ALL, settings);
    pass_types types = pass_types_of(a, before);
 
    *out = (pass_spot){0};

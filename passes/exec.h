@@ -19,8 +19,15 @@
 #include "exec_inputs.h"
 #include "pass.h"
 
-/* Compares two functions with equal returns and states. False, with lines in `why`, when they
- * differ. Errors: what the interpreter reports. */
+enum { PASS_PROBES_ALL = (1u << PASS_PROBE_COUNT) - 1 };
+
+/* Compares two functions with equal returns and states under these probes (bits). False, with lines
+ * in `why`, when they differ. Errors: what the interpreter reports. */
+SINTER_CHECKED sinter_status pass_exec_probe(arena *a, const ir_func *before, const ir_func *after,
+                                             pass_rounding rounding, uint32_t probes, text_buf *why,
+                                             bool *out_same);
+
+/* Under all of them. */
 SINTER_CHECKED sinter_status pass_exec_compare(arena *a, const ir_func *before,
                                                const ir_func *after, pass_rounding rounding,
                                                text_buf *why, bool *out_same);

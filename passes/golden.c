@@ -2,6 +2,7 @@
 #include "golden.h"
 
 #include "exec.h"
+#include "golden_parts.h"
 
 #include <ctype.h>
 #include <regex.h>
@@ -55,7 +56,8 @@ typedef struct golden {
    pass_report passes;
    VEC(char *) lines; /* of the printed result */
    VEC(binding) bindings;
-   bool failed;
+   text_buf *update;      /* NULL: only check */
+   bool failed, outdated; /* outdated: a CHECK does not hold, and that is being updated */
 } golden;
 
 static void complain(golden *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -298,6 +300,10 @@ static void check_lines(golden *g)
 
       while (i < stop && !matches(g, dir->text, g->lines.data[i], true))
          i++;
+      if (i == stop && g->update) {
+         g->outdated = true;
+         return;
+      }
       if (i == stop) {
          complain(g, "%s: %s\n  not found%s%s", directive_names[dir->kind], dir->text,
                   stop > at && dir->kind == DIR_NEXT ? "; the line is: " : "",
@@ -331,18 +337,18 @@ static bool has_note(const golden *g, const char *text)
    return false;
 }
 
-static pass_rounding worst_rounding(const golden *g)
+static pass_rounding worst_rounding(const pass_report *r)
 {
    pass_rounding worst = PASS_EXACT;
 
    for (pass_id id = 0; id < pass_count(); id++)
-      worst = MAX(worst, g->passes.entry[id].rounding);
+      worst = MAX(worst, r->entry[id].rounding);
    return worst;
 }
 
 static void check_report(golden *g)
 {
-   const char *rounding = pass_rounding_name(worst_rounding(g));
+   const char *rounding = pass_rounding_name(worst_rounding(&g->passes));
    size_t expectations = 0;
 
    for (size_t i = 0; i < g->dirs.count; i++) {
@@ -363,6 +369,38 @@ static void check_report(golden *g)
 
 /* ---- cases ---- */
 
+static uint32_t count_fired(const pass_report *r)
+{
+   uint32_t n = 0;
+
+   for (pass_id id = 0; id < pass_count(); id++)
+      n += r->entry[id].fired;
+   return n;
+}
+
+/* Runs the passes on a variant; another eps must not change what fires. */
+static sinter_status execute_variant(golden *g, const ir_func *before, pass_variant v)
+{
+   ir_func *f = pass_golden_variant(g->a, before, v);
+   pass_report *report = arena_new(g->a, pass_report);
+   text_buf why = {.a = g->a};
+   bool same = true;
+
+   if (!f)
+      return SINTER_ok;
+   const ir_func *was = ir_func_clone(g->a, f);
+   SINTER_TRY_IN(pass_variant_names[v], pass_run_all(f, &g->options, report));
+   g->out->variants++;
+   if (v == PASS_VARIANT_eps && count_fired(report) != count_fired(&g->passes))
+      complain(g, "with another eps %u sites fire, not %u", count_fired(report),
+               count_fired(&g->passes));
+   SINTER_TRY_IN(pass_variant_names[v],
+                 pass_exec_compare(g->a, was, f, worst_rounding(report), &why, &same));
+   if (!same)
+      complain(g, "with %s: %s", pass_variant_names[v], why.data);
+   return SINTER_ok;
+}
+
 static sinter_status execute(golden *g, const ir_func *before, const ir_func *after)
 {
    text_buf why = {.a = g->a};
@@ -372,9 +410,13 @@ static sinter_status execute(golden *g, const ir_func *before, const ir_func *af
       g->out->skipped++;
       return SINTER_ok;
    }
-   SINTER_TRY(pass_exec_compare(g->a, before, after, worst_rounding(g), &why, &same));
-   if (!same)
+   SINTER_TRY(pass_exec_compare(g->a, before, after, worst_rounding(&g->passes), &why, &same));
+   if (!same) {
       complain(g, "%s", why.data);
+      return SINTER_ok;
+   }
+   for (pass_variant v = 0; v < PASS_VARIANT_COUNT; v++)
+      SINTER_TRY(execute_variant(g, before, v));
    return SINTER_ok;
 }
 
@@ -391,9 +433,9 @@ static sinter_status run_passes(golden *g, ir_func *f, text_buf *printed)
    return SINTER_ok;
 }
 
-static sinter_status run_case(golden *g)
+static sinter_status run_case(golden *g, text_buf *printed)
 {
-   text_buf printed = {.a = g->a}, violations = {.a = g->a};
+   text_buf violations = {.a = g->a};
    ir_module m = {0};
 
    read_directives(g);
@@ -409,14 +451,29 @@ static sinter_status run_case(golden *g)
       complain(g, "is invalid: %s", violations.data);
       return SINTER_ok;
    }
-   SINTER_TRY(run_passes(g, f, &printed));
-   split_lines(g, arena_strdup(g->a, printed.data));
+   SINTER_TRY(run_passes(g, f, printed));
+   split_lines(g, arena_strdup(g->a, printed->data));
    check_lines(g);
    check_report(g);
    SINTER_TRY(execute(g, before, f));
    if (g->failed)
-      text_printf(g->report, "%s\n", printed.data);
+      text_printf(g->report, "%s\n", printed->data);
    return SINTER_ok;
+}
+
+/* Only what was executed and is right may become the expectation. */
+static void finish_case(golden *g, const text_buf *printed)
+{
+   if (!g->update)
+      return;
+   if (g->outdated && !g->failed) {
+      pass_golden_rewrite(g->update, g->text, g->len, printed->data);
+      g->out->updated++;
+      return;
+   }
+   if (g->outdated)
+      complain(g, "is not updated: it fails for another reason than its CHECK lines");
+   text_append(g->update, g->text, g->len);
 }
 
 /* End of the case that starts at `from`: a line of "// -----", or the end of the text. */
@@ -433,26 +490,44 @@ static const char *case_end(const char *from, const char *end)
    return end;
 }
 
-sinter_status pass_golden_run(arena *a, const char *text, size_t len, const char *where,
-                              text_buf *report, pass_golden *out)
+static sinter_status run_text(arena *a, const char *text, size_t len, const char *where,
+                              text_buf *report, text_buf *update, pass_golden *out)
 {
    const char *end = text + len;
 
    *out = (pass_golden){0};
    while (text < end) {
-      const char *stop = case_end(text, end);
-      golden g = {.a = a, .where = where, .report = report, .out = out, .text = text};
+      const char *stop = case_end(text, end), *next;
+      golden *g = arena_new(a, golden);
+      text_buf printed = {.a = a};
 
-      g.len = (size_t)(stop - text);
+      *g = (golden){.a = a, .where = where, .report = report, .out = out, .text = text};
+      g->len = (size_t)(stop - text);
+      g->update = update;
       out->cases++;
-      sinter_status status = run_case(&g);
-
-      if (status != SINTER_ok)
-         complain(&g, "%s", sinter_error());
-      out->failed += g.failed;
-      text = stop < end ? stop + strcspn(stop, "\n") + 1 : end;
+      if (run_case(g, &printed) != SINTER_ok)
+         complain(g, "%s", sinter_error());
+      finish_case(g, &printed);
+      out->failed += g->failed;
+      next = stop < end ? stop + strcspn(stop, "\n") + 1 : end;
+      next = MIN(next, end);
+      if (update)
+         text_append(update, stop, (size_t)(next - stop));
+      text = next;
    }
    if (!out->cases)
       return base_fail(SINTER_bad_input, where, "", "there are no cases in it");
    return SINTER_ok;
+}
+
+sinter_status pass_golden_run(arena *a, const char *text, size_t len, const char *where,
+                              text_buf *report, pass_golden *out)
+{
+   return run_text(a, text, len, where, report, NULL, out);
+}
+
+sinter_status pass_golden_update(arena *a, const char *text, size_t len, const char *where,
+                                 text_buf *report, text_buf *out_text, pass_golden *out)
+{
+   return run_text(a, text, len, where, report, out_text, out);
 }

@@ -13,7 +13,8 @@
  *    // -----                                      next case
  *
  * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it
- * stands. Every case is executed before and after (exec.h). Options: exact; with=, without=, skip=
+ * stands. Every case is executed before and after (exec.h), as it is, with another eps, and with odd
+ * widths where the function is valid with them. Options: exact; with=, without=, skip=
  * (separated by +); row_limit=, pointers=, parts=, steps=, quant=, segment=; int8=0;
  * prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs all of these
  * and prints the layout behind the function. */
@@ -24,12 +25,21 @@
 
 typedef struct pass_golden {
    uint32_t cases, failed, skipped, declines;
+   uint32_t variants; /* executed besides the cases as they are */
+   uint32_t updated;  /* cases with new CHECK lines */
 } pass_golden;
 
 /* Runs every case of a golden text. Appends one paragraph per failed case to report.
  * Errors  bad_input when the text has no cases or a directive is unknown. */
 SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len,
                                              const char *where, text_buf *report, pass_golden *out);
+
+/* The same, and appends the text with the CHECK lines of cases that no longer hold made anew. A case
+ * whose execution fails is never updated, and stays failed.
+ * Errors  as pass_golden_run. */
+SINTER_CHECKED sinter_status pass_golden_update(arena *a, const char *text, size_t len,
+                                                const char *where, text_buf *report,
+                                                text_buf *out_text, pass_golden *out);
 
 /* Sets one option of a RUN line. NULL, or what is wrong with it. */
 const char *pass_golden_option(arena *a, const char *key, const char *value, pass_target *t,

@@ -231,6 +231,8 @@ typedef struct pass_options {
    const char *with, *without; /* comma-separated names, NULL none */
    const char *skip;           /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
    const char *only;           /* comma-separated passes to run, NULL: all that are on */
+   /* Which sites may be touched, besides the skip list; NULL: all. */
+   bool (*allow)(void *user, pass_id pass, uint32_t number);
    /* Sees the function before and after each pass; NULL none. */
    void (*hook)(void *user, pass_id pass, bool after, bool changed, const ir_func *f);
    /* Sees the function after each site that was carried out; NULL none. */

@@ -5,8 +5,11 @@
 
 static bool is_skipped(const pass_run *run, pass_id id, size_t number)
 {
+   const pass_options *o = run->options;
    char name[64];
 
+   if (o->allow && !o->allow(o->user, id, (uint32_t)number))
+      return true;
    snprintf(name, sizeof name, "%s:%zu", pass_infos[id].name, number);
    return map_get(&run->skip, name) || map_get(&run->skip, pass_infos[id].name);
 }

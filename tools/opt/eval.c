@@ -231,11 +231,32 @@ static sinter_status write_results(arena *a, const ir_func *f, const ir_tensor *
    return SINTER_ok;
 }
 
+/* --trace: every value that has contents, under its name. Weights are files already. */
+typedef struct tracer {
+   arena *a;
+   const opt_options *o;
+   sinter_status status;
+} tracer;
+
+static void trace(void *user, const ir_value *v, const ir_tensor *t)
+{
+   tracer *x = user;
+   npy out = {.rank = t->rank, .count = 1, .data = t->data};
+
+   if (x->status || !t->data || v->def->code == IR_OP_weight || !v->name)
+      return;
+   for (uint32_t d = 0; d < t->rank; d++)
+      out.count *= out.dim[d] = t->dim[d];
+   x->status = npy_write(arena_printf(x->a, "%s/%s.npy", x->o->trace, v->name), &out,
+                         x->o->f64 ? DT_f64 : v->type.dtype);
+}
+
 sinter_status opt_eval(arena *a, const ir_func *f, const opt_options *o)
 {
    eval_inputs *e = arena_new(a, eval_inputs);
    ir_env env = {e, get_array, get_rows, get_array, get_state};
    ir_tensor *results = arena_array(a, ir_tensor, f->returns.count + 1);
+   tracer t = {.a = a, .o = o};
 
    if (!o->out_dir)
       return base_fail(SINTER_usage, "--eval", "Add -o DIR.", "there is nowhere to write");
@@ -250,7 +271,10 @@ sinter_status opt_eval(arena *a, const ir_func *f, const opt_options *o)
    learn_extents(e, f);
    SINTER_TRY(set_syms(e, &o->syms));
    SINTER_TRY(set_step(e, f));
+   if (o->trace && mkdir(o->trace, 0777) && errno != EEXIST)
+      return base_fail(SINTER_io, o->trace, "", "cannot make the folder");
    SINTER_TRY(ir_eval_run(a, f, o->f64 ? IR_EVAL_f64 : IR_EVAL_declared, &e->step, &env, results,
-                          NULL, NULL));
+                          o->trace ? trace : NULL, &t));
+   SINTER_TRY(t.status);
    return write_results(a, f, results, o);
 }

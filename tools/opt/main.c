@@ -1,8 +1,6 @@
 /* main.c - sinter-opt: prints, transforms, checks and evaluates IR files. */
 #include "opt.h"
 
-#include "passes/golden.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +43,12 @@ sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out
    return SINTER_ok;
 }
 
-static const char *const phases[] = {"clean", "fuse", "rest", "finish"};
-
 static void list_passes(void)
 {
+   static const char *const phases[] = {"clean", "fuse", "rest", "finish"};
+
    for (pass_id id = 0; id < pass_count(); id++)
-      printf("%-16s %-7s %-4s %s\n", pass_infos[id].name, phases[pass_infos[id].phase],
+      printf("%-20s %-7s %-4s %s\n", pass_infos[id].name, phases[pass_infos[id].phase],
              pass_infos[id].numerics == PASS_FAST ? "fast" : "any", pass_infos[id].what);
 }
 
@@ -73,109 +71,73 @@ static void hook(void *user, pass_id pass, bool after, bool changed, const ir_fu
    print_func(stderr, f);
 }
 
-static void print_sites(const pass_report *report)
+static sinter_status print_result(const session *s, ir_func *f, const pass_target *target,
+                                  const pass_report *report, const pass_layout *layout)
 {
-   static const char *const verdicts[] = {"open", "fired", "declined"};
+   text_buf out = {.a = f->a};
 
-   for (pass_id id = 0; id < pass_count(); id++) {
-      const pass_entry *e = &report->entry[id];
-
-      for (size_t i = 0; i < e->sites.count; i++) {
-         const pass_site *s = e->sites.data[i];
-
-         printf("%s:%u %s %s%s%s\n", pass_infos[id].name, s->number, s->at, verdicts[s->verdict],
-                s->reason ? ": " : "", s->reason ? s->reason : "");
-      }
-   }
-}
-
-static sinter_status find_phase(const char *name, pass_phase otherwise, pass_phase *out)
-{
-   *out = otherwise;
-   for (size_t i = 0; name && i < countof(phases); i++)
-      if (!strcmp(name, phases[i])) {
-         *out = (pass_phase)i;
-         return SINTER_ok;
-      }
-   if (name)
-      return base_fail(SINTER_usage, name, "Use clean, fuse, rest or finish.",
-                       "there is no such phase");
-   return SINTER_ok;
-}
-
-/* --from and --to are short for the passes of these phases. */
-static sinter_status select_phases(session *s)
-{
-   pass_phase from, to;
-   text_buf names = {.a = s->a};
-
-   if (!s->o.from && !s->o.to)
+   if (s->o.why_not)
+      return opt_why_not(report, &s->o);
+   if (s->o.dot || s->o.svg)
+      return opt_draw(s->a, f, &s->o);
+   if (s->o.sites)
+      opt_print_sites(report);
+   if (s->o.breaks)
+      opt_print_breaks(report);
+   if (s->o.stats)
+      opt_print_stats(report);
+   if (s->o.sites || s->o.breaks || s->o.stats)
       return SINTER_ok;
-   if (s->o.passes)
-      return base_fail(SINTER_usage, "-p", "Leave one out.", "--from and --to choose the passes");
-   SINTER_TRY(find_phase(s->o.from, PASS_CLEAN, &from));
-   SINTER_TRY(find_phase(s->o.to, PASS_FINISH, &to));
-   for (pass_id id = 0; id < pass_count(); id++)
-      if (pass_infos[id].phase >= from && pass_infos[id].phase <= to && pass_infos[id].on)
-         text_printf(&names, "%s,", pass_infos[id].name);
-   s->o.passes = names.data ? names.data : ",";
-   return SINTER_ok;
-}
-
-static bool wants_layout(const session *s)
-{
-   if (!strcmp(s->o.passes, "all"))
-      return true;
-   for (pass_id id = 0; id < pass_count(); id++)
-      if (pass_infos[id].phase == PASS_FINISH && strstr(s->o.passes, pass_infos[id].name))
-         return true;
-   return false;
-}
-
-static sinter_status read_numerics(const session *s, sinter_numerics *out)
-{
-   const char *name = s->o.numerics ? s->o.numerics : "fast";
-
-   *out = strcmp(name, "exact") ? SINTER_FAST : SINTER_EXACT;
-   if (strcmp(name, "exact") && strcmp(name, "fast"))
-      return base_fail(SINTER_usage, "--numerics", "Use fast or exact.", "there is no mode %s",
-                       name);
+   if (s->o.json) {
+      pass_explain(&out, f, target, report, layout);
+   } else {
+      ir_print(&out, f);
+      if (layout)
+         pass_print_layout(&out, f, layout);
+   }
+   fputs(out.data, stdout);
    return SINTER_ok;
 }
 
 static sinter_status run_passes(session *s, ir_func *f)
 {
-   pass_target target = pass_target_cpu("cpu");
-   pass_report report;
-   pass_layout layout = {0};
-   text_buf out = {.a = f->a};
-   pass_options po = {.target = &target,
-                      .with = s->o.with,
-                      .without = s->o.without,
-                      .skip = s->o.skip ? s->o.skip : getenv("SINTER_SKIP"),
-                      .only = strcmp(s->o.passes, "all") ? s->o.passes : NULL,
-                      .hook = hook,
-                      .user = s};
+   pass_report *report = arena_new(s->a, pass_report);
+   pass_target target;
+   pass_layout layout;
+   pass_options po;
 
-   SINTER_TRY(read_numerics(s, &po.numerics));
-   SINTER_TRY(pass_run_all(f, &po, &report));
-   if (wants_layout(s))
-      SINTER_TRY(pass_finish(f, &po, &report, &layout));
-   for (size_t i = 0; i < report.notes.count; i++)
-      fprintf(stderr, "note: %s\n", report.notes.data[i]);
-   if (s->o.sites) {
-      print_sites(&report);
-      return SINTER_ok;
-   }
-   if (s->o.json) {
-      pass_explain(&out, f, &target, &report, wants_layout(s) ? &layout : NULL);
-   } else {
-      ir_print(&out, f);
-      if (wants_layout(s))
-         pass_print_layout(&out, f, &layout);
-   }
-   fputs(out.data, stdout);
-   return SINTER_ok;
+   SINTER_TRY(opt_setup(s->a, &s->o, &target, &po));
+   po.hook = hook;
+   po.user = s;
+   SINTER_TRY(pass_run_all(f, &po, report));
+   if (opt_wants_layout(&po))
+      SINTER_TRY(pass_finish(f, &po, report, &layout));
+   for (size_t i = 0; i < report->notes.count; i++)
+      fprintf(stderr, "note: %s\n", report->notes.data[i]);
+   return print_result(s, f, &target, report, opt_wants_layout(&po) ? &layout : NULL);
+}
+
+/* Whether an option asks for what only passes can show. */
+static bool runs_passes(const opt_options *o)
+{
+   return o->passes || o->from || o->to || o->why_not || o->sites || o->breaks || o->stats;
+}
+
+/* Reports name values: %15 of the text is called %_15 then, whatever moves before it. */
+static void name_all(ir_func *f)
+{
+   uint32_t next = 0;
+
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         if (!op->results[i]->name)
+            ir_set_name(f, op->results[i], arena_printf(f->a, "%u", next++));
+}
+
+static bool reports_names(const opt_options *o)
+{
+   return o->between || o->bisect || o->reduce || o->view || o->why_not || o->sites || o->breaks ||
+          o->dot || o->svg || o->trace;
 }
 
 static sinter_status run_func(session *s, ir_func *f, const char *path)
@@ -185,26 +147,24 @@ static sinter_status run_func(session *s, ir_func *f, const char *path)
    if (!ir_validate(f, &violations))
       return base_fail(SINTER_bad_input, path, "Correct the function.", "@%s is invalid:\n%s",
                        f->name, violations.data);
+   if (reports_names(&s->o))
+      name_all(f);
    if (s->o.eval)
       return opt_eval(s->a, f, &s->o);
-   if (s->o.passes)
+   if (s->o.between)
+      return opt_between(s->a, f, &s->o);
+   if (s->o.bisect)
+      return opt_bisect(s->a, f, &s->o);
+   if (s->o.reduce)
+      return opt_reduce(s->a, f, &s->o);
+   if (s->o.view)
+      return opt_view(s->a, f, &s->o);
+   if (runs_passes(&s->o))
       return run_passes(s, f);
+   if (s->o.dot || s->o.svg)
+      return opt_draw(s->a, f, &s->o);
    print_func(stdout, f);
    return SINTER_ok;
-}
-
-static sinter_status check_file(session *s, const char *path, const char *text, size_t len)
-{
-   text_buf report = {.a = s->a};
-   pass_golden result;
-
-   SINTER_TRY(pass_golden_run(s->a, text, len, path, &report, &result));
-   printf("%s: %u cases, %u failed, %u not executed\n", path, result.cases, result.failed,
-          result.skipped);
-   if (!result.failed)
-      return SINTER_ok;
-   fputs(report.data, stderr);
-   return base_fail(SINTER_failed, path, "", "%u of %u cases failed", result.failed, result.cases);
 }
 
 static sinter_status run_file(session *s, const char *path)
@@ -213,9 +173,9 @@ static sinter_status run_file(session *s, const char *path)
    const char *text;
    size_t len;
 
+   if (s->o.check || s->o.update)
+      return opt_golden(s->a, path, &s->o);
    SINTER_TRY(opt_read(s->a, path, &text, &len));
-   if (s->o.check)
-      return check_file(s, path, text, len);
    SINTER_TRY(ir_parse(s->a, text, len, path, &m));
    for (size_t i = 0; i < m.funcs.count; i++) {
       if (i)
@@ -230,6 +190,7 @@ static sinter_status body(void *user)
    session *s = user;
    sinter_status worst = SINTER_ok;
 
+   SINTER_TRY(opt_load(&s->o.load));
    if (s->o.list) {
       list_passes();
       return SINTER_ok;
@@ -237,11 +198,10 @@ static sinter_status body(void *user)
    if (!s->o.files.count)
       return base_fail(SINTER_usage, "", "sinter-opt --help shows how.",
                        "there is no file to read");
-   SINTER_TRY(select_phases(s));
    for (uint32_t i = 0; i < s->o.files.count; i++) {
       sinter_status status = run_file(s, s->o.files.item[i]);
 
-      if (!s->o.check)
+      if (!s->o.check && !s->o.update)
          SINTER_TRY(status);
       worst = status ? status : worst; /* --check goes on to the next file */
    }

@@ -26,9 +26,52 @@ typedef struct opt_options {
 SINTER_CHECKED sinter_status opt_parse(int argc, char **argv, opt_options *out);
 void opt_help(void);
 
+/* The passes that a command line asks for: fills target and options. `all` when -p is not given. */
+SINTER_CHECKED sinter_status opt_setup(arena *a, const opt_options *o, pass_target *target,
+                                       pass_options *out);
+/* Whether a FINISH pass is among them. */
+bool opt_wants_layout(const pass_options *po);
+
 /* Reads a whole file, at most 64 MiB of it. */
 SINTER_CHECKED sinter_status opt_read(arena *a, const char *path, const char **out,
                                       size_t *out_len);
+
+/* Writes text to a file. */
+SINTER_CHECKED sinter_status opt_write(const char *path, const char *text, size_t len);
+
+/* --load: opens shared objects and registers their passes. */
+SINTER_CHECKED sinter_status opt_load(const opt_list *files);
+
+/* --check, --update. */
+SINTER_CHECKED sinter_status opt_golden(arena *a, const char *path, const opt_options *o);
+
+/* --between, --bisect, --reduce: all compare by the rule of passes/exec.h. */
+SINTER_CHECKED sinter_status opt_between(arena *a, const ir_func *f, const opt_options *o);
+SINTER_CHECKED sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o);
+SINTER_CHECKED sinter_status opt_reduce(arena *a, const ir_func *f, const opt_options *o);
+
+/* --why-not, --breaks, --stats, --sites: tables on stdout. */
+SINTER_CHECKED sinter_status opt_why_not(const pass_report *report, const opt_options *o);
+void opt_print_breaks(const pass_report *report);
+void opt_print_stats(const pass_report *report);
+void opt_print_sites(const pass_report *report);
+
+/* --dot, --svg, --view. */
+SINTER_CHECKED sinter_status opt_draw(arena *a, const ir_func *f, const opt_options *o);
+SINTER_CHECKED sinter_status opt_view(arena *a, const ir_func *f, const opt_options *o);
+
+/* A function changed by passes and judged against itself. */
+typedef struct opt_verdict {
+   ir_func *before, *after; /* values correspond by id */
+   pass_report *report;
+   pass_rounding rounding; /* worst class of all passes */
+   bool failed;            /* the passes reported an error; why holds it */
+   bool same;
+   const char *why;
+} opt_verdict;
+/* Clones f, runs the passes of po (the hooks of po too), compares. */
+SINTER_CHECKED sinter_status opt_judge(arena *a, const ir_func *f, const pass_options *po,
+                                       opt_verdict *out);
 
 /* --eval: runs f on the arrays that --in names. */
 SINTER_CHECKED sinter_status opt_eval(arena *a, const ir_func *f, const opt_options *o);
