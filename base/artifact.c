@@ -97,19 +97,19 @@ void artifact_encode(const artifact_toc *toc, uint8_t page[ARTIFACT_PAGE])
 
 /* ---- reading ---- */
 
-static bool page_digest_matches(const uint8_t *bytes)
+static bool page_digest_matches(const uint8_t *bytes, digest *stored)
 {
    static const uint8_t zeros[sizeof(digest)];
    digest_state s;
-   digest stored, d;
+   digest d;
 
    digest_init(&s);
    digest_update(&s, bytes, DIGEST_AT);
    digest_update(&s, zeros, sizeof zeros);
    digest_update(&s, bytes + DIGEST_AT + sizeof zeros, ARTIFACT_PAGE - DIGEST_AT - sizeof zeros);
    d = digest_final(&s);
-   memcpy(stored.bytes, bytes + DIGEST_AT, sizeof stored.bytes);
-   return digest_equal(&d, &stored);
+   memcpy(stored->bytes, bytes + DIGEST_AT, sizeof stored->bytes);
+   return digest_equal(&d, stored);
 }
 
 static void read_entry(const uint8_t *entry, artifact_section *s)
@@ -191,9 +191,11 @@ sinter_status artifact_decode(const uint8_t *bytes, size_t size, uint64_t file_s
       return base_fail(SINTER_unsupported, where, again,
                        "the artifact has version %u; this build reads version %d", get32(bytes + 8),
                        ARTIFACT_VERSION);
-   if (!page_digest_matches(bytes))
+   digest page;
+   if (!page_digest_matches(bytes, &page))
       return base_fail(SINTER_verify_failed, where, again, "the artifact's header is damaged");
    *out = (artifact_toc){.file_size = get64(bytes + 16),
+                         .digest = page,
                          .num_targets = get32(bytes + 24),
                          .num_sections = get32(bytes + 12)};
    if (out->file_size != file_size)

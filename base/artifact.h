@@ -48,6 +48,7 @@ typedef struct artifact_section {
 
 typedef struct artifact_toc {
    uint64_t file_size;
+   digest digest; /* of the header page, so of everything: sections by their digests */
    uint32_t num_targets, num_sections;
    artifact_section sections[ARTIFACT_MAX_SECTIONS];
 } artifact_toc;

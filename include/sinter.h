@@ -106,6 +106,9 @@ SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path,
                                                              sinter_artifact **out);
 SINTER_API void sinter_artifact_close(sinter_artifact *a);
 
+/* BLAKE2b-256 that names the whole artifact, machine code and weights included, as 64 hex digits. */
+SINTER_API void sinter_artifact_digest(const sinter_artifact *a, char out[65]);
+
 /* Checks every byte, weights included. */
 SINTER_API SINTER_CHECKED sinter_status sinter_artifact_verify(const char *path);
 

@@ -413,6 +413,11 @@ sinter_status sinter_artifact_verify(const char *path)
    return status;
 }
 
+void sinter_artifact_digest(const sinter_artifact *a, char out[65])
+{
+   digest_hex(&a->rt.toc.digest, out);
+}
+
 static sinter_status make_plan_json(void *user)
 {
    rt_artifact *a = user;

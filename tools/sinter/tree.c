@@ -1,15 +1,16 @@
 /* tree.c - the tree, built by yajl's callbacks. */
 #include "tree.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
-enum { MAX_DEPTH = 32 };
-
 typedef struct builder {
-   tree *root, *stack[MAX_DEPTH];
+   tree *root, *stack[TREE_MAX_DEPTH];
    int depth;
+   size_t nodes_left;
    char *key;
 } builder;
 
@@ -24,13 +25,16 @@ static char *copy(const void *s, size_t len)
    return p;
 }
 
-static tree *add(builder *b, const char *text, size_t len)
+static tree *add(builder *b, tree_kind kind, const char *text, size_t len)
 {
-   tree *t = calloc(1, sizeof *t);
+   tree *t = b->nodes_left ? calloc(1, sizeof *t) : NULL;
 
    if (!t)
       return NULL;
+   b->nodes_left--;
+   t->kind = kind;
    t->text = text ? copy(text, len) : NULL;
+   t->len = len;
    t->key = b->key;
    b->key = NULL;
    if (!b->depth) {
@@ -48,32 +52,41 @@ static tree *add(builder *b, const char *text, size_t len)
 
 static int on_null(void *user)
 {
-   return add(user, "null", 4) != NULL;
+   return add(user, TREE_null, "null", 4) != NULL;
 }
 
 static int on_bool(void *user, int v)
 {
-   return add(user, v ? "yes" : "no", v ? 3 : 2) != NULL;
+   return add(user, TREE_bool, v ? "yes" : "no", v ? 3 : 2) != NULL;
 }
 
 static int on_number(void *user, const char *s, size_t len)
 {
-   return add(user, s, len) != NULL;
+   return add(user, TREE_number, s, len) != NULL;
 }
 
 static int on_string(void *user, const unsigned char *s, size_t len)
 {
-   return add(user, (const char *)s, len) != NULL;
+   return add(user, TREE_string, (const char *)s, len) != NULL;
 }
 
-static int on_open(void *user)
+static int open_container(builder *b, tree_kind kind)
 {
-   builder *b = user;
-   tree *t = b->depth < MAX_DEPTH ? add(b, NULL, 0) : NULL;
+   tree *t = b->depth < TREE_MAX_DEPTH ? add(b, kind, NULL, 0) : NULL;
 
    if (t)
       b->stack[b->depth++] = t;
    return t != NULL;
+}
+
+static int on_object(void *user)
+{
+   return open_container(user, TREE_object);
+}
+
+static int on_array(void *user)
+{
+   return open_container(user, TREE_array);
 }
 
 static int on_key(void *user, const unsigned char *s, size_t len)
@@ -90,20 +103,60 @@ static int on_close(void *user)
    return 1;
 }
 
+/* Value of \uXXXX at s, -1 when that is something else. */
+static long escape_at(const char *s, const char *end)
+{
+   char hex[5] = {0}, *stop;
+
+   if (end - s < 6 || s[0] != '\\' || s[1] != 'u')
+      return -1;
+   memcpy(hex, s + 2, 4);
+   long v = strtol(hex, &stop, 16);
+   return *stop ? -1 : v;
+}
+
+/* Half a surrogate pair is no character: yajl would make a question mark of it. */
+static bool has_lone_surrogate(const char *s, size_t len)
+{
+   for (const char *end = s + len; s < end; s++) {
+      if (*s != '\\')
+         continue;
+      long v = escape_at(s, end);
+      if (v >= 0xdc00 && v <= 0xdfff)
+         return true;
+      if (v >= 0xd800 && v <= 0xdbff) {
+         long low = escape_at(s + 6, end);
+         if (low < 0xdc00 || low > 0xdfff)
+            return true;
+         s += 11;
+      } else {
+         s++; /* what is escaped may be a backslash */
+      }
+   }
+   return false;
+}
+
 tree *tree_parse(const char *text, size_t len)
+{
+   return tree_parse_limited(text, len, SIZE_MAX);
+}
+
+tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
 {
    static const yajl_callbacks callbacks = {
       .yajl_null = on_null,
       .yajl_boolean = on_bool,
       .yajl_number = on_number,
       .yajl_string = on_string,
-      .yajl_start_map = on_open,
+      .yajl_start_map = on_object,
       .yajl_map_key = on_key,
       .yajl_end_map = on_close,
-      .yajl_start_array = on_open,
+      .yajl_start_array = on_array,
       .yajl_end_array = on_close,
    };
-   builder b = {0};
+   builder b = {.nodes_left = max_nodes};
+   if (has_lone_surrogate(text, len))
+      return NULL;
    yajl_handle y = yajl_alloc(&callbacks, NULL, &b);
    int ok = yajl_parse(y, (const unsigned char *)text, len) == yajl_status_ok &&
             yajl_complete_parse(y) == yajl_status_ok;

@@ -1,17 +1,35 @@
-/* tree.h - a small JSON tree for showing the library's documents as tables. */
+/* tree.h - a small JSON tree: the library's documents, and what clients of the server send.
+ *
+ * Strict: one value, UTF-8, no control characters in strings, at most TREE_MAX_DEPTH deep. */
 #ifndef TREE_H
 #define TREE_H
 
 #include <stddef.h>
 
+enum { TREE_MAX_DEPTH = 128 };
+
+typedef enum tree_kind {
+   TREE_null,
+   TREE_bool,
+   TREE_number,
+   TREE_string,
+   TREE_object,
+   TREE_array
+} tree_kind;
+
 typedef struct tree {
-   char *key;  /* in an object, else NULL */
-   char *text; /* strings, numbers and literals as text; NULL for containers */
+   tree_kind kind;
+   char *key; /* in an object, else NULL */
+   char
+      *text; /* strings, numbers and literals ("null", "yes", "no") as text; NULL for containers */
+   size_t len; /* of text, which may hold NULs */
    struct tree *first, *last, *next;
 } tree;
 
 /* NULL when text is not JSON. */
 tree *tree_parse(const char *text, size_t len);
+/* The same, NULL also when there are more than max_nodes values: a bound on memory. */
+tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes);
 void tree_free(tree *t);
 
 /* NULL-safe: member of an object; first child; number of children; text ("" when none; for

@@ -1,0 +1,319 @@
+/* routes.c - what each endpoint answers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <microhttpd.h>
+
+#include "serve.h"
+
+static int json(call *c, int status, buffer *b)
+{
+   int ok = http_reply(c, status, "application/json", b);
+
+   buffer_free(b);
+   return ok;
+}
+
+static void quoted(buffer *b, const char *text)
+{
+   buffer_json_string(b, text, strlen(text));
+}
+
+/* ---- health ---- */
+
+int route_livez(call *c)
+{
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"status\":\"ok\"}");
+   return json(c, 200, &b);
+}
+
+/* NULL when every model is ready, else the stage of one that is not. */
+static const char *not_ready(server *s)
+{
+   const char *stage = s->draining ? "draining" : NULL;
+
+   for (uint32_t i = 0; i < s->num_hosts && !stage; i++) {
+      host *h = &s->hosts[i];
+      pthread_mutex_lock(&h->lock);
+      if (!h->ready || h->failed)
+         stage = h->stage;
+      pthread_mutex_unlock(&h->lock);
+   }
+   return stage;
+}
+
+int route_readyz(call *c)
+{
+   const char *stage = not_ready(c->server);
+   buffer b = {0};
+
+   buffer_printf(&b, stage ? "{\"status\":\"loading\",\"stage\":\"%s\"}" : "{\"status\":\"ready\"}",
+                 stage);
+   return json(c, stage ? 503 : 200, &b);
+}
+
+int route_health(call *c)
+{
+   fault f;
+
+   if (!not_ready(c->server))
+      return route_livez(c);
+   fault_set(&f, 503, "loading", NULL, "Loading model");
+   return http_fault(c, &f);
+}
+
+/* ---- models ---- */
+
+static void describe(host *h, buffer *b)
+{
+   buffer_printf(b, "{\"id\":");
+   quoted(b, h->name);
+   buffer_printf(b, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sinter\",\"ready\":%s",
+                 h->ready ? "true" : "false");
+   if (h->ready)
+      buffer_printf(b,
+                    ",\"artifact\":\"blake2b:%s\",\"context_length\":%u,\"vocab\":%u,\"layers\":%u,"
+                    "\"weight_bytes\":%llu",
+                    h->digest, h->context, h->session.info.vocab, h->session.info.layers,
+                    (unsigned long long)h->session.info.weight_bytes);
+   buffer_printf(b, "}");
+}
+
+int route_models(call *c)
+{
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"object\":\"list\",\"data\":[");
+   for (uint32_t i = 0; i < c->server->num_hosts; i++) {
+      host *h = &c->server->hosts[i];
+      if (i)
+         buffer_printf(&b, ",");
+      pthread_mutex_lock(&h->lock);
+      describe(h, &b);
+      pthread_mutex_unlock(&h->lock);
+   }
+   buffer_printf(&b, "]}");
+   return json(c, 200, &b);
+}
+
+static host *find_host(server *s, const char *name, fault *f)
+{
+   for (uint32_t i = 0; i < s->num_hosts; i++)
+      if (name ? strcmp(s->hosts[i].name, name) == 0 : s->num_hosts == 1)
+         return &s->hosts[i];
+   if (name)
+      fault_set(f, 404, "model_not_found", "model", "there is no model '%.100s': see /v1/models",
+                name);
+   else
+      fault_set(f, 400, "missing_parameter", "model",
+                "'model' is missing and there are several models");
+   return NULL;
+}
+
+int route_model(call *c)
+{
+   buffer b = {0};
+   fault f;
+   host *h = find_host(c->server, c->tail, &f);
+
+   if (!h)
+      return http_fault(c, &f);
+   pthread_mutex_lock(&h->lock);
+   describe(h, &b);
+   pthread_mutex_unlock(&h->lock);
+   return json(c, 200, &b);
+}
+
+/* ---- completions ---- */
+
+/* The body as JSON and the model it names, ready. */
+static host *open_body(call *c, tree **out, fault *f)
+{
+   *out = c->body.len ? tree_parse_limited(c->body.data, c->body.len, SERVE_MAX_NODES) : NULL;
+   if (!*out || (*out)->kind != TREE_object) {
+      fault_set(f, 400, "invalid_json", NULL,
+                "the body is not one JSON object of a sane size in UTF-8");
+      return NULL;
+   }
+   const tree *model = tree_get(*out, "model");
+   if (model && model->kind != TREE_string && model->kind != TREE_null) {
+      fault_set(f, 400, "invalid_value", "model", "'model' must be a string");
+      return NULL;
+   }
+   host *h = find_host(c->server, model && model->kind == TREE_string ? model->text : NULL, f);
+   if (!h)
+      return NULL;
+   pthread_mutex_lock(&h->lock);
+   bool ready = h->ready && !h->failed;
+   pthread_mutex_unlock(&h->lock);
+   if (!ready)
+      fault_set(f, 503, "loading", NULL, "the model is not ready yet");
+   return ready ? h : NULL;
+}
+
+static int complete(call *c, endpoint e)
+{
+   tree *body;
+   ask a;
+   fault f = {0};
+   host *h = open_body(c, &body, &f);
+   bool ok = h && ask_read(&a, e, body, h, &f);
+
+   tree_free(body);
+   buffer_free(&c->body);
+   return ok ? http_follow(c, job_create(h, &a)) : http_fault(c, &f);
+}
+
+int route_chat_completions(call *c)
+{
+   return complete(c, SERVE_CHAT);
+}
+
+int route_completions(call *c)
+{
+   return complete(c, SERVE_TEXT);
+}
+
+/* ---- text ---- */
+
+static bool flag_of(const tree *body, const char *name, bool otherwise)
+{
+   const tree *t = tree_get(body, name);
+
+   return t && t->kind == TREE_bool ? t->text[0] == 'y' : otherwise;
+}
+
+/* "content" as llama-server has it, or "prompt" as vLLM has. */
+static bool tokens_of(host *h, const tree *body, buffer *b, fault *f)
+{
+   const tree *content = tree_get(body, "content"),
+              *text = content ? content : tree_get(body, "prompt");
+   bool special = flag_of(body, content ? "add_special" : "add_special_tokens", !content);
+   unsigned flags = special ? 0 : SINTER_TEXT_no_bos;
+   size_t count = 0;
+
+   if (!text || text->kind != TREE_string)
+      return fault_set(f, 400, "missing_parameter", "content",
+                       "'content' or 'prompt' must be a string");
+   size_t cap = text->len + 64;
+   int32_t *ids = malloc(cap * sizeof *ids);
+   if (!ids)
+      return fault_set(f, 507, "out_of_memory", NULL, "memory is exhausted");
+   sinter_status status =
+      sinter_tokenize(h->session.artifact, text->text, text->len, flags, ids, cap, &count);
+   buffer_printf(b, "{\"tokens\":[");
+   for (size_t i = 0; i < count && i < cap; i++)
+      buffer_printf(b, "%s%d", i ? "," : "", ids[i]);
+   buffer_printf(b, "],\"count\":%zu,\"max_model_len\":%u}", count, h->context);
+   free(ids);
+   return status == SINTER_ok || fault_from_library(f, status, content ? "content" : "prompt");
+}
+
+static bool read_tokens(const host *h, const tree *list, int32_t *ids, size_t *count, fault *f)
+{
+   for (const tree *e = tree_first(list); e; e = e->next) {
+      char *end;
+      unsigned long id = e->kind == TREE_number ? strtoul(e->text, &end, 10) : 0;
+
+      if (e->kind != TREE_number || *end || e->text[0] == '-' || id >= h->session.info.vocab)
+         return fault_set(f, 400, "invalid_value", "tokens",
+                          "'tokens' has something else than token ids below %u",
+                          h->session.info.vocab);
+      ids[(*count)++] = (int32_t)id;
+   }
+   return true;
+}
+
+static bool text_of(host *h, const tree *body, buffer *b, fault *f)
+{
+   const tree *list = tree_get(body, "tokens");
+   size_t count = 0, len = 0;
+   buffer text = {0};
+
+   if (!list || list->kind != TREE_array)
+      return fault_set(f, 400, "missing_parameter", "tokens",
+                       "'tokens' must be an array of token ids");
+   int32_t *ids = malloc((tree_count(list) + 1) * sizeof *ids);
+   bool ok = ids && read_tokens(h, list, ids, &count, f);
+   sinter_status status = SINTER_ok;
+   if (ok)
+      status = sinter_detokenize(h->session.artifact, ids, count, NULL, 0, &len);
+   buffer_reserve(&text, len);
+   if (ok && status == SINTER_ok)
+      status = sinter_detokenize(h->session.artifact, ids, count, text.data, len, &len);
+   buffer_printf(b, "{\"content\":");
+   buffer_json_string(b, text.data, len);
+   buffer_printf(b, ",\"prompt\":");
+   buffer_json_string(b, text.data, len);
+   buffer_printf(b, "}");
+   buffer_free(&text);
+   free(ids);
+   return ok && (status == SINTER_ok || fault_from_library(f, status, "tokens"));
+}
+
+static int text_route(call *c, bool (*answer)(host *, const tree *, buffer *, fault *))
+{
+   tree *body;
+   buffer b = {0};
+   fault f = {0};
+   host *h = open_body(c, &body, &f);
+   bool ok = h && answer(h, body, &b, &f);
+
+   tree_free(body);
+   if (ok)
+      return json(c, 200, &b);
+   buffer_free(&b);
+   return http_fault(c, &f);
+}
+
+int route_tokenize(call *c)
+{
+   return text_route(c, tokens_of);
+}
+
+int route_detokenize(call *c)
+{
+   return text_route(c, text_of);
+}
+
+/* ---- requests under way ---- */
+
+static void describe_job(job *j, buffer *b)
+{
+   uint64_t asked = 0, generated = 0;
+
+   pthread_mutex_lock(&j->lock);
+   for (size_t i = 0; i < j->ask.num_prompts; i++)
+      asked += j->ask.prompts[i].count;
+   for (uint32_t i = 0; i < j->num_choices; i++)
+      generated += j->choices[i].num_tokens;
+   buffer_printf(b, "{\"id\":\"%s\",\"model\":", j->id);
+   quoted(b, j->host->name);
+   buffer_printf(
+      b, ",\"phase\":\"%s\",\"prompt_tokens\":%llu,\"generated_tokens\":%llu,\"seconds\":%.3f}",
+      generated ? "decode" : "prefill", (unsigned long long)asked, (unsigned long long)generated,
+      cli_seconds() - j->started);
+   pthread_mutex_unlock(&j->lock);
+}
+
+int route_requests(call *c)
+{
+   const char *comma = "";
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"object\":\"list\",\"data\":[");
+   for (uint32_t i = 0; i < c->server->num_hosts; i++) {
+      host *h = &c->server->hosts[i];
+
+      pthread_mutex_lock(&h->lock);
+      for (job *j = h->running; j; j = j->next, comma = ",") {
+         buffer_printf(&b, "%s", comma);
+         describe_job(j, &b);
+      }
+      pthread_mutex_unlock(&h->lock);
+   }
+   buffer_printf(&b, "]}");
+   return json(c, 200, &b);
+}

@@ -1,0 +1,205 @@
+/* serve.c - listen at once, load, answer, and on SIGTERM let what runs come to its end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "serve.h"
+
+/* ---- keys ---- */
+
+static void add_key(server *s, const char *key, size_t len)
+{
+   s->keys = realloc(s->keys, (s->num_keys + 1) * sizeof *s->keys);
+   if (!s->keys)
+      exit(6);
+   crypto_generichash(s->keys[s->num_keys++], sizeof *s->keys, (const uint8_t *)key, len, NULL, 0);
+}
+
+/* A key a line, from --api-key-file, and $SINTER_API_KEY. */
+static int read_keys(server *s)
+{
+   const char *path = s->options->api_key_file, *one = getenv("SINTER_API_KEY");
+   char *line = NULL;
+   size_t cap = 0;
+   struct stat st;
+   ssize_t len;
+
+   if (one && *one)
+      add_key(s, one, strlen(one));
+   if (!path)
+      return 0;
+   FILE *f = fopen(path, "re");
+   if (!f || fstat(fileno(f), &st) != 0 || st.st_mode & 077) {
+      fprintf(stderr, "error: the keys cannot be used: %s\n  %s\n  try: chmod 600 on the file\n",
+              f ? "other users may read them" : strerror(errno), path);
+      if (f)
+         fclose(f);
+      return 1;
+   }
+   while ((len = getline(&line, &cap, f)) > 0) {
+      while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+         len--;
+      if (len)
+         add_key(s, line, (size_t)len);
+   }
+   sodium_memzero(line, cap);
+   free(line);
+   fclose(f);
+   if (s->num_keys)
+      return 0;
+   fprintf(stderr, "error: there is no key in the file\n  %s\n  try: put one key a line into it\n",
+           path);
+   return 1;
+}
+
+/* ---- the service manager ---- */
+
+/* sd_notify: one datagram to $NOTIFY_SOCKET. */
+static void notify(const char *state)
+{
+   const char *path = getenv("NOTIFY_SOCKET");
+   struct sockaddr_un to = {.sun_family = AF_UNIX};
+
+   if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
+      return;
+   memcpy(to.sun_path, path, strlen(path));
+   if (path[0] == '@')
+      to.sun_path[0] = 0;
+   int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+   if (fd < 0)
+      return;
+   (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
+                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+   close(fd);
+}
+
+/* ---- life ---- */
+
+typedef enum outcome { LOADING, READY, FAILED } outcome;
+
+static outcome look(server *s, int *code)
+{
+   outcome all = READY;
+
+   for (uint32_t i = 0; i < s->num_hosts; i++) {
+      host *h = &s->hosts[i];
+
+      pthread_mutex_lock(&h->lock);
+      if (h->failed) {
+         *code = h->exit_code ? h->exit_code : 1;
+         all = FAILED;
+      } else if (!h->ready && all == READY) {
+         all = LOADING;
+      }
+      pthread_mutex_unlock(&h->lock);
+   }
+   return all;
+}
+
+static void say_ready(const server *s, double started)
+{
+   for (uint32_t i = 0; i < s->num_hosts && !s->options->quiet; i++)
+      fprintf(stderr, "ready    %s, context %u, artifact %.16s, %.2f s after the start\n",
+              s->hosts[i].name, s->hosts[i].context, s->hosts[i].digest, cli_seconds() - started);
+   notify("READY=1");
+}
+
+/* Until a signal asks for the end, or a model fails. */
+static int wait_for_end(server *s, const sigset_t *signals)
+{
+   double started = cli_seconds();
+   bool said = false;
+   int code = 0;
+
+   for (;;) {
+      outcome now = look(s, &code);
+      struct timespec wait = {said ? 1 : 0, 20000000};
+
+      if (now == FAILED)
+         return code;
+      if (now == READY && !said) {
+         say_ready(s, started);
+         said = true;
+      }
+      if (sigtimedwait(signals, NULL, &wait) > 0)
+         return 0;
+   }
+}
+
+/* Ends the hosts: what runs may finish, within a time and until a second signal. */
+static void drain(server *s, const sigset_t *signals)
+{
+   double end = cli_seconds() + SERVE_DRAIN_SECONDS;
+   uint32_t left = s->num_hosts;
+   bool done[SERVE_MAX_MODELS] = {false};
+
+   s->draining = true;
+   notify("STOPPING=1");
+   for (uint32_t i = 0; i < s->num_hosts; i++)
+      host_stop(&s->hosts[i], false);
+   while (left) {
+      struct timespec wait = {0, 20000000};
+      bool at_once = sigtimedwait(signals, NULL, &wait) > 0 || cli_seconds() > end;
+
+      for (uint32_t i = 0; i < s->num_hosts; i++) {
+         if (at_once)
+            host_stop(&s->hosts[i], true);
+         if (!done[i] && pthread_tryjoin_np(s->hosts[i].thread, NULL) == 0) {
+            done[i] = true;
+            left--;
+         }
+      }
+   }
+}
+
+static int start(server *s)
+{
+   const options *o = s->options;
+
+   if (o->alias && o->num_args > 1)
+      return cli_usage_error("--alias names one model, and there are %d", o->num_args);
+   if (sodium_init() < 0)
+      return 1;
+   int code = read_keys(s);
+   if (code)
+      return code;
+   s->num_hosts = (uint32_t)o->num_args;
+   if (!http_start(s))
+      return 1;
+   for (uint32_t i = 0; i < s->num_hosts; i++)
+      if (!host_start(&s->hosts[i], o, o->args[i], o->alias))
+         return 1;
+   if (!o->quiet)
+      fprintf(stderr, "listen   http://%s:%lld  (API /v1, metrics /metrics)\n",
+              o->host ? o->host : "127.0.0.1", (long long)cli_int(o->port, 8080));
+   return 0;
+}
+
+int cmd_serve(const options *o)
+{
+   static server s;
+   sigset_t signals;
+
+   sigemptyset(&signals);
+   sigaddset(&signals, SIGTERM);
+   sigaddset(&signals, SIGINT);
+   pthread_sigmask(SIG_BLOCK, &signals, NULL);
+   signal(SIGPIPE, SIG_IGN);
+   s.options = o;
+   int code = start(&s);
+   if (code)
+      return code;
+   code = wait_for_end(&s, &signals);
+   drain(&s, &signals);
+   http_stop(&s);
+   free(s.keys);
+   return code;
+}

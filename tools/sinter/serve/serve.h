@@ -1,0 +1,225 @@
+/* serve.h - the server: HTTP threads read requests, one thread a model runs them.
+ *
+ *    connection ─http─▶ route ─params─▶ job ─queue─▶ host (owns the engine) ─reply─▶ job.out ─▶ connection
+ *
+ * A job is shared by the connection and the host; its lock covers what both touch. The host never
+ * waits for a client: what is not read fast enough ends the request. */
+#ifndef SERVE_H
+#define SERVE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "tools/sinter/cli.h"
+#include "tools/sinter/tree.h"
+
+struct MHD_Connection;
+
+enum {
+   SERVE_MAX_MODELS = 4,
+   SERVE_MAX_BODY = 8 << 20,
+   SERVE_MAX_NODES = 1 << 18, /* values in a body */
+   SERVE_MAX_MESSAGES = 4096,
+   SERVE_MAX_STOPS = 16,
+   SERVE_MAX_STOP_BYTES = 256,
+   SERVE_MAX_BIAS = 1024,
+   SERVE_MAX_CHOICES = 64,     /* prompts times n */
+   SERVE_MAX_UNREAD = 1 << 20, /* bytes a slow reader may leave behind */
+   SERVE_MAX_QUEUE = 256,      /* jobs that wait or run on one model */
+   SERVE_PING_SECONDS = 15,
+   SERVE_DRAIN_SECONDS = 30,
+};
+
+/* ---- what a client asks for (params.c) ---- */
+
+typedef enum endpoint { SERVE_CHAT, SERVE_TEXT } endpoint;
+
+typedef struct prompt {
+   int32_t *ids;
+   size_t count;
+} prompt;
+
+typedef struct ask {
+   endpoint endpoint;
+   sinter_sampling sampling;
+   int64_t top_k, seed, n, max_tokens, min_tokens, top_logprobs, timeout_ms;
+   bool has_seed, has_max_tokens, stream, echo, ignore_eos, include_usage, logprobs;
+   uint64_t salt;
+   prompt *prompts;
+   size_t num_prompts;
+   char *stops[SERVE_MAX_STOPS];
+   size_t stop_len[SERVE_MAX_STOPS];
+   uint32_t num_stops;
+   int32_t *stop_ids, *bias_ids;
+   float *bias;
+   uint32_t num_stop_ids;
+   buffer ignored; /* names of unknown fields, comma-separated */
+} ask;
+
+/* An error as the client sees it. */
+typedef struct fault {
+   int http;
+   const char *code;
+   char param[64], message[400];
+} fault;
+
+/* Fills a fault; always false, so that readers can return it. */
+bool fault_set(fault *f, int http, const char *code, const char *param, const char *fmt, ...)
+   __attribute__((format(printf, 5, 6)));
+/* The same from sinter_error(). */
+bool fault_from_library(fault *f, sinter_status status, const char *param);
+void fault_json(const fault *f, buffer *out);
+
+typedef struct host host;
+
+/* Reads a body. False with a fault. */
+bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f);
+void ask_free(ask *a);
+
+/* ---- jobs (job.c) ---- */
+
+/* One answer to one prompt. */
+typedef struct choice {
+   struct job *job;
+   const prompt *prompt;
+   uint32_t index;
+   sinter_request *request;
+   sinter_stream *decoder;
+   buffer text;  /* that is certain: no stop string begins in it */
+   buffer held;  /* behind it: may become a stop string */
+   size_t given; /* of text, to the client */
+   buffer probs; /* JSON of the tokens not yet given, comma-separated */
+   buffer tokens, token_probs, tops, offsets; /* the same for completions, as four lists */
+   size_t offset;                             /* characters of the tokens so far */
+   uint32_t num_tokens;
+   double last; /* clock of the last token */
+   bool has_role;
+   const char *finish; /* NULL: goes on */
+} choice;
+
+typedef struct job {
+   pthread_mutex_t lock;
+   atomic_int refs;
+   host *host;
+   ask ask;
+   char id[48];
+   int64_t created;       /* seconds since 1970 */
+   double started, first; /* clock: submitted, first token */
+   double written;        /* clock of the last bytes, for keep-alive */
+   choice *choices;
+   uint32_t num_choices, left;
+   uint32_t cached_tokens;
+   fault fault; /* http 0: none */
+
+   buffer out;
+   size_t sent;
+   bool ended;     /* nothing will be added to out */
+   bool gone;      /* the client left, or is too slow */
+   bool suspended; /* the connection waits for out */
+   struct MHD_Connection *connection;
+   int socket;
+   struct job *next; /* in the queue or list of its host */
+} job;
+
+/* Takes over a. One reference each for the caller and the host. */
+job *job_create(host *h, ask *a);
+void job_release(job *j);
+/* Wakes the connection when it waits; the lock is held. */
+void job_wake(job *j);
+
+/* ---- answers (reply.c); the lock of the job is held ---- */
+
+/* The parts of a stream that are certain by now. */
+void reply_stream(job *j, choice *c);
+void reply_stream_end(job *j);
+/* The whole answer of a request that does not stream. */
+void reply_whole(job *j, buffer *out);
+/* A token's entry in logprobs. */
+void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *top_ids,
+                 const float *top_logprobs);
+
+/* ---- models (host.c) ---- */
+
+typedef struct histogram {
+   uint64_t count[16];
+   double sum;
+} histogram;
+
+typedef struct host_metrics {
+   uint64_t requests[4]; /* by finish: stop, length, cancelled, error */
+   uint64_t prompt_tokens, cached_tokens, generated_tokens, preemptions;
+   histogram first_token, between_tokens, whole;
+} host_metrics;
+
+struct host {
+   const options *options;
+   const char *path; /* as given */
+   char name[128];   /* as clients call it */
+   session session;
+   char digest[65];
+   uint32_t context; /* tokens a request may have in all */
+   pthread_t thread;
+   pthread_mutex_t lock; /* covers everything below */
+   pthread_cond_t wake;
+   bool ready, failed, stopping, at_once;
+   const char *stage;
+   job *queue, *last; /* not yet seen by the engine */
+   job *running;
+   uint32_t num_jobs;
+   sinter_stats stats;
+   host_metrics shown;
+   host_metrics metrics; /* of the thread, without the lock */
+   int exit_code;
+};
+
+extern const double host_bounds[16]; /* upper bounds of histograms, seconds; the last is infinite */
+
+/* Starts a thread that loads the model and then serves. */
+bool host_start(host *h, const options *o, const char *path, const char *name);
+/* Hands a job over; false with a fault when the queue is full or the server ends. */
+bool host_submit(host *h, job *j, fault *f);
+/* No new jobs; running ones end when they are done, or at once. */
+void host_stop(host *h, bool at_once);
+
+/* ---- HTTP (http.c, routes.c) ---- */
+
+typedef struct server {
+   const options *options;
+   host hosts[SERVE_MAX_MODELS];
+   uint32_t num_hosts;
+   struct MHD_Daemon *daemon;
+   bool loopback;
+   uint8_t (*keys)[32]; /* BLAKE2b of each API key */
+   uint32_t num_keys;
+   atomic_bool draining;
+   atomic_ulong answers[6]; /* by hundreds of the HTTP status */
+} server;
+
+/* One request of a connection. */
+typedef struct call {
+   server *server;
+   struct MHD_Connection *connection;
+   char path[256];
+   const char *method, *tail; /* tail: what a * matched */
+   int (*handler)(struct call *c);
+   buffer body;
+   fault fault; /* http 0: none; else the answer once the body is over */
+   int status;
+   double started;
+   job *job;
+} call;
+
+bool http_start(server *s);
+void http_stop(server *s);
+/* Answers; every handler ends with one of these. */
+int http_reply(call *c, int status, const char *type, const buffer *body);
+int http_fault(call *c, const fault *f);
+/* Hands the job to its host and leaves the answer to it. */
+int http_follow(call *c, job *j);
+
+#define ROUTE(method, path, handler, guarded, what) int route_##handler(call *c);
+#include "routes.def"
+#undef ROUTE
+
+#endif
