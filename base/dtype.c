@@ -29,6 +29,11 @@ bool dtype_size(dtype t, uint64_t n, uint64_t *out_bytes)
 {
    const dtype_info *info = &dtype_infos[t];
 
+   if (info->kind == DTYPE_SCALED) {
+      uint64_t short_block = n % info->block;
+      return base_mul(n / info->block, (uint64_t)info->bytes, out_bytes) &&
+             base_add(*out_bytes, short_block ? short_block + DTYPE_SCALE_BYTES : 0, out_bytes);
+   }
    return n % info->block == 0 && base_mul(n / info->block, (uint64_t)info->bytes, out_bytes);
 }
 

@@ -11,7 +11,14 @@ typedef enum dtype {
    DT_COUNT
 } dtype;
 
-typedef enum dtype_kind { DTYPE_NONE, DTYPE_FLOAT, DTYPE_INT, DTYPE_BLOCK, DTYPE_BOOL } dtype_kind;
+typedef enum dtype_kind {
+   DTYPE_NONE,
+   DTYPE_FLOAT,
+   DTYPE_INT,
+   DTYPE_BLOCK,
+   DTYPE_BOOL,
+   DTYPE_SCALED
+} dtype_kind;
 
 typedef struct dtype_info {
    const char *name;
@@ -23,11 +30,14 @@ typedef struct dtype_info {
 
 extern const dtype_info dtype_infos[DT_COUNT];
 
+enum { DTYPE_SCALE_BYTES = 4 }; /* of the f32 scale in front of each block of a SCALED type */
+
 /* The type with that name, DT_none when there is none. */
 dtype dtype_from_name(const char *name, size_t len);
 dtype dtype_from_gguf(uint32_t type);
 
-/* Bytes of n elements; n must be a multiple of the block. False on overflow or a ragged n. */
+/* Bytes of n elements; n must be a multiple of the block. False on overflow or a ragged n. SCALED
+ * types: of one row of n elements, any n. */
 bool dtype_size(dtype t, uint64_t n, uint64_t *out_bytes);
 
 /* Rounds to the nearest value of a plain type (ties to even; integers saturate). */

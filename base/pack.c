@@ -3,7 +3,9 @@
 
 #include "quant.h"
 
-enum { CELL = 32, ROWS = PANEL_ROWS, LINE = 64, HALVES = 2 * PANEL_ROWS };
+#include <math.h>
+
+enum { CELL = 32, ROWS = PANEL_ROWS, LINE = 64, HALVES = 2 * PANEL_ROWS, SCALES = 4 * PANEL_ROWS };
 
 #define LINES(low, high) (((low) + (high)) * LINE)
 #define CELL_BYTES(low, high, block, min)                                                          \
@@ -14,12 +16,14 @@ enum { CELL = 32, ROWS = PANEL_ROWS, LINE = 64, HALVES = 2 * PANEL_ROWS };
 #define FLOAT_BYTES_f16 2
 #define FLOAT_BYTES_bf16 2
 #define BLOCK_BYTES_FLOAT(name, cell, block, min) (ROWS * FLOAT_BYTES_##name)
+#define BLOCK_BYTES_SCALED(name, cell, block, min) (SCALES + (block)*ROWS)
 #define BLOCK_BYTES_CODES(name, cell, block, min)                                                  \
    ((block) == CELL ? (cell) : (block) / CELL * (cell) + HALVES * (1 + (min)))
 #define DTYPE_NONE(name) DT_none
 #define DTYPE_ROWS(name) DT_none
 #define DTYPE_FLOAT(name) DT_##name
 #define DTYPE_CODES(name) DT_##name
+#define DTYPE_SCALED(name) DT_##name
 
 const panel_info panel_infos[PANEL_COUNT] = {
 #define PANEL(name, kind, low, high, block, sub, min, code, bias)                                  \
@@ -61,6 +65,11 @@ bool pack_panel_size(panel_layout layout, uint64_t cols, uint64_t *out_bytes)
 {
    const panel_info *p = &panel_infos[layout];
 
+   if (p->kind == PANEL_KIND_SCALED) {
+      uint64_t blocks = cols / p->block + (cols % p->block != 0);
+      return base_mul(cols, (uint64_t)ROWS, out_bytes) &&
+             base_add(*out_bytes, blocks * SCALES, out_bytes);
+   }
    return p->block_bytes && cols % p->block == 0 &&
           base_mul(cols / p->block, p->block_bytes, out_bytes);
 }
@@ -156,22 +165,30 @@ static int32_t bias_of(const panel_info *p)
    return p->block == CELL ? 0 : p->bias;
 }
 
-static uint8_t iq4_index(int16_t value)
+const int8_t *panel_table(const panel_info *p)
+{
+   return p->code == PANEL_CODE_T   ? quant_iq4_values
+          : p->code == PANEL_CODE_E ? quant_e2m1_values
+                                    : NULL;
+}
+
+static uint8_t table_index(const int8_t *table, int16_t value)
 {
    uint8_t i = 0;
 
-   while (quant_iq4_values[i] < value)
+   while (table[i] != value)
       i++;
    return i;
 }
 
 static void codes_of_planes(const panel_info *p, const quant_planes *planes, uint8_t *codes)
 {
+   const int8_t *table = panel_table(p);
    int32_t bias = bias_of(p);
 
-   if (p->code == PANEL_CODE_T)
+   if (table)
       for (uint32_t i = 0; i < p->block; i++)
-         codes[i] = iq4_index(planes->code[i]);
+         codes[i] = table_index(table, planes->code[i]);
    else
       for (uint32_t i = 0; i < p->block; i++)
          codes[i] = (uint8_t)(planes->code[i] + bias);
@@ -179,26 +196,26 @@ static void codes_of_planes(const panel_info *p, const quant_planes *planes, uin
 
 static int16_t code_value(const panel_info *p, uint8_t code)
 {
-   if (p->code == PANEL_CODE_T)
-      return quant_iq4_values[code];
+   if (panel_table(p))
+      return panel_table(p)[code];
    return (int16_t)(p->code == PANEL_CODE_S ? (int8_t)code : code - bias_of(p));
 }
 
 /* ---- scales ---- */
 
-static void put_half(uint8_t *at, uint32_t r, float v)
+static void put_half(const panel_info *p, uint8_t *at, uint32_t r, float v)
 {
-   uint16_t h = f16_from_f32(v);
+   uint16_t h = p->code == PANEL_CODE_E ? bf16_from_f32(v) : f16_from_f32(v);
 
    memcpy(at + 2 * r, &h, 2);
 }
 
-static float get_half(const uint8_t *at, uint32_t r)
+static float get_half(const panel_info *p, const uint8_t *at, uint32_t r)
 {
    uint16_t h;
 
    memcpy(&h, at + 2 * r, 2);
-   return f16_to_f32(h);
+   return p->code == PANEL_CODE_E ? bf16_to_f32(h) : f16_to_f32(h);
 }
 
 /* Where the min of row r and cell c lies in a super-block with sub 32. */
@@ -255,16 +272,16 @@ static void put_block(const panel_info *p, uint8_t *block, uint32_t r, const voi
    for (uint32_t c = 0; c < p->block / CELL; c++)
       put_codes(p, block + c * p->cell_bytes, r, codes + c * CELL);
    if (p->block == CELL) {
-      put_half(block + p->scales_at, r, planes.d);
+      put_half(p, block + p->scales_at, r, planes.d);
       if (p->has_min)
-         put_half(block + p->scales_at + HALVES, r, -planes.dmin);
+         put_half(p, block + p->scales_at + HALVES, r, -planes.dmin);
       return;
    }
    uint8_t *tail = block + p->block / CELL * p->cell_bytes;
    put_sub_scales(p, block, r, &planes);
-   put_half(tail, r, planes.d);
+   put_half(p, tail, r, planes.d);
    if (p->has_min)
-      put_half(tail + HALVES, r, planes.dmin);
+      put_half(p, tail + HALVES, r, planes.dmin);
 }
 
 /* The planes of one row of a block, as quant_planes_of would give them. */
@@ -279,16 +296,16 @@ static void get_block(const panel_info *p, const uint8_t *block, uint32_t r, qua
    if (p->block == CELL) {
       q->sub_block = CELL;
       q->scale[0] = 1;
-      q->d = get_half(block + p->scales_at, r);
+      q->d = get_half(p, block + p->scales_at, r);
       q->min[0] = (int16_t)(p->has_min ? 1 : p->bias);
-      q->dmin = p->has_min ? -get_half(block + p->scales_at + HALVES, r) : p->bias ? q->d : 0;
+      q->dmin = p->has_min ? -get_half(p, block + p->scales_at + HALVES, r) : p->bias ? q->d : 0;
       return;
    }
    const uint8_t *tail = block + p->block / CELL * p->cell_bytes;
    get_sub_scales(p, block, r, q);
    q->sub_block = p->sub;
-   q->d = get_half(tail, r);
-   q->dmin = p->has_min ? get_half(tail + HALVES, r) : 0;
+   q->d = get_half(p, tail, r);
+   q->dmin = p->has_min ? get_half(p, tail + HALVES, r) : 0;
 }
 
 /* ---- panels ---- */
@@ -312,6 +329,39 @@ static void put_codes_panel(const panel_info *p, const source *s, uint64_t cols,
    for (uint64_t b = 0; b < cols / p->block; b++, dst += p->block_bytes)
       for (uint32_t r = 0; r < s->count; r++)
          put_block(p, dst, r, s->row[r] + b * bytes);
+}
+
+/* A NaN among the codes makes the row's whole block one: products with any of it are NaN anyway. */
+static void put_scaled_row(const panel_info *p, const uint8_t *src, uint64_t n, uint32_t r,
+                           uint8_t *dst)
+{
+   for (uint64_t k = 0; k < n; k += p->block, dst += p->block_bytes) {
+      uint64_t m = MIN(n - k, (uint64_t)p->block);
+      float scale;
+      memcpy(&scale, src, sizeof scale);
+      src += sizeof scale;
+      for (uint64_t i = 0; i < m; i++) {
+         dst[SCALES + i * ROWS + r] = src[i];
+         if ((src[i] & 0x7f) == 0x7f)
+            scale = NAN;
+      }
+      memcpy(dst + 4 * r, &scale, sizeof scale);
+      src += m;
+   }
+}
+
+static void get_scaled_row(const panel_info *p, const uint8_t *src, uint64_t n, uint32_t r,
+                           float *dst)
+{
+   uint8_t row[256];
+
+   for (uint64_t k = 0; k < n; k += p->block, src += p->block_bytes) {
+      uint64_t m = MIN(n - k, (uint64_t)p->block);
+      memcpy(row, src + 4 * r, 4);
+      for (uint64_t i = 0; i < m; i++)
+         row[4 + i] = src[SCALES + i * ROWS + r];
+      quant_to_f32(p->dtype, row, m, dst + k);
+   }
 }
 
 static void copy_rows(const source *s, dtype t, uint64_t cols, uint8_t *dst)
@@ -345,6 +395,9 @@ void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uin
          memset(dst, 0, bytes);
       if (p->kind == PANEL_KIND_CODES)
          put_codes_panel(p, &s, cols, dst);
+      else if (p->kind == PANEL_KIND_SCALED)
+         for (uint32_t r = 0; r < s.count; r++)
+            put_scaled_row(p, s.row[r], cols, r, dst);
       else if (p->kind == PANEL_KIND_FLOAT)
          put_float_panel(&s, cols, p->block_bytes / ROWS, dst);
       else
@@ -368,6 +421,10 @@ void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, 
       uint32_t size = p->block_bytes / ROWS;
       for (uint64_t k = 0; k < cols; k++, at += p->block_bytes)
          quant_to_f32(p->dtype, at + lane * size, 1, dst + k);
+      return;
+   }
+   if (p->kind == PANEL_KIND_SCALED) {
+      get_scaled_row(p, at, cols, lane, dst);
       return;
    }
    for (uint64_t b = 0; b < cols / p->block; b++, at += p->block_bytes, dst += p->block) {

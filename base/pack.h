@@ -19,9 +19,10 @@ typedef enum panel_kind {
    PANEL_KIND_NONE,
    PANEL_KIND_ROWS,
    PANEL_KIND_FLOAT,
-   PANEL_KIND_CODES
+   PANEL_KIND_CODES,
+   PANEL_KIND_SCALED
 } panel_kind;
-typedef enum panel_code { PANEL_CODE_U, PANEL_CODE_S, PANEL_CODE_T } panel_code;
+typedef enum panel_code { PANEL_CODE_U, PANEL_CODE_S, PANEL_CODE_T, PANEL_CODE_E } panel_code;
 
 /* One row of panels.def, and what follows from it. */
 typedef struct panel_info {
@@ -32,12 +33,16 @@ typedef struct panel_info {
    bool has_min;
    panel_code code;
    int32_t bias;
-   uint32_t scales_at;   /* offset of d or of the sub-block scales in a cell */
-   uint32_t cell_bytes;  /* of 32 k */
-   uint32_t block_bytes; /* of `block` k: a cell, or 8 cells and the tail; floats: of one k */
+   uint32_t scales_at;  /* offset of d or of the sub-block scales in a cell */
+   uint32_t cell_bytes; /* of 32 k */
+   uint32_t
+      block_bytes; /* of `block` k: a cell, or 8 cells and the tail, or scales and lines; floats: of one k */
 } panel_info;
 
 extern const panel_info panel_infos[PANEL_COUNT];
+
+/* The values of the 16 codes; NULL when codes are values. */
+const int8_t *panel_table(const panel_info *p);
 
 /* The layout a weight of this dtype takes, the same for fast and exact; PANEL_none when it has
  * none. */

@@ -6,6 +6,8 @@
  * format. */
 #include "quant.h"
 
+#include <math.h>
+
 typedef void planes_of(const uint8_t *b, quant_planes *p);
 
 static float half_at(const uint8_t *b)
@@ -192,11 +194,23 @@ static void planes_iq4_xs(const uint8_t *b, quant_planes *p)
       p->code[i] = quant_iq4_values[p->code[i]];
 }
 
+const int8_t quant_e2m1_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* e8m0 byte: d = 2^(e - 127), 255 is NaN; half of it, since the codes' values are doubled. */
+static void planes_mxfp4(const uint8_t *b, quant_planes *p)
+{
+   one_scale(p, b[0] == 255 ? NAN : ldexpf(1, b[0] - 128), 0, 0);
+   nibbles(b + 1, p->code);
+   for (int j = 0; j < 32; j++)
+      p->code[j] = quant_e2m1_values[p->code[j]];
+}
+
 /* A BLOCK row of dtypes.def without its planes_<name> does not compile. */
 #define PLANES_NONE(name)
 #define PLANES_FLOAT(name)
 #define PLANES_INT(name)
 #define PLANES_BOOL(name)
+#define PLANES_SCALED(name)
 #define PLANES_BLOCK(name) [DT_##name] = planes_##name,
 static planes_of *const readers[DT_COUNT] = {
 #define DTYPE(name, kind, block, bytes, gguf, rel) PLANES_##kind(name)
@@ -232,6 +246,18 @@ static void plain_to_f32(dtype t, const void *src, uint64_t n, float *dst)
    }
 }
 
+static void scaled_to_f32(const dtype_info *info, const uint8_t *src, uint64_t n, float *dst)
+{
+   for (uint64_t i = 0; i < n; i += info->block, src += info->bytes) {
+      uint64_t m = MIN(n - i, (uint64_t)info->block);
+      float scale;
+      memcpy(&scale, src, sizeof scale);
+      plain_to_f32(DT_f8e4m3, src + sizeof scale, m, dst + i);
+      for (uint64_t j = 0; j < m; j++)
+         dst[i + j] *= scale;
+   }
+}
+
 void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst)
 {
    const dtype_info *info = &dtype_infos[t];
@@ -240,6 +266,10 @@ void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst)
 
    if (t == DT_f32) {
       memcpy(dst, src, n * sizeof *dst);
+      return;
+   }
+   if (info->kind == DTYPE_SCALED) {
+      scaled_to_f32(info, src, n, dst);
       return;
    }
    if (info->kind != DTYPE_BLOCK) {

@@ -5,8 +5,9 @@
 
 #include "dtype.h"
 
-/* Dequantises n elements (a multiple of the block) of any dtype of dtypes.def to f32, in the order
- * and rounding of the format's definition. Plain float types are converted. */
+/* Dequantises n elements (a multiple of the block; SCALED types: one row of n) of any dtype of
+ * dtypes.def to f32, in the order and rounding of the format's definition. Plain float types are
+ * converted. SCALED: code * scale, rounded once. */
 void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst);
 
 /* The integer planes of one storage block, such that for element i, with sub = i / sub_block:
@@ -28,5 +29,8 @@ void quant_planes_to_f32(const quant_planes *p, uint32_t n, float *dst);
 
 /* The values that the 16 codes of iq4_nl and iq4_xs stand for, ascending. */
 extern const int8_t quant_iq4_values[16];
+
+/* Twice the values of the 16 e2m1 codes of mxfp4: sign, two bits of exponent, one of mantissa. */
+extern const int8_t quant_e2m1_values[16];
 
 #endif

@@ -37,7 +37,8 @@ typedef struct matrix {
    const rows *rows;
    uint64_t first_row; /* of the strips */
    uint64_t turned_row, turned_bytes;
-   uint8_t *turned; /* NULL: not transposed */
+   uint8_t *turned;  /* NULL: not transposed */
+   uint8_t *scratch; /* PANEL_ROWS rows of the strips, for those that have to be put together */
 } matrix;
 
 typedef struct unit {
@@ -66,8 +67,9 @@ typedef struct job {
 
 /* ---- recipes to units ---- */
 
-static const void *strip_row(const rows *s, uint64_t r)
+static const void *strip_row(const matrix *m, uint64_t r)
 {
+   const rows *s = m->rows;
    uint32_t low = 0, high = s->num_strips;
 
    while (low + 1 < high) {
@@ -75,7 +77,8 @@ static const void *strip_row(const rows *s, uint64_t r)
       *(s->strips[mid].first_row <= r ? &low : &high) = mid;
    }
    return model_tensor_row(s->strips[low].tensor,
-                           s->strips[low].skip + r - s->strips[low].first_row);
+                           s->strips[low].skip + r - s->strips[low].first_row,
+                           m->scratch + r % PANEL_ROWS * s->row_bytes);
 }
 
 static const void *row_of(void *user, uint64_t r)
@@ -84,20 +87,20 @@ static const void *row_of(void *user, uint64_t r)
 
    if (m->turned)
       return m->turned + (r - m->turned_row) * m->turned_bytes;
-   return strip_row(m->rows, m->first_row + r);
+   return strip_row(m, m->first_row + r);
 }
 
 static sinter_status fit_source(const model *m, const plan_weight *w, const plan_source *s,
                                 uint64_t row_bytes, const model_tensor **out)
 {
    const model_tensor *t = map_get(&m->by_name, s->tensor);
-   uint64_t end, bytes;
+   uint64_t end;
 
    if (!t)
       return base_fail(SINTER_failed, s->tensor, "",
                        "a weight recipe names no tensor of the model");
    if ((uint32_t)t->dtype != w->dtype || !base_add(s->first_row, s->num_rows, &end) ||
-       !base_mul(end, row_bytes, &bytes) || bytes > t->bytes)
+       end > model_tensor_rows(t) || model_tensor_row_bytes(t) != row_bytes)
       return base_fail(SINTER_failed, s->tensor, "", "a weight recipe does not fit its tensor");
    *out = t;
    return SINTER_ok;
@@ -138,7 +141,7 @@ static bool grain(const plan_weight *w, const rows *r, uint64_t *out_bytes, uint
 /* The type of a transposed matrix: blocks do not survive it. */
 static dtype turned_dtype(const plan_weight *w)
 {
-   return dtype_infos[w->dtype].kind == DTYPE_BLOCK ? DT_f32 : (dtype)w->dtype;
+   return dtype_infos[w->dtype].kind == DTYPE_FLOAT ? (dtype)w->dtype : DT_f32;
 }
 
 /* Memory that a unit of `count` panels needs for rows of the transpose. */
@@ -161,7 +164,8 @@ static sinter_status cut_weight(job *j, const model *m, const plan_weight *w)
          uint64_t count = MIN(step, total - first), at = (m_of * total + first) * bytes;
          *vec_push(j->a, &j->units) =
             (unit){w, r, m_of, first, count, w->offset + at, count * bytes};
-         j->buffer_bytes = MAX(j->buffer_bytes, count * bytes + turned_bytes(w, count));
+         j->buffer_bytes = MAX(j->buffer_bytes,
+                               count * bytes + turned_bytes(w, count) + PANEL_ROWS * r->row_bytes);
       }
    return SINTER_ok;
 }
@@ -205,14 +209,14 @@ static void turn_row(const unit *u, const matrix *m, uint64_t k, uint64_t count,
 {
    const dtype_info *from = &dtype_infos[u->w->dtype];
    uint32_t size = dtype_infos[turned_dtype(u->w)].bytes;
-   const uint8_t *src = strip_row(m->rows, m->first_row + k);
+   const uint8_t *src = strip_row(m, m->first_row + k);
    uint64_t end = m->turned_row + count;
    float part[PART];
 
    for (uint64_t at = m->turned_row / PART * PART; at < end; at += PART) {
       uint64_t n = MIN((uint64_t)PART, u->w->rows / u->w->stack - at);
       const uint8_t *values = src + at / from->block * from->bytes;
-      if (from->kind == DTYPE_BLOCK) {
+      if (from->kind != DTYPE_FLOAT) {
          quant_to_f32((dtype)u->w->dtype, values, n, part);
          values = (const uint8_t *)part;
       }
@@ -240,6 +244,7 @@ static int pack_unit(job *j, uint64_t i, uint8_t *buffer)
    uint64_t each = u->w->rows / u->w->stack;
    matrix m = {.rows = u->rows, .first_row = u->number * (u->w->transposed ? u->w->cols : each)};
 
+   m.scratch = buffer + u->bytes + turned_bytes(u->w, u->count);
    if (u->w->layout == PANEL_rows) {
       for (uint64_t r = 0; r < u->count; r++)
          memcpy(buffer + r * u->rows->row_bytes, row_of(&m, u->first + r), u->rows->row_bytes);

@@ -172,12 +172,13 @@ static sinter_status weight_rows(void *user, const char *name, const ir_type *ty
                        "the artifact's weights do not hold what its IR reads");
    const uint8_t *src = d->weights + w->offset + (uint64_t)first * row_bytes;
    const dtype_info *info = &dtype_infos[type->dtype];
-   for (uint64_t i = 0, n = (uint64_t)count * w->cols; i < n; i += countof(part)) {
-      uint64_t m = MIN(n - i, countof(part));
-      quant_to_f32(type->dtype, src + i / info->block * info->bytes, m, part);
-      for (uint64_t k = 0; k < m; k++)
-         out[i + k] = part[k];
-   }
+   for (int64_t r = 0; r < count; r++, src += row_bytes, out += w->cols)
+      for (uint64_t i = 0; i < w->cols; i += countof(part)) {
+         uint64_t m = MIN(w->cols - i, countof(part));
+         quant_to_f32(type->dtype, src + i / info->block * info->bytes, m, part);
+         for (uint64_t k = 0; k < m; k++)
+            out[i + k] = part[k];
+      }
    d->weight_bytes += (uint64_t)count * row_bytes;
    return SINTER_ok;
 }

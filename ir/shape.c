@@ -14,7 +14,7 @@ const char *sh_leaf(const ir_op *op, ir_type *out)
 /* Rows of block types hold whole blocks. */
 static bool has_whole_blocks(const ir_type *t)
 {
-   return dtype_infos[t->dtype].block == 1 ||
+   return dtype_infos[t->dtype].block == 1 || dtype_infos[t->dtype].kind == DTYPE_SCALED ||
           (t->rank > 0 && ir_type_row(t) >= 0 && ir_type_row(t) % dtype_infos[t->dtype].block == 0);
 }
 
@@ -257,7 +257,7 @@ const char *sh_rope(const ir_op *op, ir_type *out)
 
 static bool is_matrix(const ir_type *w)
 {
-   return (kind(w) == DTYPE_FLOAT || kind(w) == DTYPE_BLOCK) && w->rank == 2;
+   return is_weight(w) && w->rank == 2;
 }
 
 const char *sh_matmul(const ir_op *op, ir_type *out)

@@ -40,6 +40,12 @@ static inline dtype declared(const ir_op *op, dtype otherwise)
    return is_float(t) ? t->dtype : otherwise;
 }
 
+/* Elements of weights: floats, or a block or scaled format. */
+static inline bool is_weight(const ir_type *t)
+{
+   return kind(t) == DTYPE_FLOAT || kind(t) == DTYPE_BLOCK || kind(t) == DTYPE_SCALED;
+}
+
 static inline bool same_dims(const ir_type *a, uint32_t from_a, const ir_type *b, uint32_t from_b,
                              uint32_t n)
 {

@@ -10,7 +10,7 @@ const char *sh_transpose(const ir_op *op, ir_type *out)
    *out = *x;
    out->dim[x->rank - 1] = x->dim[x->rank - 2];
    out->dim[x->rank - 2] = x->dim[x->rank - 1];
-   if (kind(x) == DTYPE_BLOCK)
+   if (kind(x) == DTYPE_BLOCK || kind(x) == DTYPE_SCALED)
       out->dtype = DT_f32;
    return NULL;
 }
@@ -21,8 +21,8 @@ const char *sh_head_matmul(const ir_op *op, ir_type *out)
 
    if (!is_float(x) || x->rank != 3)
       return "operand 0 must be floats [T,H,K]";
-   if ((kind(w) != DTYPE_FLOAT && kind(w) != DTYPE_BLOCK) || w->rank != 3 ||
-       !ir_dim_equal(w->dim[0], x->dim[1]) || !ir_dim_equal(w->dim[2], x->dim[2]))
+   if (!is_weight(w) || w->rank != 3 || !ir_dim_equal(w->dim[0], x->dim[1]) ||
+       !ir_dim_equal(w->dim[2], x->dim[2]))
       return "operand 1 must be matrices [H,N,K] with the H, K of operand 0";
    *out = *x;
    out->dim[2] = w->dim[1];

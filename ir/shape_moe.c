@@ -117,7 +117,7 @@ static const char *sh_experts(const ir_op *op, uint32_t at, ir_type *out)
 
    if (kind(order) != DTYPE_INT || order->rank != 1)
       return "order must be integers [T*k]";
-   if (kind(w) != DTYPE_FLOAT && kind(w) != DTYPE_BLOCK)
+   if (!is_weight(w))
       return "the last operand must be a stack of matrices [E,N,K]";
    if (w->rank != 3 || !ir_dim_equal(w->dim[2], x->dim[1]))
       return "the last operand must be a stack of matrices [E,N,K] with the K of operand 0";

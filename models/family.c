@@ -54,10 +54,10 @@ static void misshapen(model_build *m, const model_tensor *t, uint32_t rank, cons
 static void unsupported(model_build *m, const model_tensor *t)
 {
    if (m->status == SINTER_ok)
-      keep(m, base_fail(SINTER_unsupported, m->m->path,
-                        "take the model in F32, F16, BF16 or a GGUF block format",
-                        "the tensor '%.120s' has a type that cannot be computed with",
-                        t->source_name));
+      keep(m, base_fail(
+                 SINTER_unsupported, m->m->path,
+                 "take the model in F32, F16, BF16, FP8 with scales, MXFP4 or a GGUF block format",
+                 "the tensor '%.120s' has a type that cannot be computed with", t->source_name));
 }
 
 /* Norm weights and biases are f32 in the graph: small ones are widened here, once, whatever the
@@ -83,6 +83,17 @@ static bool same_shape(const model_tensor *t, uint32_t rank, const uint64_t *dim
    return t->rank == rank && memcmp(t->dim, dim, rank * sizeof *dim) == 0;
 }
 
+/* Vectors are floats of any kind; matrices what kernels read. */
+static bool can_compute(const model_tensor *t, uint32_t rank)
+{
+   dtype_kind kind = dtype_infos[t->dtype].kind;
+
+   if (rank == 1)
+      return kind == DTYPE_FLOAT;
+   return t->dtype == DT_f32 || t->dtype == DT_f16 || t->dtype == DT_bf16 || kind == DTYPE_BLOCK ||
+          kind == DTYPE_SCALED;
+}
+
 /* The tensor of that name as a value of that shape; rank 1 is f32, rank 2 keeps its stored type. */
 static ir_value *weight(model_build *m, const char *name, uint32_t rank, const uint64_t *dim)
 {
@@ -99,11 +110,7 @@ static ir_value *weight(model_build *m, const char *name, uint32_t rank, const u
       missing(m, name);
    } else if (!same_shape(t, rank, dim)) {
       misshapen(m, t, rank, dim);
-   } else if (dtype_infos[t->dtype].kind != DTYPE_FLOAT &&
-              (rank == 1 || dtype_infos[t->dtype].kind != DTYPE_BLOCK)) {
-      unsupported(m, t);
-   } else if (rank > 1 && t->dtype != DT_f32 && t->dtype != DT_f16 && t->dtype != DT_bf16 &&
-              dtype_infos[t->dtype].kind != DTYPE_BLOCK) {
+   } else if (!can_compute(t, rank)) {
       unsupported(m, t);
    } else {
       if (rank == 1)

@@ -2,17 +2,8 @@
 #include "model.h"
 
 #include "family.h"
+#include "import/planes.h"
 #include "import/tokenizer.h"
-
-const uint8_t *model_tensor_row(const model_tensor *t, uint64_t r)
-{
-   uint64_t stride = t->row_stride;
-   uint64_t rows = t->rank > 1 ? t->dim[t->rank - 2] : 1;
-
-   if (!stride && !dtype_size(t->dtype, t->dim[t->rank - 1], &stride))
-      return t->data; /* a whole number of blocks: checked when the file was read */
-   return t->parts ? t->parts[r / rows] + r % rows * stride : t->data + r * stride;
-}
 
 /* ---- families ---- */
 
@@ -111,7 +102,7 @@ static void leaves(model_build *b)
 static sinter_status check_unread(const model *m)
 {
    for (uint32_t i = 0; i < m->num_tensors; i++)
-      if (!m->tensors[i].read)
+      if (!m->tensors[i].read && !m->tensors[i].is_plane)
          return base_fail(SINTER_unsupported, m->path,
                           "report the model: leaving a tensor out would change its answers",
                           "the tensor '%.120s' is not used by family %s", m->tensors[i].source_name,
@@ -221,6 +212,7 @@ static sinter_status open_body(void *user)
    *s = (model_source){.a = o->a, .path = m->path, .files = &o->files};
    SINTER_TRY(source_open(s));
    SINTER_TRY(config_find_row(s, &row));
+   SINTER_TRY(source_join_planes(s));
    SINTER_TRY(config_read(s, row, c));
    SINTER_TRY(source_name_tensors(s, row->family, &m->by_name));
    note_unused(m, s);

@@ -7,6 +7,27 @@
 #include "base/plan.h"
 #include "ir/ir.h"
 
+enum { MODEL_F8_BLOCK = 128 };
+
+/* How rows are put together whose bytes do not lie in the file as the tensor's type has them. */
+typedef enum model_layout_kind {
+   MODEL_ROWS_plain,      /* they do */
+   MODEL_ROWS_f8,         /* f8_128 from codes, and scales of block_rows x block_cols */
+   MODEL_ROWS_mxfp4,      /* mxfp4 from codes, the even element low, and scales */
+   MODEL_ROWS_transposed, /* matrices stored [K, N] */
+} model_layout_kind;
+
+/* Zero: matrices as they are, one after the other. */
+typedef struct model_layout {
+   model_layout_kind kind;
+   uint64_t stored;      /* rows of a stored matrix; 0: as many as the tensor's has */
+   uint64_t first, step; /* row i of a matrix is its stored row first + i * step; step 0 is 1 */
+   dtype scale_type;     /* u8: powers of two, e8m0 */
+   uint64_t block_rows, block_cols;
+   const uint8_t *scales;             /* of all matrices */
+   const uint8_t *const *scale_parts; /* not NULL: of each */
+} model_layout;
+
 typedef struct model_tensor {
    const char *name; /* canonical, e.g. "blk.0.attn_q.weight" (GGUF spelling, for both importers) */
    const char *source_name; /* as the checkpoint spells it */
@@ -15,15 +36,21 @@ typedef struct model_tensor {
    uint64_t dim[4];     /* row-major, dim[0] outermost: a matrix is [N, K] */
    const uint8_t *data; /* mapped; valid while the model is open */
    uint64_t bytes, file_offset;
-   bool read; /* a family used it; unread ones are an error */
-   /* A stack of matrices that do not follow each other in one piece: where each begins, and bytes
-    * from row to row. NULL and 0: all rows are at `data`, one after the other. */
-   const uint8_t *const *parts;
-   uint64_t row_stride;
+   bool read;     /* a family used it; unread ones are an error */
+   bool is_plane; /* part of another tensor, or not for us: it has no name of its own */
+   model_layout layout;
+   const uint8_t *const *parts; /* not NULL: where each matrix of a stack begins */
 } model_tensor;
 
-/* Row r of a matrix, or of a stack whose matrices' rows are counted through. */
-const uint8_t *model_tensor_row(const model_tensor *t, uint64_t r);
+/* Rows of a tensor of rank >= 1: all extents but the last. */
+uint64_t model_tensor_rows(const model_tensor *t);
+
+/* Bytes of a row in the form of the tensor's type; 0 when its columns do not suit the type. */
+uint64_t model_tensor_row_bytes(const model_tensor *t);
+
+/* Row r of a matrix, or of a stack whose matrices' rows are counted through, in the form of the
+ * tensor's type: in the file, or put together in scratch[model_tensor_row_bytes]. Thread: any. */
+const void *model_tensor_row(const model_tensor *t, uint64_t r, void *scratch);
 
 typedef struct model {
    arena *a;

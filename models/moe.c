@@ -17,19 +17,18 @@ ir_op *model_route(model_build *m, uint32_t l, ir_value *x, const model_experts 
 
 /* ---- stacks ---- */
 
-/* Rows first .. first + rows of every matrix of `from`, as the tensor `name`. */
+/* Every step-th row from `first` on of each matrix of `from`, `rows` in all, as the tensor `name`.
+ */
 static void add_rows_of(model *m, const model_tensor *from, const char *name, uint64_t first,
-                        uint64_t rows)
+                        uint64_t step, uint64_t rows)
 {
    model_tensor *t = arena_copy(m->a, from, sizeof *from);
-   const uint8_t **parts = arena_array(m->a, const uint8_t *, from->dim[0]);
 
-   for (uint64_t e = 0; e < from->dim[0]; e++)
-      parts[e] = model_tensor_row(from, e * from->dim[1] + first);
    t->name = name;
+   t->layout.stored = from->dim[1];
+   t->layout.first = first;
+   t->layout.step = step;
    t->dim[1] = rows;
-   t->bytes = from->bytes / from->dim[1] * rows;
-   t->parts = parts;
    (void)map_set(&m->by_name, name, t);
 }
 
@@ -43,8 +42,8 @@ static void split_gate_up(model_build *m, uint32_t l)
    if (!t || t->rank != 3 || t->dim[1] % 2 || t->read)
       return;
    t->read = true;
-   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_gate_exps.weight", l), 0, t->dim[1] / 2);
-   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_up_exps.weight", l), t->dim[1] / 2,
+   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_gate_exps.weight", l), 0, 1, t->dim[1] / 2);
+   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_up_exps.weight", l), t->dim[1] / 2, 1,
                t->dim[1] / 2);
 }
 

@@ -80,7 +80,7 @@ static bool size_of(const plan_weight *w, uint64_t *out)
    uint64_t n;
 
    if (w->layout == PANEL_rows)
-      return base_mul(w->rows, w->cols, &n) && dtype_size((dtype)w->dtype, n, out);
+      return dtype_size((dtype)w->dtype, w->cols, &n) && base_mul(n, w->rows, out);
    return pack_size((panel_layout)w->layout, w->rows / w->stack, w->cols, &n) &&
           base_mul(n, w->stack, out);
 }

@@ -21,6 +21,8 @@ typedef struct embed {
 
 const char *embed_unsupported(const embed_key *key, uint64_t k)
 {
+   if (panel_infos[key->w].kind == PANEL_KIND_SCALED)
+      return "embeddings are not read from float codes with scales";
    return gemm_unsupported(&(gemm_key){.w = key->w}, k);
 }
 
@@ -109,16 +111,18 @@ static vec_value codes_of(embed *e, vec_value cell)
       v = vec_or(f, v, vec_shl_i(f, high, p->low));
    }
    v = vec_bits(f, v, VEC_i8, CELL_K);
-   if (p->code != PANEL_CODE_T)
+   if (!panel_table(p))
       return v;
    for (int i = 0; i < 16; i++)
-      table[i] = quant_iq4_values[i];
+      table[i] = panel_table(p)[i];
    return vec_lookup(f, vec_ints(f, VEC_i8, 16, table), v);
 }
 
 static vec_value half_at(embed *e, vec_value at)
 {
-   return vec_load_f32(e->f, DT_f16, 1, vec_at(e->f, at, vec_shl_i(e->f, e->lane, 1)));
+   dtype t = e->p->code == PANEL_CODE_E ? DT_bf16 : DT_f16;
+
+   return vec_load_f32(e->f, t, 1, vec_at(e->f, at, vec_shl_i(e->f, e->lane, 1)));
 }
 
 static vec_value byte_at(embed *e, vec_value at, bool is_signed)

@@ -54,11 +54,11 @@ static const char *weight_unsupported(panel_layout layout, bool int8, uint64_t k
 {
    const panel_info *p = &panel_infos[layout];
 
-   if (p->kind != PANEL_KIND_FLOAT && p->kind != PANEL_KIND_CODES)
+   if (p->kind == PANEL_KIND_NONE || p->kind == PANEL_KIND_ROWS)
       return "the weight is not packed in panels";
    if (int8 && p->kind != PANEL_KIND_CODES)
       return "float weights take float activations";
-   if (k == 0 || k % p->block != 0)
+   if (k == 0 || (p->kind != PANEL_KIND_SCALED && k % p->block != 0))
       return "the row length is not a multiple of the weight format's block";
    return NULL;
 }
@@ -452,7 +452,7 @@ static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
    panel_layout w = weight ? g->key->w2 : g->key->w;
    const panel_info *p = &panel_infos[w];
    bool int8 = g->key->int8;
-   bool tiles = int8 ? p->high > 0 : p->kind == PANEL_KIND_CODES;
+   bool tiles = int8 ? p->high > 0 : p->kind != PANEL_KIND_FLOAT;
 
    if (w == PANEL_none)
       return;

@@ -2,7 +2,8 @@
  * k, ascending, one accumulator an output.
  *
  * A weight of a block format is fma(code, D, M) with D = d * scale and M = -dmin * min or -bias *
- * D: both exact in f32, so that the value is rounded once, as the format's definition rounds it. */
+ * D: both exact in f32, so that the value is rounded once, as the format's definition rounds it. A
+ * weight of a SCALED format is code * scale, rounded once. */
 #include "gemm_impl.h"
 
 #include "base/quant.h"
@@ -169,7 +170,7 @@ static vec_value table_values(fdot *d, vec_value codes)
    int64_t table[16];
 
    for (int i = 0; i < 16; i++)
-      table[i] = quant_iq4_values[i];
+      table[i] = panel_table(d->p)[i];
    return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), codes);
 }
 
@@ -178,7 +179,7 @@ static void add_unit(fdot *d, const span *s, const panel_unit *u, vec_value at, 
    for (uint32_t g = 0; g < d->r.groups; g++) {
       vec_value codes[MAX_HALVES], w[MAX_HALVES];
       for (uint32_t h = 0; h < d->halves; h++)
-         codes[h] = d->p->code == PANEL_CODE_T ? table_values(d, u->group[g][h]) : u->group[g][h];
+         codes[h] = panel_table(d->p) ? table_values(d, u->group[g][h]) : u->group[g][h];
       for (uint32_t j = 0; j < 4; j++) {
          for (uint32_t h = 0; h < d->halves; h++)
             w[h] = widen(d, s, codes[h], h, j);
@@ -236,6 +237,90 @@ static void dot_code_panel(fdot *d, facc *acc)
    memcpy(acc->v, l.var, n * sizeof *acc->v);
 }
 
+/* ---- scaled panels ---- */
+
+enum { SCALE_BYTES = 4 * PANEL_ROWS };
+
+/* `lanes` f8e4m3 codes as f32 times 2^-8: a code's bits, moved to those of an f16, are that f16 to
+ * the power of the difference of the biases, 15 - 7. Subnormals too; NaN has no place in a panel. */
+static vec_value f8_values(fdot *d, vec_value at)
+{
+   vec_fn *f = d->f;
+   vec_value v = vec_sext(f, vec_load(f, VEC_i8, d->lanes, at, 1), VEC_i16);
+
+   v = vec_and_i(f, vec_shl_i(f, v, 7), ~0x4000);
+   return vec_fconv(f, vec_bits(f, v, VEC_f16, d->lanes), VEC_f32);
+}
+
+/* `n` consecutive k of a block from its line at `line` on; x at byte offset `at`. scale: 2^8 times
+ * the block's. */
+static void add_scaled_ks(fdot *d, const vec_value *scale, vec_value line, vec_value at, uint32_t n,
+                          facc *acc)
+{
+   for (uint32_t j = 0; j < n; j++) {
+      vec_value w[MAX_HALVES];
+      for (uint32_t h = 0; h < d->halves; h++) {
+         vec_value codes = vec_at_i(d->f, line, j * PANEL_ROWS + h * d->lanes);
+         w[h] = vec_fmul(d->f, f8_values(d, codes), scale[h]);
+      }
+      add_k(d, w, vec_add_i(d->f, at, 4 * j), acc);
+   }
+}
+
+/* The lines of one block of `count` k, x at byte offset `at`: by fours, then the rest. */
+static void add_scaled_block(fdot *d, vec_value block, vec_value count, vec_value at, facc *acc)
+{
+   vec_fn *f = d->f;
+   uint32_t n = d->rows * d->halves;
+   vec_value whole = vec_and_i(f, count, -4), lines = vec_at_i(f, block, SCALE_BYTES);
+   vec_value from[] = {vec_i(f, 0), whole}, to[] = {whole, count}, scale[MAX_HALVES];
+
+   for (uint32_t h = 0; h < d->halves; h++) {
+      scale[h] = vec_load(f, VEC_f32, d->lanes, vec_at_i(f, block, h * d->lanes * 4), 16);
+      scale[h] = vec_fmul(f, scale[h], vec_float(f, d->lanes, 256));
+   }
+   for (uint32_t part = 0; part < 2; part++) {
+      uint32_t step = part ? 1 : 4;
+      vec_loop l = vec_loop_begin(f, from[part], to[part], step, n, acc->v);
+      vec_value line = vec_at(f, lines, vec_mul_i(f, l.i, PANEL_ROWS));
+      memcpy(acc->v, l.var, n * sizeof *acc->v);
+      if (!part)
+         panel_prefetch(f, line, 4 * PANEL_ROWS);
+      add_scaled_ks(d, scale, line, vec_add(f, at, vec_shl_i(f, l.i, 2)), step, acc);
+      vec_loop_end(f, &l, acc->v);
+      memcpy(acc->v, l.var, n * sizeof *acc->v);
+   }
+}
+
+static void dot_scaled_panel(fdot *d, facc *acc)
+{
+   vec_fn *f = d->f;
+   uint32_t n = d->rows * d->halves;
+   vec_value vars[MAX_ROWS * MAX_HALVES + 1];
+
+   memcpy(vars, acc->v, n * sizeof *vars);
+   vars[n] = d->w;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), d->k, d->p->block, n + 1, vars);
+   vec_value count = vec_imin(f, vec_sub(f, d->k, l.i), vec_i(f, d->p->block));
+   memcpy(acc->v, l.var, n * sizeof *acc->v);
+   add_scaled_block(d, l.var[n], count, vec_shl_i(f, l.i, 2), acc);
+   memcpy(vars, acc->v, n * sizeof *vars);
+   vars[n] = vec_at_i(f, l.var[n], d->p->block_bytes);
+   vec_loop_end(f, &l, vars);
+   memcpy(acc->v, l.var, n * sizeof *acc->v);
+}
+
+/* ---- the functions ---- */
+
+static void dot_panel(fdot *d, facc *acc)
+{
+   switch (d->p->kind) {
+   case PANEL_KIND_FLOAT: dot_float_panel(d, acc); break;
+   case PANEL_KIND_SCALED: dot_scaled_panel(d, acc); break;
+   default: dot_code_panel(d, acc);
+   }
+}
+
 static fdot fdot_of(vec_fn *f, panel_layout w, uint32_t rows)
 {
    fdot d = {.r = panel_reader_of(f, &panel_infos[w]), .f = f, .p = &panel_infos[w], .rows = rows};
@@ -258,10 +343,7 @@ void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
       d.x[r] = vec_at(f, x, vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
    for (uint32_t i = 0; i < rows * d.halves; i++)
       acc.v[i] = vec_load(f, VEC_f32, d.lanes, vec_at_i(f, out, i * d.lanes * 4), 32);
-   if (d.p->kind == PANEL_KIND_FLOAT)
-      dot_float_panel(&d, &acc);
-   else
-      dot_code_panel(&d, &acc);
+   dot_panel(&d, &acc);
    for (uint32_t i = 0; i < rows * d.halves; i++)
       vec_store(f, acc.v[i], vec_at_i(f, out, i * d.lanes * 4), 32);
 }
@@ -279,6 +361,6 @@ void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
    d.w = vec_arg(f, 0);
    d.tile = vec_arg(f, 1);
    d.k = vec_arg(f, 2);
-   dot_code_panel(&d, &none);
+   dot_panel(&d, &none);
    vec_end(f);
 }

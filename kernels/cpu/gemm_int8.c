@@ -53,6 +53,13 @@ static uint32_t groups_per_flush(uint32_t bits)
    return n;
 }
 
+/* What makes codes of signed bytes unsigned; small for a table of small values, since what is added
+ * is taken off again in floats. */
+static int32_t lowest_code(const panel_info *p)
+{
+   return p->code == PANEL_CODE_E ? 12 : 128;
+}
+
 /* p: how the codes lie; bits: how large they are. */
 static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
 {
@@ -63,7 +70,7 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
    d.halves = d.r.halves;
    d.vnni = vec_fn_isa(f)->vnni;
    d.bytes = !d.vnni && p->code != PANEL_CODE_U;
-   d.bias = p->code == PANEL_CODE_U ? p->bias : d.vnni ? 128 : 0;
+   d.bias = p->code == PANEL_CODE_U ? p->bias : d.vnni ? lowest_code(p) : 0;
    /* A span is what one flush (or two, for 2 high bits) and one scale cover. */
    if (!d.vnni && p->code == PANEL_CODE_U)
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
@@ -91,11 +98,12 @@ static regs zeros(dot *d, vec_elem e, uint32_t lanes)
 static vec_value finish_codes(dot *d, vec_value w)
 {
    uint32_t n = 4 * d->lanes;
+   const int8_t *values = panel_table(d->p);
    int64_t table[16];
 
-   if (d->p->code == PANEL_CODE_T) {
+   if (values) {
       for (int i = 0; i < 16; i++)
-         table[i] = quant_iq4_values[i] + d->bias;
+         table[i] = values[i] + d->bias;
       return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), w);
    }
    if (d->p->code == PANEL_CODE_S && d->bias)

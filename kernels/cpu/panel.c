@@ -94,6 +94,8 @@ vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half)
 {
    vec_value at = vec_at_i(r->f, ptr, half * r->lanes * 2);
 
+   if (r->p->code == PANEL_CODE_E)
+      return vec_load_f32(r->f, DT_bf16, r->lanes, at);
    return vec_fconv(r->f, vec_load(r->f, VEC_f16, r->lanes, at, 16), VEC_f32);
 }
 

@@ -380,11 +380,6 @@ static sinter_status read_folder(model_source *s, model_config *c)
          c->tied = tied->boolean;
       SINTER_TRY(check_unknown_hf(s, s->config));
    }
-   if (json_get(s->config, "quantization_config") &&
-       json_get(s->config, "quantization_config")->kind != JSON_null)
-      return base_fail(SINTER_unsupported, s->path,
-                       "take the unquantised checkpoint, or a GGUF file",
-                       "quantised safetensors checkpoints are not supported");
    SINTER_TRY(read_hf(s, c, text));
    SINTER_TRY(check_fixed(s, c->row, text));
    SINTER_TRY(check_unknown_hf(s, text));

@@ -143,6 +143,8 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
    for (size_t i = 0; i < s->tensors.count; i++) {
       model_tensor *t = &s->tensors.data[i];
       long expert = -1;
+      if (t->is_plane)
+         continue;
       const name_row *skips = s->gguf ? NULL : skipping_row(t->source_name, family);
       if (skips) {
          if (skips->kind == NAME_skip_prefix && s->num_unused++ == 0)

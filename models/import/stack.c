@@ -35,8 +35,11 @@ sinter_status source_stack_add(model_source *s, source_stacks *stacks, model_ten
 
 static bool is_alike(const model_tensor *a, const model_tensor *b)
 {
-   return a->dtype == b->dtype && a->rank == b->rank && a->rank <= 3 &&
-          memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
+   const model_layout *x = &a->layout, *y = &b->layout;
+
+   return x->kind == y->kind && x->scale_type == y->scale_type && x->block_rows == y->block_rows &&
+          x->block_cols == y->block_cols && a->dtype == b->dtype && a->rank == b->rank &&
+          a->rank <= 3 && memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
 }
 
 static sinter_status check_parts(const model_source *s, const source_stack *k)
@@ -56,11 +59,13 @@ static sinter_status check_parts(const model_source *s, const source_stack *k)
 static void join(model_source *s, const source_stack *k)
 {
    const uint8_t **parts = arena_array(s->a, const uint8_t *, k->parts.count);
+   const uint8_t **scales = arena_array(s->a, const uint8_t *, k->parts.count);
    model_tensor *t = k->parts.data[0];
 
    for (size_t e = 0; e < k->parts.count; e++) {
       model_tensor *part = k->parts.data[e];
       parts[e] = part->data;
+      scales[e] = part->layout.scales;
       part->name = part->source_name;
       part->read = e > 0;
    }
@@ -70,6 +75,7 @@ static void join(model_source *s, const source_stack *k)
    t->rank++;
    t->bytes *= k->parts.count;
    t->parts = parts;
+   t->layout.scale_parts = scales;
 }
 
 sinter_status source_stack_all(model_source *s, source_stacks *stacks, map *by_name)

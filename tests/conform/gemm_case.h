@@ -129,6 +129,8 @@ static inline void random_block(dtype t, uint8_t *b)
          uint16_t h = f16_from_f32(uniform() / 64);
          memcpy(b + fields[i].at[j], &h, 2);
       }
+   if (t == DT_mxfp4)
+      b[0] = (uint8_t)(115 + rnd() % 8);
    double v = uniform();
    if (d->kind == DTYPE_FLOAT)
       dtype_store(t, b, &v, 1);
@@ -147,17 +149,40 @@ static inline void sizes_of(const weight *w, const uint8_t *block, float *out)
    }
 }
 
+/* A row of blocks of a small scale and codes, none of them NaN. */
+static inline void random_scaled_row(const weight *w, uint64_t r)
+{
+   uint8_t *b = w->rows + r * w->stride;
+   const uint64_t block = dtype_infos[w->t].block;
+
+   for (uint64_t i = 0; i < w->k; i += block) {
+      uint64_t m = MIN(w->k - i, block);
+      float scale = uniform() / 256;
+      memcpy(b, &scale, sizeof scale);
+      for (uint64_t j = 0; j < m; j++) {
+         b[4 + j] = (uint8_t)rnd();
+         b[4 + j] &= b[4 + j] % 128 == 127 ? 0xfe : 0xff;
+      }
+      b += 4 + m;
+   }
+   quant_to_f32(w->t, w->rows + r * w->stride, w->k, w->values + r * w->k);
+   for (uint64_t i = 0; i < w->k; i++)
+      w->sizes[r * w->k + i] = fabsf(w->values[r * w->k + i]);
+}
+
 static inline weight random_weight(dtype t, uint64_t n, uint64_t k)
 {
    const dtype_info *d = &dtype_infos[t];
    weight w = {.t = t, .layout = pack_layout_of(t), .n = n, .k = k};
    uint64_t size;
 
-   w.stride = k / d->block * d->bytes;
+   cr_assert(dtype_size(t, k, &w.stride));
    w.rows = malloc(n * w.stride);
    w.values = malloc(n * k * sizeof *w.values);
    w.sizes = malloc(n * k * sizeof *w.sizes);
-   for (uint64_t b = 0; b < n * k / d->block; b++) {
+   for (uint64_t r = 0; r < n && d->kind == DTYPE_SCALED; r++)
+      random_scaled_row(&w, r);
+   for (uint64_t b = 0; b < n * k / d->block && d->kind != DTYPE_SCALED; b++) {
       random_block(t, w.rows + b * d->bytes);
       quant_to_f32(t, w.rows + b * d->bytes, d->block, w.values + b * d->block);
       if (d->kind == DTYPE_BLOCK)

@@ -77,6 +77,9 @@ static void check_layout(dtype t, bool int8, const isa_info *isa)
    sinter_kernel *kernel = jit_kernel(jit, m, symbol);
    for (size_t i = 0; i < countof(ns); i++)
       check_weight(kernel, &key, t, ns[i], block ? ks[i] : 37 + i);
+   /* Short last blocks, behind none, one, and more than a tile of whole ones. */
+   for (uint64_t k = 37; k < 700 && dtype_infos[t].kind == DTYPE_SCALED; k += 253)
+      check_weight(kernel, &key, t, 21, k);
    LLVMOrcDisposeLLJIT(jit);
    vec_module_destroy(m);
 }
@@ -118,7 +121,7 @@ Test(gemm, wide_and_vnni)
 #ifdef SANITIZED /* checks make the code of wide registers slow to compile */
    static const dtype types[] = {DT_q5_1, DT_iq4_xs};
 #else
-   static const dtype types[] = {DT_q5_1, DT_q8_0, DT_q2_k, DT_q4_k, DT_q6_k, DT_iq4_xs};
+   static const dtype types[] = {DT_q5_1, DT_q8_0, DT_q2_k, DT_q4_k, DT_q6_k, DT_iq4_xs, DT_mxfp4};
 #endif
 
    for (size_t i = 0; i < countof(pretended); i++)
@@ -127,6 +130,7 @@ Test(gemm, wide_and_vnni)
          if (i == 0)
             check_layout(types[t], false, &pretended[i]);
       }
+   check_layout(DT_f8_128, false, &pretended[0]);
 }
 
 /* ---- levels that this machine may not run ---- */
@@ -135,7 +139,8 @@ Test(gemm, wide_and_vnni)
  * of a level computes the right thing is checked only where it runs. */
 Test(gemm, every_level_compiles)
 {
-   static const dtype types[] = {DT_q5_0, DT_q8_0, DT_q4_k, DT_iq4_xs};
+   static const dtype types[] = {DT_q5_0, DT_q8_0, DT_q4_k, DT_iq4_xs, DT_mxfp4};
+   static const gemm_key f8 = {.w = PANEL_f8_128};
 
    for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
       vec_module *m = module_of(&isa_infos[level]);
@@ -149,6 +154,7 @@ Test(gemm, every_level_compiles)
          gemm_emit(m, &key);
          embed_emit(m, &embed);
       }
+      gemm_emit(m, &f8);
       cr_assert(vec_module_object(m, &bytes, &size) == SINTER_ok, "%s: %s", isa_infos[level].name,
                 sinter_error());
       if (!isa_runs((isa_level)level))

@@ -12,7 +12,7 @@ BLOCKS = {
     "Q4_0": (2, 32, 18, (0,), 8), "Q4_1": (3, 32, 20, (0, 2), 16), "Q5_0": (6, 32, 22, (0,), 16),
     "Q5_1": (7, 32, 24, (0, 2), 32), "Q8_0": (8, 32, 34, (0,), 128), "Q2_K": (10, 256, 84, (80, 82), 48),
     "Q3_K": (11, 256, 110, (108,), 128), "Q4_K": (12, 256, 144, (0, 2), 900), "Q5_K": (13, 256, 176, (0, 2), 1800),
-    "Q6_K": (14, 256, 210, (208,), 4000), "IQ4_NL": (20, 32, 18, (0,), 100), "IQ4_XS": (23, 256, 136, (0,), 3000),
+    "Q6_K": (14, 256, 210, (208,), 4000), "IQ4_NL": (20, 32, 18, (0,), 100), "IQ4_XS": (23, 256, 136, (0,), 3000), "MXFP4": (39, 32, 17, (), 6),
 }
 PLAIN = {"F32": 0, "F16": 1, "BF16": 30}
 
@@ -32,11 +32,24 @@ def blocks(rng, kind, count, scale):
     out = bytearray(rng.randbytes(count // elements * size))
     for at in range(0, len(out), size):
         d = scale * 2 / reach * rng.uniform(.5, 1.5)
+        if kind == "MXFP4":  # a power of two
+            out[at] = 127 + round(math.log2(d))
+            continue
         struct.pack_into("<e", out, at + offsets[0], d)
         if len(offsets) > 1:  # keeps the mean of a block near zero
             dmin = -d * reach / 2 if kind in ("Q4_1", "Q5_1") else d * reach / (500 if kind != "Q2_K" else 50)
             struct.pack_into("<e", out, at + offsets[1], dmin)
     return bytes(out)
+
+
+def fp8(rng, shape, scale, block):
+    """Random e4m3 codes without NaN, and f32 scales of blocks; ragged at the edges."""
+    rows, cols = shape
+    codes = bytes(b if b & 127 != 127 else b - 1 for b in rng.randbytes(rows * cols))
+    down, across = -(-rows // block[0]), -(-cols // block[1])
+    # random bits spread over all exponents: their root mean square is near 100
+    return codes, [down, across], struct.pack(f"<{down * across}f", *(scale / 100 * rng.uniform(.5, 1.5)
+                                                                   for _ in range(down * across)))
 
 
 def family(c):
@@ -48,19 +61,22 @@ def tensors(c):
     width, ffn, vocab = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
     heads, groups = c["num_attention_heads"], c["num_key_value_heads"]
     d = c.get("head_dim") or width // heads
-    gemma = "Gemma" in family(c)
+    gemma, exaone = "Gemma" in family(c), "Exaone" in family(c)
     mean = 0.0 if gemma else 1.0
     out = [("model.embed_tokens.weight", "token_embd.weight", [vocab, width], width ** -.5 if gemma else 1, 0),
            ("model.norm.weight", "output_norm.weight", [width], .1, mean)]
     if not c.get("tie_word_embeddings", gemma):
         out.append(("lm_head.weight", "output.weight", [vocab, width], 2 * width ** -.5, 0))
     norms = [("input_layernorm", "attn_norm", width)]
-    if gemma:
+    if exaone:
+        norms = [("post_attention_layernorm", "post_attention_norm", width),
+                 ("post_feedforward_layernorm", "post_ffw_norm", width)]
+    elif gemma:
         norms += [("post_attention_layernorm", "post_attention_norm", width),
                   ("pre_feedforward_layernorm", "ffn_norm", width), ("post_feedforward_layernorm", "post_ffw_norm", width)]
     else:
         norms += [("post_attention_layernorm", "ffn_norm", width)]
-    if gemma or "Qwen3" in family(c):
+    if gemma or exaone or "Qwen3" in family(c):
         norms += [("self_attn.q_norm", "attn_q_norm", d), ("self_attn.k_norm", "attn_k_norm", d)]
     qkv = "Qwen2" in family(c) or c.get("attention_bias")
     linear = [("self_attn.q_proj", "attn_q", heads * d, width, qkv), ("self_attn.k_proj", "attn_k", groups * d, width, qkv),
@@ -83,11 +99,21 @@ def write_folder(path, config, kind, seed):
     """A Hugging Face folder without a tokenizer."""
     rng = random.Random(seed)
     head, data, at = {}, [], 0
-    for name, _, shape, spread, mean in tensors(config):
-        raw = plain(rng, kind, math.prod(shape), spread, mean)
-        head[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(raw)]}
+
+    def put(name, dtype, shape, raw):
+        nonlocal at
+        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
         at += len(raw)
         data.append(raw)
+
+    block = config.get("quantization_config", {}).get("weight_block_size")
+    for name, _, shape, spread, mean in tensors(config):
+        if block and len(shape) == 2 and ".layers." in name:
+            codes, blocks_shape, scales = fp8(rng, shape, spread, block)
+            put(name, "F8_E4M3", shape, codes)
+            put(name + "_scale_inv", "F32", blocks_shape, scales)
+        else:
+            put(name, kind, shape, plain(rng, kind, math.prod(shape), spread, mean))
     text = json.dumps(head).encode()
     os.makedirs(path, exist_ok=True)
     with open(os.path.join(path, "model.safetensors"), "wb") as f:

@@ -221,18 +221,24 @@ Test(config, windows)
 }
 
 /* A folder with the weights of a recorded checkpoint and another configuration. */
-static model *opened_golden(arena *a, const char *name, const char *json)
+static sinter_status open_golden(arena *a, const char *name, const char *json, model **out)
 {
    static const model_options options = {.max_rows = 8, .max_wanted = 8, .max_sequences = 1};
    char dir[] = "/tmp/sinter_config_XXXXXX";
-   model *m = NULL;
 
    cr_assert(mkdtemp(dir));
    cr_assert_eq(symlink(arena_printf(a, "%s/golden/%s/model.safetensors", TEST_ROOT, name),
                         arena_printf(a, "%s/model.safetensors", dir)),
                 0);
    write_file(arena_printf(a, "%s/config.json", dir), json, strlen(json));
-   cr_assert_eq(model_open(a, dir, &options, &m), SINTER_ok, "%s: %s", json, sinter_error());
+   return model_open(a, dir, &options, out);
+}
+
+static model *opened_golden(arena *a, const char *name, const char *json)
+{
+   model *m = NULL;
+
+   cr_assert_eq(open_golden(a, name, json, &m), SINTER_ok, "%s: %s", json, sinter_error());
    return m;
 }
 
@@ -366,6 +372,55 @@ Test(config, exaone_layers)
    }
    refused("Exaone4ForCausalLM", "\"sliding_window_pattern\":\"LXG\"", SINTER_bad_input,
            "made of L and G");
+   arena_destroy(a);
+}
+
+static const char *f8_config(arena *a, const char *quantization)
+{
+   return arena_printf(
+      a,
+      "{\"architectures\":[\"LlamaForCausalLM\"],\"hidden_size\":128,\"intermediate_size\":160,"
+      "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+      "\"head_dim\":32,\"vocab_size\":384,\"max_position_embeddings\":512,"
+      "\"rms_norm_eps\":1e-5,\"tie_word_embeddings\":true,\"quantization_config\":{%s}}",
+      quantization);
+}
+
+static void f8_refused(const char *quantization, sinter_status status, const char *says)
+{
+   arena *a = new_arena();
+   model *m;
+
+   cr_expect_eq(open_golden(a, "q_llama_fp8_block", f8_config(a, quantization), &m), status, "%s",
+                quantization);
+   cr_expect(strstr(sinter_error(), says), "%s: '%s' does not say '%s'", quantization,
+             sinter_error(), says);
+   arena_destroy(a);
+}
+
+/* Kills: a method, format, key or block that is taken for another in silence; scales that are not
+ * those of their weight; codes without scales. */
+Test(config, quantised)
+{
+   arena *a = new_arena();
+   model *m = opened_golden(a, "q_llama_fp8_block",
+                            f8_config(a, "\"quant_method\":\"fp8\",\"weight_block_size\":[128,128],"
+                                         "\"modules_to_not_convert\":[\"lm_head\"]"));
+
+   cr_expect_eq(ir_find(m->f, "blk.0.ffn_down.weight")->type.dtype, DT_f8_128);
+   cr_expect_eq(ir_find(m->f, "token_embd.weight")->type.dtype, DT_bf16);
+   f8_refused("\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]", SINTER_bad_input,
+              "do not belong together");
+   f8_refused("\"quant_method\":\"fp8\",\"weight_block_size\":[128,80]", SINTER_unsupported,
+              "no multiple of 128");
+   f8_refused("\"quant_method\":\"fp8\",\"weight_block_size\":[128]", SINTER_bad_input,
+              "two positive numbers");
+   f8_refused("\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"", SINTER_unsupported, "e5m2");
+   f8_refused("\"quant_method\":\"fp8\",\"twist\":true", SINTER_unsupported, "twist");
+   f8_refused("\"quant_method\":\"mxfp4\"", SINTER_bad_input, "has no scales");
+   f8_refused("\"quant_method\":\"awq\"", SINTER_unsupported, "'awq'");
+   f8_refused("\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"",
+              SINTER_unsupported, "pack-quantized");
    arena_destroy(a);
 }
 

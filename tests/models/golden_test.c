@@ -55,9 +55,19 @@ typedef struct folder_name {
 } folder_name;
 
 static folder_name folders[] = {
-   {"llama"},     {"llama31_sharded"}, {"llama_bf16"},  {"llama_bias_unigram"}, {"smollm2"},
-   {"qwen2"},     {"qwen3"},           {"gemma3_text"}, {"gemma3_mm_textonly"}, {"exaone4"},
+   {"llama"},
+   {"llama31_sharded"},
+   {"llama_bf16"},
+   {"llama_bias_unigram"},
+   {"smollm2"},
+   {"qwen2"},
+   {"qwen3"},
+   {"gemma3_text"},
+   {"gemma3_mm_textonly"},
+   {"exaone4"},
    {"exaone4_5"},
+   {"q_llama_fp8_block"},
+   {"q_llama_ct_mxfp4"},
 };
 
 ParameterizedTestParameters(golden, folder)

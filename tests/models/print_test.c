@@ -19,6 +19,7 @@ static print_case cases[] = {
    {"qwen3", "qwen3"},
    {"gemma3", "gemma3_mm_textonly"},
    {"exaone4", "exaone4_5"},
+   {"llama_f8", "q_llama_fp8_block"},
 };
 
 ParameterizedTestParameters(print, graph)

@@ -29,8 +29,9 @@ static inline sinter_status run_rows(void *user, const char *name, const ir_type
 
    cr_assert_eq(t->dtype, type->dtype, "%s", name);
    float *f = arena_alloc(r->a, row * sizeof *f);
+   void *scratch = arena_alloc(r->a, model_tensor_row_bytes(t));
    for (int64_t i = 0; i < count; i++) {
-      quant_to_f32(t->dtype, model_tensor_row(t, (uint64_t)(first + i)), row, f);
+      quant_to_f32(t->dtype, model_tensor_row(t, (uint64_t)(first + i), scratch), row, f);
       for (uint64_t k = 0; k < row; k++)
          out[(uint64_t)i * row + k] = f[k];
    }
@@ -47,7 +48,7 @@ static inline sinter_status run_weight(void *user, const char *name, const ir_ty
    for (uint32_t d = 0; d < type->rank; d++)
       n *= out->dim[d] = ir_dim_const(type->dim[d]);
    out->data = arena_alloc(r->a, (size_t)n * sizeof(double));
-   return run_rows(user, name, type, 0, type->rank == 2 ? out->dim[0] : 1, out->data);
+   return run_rows(user, name, type, 0, n / out->dim[type->rank - 1], out->data);
 }
 
 static inline sinter_status run_param(void *user, const char *name, const ir_type *type,

@@ -39,7 +39,7 @@ Test(quant, recorded_blocks)
    cr_assert_eq(arena_create(&a), SINTER_ok);
    json *all = read_json(a, TEST_ROOT "/data/quant_blocks.json");
 
-   cr_assert_eq(all->len, 12);
+   cr_assert_eq(all->len, 13);
    for (size_t i = 0; i < all->len; i++) {
       const json *c = all->items[i];
       dtype t = dtype_from_gguf((uint32_t)json_get(c, "type_id")->integer);
