@@ -141,17 +141,20 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
                            .without = c->request->without,
                            .skip = getenv("SINTER_SKIP")};
    pass_report *report = arena_new(c->a, pass_report);
-   text_buf ir = {.a = c->a}, json = {.a = c->a};
+   text_buf ir = {.a = c->a}, json = {.a = c->a}, start = {.a = c->a};
 
    tell(c, SINTER_STAGE_passes, 0, 1, t->name);
    out->f = ir_func_clone(c->a, c->m->f);
+   ir_print(&start, out->f);
+   SINTER_TRY(cg_dump(t->name, "before.ir", start.data, start.len));
    if (ref)
-      ir_print(&ir, out->f);
+      ir = start;
    else
       SINTER_TRY(pass_run_all(out->f, &options, report));
    SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
    if (!ref)
       ir_print(&ir, out->f);
+   SINTER_TRY(cg_dump(t->name, "after.ir", ir.data, ir.len));
    for (size_t i = 0; i < c->m->notes.count; i++)
       *vec_push(c->a, &report->notes) = c->m->notes.data[i];
    pass_explain(&json, out->f, &pt, report, &out->layout);

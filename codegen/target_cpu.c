@@ -66,12 +66,14 @@ sinter_status cg_check_object(const uint8_t *object, size_t size, const char *wh
 
 /* ---- dumps ---- */
 
-static sinter_status dump(const char *dir, const char *level, const char *ending, const void *data,
-                          size_t size)
+sinter_status cg_dump(const char *name, const char *ending, const void *data, size_t size)
 {
+   const char *dir = getenv("SINTER_DUMP");
    char path[4096];
 
-   if (snprintf(path, sizeof path, "%s/%s.%s", dir, level, ending) >= (int)sizeof path)
+   if (!dir || !*dir)
+      return SINTER_ok;
+   if (snprintf(path, sizeof path, "%s/%s.%s", dir, name, ending) >= (int)sizeof path)
       return base_fail(SINTER_io, dir, "use a shorter path", "the dump folder's name is too long");
    FILE *f = fopen(path, "wb");
    bool ok = f && fwrite(data, 1, size, f) == size;
@@ -89,10 +91,10 @@ static sinter_status dump_all(vec_module *m, const char *level, const uint8_t *o
    if (!dir || !*dir)
       return SINTER_ok;
    char *text = vec_module_text(m);
-   sinter_status status = dump(dir, level, "ll", text, strlen(text));
+   sinter_status status = cg_dump(level, "ll", text, strlen(text));
    vec_text_free(text);
    SINTER_TRY(status);
-   return dump(dir, level, "o", object, size);
+   return cg_dump(level, "o", object, size);
 }
 
 /* ---- objects ---- */

@@ -13,6 +13,10 @@ SINTER_CHECKED sinter_status cg_cpu_object(arena *a, const isa_info *isa, const 
                                            uint32_t num_kernels, sinter_progress *progress,
                                            void *user, const uint8_t **out, size_t *out_size);
 
+/* Writes $SINTER_DUMP/<name>.<ending>; nothing when SINTER_DUMP is not set. */
+SINTER_CHECKED sinter_status cg_dump(const char *name, const char *ending, const void *data,
+                                     size_t size);
+
 /* Fails when the object needs anything from outside, or anything that runtime/elf.h does not load.
  */
 SINTER_CHECKED sinter_status cg_check_object(const uint8_t *object, size_t size, const char *where);

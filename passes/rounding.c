@@ -43,11 +43,18 @@ static pass_rounding compare(dtype before, dtype after)
    return PASS_RANGE_CHANGE;
 }
 
-/* A new op rounds when its result is narrower than what it reads. */
+/* A new op rounds when its result is narrower than what it reads; one that reads codes takes part
+ * in a quantisation, though the quant itself may have been there for another reader. */
 static pass_rounding created(const ir_op *op)
 {
    if (op->code == IR_OP_quant)
       return PASS_ROUND_MORE;
+   for (uint32_t i = 0; i < op->num_operands; i++) {
+      const dtype_info *t = &dtype_infos[op->operands[i]->type.dtype];
+
+      if (t->kind == DTYPE_INT && t->bytes == 1)
+         return PASS_ROUND_MORE;
+   }
    if (op->code == IR_OP_cast)
       return compare(op->operands[0]->type.dtype, op->results[0]->type.dtype) == PASS_ROUND_MORE
                 ? PASS_ROUND_MORE
