@@ -2,6 +2,7 @@
  *
  *    kernel { g, u = matmul x; a = silu g; y = mul a, u }   ->   one launch, steps silu, mul_second
  *    kernel { q, k, v = matmul x }                          ->   three launches of one phase
+ *    bf16 weights on tile registers                         ->   a launch that splits x before them
  *
  * Every matmul whose result is not the second factor of a product starts a launch; its chain of
  * single readers inside the group becomes the steps. */
@@ -128,8 +129,34 @@ static void emit_gemm(arena *a, vec_module *m, const void *what)
    gemm_emit(m, what);
 }
 
-/* The launch of a finished chain. */
-static sinter_status launch_chain(const chain *c, cg_launches *out)
+static void emit_split(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   (void)what;
+   gemm_split_emit(m);
+}
+
+static const plan_ref parts = {.kind = PLAN_REF_scratch};
+
+/* x as the exact sum of three bf16, in scratch memory: one launch for all that read it next. */
+static void launch_split(const chain *c, const ir_value *x, gemm_rows rows, uint64_t k,
+                         cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   uint64_t most = (uint64_t)(rows.is_sym ? l->f->range[rows.sym].max : rows.num);
+   cg_launch *to = vec_push(l->a, &out->list);
+
+   *to = (cg_launch){.kernel = {GEMM_SPLIT_SYMBOL, "gemm", emit_split, NULL}};
+   gemm_split_launch(rows, k, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = c->g->id;
+   cg_launch_ref(to, parts, 0, true);
+   cg_launch_value(l, to, x, false);
+   out->scratch = MAX(out->scratch, most * gemm_parts_stride(k));
+}
+
+/* The launch of a finished chain. *split: whose parts are in scratch memory. */
+static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches *out)
 {
    const cg_lower *l = c->l;
    const ir_type *w = &weight_of(c->start)->type;
@@ -142,6 +169,11 @@ static sinter_status launch_chain(const chain *c, cg_launches *out)
       return refuse(c->start, why);
    if (!rows.is_sym && rows.num < 0)
       return refuse(c->start, "rows must be a number or one symbol");
+   c->key.parts = gemm_wants_parts(&c->key, l->isa);
+   if (c->key.parts && *split != c->start->operands[0]) {
+      *split = c->start->operands[0];
+      launch_split(c, *split, rows, k, out);
+   }
    gemm_symbol(&c->key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
@@ -150,7 +182,9 @@ static sinter_status launch_chain(const chain *c, cg_launches *out)
    to->launch.num_refs = 0;
    to->launch.group = c->g->id;
    cg_launch_value(l, to, c->end, true);
-   for (uint32_t i = 0; i < c->start->num_operands; i++)
+   if (c->key.parts)
+      cg_launch_ref(to, parts, 0, false);
+   for (uint32_t i = c->key.parts; i < c->start->num_operands; i++)
       cg_launch_value(l, to, c->start->operands[i], false);
    if (c->second)
       cg_launch_value(l, to, weight_of(c->second), false);
@@ -172,7 +206,7 @@ static sinter_status check_types(const ir_op *op)
 }
 
 static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_op *start,
-                                 cg_launches *out)
+                                 const ir_value **split, cg_launches *out)
 {
    chain c = {.l = l, .g = g, .start = start, .end = start->results[0]};
 
@@ -188,7 +222,7 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
    }
    if (cg_place(l, c.end)->kind == PASS_PLACE_kernel)
       return refuse(start, "its result is used nowhere");
-   return launch_chain(&c, out);
+   return launch_chain(&c, split, out);
 }
 
 /* The matmul is the other factor of a product whose chain begins elsewhere: of two plain factors
@@ -208,9 +242,11 @@ static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
 
 sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
+   const ir_value *split = NULL;
+
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
       if (is_matmul(op) && !is_absorbed(l, g, op))
-         SINTER_TRY(lower_chain(l, g, op, out));
+         SINTER_TRY(lower_chain(l, g, op, &split, out));
    return SINTER_ok;
 }
 

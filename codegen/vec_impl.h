@@ -12,6 +12,7 @@ struct vec_fn {
    LLVMValueRef fn, kargs, tile;
    LLVMBasicBlockRef entry; /* holds stack allocations, jumps to the body */
    LLVMBuilderRef b;
+   LLVMValueRef tiles; /* shapes of the tile registers, and their stand-ins; NULL: not in use */
 };
 
 /* Functions of one module that are under construction at the same time. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/artifact.h"
+#include "base/isa.h"
 #include "base/json.h"
 #include "cache.h"
 #include "compile.h"
@@ -316,6 +317,7 @@ static sinter_status doctor(void *user)
    text_printf(&d->t, ",\"levels\":[");
    rt_level_write(&d->t);
    text_printf(&d->t, "]");
+   text_field(&d->t, ",", "tiles", isa_no_tiles()[0] ? isa_no_tiles() : "amx");
    text_field(&d->t, ",", "compiler", compiler_state(d->a));
    text_field(&d->t, ",", "cache", d->cache);
    text_printf(&d->t, ",\"cache_entries\":%zu,\"cache_bytes\":%llu", d->count,

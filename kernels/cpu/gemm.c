@@ -6,7 +6,8 @@
  *       epilogue row by row                      -> y
  *
  * With many rows a panel is first unpacked, TILE_K columns at a time, where that is cheaper than
- * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits.
+ * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits, and for
+ * all codes where tile registers multiply them.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_impl.h"
 
@@ -50,14 +51,16 @@ static bool has_step(const gemm_key *key, gemm_step_kind kind)
    return false;
 }
 
-static const char *weight_unsupported(panel_layout layout, bool int8, uint64_t k)
+static const char *weight_unsupported(const gemm_key *key, panel_layout layout, uint64_t k)
 {
    const panel_info *p = &panel_infos[layout];
 
    if (p->kind == PANEL_KIND_NONE || p->kind == PANEL_KIND_ROWS)
       return "the weight is not packed in panels";
-   if (int8 && p->kind != PANEL_KIND_CODES)
+   if (key->int8 && p->kind != PANEL_KIND_CODES)
       return "float weights take float activations";
+   if (key->parts && layout != PANEL_bf16)
+      return "only bf16 weights take activations in parts";
    if (k == 0 || (p->kind != PANEL_KIND_SCALED && k % p->block != 0))
       return "the row length is not a multiple of the weight format's block";
    return NULL;
@@ -65,14 +68,14 @@ static const char *weight_unsupported(panel_layout layout, bool int8, uint64_t k
 
 const char *gemm_unsupported(const gemm_key *key, uint64_t k)
 {
-   const char *why = weight_unsupported(key->w, key->int8, k);
+   const char *why = weight_unsupported(key, key->w, k);
 
    if (why)
       return why;
    if (has_step(key, GEMM_STEP_mul_second) != (key->w2 != PANEL_none))
       return "a second weight and the step that uses it go together";
    if (key->w2 != PANEL_none) {
-      if ((why = weight_unsupported(key->w2, key->int8, k)) != NULL)
+      if ((why = weight_unsupported(key, key->w2, k)) != NULL)
          return why;
    }
    return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
@@ -88,7 +91,10 @@ static uint32_t bits_of(float v)
 
 void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
 {
-   int n = snprintf(out, GEMM_SYMBOL_MAX, "gemm_%s_%s", key->int8 ? "int8" : "float",
+   int n = snprintf(out, GEMM_SYMBOL_MAX, "gemm_%s_%s",
+                    key->int8    ? "int8"
+                    : key->parts ? "parts"
+                                 : "float",
                     panel_infos[key->w].name);
 
    if (key->w2 != PANEL_none)
@@ -120,20 +126,30 @@ static uint64_t panels_per_tile(uint64_t panels, uint64_t bytes)
    return n;
 }
 
-static void row_factor(plan_extent *e, gemm_rows rows, uint32_t div)
+plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div)
 {
+   plan_extent e = {.k = k};
+
    if (rows.is_sym) {
-      e->num_factors = 1;
-      e->factor[0].sym = rows.sym;
-      e->factor[0].div = div;
+      e.num_factors = 1;
+      e.factor[0].sym = rows.sym;
+      e.factor[0].div = div;
    } else {
-      e->k *= (rows.num + div - 1) / div;
+      e.k *= (rows.num + div - 1) / div;
    }
+   return e;
+}
+
+static uint64_t x_stride(const gemm_key *key, uint64_t k)
+{
+   if (key->parts)
+      return gemm_parts_stride(k);
+   return key->int8 ? pack_codes_stride(k) : 4 * k;
 }
 
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out)
 {
-   const gemm_heads one = {.count = 1, .x_stride = 4 * k};
+   const gemm_heads one = {.count = 1, .x_stride = x_stride(key, k)};
 
    gemm_launch_heads(key, rows, &one, n, k, out);
 }
@@ -153,7 +169,7 @@ void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *he
       [C_K] = (int64_t)k,
       [C_COLUMN_TILES] = (int64_t)((panels + each - 1) / each),
       [C_PANELS] = (int64_t)each,
-      [C_X_STRIDE] = (int64_t)(key->int8 ? pack_codes_stride(k) : heads->x_stride),
+      [C_X_STRIDE] = (int64_t)heads->x_stride,
       [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, group) : 0),
       [C_PANEL_BYTES] = (int64_t)bytes,
       [C_PANEL_BYTES2] = (int64_t)bytes2,
@@ -168,12 +184,16 @@ void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *he
    out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none);
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += step_infos[key->steps[i].kind].has_operand;
-   out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES] * consts[C_HEADS]};
-   row_factor(&out->tiles, rows, GEMM_ROWS);
+   out->tiles = gemm_row_extent(consts[C_COLUMN_TILES] * consts[C_HEADS], rows, GEMM_ROWS);
    out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
-   out->flops =
-      (plan_extent){.k = (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none ? 2 : 1))};
-   row_factor(&out->flops, rows, 1);
+   out->flops = gemm_row_extent(
+      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none ? 2 : 1)), rows, 1);
+}
+
+bool gemm_wants_parts(const gemm_key *key, const isa_info *isa)
+{
+   return isa->amx && !key->int8 && key->w == PANEL_bf16 &&
+          (key->w2 == PANEL_none || key->w2 == PANEL_bf16);
 }
 
 /* ---- dot products ---- */
@@ -184,20 +204,23 @@ enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, TILE_ROWS = 8 };
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX])
 {
-   static const char *const names[] = {
-      [DOT_float] = "float", [DOT_int8] = "int8", [DOT_int8_tile] = "int8_tile"};
-   vec_elem args[DOT_ARGS];
+   static const char *const names[] = {[DOT_float] = "float",
+                                       [DOT_int8] = "int8",
+                                       [DOT_int8_tile] = "int8_tile",
+                                       [DOT_products] = "products"};
+   vec_elem args[DOT_ARGS + 1];
 
    for (int i = 0; i < DOT_ARGS; i++)
       args[i] = i <= DOT_out ? VEC_ptr : VEC_i64;
+   args[DOT_products_at] = VEC_ptr;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
-   vec_fn *f = vec_local(m, out, DOT_ARGS, args);
+   vec_fn *f = vec_local(m, out, DOT_ARGS + (family == DOT_products), args);
    if (!f)
       return;
    if (family == DOT_float)
       dot_emit_float(f, w, rows);
    else
-      dot_emit_int8(f, w, family == DOT_int8_tile, rows);
+      dot_emit_int8(f, w, family, rows);
    vec_end(f);
 }
 
@@ -208,12 +231,14 @@ typedef struct kernel {
    const gemm_key *key;
    char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
    char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
+   char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value row0, rows; /* of the chunk */
    vec_value y_column;   /* of the head's first output */
    vec_value block[2];   /* f32[64][16] of the two weights */
    vec_value tile;       /* TILE_BYTES; NULL when nothing is unpacked */
+   vec_value sums;       /* i32[TILE_K / 32][2][16][16]; NULL without products */
 } kernel;
 
 static void load_arguments(kernel *g)
@@ -234,20 +259,27 @@ static void load_arguments(kernel *g)
          g->operand[i] = vec_karg_ptr(f, p++);
 }
 
-/* A dot product of `k` columns of `panel` from column `from` of x on. */
+/* A dot product of `k` columns of `panel` from column `from` of x on, for some rows of the chunk. */
 typedef struct stretch {
    char (*dots)[GEMM_SYMBOL_MAX];
    vec_value panel, from, k;
+   vec_value first, rows;
+   vec_value products; /* of `rows`; NULL: the dot product makes them */
 } stretch;
 
-/* One call for 1 << log rows, rows at `row` of the chunk. */
-static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value row, uint32_t log)
+static vec_value x_at(kernel *g, vec_value row)
+{
+   return vec_at(g->f, g->x, vec_mul(g->f, vec_add(g->f, g->row0, row), g->k[C_X_STRIDE]));
+}
+
+/* One call for 1 << log rows from the stretch's row `number` on. */
+static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value number, uint32_t log)
 {
    vec_fn *f = g->f;
-   vec_value at = vec_add(f, g->row0, row);
-   vec_value args[DOT_ARGS] = {
+   vec_value row = vec_add(f, s->first, number), at = vec_add(f, g->row0, row);
+   vec_value args[DOT_ARGS + 1] = {
       [DOT_w] = s->panel,
-      [DOT_x] = vec_at(f, g->x, vec_mul(f, at, g->k[C_X_STRIDE])),
+      [DOT_x] = x_at(g, row),
       [DOT_s] = vec_at(f, g->s, vec_mul(f, at, g->k[C_S_STRIDE])),
       [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
       [DOT_from] = s->from,
@@ -257,20 +289,22 @@ static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value row
       [DOT_s_stride] = g->k[C_S_STRIDE],
    };
 
-   vec_call(f, s->dots[log], DOT_ARGS, args);
+   if (s->products)
+      args[DOT_products_at] = vec_at(f, s->products, vec_mul_i(f, number, PANEL_ROWS * 4));
+   vec_call(f, s->dots[log], DOT_ARGS + !!s->products, args);
 }
 
-/* All rows of the chunk. */
+/* All rows of the stretch. */
 static void all_rows(kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
-   vec_value done = vec_and_i(f, g->rows, -4);
+   vec_value done = vec_and_i(f, s->rows, -4);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, 4, 0, NULL);
 
    call_dot(g, weight, s, l.i, 2);
    vec_loop_end(f, &l, NULL);
    for (uint32_t log = 2; log-- > 0;) {
-      vec_value bit = vec_and_i(f, g->rows, 1 << log);
+      vec_value bit = vec_and_i(f, s->rows, 1 << log);
       vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
       call_dot(g, weight, s, done, log);
       vec_if_end(f, &some);
@@ -289,6 +323,23 @@ static void clear_block(kernel *g, uint32_t weight)
    vec_loop_end(f, &l, NULL);
 }
 
+/* The same, 16 rows at a time: their products first. */
+static void product_rows(kernel *g, uint32_t weight, const stretch *all)
+{
+   vec_fn *f = g->f;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, PANEL_ROWS, 0, NULL);
+   stretch s = *all;
+
+   s.first = l.i;
+   s.rows = vec_imin(f, vec_sub(f, g->rows, l.i), vec_i(f, PANEL_ROWS));
+   s.products = g->sums;
+   vec_call(f, g->products[weight], 6,
+            (vec_value[]){s.panel, vec_at(f, x_at(g, l.i), s.from), g->sums, s.k, g->k[C_X_STRIDE],
+                          s.rows});
+   all_rows(g, weight, &s);
+   vec_loop_end(f, &l, NULL);
+}
+
 /* The panel unpacked tile by tile; every row passes over a tile. */
 static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
 {
@@ -296,10 +347,15 @@ static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], TILE_K, 1, &panel);
    vec_value left = vec_sub(f, g->k[C_K], l.i);
-   stretch s = {g->tile_dots[weight], g->tile, l.i, vec_imin(f, left, vec_i(f, TILE_K))};
+   stretch s = {.dots = g->tile_dots[weight],
+                .panel = g->tile,
+                .from = l.i,
+                .k = vec_imin(f, left, vec_i(f, TILE_K)),
+                .first = vec_i(f, 0),
+                .rows = g->rows};
 
    vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
-   all_rows(g, weight, &s);
+   (g->products[weight][0] ? product_rows : all_rows)(g, weight, &s);
    uint64_t step = TILE_K / p->block * p->block_bytes;
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
@@ -308,8 +364,20 @@ static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
 static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
 {
    vec_fn *f = g->f;
-   stretch direct = {g->dots[weight], panel, vec_i(f, 0), g->k[C_K]};
+   vec_value zero = vec_i(f, 0);
+   stretch direct = {.dots = g->dots[weight],
+                     .panel = panel,
+                     .from = zero,
+                     .k = g->k[C_K],
+                     .first = zero,
+                     .rows = g->rows};
 
+   if (g->key->parts) {
+      vec_call(f, g->parts, 6,
+               (vec_value[]){panel, x_at(g, zero), g->block[weight], g->k[C_K], g->k[C_X_STRIDE],
+                             g->rows});
+      return;
+   }
    clear_block(g, weight);
    if (!g->unpack[weight][0]) {
       all_rows(g, weight, &direct);
@@ -443,6 +511,8 @@ static void emit_kernel(kernel *g)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
       g->tile = vec_stack(f, TILE_BYTES, 64);
+   if (g->products[0][0] || g->products[1][0])
+      g->sums = vec_stack(f, TILE_K / CELL_K * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
    tile_panels(g, column_tile);
 }
 
@@ -451,15 +521,22 @@ static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
 {
    panel_layout w = weight ? g->key->w2 : g->key->w;
    const panel_info *p = &panel_infos[w];
-   bool int8 = g->key->int8;
-   bool tiles = int8 ? p->high > 0 : p->kind != PANEL_KIND_FLOAT;
+   bool int8 = g->key->int8, products = int8 && vec_module_isa(m)->amx;
+   bool tiles = int8 ? products || p->high > 0 : p->kind != PANEL_KIND_FLOAT;
+   dot_family tiled = products ? DOT_products : DOT_int8_tile;
 
    if (w == PANEL_none)
       return;
+   if (g->key->parts) {
+      amx_emit_parts(m, g->parts);
+      return;
+   }
+   if (products)
+      amx_emit_products(m, w, g->products[weight]);
    for (uint32_t log = 0; log < 3; log++) {
       dot_emit(m, w, int8 ? DOT_int8 : DOT_float, 1 << log, g->dots[weight][log]);
       if (tiles)
-         dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
+         dot_emit(m, int8 ? w : PANEL_f32, int8 ? tiled : DOT_float, 1 << log,
                   g->tile_dots[weight][log]);
    }
    if (tiles && int8)

@@ -2,6 +2,7 @@
  *
  * w is packed in panels of 16 rows (base/pack.h). Two families:
  *    float   x is f32; w is widened exactly; one fma per k, ascending, per output. Any layout.
+ *            On tile registers, bf16 weights take x in three bf16 parts (gemm_amx.c) for any M.
  *    int8    x is quantised (pack.h: codes and scales, group pack_quant_group); integer dot
  *            products per block, f32 across blocks, ascending. Layouts of block formats.
  * An output's bits depend on its own row and column only: not on M, the tile or the thread.
@@ -53,6 +54,7 @@ enum { GEMM_MAX_STEPS = 8, GEMM_SYMBOL_MAX = 160 };
 typedef struct gemm_key {
    panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
    bool int8;
+   bool parts; /* x is what the split kernel made of it */
    uint32_t num_steps;
    gemm_step steps[GEMM_MAX_STEPS];
 } gemm_key;
@@ -77,7 +79,8 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  * refs). The caller fills refs[0 .. num_refs) in this order:
  *
  *    y        f32[M][N]
- *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h)
+ *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), or
+ *             the parts bf16[M][3][K rounded up]
  *    w        panels; then w2's when there is one
  *    operands of the steps, in order */
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
@@ -92,5 +95,21 @@ typedef struct gemm_heads {
 /* The same for float kernels without a second weight. */
 void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
                        uint64_t k, plan_launch *out);
+
+/* ---- parts ----
+ * f32 x as the exact sum of three bf16, for tile registers: a kernel of its own before the product.
+ */
+
+/* Whether the product of this key is one of parts at that level. */
+bool gemm_wants_parts(const gemm_key *key, const isa_info *isa);
+
+/* Bytes from a row of parts to the next; parts are a third of it apart, zero past k. */
+uint64_t gemm_parts_stride(uint64_t k);
+
+#define GEMM_SPLIT_SYMBOL "gemm_split"
+void gemm_split_emit(vec_module *m);
+
+/* As gemm_launch; the caller fills refs: parts, x. */
+void gemm_split_launch(gemm_rows rows, uint64_t k, plan_launch *out);
 
 #endif

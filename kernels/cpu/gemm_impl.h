@@ -15,7 +15,14 @@
 
 #include "gemm.h"
 
-enum { CELL_K = 32, LINE_BYTES = 64, MAX_ROWS = 4, MAX_HALVES = 2, MAX_GROUPS = 4 };
+enum {
+   CELL_K = 32,
+   LINE_BYTES = 64,
+   MAX_ROWS = 4,
+   MAX_HALVES = 2,
+   MAX_GROUPS = 4,
+   PANEL_SIGNED = 128
+};
 
 /* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */
 typedef struct panel_reader {
@@ -41,6 +48,9 @@ void panel_read_high(const panel_reader *r, vec_value cell, uint32_t first, vec_
  * as_values, table indices become values, and stay indices otherwise. */
 panel_unit panel_read_unit(const panel_reader *r, vec_value line, vec_value *high);
 
+/* Stored codes as unsigned bytes: values of signed and table codes with PANEL_SIGNED added. */
+vec_value panel_unsigned(const panel_reader *r, vec_value codes);
+
 /* f16[lanes] at ptr as f32. */
 vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half);
 
@@ -52,17 +62,31 @@ typedef enum dot_family {
    DOT_float,     /* as packed, f32 activations */
    DOT_int8,      /* as packed, int8 activations */
    DOT_int8_tile, /* as unpack_int8 leaves them */
+   DOT_products,  /* the same, and its products are there already, from amx_emit_products */
 } dot_family;
 
 /* Ensures the dot product is in the module and returns its name in out. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
-void dot_emit_int8(vec_fn *f, panel_layout w, bool tile, uint32_t rows);
+void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows);
+
+/* Parts of a cell that have an integer scale of their own. */
+uint32_t dot_spans(const panel_info *p);
+
+/* The same for `void products(tile, x, out, k, x_stride, rows)`, on tile registers: k columns, of at
+ * most 16 rows of int8 activations, with what unpack_int8 makes; out i32[k/32][spans][16][16]. */
+void amx_emit_products(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
+/* And for `void dot(w, x, out, k, x_stride, rows)`: all k of a bf16 panel with rows of parts
+ * (gemm.h); out f32[rows][16]. */
+void amx_emit_parts(vec_module *m, char out[GEMM_SYMBOL_MAX]);
+
+/* k times a number of rows, div of them at a time. */
+plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div);
 
 /* The same for `void unpack(w, out, k)`: k columns of a panel of codes as a form that is cheaper to
  * read, for many rows; their bits do not change. Float: f32[k][16], a float panel. Int8: the same
- * layout with a byte a code. */
+ * layout with a byte a code, unsigned where the level has tile registers. */
 void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 void unpack_emit_int8(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 
@@ -79,7 +103,8 @@ typedef enum dot_arg {
    DOT_all,
    DOT_x_stride,
    DOT_s_stride,
-   DOT_ARGS
+   DOT_ARGS,
+   DOT_products_at = DOT_ARGS, /* DOT_products only */
 } dot_arg;
 
 #endif

@@ -5,7 +5,8 @@
  *    small codes (< 8 bits)   maddubs(codes, x) summed in i16 as long as it cannot overflow, then maddwd by ones or by
  *                             the sub-block scales
  *    bytes                    maddubs(|w|, sign(x, w)), maddwd at once
- *    vnni                     dpbusd(codes, x)
+ *    vnni                     dpbusd(codes, x); signed codes as unsigned ones, and 128 * sum(x) taken off
+ *    amx, many rows           the products come from tiles (gemm_amx.c)
  *
  * Then f32, one accumulator an output, cells ascending, the same sequence for any number of rows:
  *
@@ -21,8 +22,9 @@ typedef struct dot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves, spans, bits;
-   bool vnni, bytes; /* bytes: the signed path */
-   int32_t bias;     /* subtracted from every code, once they are unsigned */
+   bool vnni, bytes;   /* bytes: the signed path */
+   bool is_signed;     /* vnni: codes have PANEL_SIGNED added */
+   vec_value products; /* i32[cell][span][16 rows][16]: products are there already */
    vec_value x[MAX_ROWS], s[MAX_ROWS];
    vec_value out;  /* f32 accumulators */
    vec_value sums; /* f32 of a super-block, [rows][16]; NULL for block 32 */
@@ -53,13 +55,6 @@ static uint32_t groups_per_flush(uint32_t bits)
    return n;
 }
 
-/* What makes codes of signed bytes unsigned; small for a table of small values, since what is added
- * is taken off again in floats. */
-static int32_t lowest_code(const panel_info *p)
-{
-   return p->code == PANEL_CODE_E ? 12 : 128;
-}
-
 /* p: how the codes lie; bits: how large they are. */
 static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
 {
@@ -70,7 +65,7 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
    d.halves = d.r.halves;
    d.vnni = vec_fn_isa(f)->vnni;
    d.bytes = !d.vnni && p->code != PANEL_CODE_U;
-   d.bias = p->code == PANEL_CODE_U ? p->bias : d.vnni ? lowest_code(p) : 0;
+   d.is_signed = d.vnni && p->code != PANEL_CODE_U;
    /* A span is what one flush (or two, for 2 high bits) and one scale cover. */
    if (!d.vnni && p->code == PANEL_CODE_U)
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
@@ -97,18 +92,16 @@ static regs zeros(dot *d, vec_elem e, uint32_t lanes)
 /* Unsigned bytes for dpbusd, or table values. */
 static vec_value finish_codes(dot *d, vec_value w)
 {
-   uint32_t n = 4 * d->lanes;
    const int8_t *values = panel_table(d->p);
    int64_t table[16];
 
-   if (values) {
-      for (int i = 0; i < 16; i++)
-         table[i] = values[i] + d->bias;
-      return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), w);
-   }
-   if (d->p->code == PANEL_CODE_S && d->bias)
-      return vec_xor(d->f, w, vec_int(d->f, VEC_i8, n, -128));
-   return w;
+   if (d->vnni)
+      return panel_unsigned(&d->r, w);
+   if (!values)
+      return w;
+   for (int i = 0; i < 16; i++)
+      table[i] = values[i];
+   return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), w);
 }
 
 /* 4 codes of row r at offset `at` of x, in every lane. */
@@ -263,6 +256,37 @@ static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
    }
 }
 
+/* What i32 sums begin with: 0, or what signed codes have too much, -128 * (sum of 32 activations). */
+static regs first_sums(dot *d, vec_value k)
+{
+   vec_fn *f = d->f;
+   regs z = zeros(d, VEC_i32, d->lanes);
+   vec_value at = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 2), vec_lshr_i(f, k, 3));
+   vec_value by = vec_int(f, VEC_i16, 2 * d->lanes, -PANEL_SIGNED);
+
+   for (uint32_t r = 0; r < d->rows && d->is_signed; r++) {
+      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], at), 4);
+      pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
+      for (uint32_t h = 0; h < d->halves; h++)
+         z.v[r * d->halves + h] = vec_maddwd(f, pair, by);
+   }
+   assert(!d->is_signed || d->spans == 1);
+   return z;
+}
+
+/* Adds what tiles have made of a span of the cell at column k. */
+static void add_products(dot *d, vec_value k, uint32_t span, regs *acc)
+{
+   vec_fn *f = d->f;
+   vec_value cell = vec_sub(f, k, vec_arg(f, DOT_from)); /* 32 k make 1024 bytes a span */
+   vec_value at = vec_at(f, d->products, vec_mul_i(f, cell, 32 * d->spans));
+
+   for (uint32_t i = 0; i < num_regs(d); i++) {
+      vec_value from = vec_at_i(f, slot(d, at, i), span * PANEL_ROWS * PANEL_ROWS * 4);
+      acc->v[i] = vec_add(f, acc->v[i], vec_load(f, VEC_i32, d->lanes, from, 32));
+   }
+}
+
 /* i32 sums over the 32 k of a cell that starts at column k. */
 static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
 {
@@ -276,8 +300,11 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
          flushed_unit(d, cell, s * groups, k, scale, sum, s == 0);
          continue;
       }
-      regs acc = zeros(d, wide ? VEC_i32 : VEC_i16, wide ? d->lanes : 2 * d->lanes);
-      looped_span(d, cell, s * groups, groups, k, scale, &acc);
+      regs acc = wide ? first_sums(d, k) : zeros(d, VEC_i16, 2 * d->lanes);
+      if (d->products)
+         add_products(d, k, s, &acc);
+      else
+         looped_span(d, cell, s * groups, groups, k, scale, &acc);
       flush(d, &acc, scale, sum, s == 0);
    }
 }
@@ -297,12 +324,12 @@ static void add_block(dot *d, vec_value cell, vec_value at, vec_value dsums, con
 {
    vec_fn *f = d->f;
    vec_value scales = vec_at_i(f, cell, d->p->scales_at), scale[MAX_HALVES], min[MAX_HALVES];
-   bool has_m = d->p->has_min || d->bias;
+   bool has_m = d->p->has_min || d->p->bias;
 
    for (uint32_t h = 0; h < d->halves; h++) {
       scale[h] = panel_read_halfs(&d->r, scales, h);
       min[h] = d->p->has_min ? panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h)
-                             : vec_fmul(f, scale[h], vec_float(f, d->lanes, -d->bias));
+                             : vec_fmul(f, scale[h], vec_float(f, d->lanes, -d->p->bias));
    }
    for (uint32_t r = 0; r < d->rows; r++) {
       vec_value dx = row_scale(d, r, at);
@@ -424,7 +451,7 @@ static void remove_bias(dot *d, vec_value block, vec_value at)
    for (uint32_t i = 0; i < num_regs(d); i++) {
       vec_value to = slot(d, d->sums, i);
       vec_value all = vec_load(f, VEC_f32, d->lanes, to, 32);
-      vec_store(f, vec_fma(f, by.v[i], vec_float(f, d->lanes, -d->bias), all), to, 32);
+      vec_store(f, vec_fma(f, by.v[i], vec_float(f, d->lanes, -d->p->bias), all), to, 32);
    }
 }
 
@@ -446,7 +473,7 @@ static void add_super_block(dot *d, vec_value block, vec_value at)
    vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
    regs sum, msum;
 
-   if (d->bias)
+   if (d->p->bias)
       remove_bias(d, block, at);
    for (uint32_t i = 0; i < num_regs(d); i++)
       sum.v[i] = vec_load(f, VEC_f32, d->lanes, slot(d, d->sums, i), 32);
@@ -505,11 +532,18 @@ static void dot_block256(dot *d)
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
 }
 
-void dot_emit_int8(vec_fn *f, panel_layout w, bool tile, uint32_t rows)
+uint32_t dot_spans(const panel_info *p)
+{
+   return p->sub == 16 ? 2 : 1;
+}
+
+void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 {
    const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
-   dot d = dot_of(f, tile ? &bytes : p, p->low + p->high, rows);
+   dot d = dot_of(f, family == DOT_int8 ? p : &bytes, p->low + p->high, rows);
 
+   if (family == DOT_products)
+      d.products = vec_arg(f, DOT_products_at);
    if (p->block == CELL_K)
       dot_block32(&d);
    else

@@ -1,4 +1,4 @@
-/* gemm_unpack.c - panels with high bits, unpacked once for many rows: the same cells with a byte a
+/* gemm_unpack.c - panels unpacked once for many rows: the same cells with a byte a
  * code.
  *
  *    cell   8 lines of codes, line g = group g; then the scales as they are        tail as it is */
@@ -37,7 +37,8 @@ static void unpack_cell(const panel_reader *r, const panel_info *tile, vec_value
       panel_unit u = panel_read_unit(r, line, high);
       for (uint32_t j = 0; j < r->groups; j++)
          for (uint32_t h = 0; h < r->halves; h++)
-            vec_store(f, u.group[j][h], vec_at_i(f, to, (g + j) * LINE_BYTES + h * bytes), 32);
+            vec_store(f, vec_fn_isa(f)->amx ? panel_unsigned(r, u.group[j][h]) : u.group[j][h],
+                      vec_at_i(f, to, (g + j) * LINE_BYTES + h * bytes), 32);
    }
    copy(f, vec_at_i(f, cell, r->p->scales_at), vec_at_i(f, to, tile->scales_at),
         r->p->cell_bytes - r->p->scales_at);

@@ -85,13 +85,12 @@ static void at_level(isa_level level)
       {.num_seqs = 3, .stored = {250, 0, 511}, .rows = {7, 1, 3}},
       {.num_seqs = 4, .stored = {255, 256, 17, 300}, .rows = {1, 2, 3, 4}},
    };
-   bool runs = isa_runs(level);
 
    for (size_t i = 0; i < countof(shapes); i++) {
-      if (!runs && i)
-         continue;
+      if (!isa_runs(level) && i)
+         continue; /* one shape will do where the level is emulated */
       harness *h = compile(&shapes[i], level);
-      for (size_t k = 0; runs && k < countof(steps); k++)
+      for (size_t k = 0; k < countof(steps); k++)
          for (int decode = 0; decode < 2; decode++) {
             harness_step step = steps[k];
             step.variant = decode ? "decode" : "prefill";
@@ -102,8 +101,6 @@ static void at_level(isa_level level)
          }
       harness_free(h);
    }
-   if (!runs)
-      printf("skip: %s is compiled, but does not run here\n", isa_infos[level].name);
 }
 
 /* Kills: a mask off by one; a head of another kv head; a page's tail read; k and v swapped; a cap

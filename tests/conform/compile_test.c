@@ -128,6 +128,43 @@ Test(compile, equal_layers_share_kernels)
    harness_free(six);
 }
 
+/* ---- tile registers ---- */
+
+/* One split for q, one for k, one for gate and up together, none for the f16 weight. Kills: parts made
+ * after their product, or left from another x; a product with f16 taken for one of parts. */
+Test(compile, bf16_products_on_tiles_read_parts)
+{
+   static const char text[] =
+      "func @f(T in 1..64, R in 0..16, S in 1..4) {\n%x = param {name=\"x\"} : f32[T,72]\n"
+      "%wq = weight {name=\"q\"} : bf16[48,72]\n%wk = weight {name=\"k\"} : bf16[24,72]\n"
+      "%wg = weight {name=\"g\"} : bf16[40,48]\n%wu = weight {name=\"u\"} : bf16[40,48]\n"
+      "%wd = weight {name=\"d\"} : f16[32,40]\n"
+      "%q = matmul %x, %wq\n%k = matmul %x, %wk\n%g = matmul %q, %wg\n%u = matmul %q, %wu\n"
+      "%s = silu %g\n%m = mul %s, %u\n%d = matmul %m, %wd\nreturn %k, %m, %d\n}\n";
+   static const int64_t rows[] = {1, 5, 33};
+   harness *h = harness_compile(text, (harness_options){.level = ISA_LEVEL_v4_amx, .fuse = true});
+   const plan *p = &h->plan.plan;
+   uint32_t splits = 0;
+
+   for (uint32_t i = 0; i < p->variants[0].num_launches; i++)
+      splits += strcmp(p->kernels[p->variants[0].launches[i].kernel].symbol, "gemm_split") == 0;
+   cr_assert(splits == 3, "%u splits", splits);
+   for (size_t i = 0; i < countof(rows); i++) {
+      harness_step step = {.num_seqs = 1, .rows = {rows[i]}, .wanted = 1};
+      step.variant = rows[i] > CG_DECODE_ROWS ? "prefill" : "decode";
+      harness_run *r = harness_go(h, step);
+      for (uint32_t k = 0; k < 3; k++)
+         for (int64_t e = 0; e < harness_count(&r->want[k]); e++) {
+            float got;
+            memcpy(&got, r->out[k] + 4 * e, 4);
+            cr_assert(fabs(got - r->want[k].data[e]) <= 1e-5, "%lld rows, result %u [%lld]: %g, %g",
+                      (long long)rows[i], k, (long long)e, got, r->want[k].data[e]);
+         }
+      harness_end(r);
+   }
+   harness_free(h);
+}
+
 /* ---- large shapes ---- */
 
 /* One layer with the given sizes, lowered and emitted; its weights are never made. */

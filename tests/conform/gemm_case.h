@@ -6,6 +6,7 @@
 #include "base/isa.h"
 #include "base/quant.h"
 #include "kernels/cpu/gemm.h"
+#include "load.h"
 
 #include <criterion/criterion.h>
 #include <llvm-c/Core.h>
@@ -14,17 +15,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* ---- random numbers ---- */
 
-static uint64_t state = 88172645463325252u;
+enum { SEED = 0x1c5b9a37 };
+static uint64_t state = SEED;
 
 static inline uint32_t rnd(void)
 {
@@ -56,7 +50,7 @@ static inline LLVMOrcLLJITRef jit_create(void)
 /* In a sanitized build the kernels are sanitized too; their symbols come from this process. */
 static inline void add_sanitizer(LLVMOrcLLJITRef jit, vec_module *m)
 {
-#ifdef SANITIZED
+#ifdef CONFORM_SANITIZED
    LLVMOrcDefinitionGeneratorRef symbols;
 
    vec_module_sanitize(m);
@@ -69,11 +63,18 @@ static inline void add_sanitizer(LLVMOrcLLJITRef jit, vec_module *m)
 #endif
 }
 
+static inline sinter_kernel *jit_find(LLVMOrcLLJITRef jit, const char *symbol)
+{
+   LLVMOrcExecutorAddress at;
+
+   cr_assert(!LLVMOrcLLJITLookup(jit, &at, symbol), "no %s", symbol);
+   return (sinter_kernel *)(uintptr_t)at;
+}
+
 static inline sinter_kernel *jit_kernel(LLVMOrcLLJITRef jit, vec_module *m, const char *symbol)
 {
    uint8_t *bytes;
    size_t size;
-   LLVMOrcExecutorAddress at;
 
    add_sanitizer(jit, m);
    cr_assert(vec_module_object(m, &bytes, &size) == SINTER_ok, "%s", sinter_error());
@@ -81,8 +82,7 @@ static inline sinter_kernel *jit_kernel(LLVMOrcLLJITRef jit, vec_module *m, cons
       LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bytes, size, symbol);
    free(bytes);
    cr_assert(!LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), copy));
-   cr_assert(!LLVMOrcLLJITLookup(jit, &at, symbol));
-   return (sinter_kernel *)(uintptr_t)at;
+   return jit_find(jit, symbol);
 }
 
 static inline void run(sinter_kernel *kernel, sinter_kargs *args, int64_t tiles)
@@ -211,7 +211,8 @@ typedef struct input {
    float *x;
    int8_t *codes;
    uint8_t *scales;
-   double *exact; /* what the codes stand for */
+   uint8_t *parts; /* NULL until split_input */
+   double *exact;  /* what the codes stand for */
 } input;
 
 static inline void quantise_group(input *in, uint64_t row, uint64_t g)
@@ -265,6 +266,7 @@ static inline void input_free(input *in)
    free(in->exact);
    free(in->codes);
    free(in->scales);
+   free(in->parts);
 }
 
 static inline double product(const weight *w, const input *in, uint64_t row, uint64_t n)
@@ -301,6 +303,10 @@ static inline void run_rows(launch *l, sinter_kernel *kernel, uint64_t m)
 /* Points x (and scales) of the launch at row `row` of the input; the weight follows. */
 static inline uint32_t set_input(launch *l, const input *in, uint64_t row)
 {
+   if (in->parts) {
+      l->args.ptr[1] = in->parts + row * gemm_parts_stride(in->k);
+      return 2;
+   }
    l->args.ptr[1] = in->group ? (void *)(in->codes + row * in->k) : in->x + row * in->k;
    if (!in->group)
       return 2;

@@ -40,7 +40,6 @@ typedef struct harness {
    cg_plan plan;
    conform_code code;
    model *model;
-   bool runs; /* the level does, here */
    uint8_t *weights;
 } harness;
 
@@ -181,11 +180,9 @@ static inline harness *harness_compile(const char *text, harness_options o)
    if (o.fuse)
       HARNESS_OK(pass_run_all(h->f, &options, report));
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
-   HARNESS_OK(cg_plan_build(a, &m, h->f, &h->layout, "cpu:test", &isa_infos[o.level], o.numerics,
-                            &h->plan));
-   h->runs = isa_runs(o.level);
-   h->code =
-      conform_load(a, &isa_infos[o.level], h->plan.kernels, h->plan.plan.num_kernels, h->runs);
+   const isa_info isa = conform_isa(o.level);
+   HARNESS_OK(cg_plan_build(a, &m, h->f, &h->layout, "cpu:test", &isa, o.numerics, &h->plan));
+   h->code = conform_load(a, &isa, h->plan.kernels, h->plan.plan.num_kernels);
    harness_pack(h);
    return h;
 }

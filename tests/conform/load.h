@@ -51,9 +51,26 @@ static inline void conform_link(arena *a, const isa_info *isa, const cg_kernel *
 }
 #endif
 
-/* Loads the kernels when the level runs here; else only makes their object. */
+/* Kernels of a level from what every machine has: the same functions over the same registers and
+ * tiles, each instruction that is missing done by its meaning (vec_bytes.c, vec_tile.c). */
+static inline isa_info conform_emulated(isa_level level)
+{
+   isa_info isa = isa_infos[level];
+
+   isa.cpu = isa_infos[0].cpu;
+   isa.features = isa_infos[0].features;
+   isa.needs = isa_infos[0].needs;
+   return isa;
+}
+
+/* The level as it can be executed here. */
+static inline isa_info conform_isa(isa_level level)
+{
+   return isa_runs(level) ? isa_infos[level] : conform_emulated(level);
+}
+
 static inline conform_code conform_load(arena *a, const isa_info *isa, const cg_kernel *kernels,
-                                        uint32_t n, bool runs)
+                                        uint32_t n)
 {
    conform_code code = {NULL, NULL};
    const uint8_t *object;
@@ -61,8 +78,6 @@ static inline conform_code conform_load(arena *a, const isa_info *isa, const cg_
 
    cr_assert(cg_cpu_object(a, isa, kernels, n, NULL, NULL, &object, &size) == SINTER_ok, "%s",
              sinter_error());
-   if (!runs)
-      return code;
 #ifdef CONFORM_SANITIZED
    conform_link(a, isa, kernels, n, &code);
 #else
