@@ -1,7 +1,11 @@
 /* threads.c - the pool: ranges with stealing, a spinning barrier, parked workers.
  *
- * Ranges are double-buffered by the parity of the phase: a thread resets its own range of phase
- * k + 1 while it is in phase k, when all have left k - 1 (the last user of that buffer). */
+ * A phase of one tile is no work to share: whoever arrives last at the barrier before it runs it
+ * there, so that it costs no barrier of its own. The others are shared phases.
+ *
+ * Ranges are double-buffered by the parity of the shared phase: a thread resets its own range of the
+ * next one while it is in this one, when all have left the one before (the last user of that
+ * buffer). */
 #include "threads.h"
 
 #include <errno.h>
@@ -47,7 +51,7 @@ struct rt_pool {
    gate start, barrier;
    _Alignas(LINE) _Atomic uint32_t arrived;
    const rt_phase *phases;
-   uint32_t num_phases;
+   uint32_t num_phases, first_shared;
    bool stop, bound;
    int64_t spin_ns;
    uint32_t num_threads;
@@ -150,11 +154,11 @@ static void take_range(range *r, const rt_phase *phase)
    }
 }
 
-/* Thread w's share of the tiles. */
-static void set_range(const rt_pool *p, worker *w, uint32_t phase)
+/* Thread w's share of the tiles, into one of its two ranges. */
+static void set_range(const rt_pool *p, worker *w, const rt_phase *phase, uint32_t parity)
 {
-   uint64_t tiles = p->phases[phase].tiles;
-   range *r = &w->range[phase & 1];
+   uint64_t tiles = phase->tiles;
+   range *r = &w->range[parity];
    uint32_t first = (uint32_t)(tiles * w->index / p->num_threads);
 
    r->end = (uint32_t)(tiles * (w->index + 1) / p->num_threads);
@@ -162,13 +166,29 @@ static void set_range(const rt_pool *p, worker *w, uint32_t phase)
    atomic_store_explicit(&r->next, first, memory_order_relaxed);
 }
 
-/* Returns when all threads have arrived; `wait` is false for a worker at the end of a run, who has
- * nothing to wait for. */
-static void arrive(rt_pool *p, uint32_t epoch, bool wait)
+/* The first shared phase from phase k on, or num_phases. */
+static uint32_t next_shared(const rt_phase *phases, uint32_t num_phases, uint32_t k)
+{
+   while (k < num_phases && phases[k].tiles == 1)
+      k++;
+   return k;
+}
+
+static void run_alone(const rt_phase *phases, uint32_t num_phases)
+{
+   for (uint32_t k = 0; k < num_phases; k++)
+      run_tiles(&phases[k], 0, phases[k].tiles);
+}
+
+/* Returns when all threads have arrived and the last of them has run the phases between this shared
+ * one and the next; `wait` is false for a worker at the end of a run, who has nothing to wait for. */
+static void arrive(rt_pool *p, uint32_t epoch, const rt_phase *between, uint32_t num_between,
+                   bool wait)
 {
    uint32_t before = atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel);
 
    if (before + 1 == p->num_threads) {
+      run_alone(between, num_between);
       atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
       gate_open(&p->barrier, epoch + 1);
    } else if (wait) {
@@ -180,18 +200,20 @@ static void walk(rt_pool *p, worker *w, uint32_t epoch)
 {
    /* The next run may be set up as soon as this worker has arrived for the last time. */
    const rt_phase *phases = p->phases;
-   uint32_t num_phases = p->num_phases;
+   uint32_t num_phases = p->num_phases, parity = 0, next;
 
-   for (uint32_t k = 0; k < num_phases; k++) {
-      bool last = k + 1 == num_phases;
+   for (uint32_t k = p->first_shared; k < num_phases; k = next) {
+      next = next_shared(phases, num_phases, k + 1);
+      bool last = next == num_phases;
 
       if (!last)
-         set_range(p, w, k + 1);
+         set_range(p, w, &phases[next], !parity);
       for (uint32_t i = 0; i < p->num_threads; i++) {
          worker *victim = &p->workers[(w->index + i) % p->num_threads];
-         take_range(&victim->range[k & 1], &phases[k]);
+         take_range(&victim->range[parity], &phases[k]);
       }
-      arrive(p, epoch + k, !last || w->index == 0);
+      arrive(p, epoch++, &phases[k + 1], next - k - 1, !last || w->index == 0);
+      parity = !parity;
    }
 }
 
@@ -302,27 +324,20 @@ uint32_t rt_pool_threads(const rt_pool *p)
    return p->num_threads;
 }
 
-static void run_alone(const rt_phase *phases, uint32_t num_phases)
-{
-   for (uint32_t k = 0; k < num_phases; k++)
-      run_tiles(&phases[k], 0, phases[k].tiles);
-}
-
 void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases)
 {
+   uint32_t first = p->num_threads > 1 ? next_shared(phases, num_phases, 0) : num_phases;
    cpu_set_t before;
    bool bind = p->bound && sched_getaffinity(0, sizeof before, &before) == 0;
 
-   if (!num_phases)
+   run_alone(phases, first);
+   if (first == num_phases)
       return;
-   if (p->num_threads == 1) {
-      run_alone(phases, num_phases);
-      return;
-   }
    p->phases = phases;
    p->num_phases = num_phases;
+   p->first_shared = first;
    for (uint32_t i = 0; i < p->num_threads; i++)
-      set_range(p, &p->workers[i], 0);
+      set_range(p, &p->workers[i], &phases[first], 0);
    uint32_t epoch = atomic_load_explicit(&p->barrier.epoch, memory_order_relaxed);
    gate_open(&p->start, atomic_load(&p->start.epoch) + 1);
    if (bind)
