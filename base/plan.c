@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PLAN_FORMAT = 1, MAX_STRING = 1 << 16 };
+enum { PLAN_FORMAT = 2, MAX_STRING = 1 << 16 };
 
 typedef struct codec {
    bool writing;
@@ -277,6 +277,7 @@ static void walk_variant(codec *c, plan_variant *v)
 {
    string(c, &v->name);
    i64(c, &v->max_rows);
+   i64(c, &v->max_chunks);
    ITEMS(c, &v->num_launches, v->launches, 12);
    for (uint32_t i = 0; i < v->num_launches; i++)
       walk_launch(c, &v->launches[i]);
@@ -347,7 +348,7 @@ static void walk_plan(codec *c, plan *p)
    ITEMS(c, &p->num_weights, p->weights, 9);
    for (uint32_t i = 0; i < p->num_weights; i++)
       walk_weight(c, &p->weights[i]);
-   ITEMS(c, &p->num_variants, p->variants, 4);
+   ITEMS(c, &p->num_variants, p->variants, 5);
    for (uint32_t i = 0; i < p->num_variants; i++)
       walk_variant(c, &p->variants[i]);
 }

@@ -86,11 +86,11 @@ typedef struct plan_segment {
    const char *reason; /* eager: the property chain that broke it */
 } plan_segment;
 
-/* Chosen when every guard holds: sym[T] <= max_rows. Ordered; the last one has no bound but the
- * engine's. */
+/* The first whose guards hold is chosen: sym[T] <= max_rows, sym[C] <= max_chunks. Rows ascend, and
+ * chunks with equal rows; the last one of each number of rows takes any context. */
 typedef struct plan_variant {
-   const char *name; /* "decode", "prefill" */
-   int64_t max_rows;
+   const char *name;             /* "decode", "deep", "prefill" */
+   int64_t max_rows, max_chunks; /* max_chunks 0: any */
    uint32_t num_launches, num_segments;
    plan_launch *launches;
    plan_segment *segments;

@@ -225,11 +225,28 @@ static const char *check_segments(const plan_variant *v)
    return NULL;
 }
 
+/* Whether every step that v takes but for its chunks is taken by it or the one after it. */
+static const char *check_guards(const plan *p, uint32_t index)
+{
+   const plan_variant *v = &p->variants[index], *next = index + 1 < p->num_variants ? v + 1 : NULL;
+
+   CHECK(v->max_rows >= 1 && v->max_chunks >= 0, "a variant's guard is out of range");
+   if (v->max_chunks)
+      CHECK(next && next->max_rows == v->max_rows &&
+               (!next->max_chunks || next->max_chunks > v->max_chunks),
+            "variants are out of order");
+   else
+      CHECK(!next || next->max_rows > v->max_rows, "variants are out of order");
+   return NULL;
+}
+
 static const char *check_variant(const plan *p, uint32_t index)
 {
    const plan_variant *v = &p->variants[index];
+   const char *why = check_guards(p, index);
 
-   CHECK(v->max_rows >= 1 && (!index || v->max_rows > v[-1].max_rows), "variants are out of order");
+   if (why)
+      return why;
    CHECK_ALL(v->num_launches, check_launch(p, &v->launches[i]));
    for (uint32_t i = 1; i < v->num_launches; i++)
       CHECK(v->launches[i].phase >= v->launches[i - 1].phase, "phases are out of order");

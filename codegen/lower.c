@@ -199,8 +199,9 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
       return base_fail(SINTER_unsupported, "attention", "report the model",
                        "attention stands alone in its kernel on cpu");
    SINTER_TRY(attention_key_of(l, op, &key));
-   if (!l->decode) {
-      cg_launch *whole = attention_launch_of(l, g, &key, ATTENTION_whole, out);
+   if (!l->decode || l->one_chunk) {
+      attention_form form = l->decode ? ATTENTION_row : ATTENTION_whole;
+      cg_launch *whole = attention_launch_of(l, g, &key, form, out);
       cg_launch_value(l, whole, op->results[0], true);
       attention_inputs(l, op, whole);
       return SINTER_ok;

@@ -18,6 +18,8 @@ typedef struct cg_lower {
    const isa_info *isa;
    int64_t max_rows; /* of the variant */
    bool decode;      /* few rows: attention is parallel over the context */
+   bool
+      one_chunk; /* with decode: no context is longer than ATTN_CHUNK, nothing to be parallel over */
 } cg_lower;
 
 /* A kernel to emit, once per symbol. */

@@ -1,9 +1,10 @@
 /* plan_build.c - variants, kernels and tables of a plan.
  *
- *    decode    steps of at most CG_DECODE_ROWS rows      attention: partials, merge
- *    prefill   all others                                attention: one tile folds all chunks
+ *    decode    at most CG_DECODE_ROWS rows, one chunk of context   attention: a tile a row
+ *    deep      at most CG_DECODE_ROWS rows                         attention: partials, merge
+ *    prefill   all others                             attention: one tile folds all chunks
  *
- * The two differ in attention only, where both forms have the same bits. */
+ * They differ in attention only, where all forms have the same bits. */
 #include "plan_build.h"
 
 typedef struct build {
@@ -43,7 +44,7 @@ static void add_segments(build *b, const uint32_t *first, plan_variant *v)
    }
 }
 
-static sinter_status add_variant(build *b, const char *name, int64_t max_rows, bool decode)
+static sinter_status add_variant(build *b, const char *name, int64_t max_rows, int64_t max_chunks)
 {
    const pass_layout *l = b->l.layout;
    cg_launches launches = {.a = b->a};
@@ -51,7 +52,8 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, b
    plan_variant *v = &b->out->plan.variants[b->out->plan.num_variants++];
 
    b->l.max_rows = max_rows;
-   b->l.decode = decode;
+   b->l.decode = max_rows <= CG_DECODE_ROWS;
+   b->l.one_chunk = max_chunks == 1;
    for (uint32_t i = 0; i < l->num_kernels; i++) {
       first[i] = (uint32_t)launches.list.count;
       SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
@@ -60,8 +62,10 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, b
    }
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
-   *v = (plan_variant){
-      .name = name, .max_rows = max_rows, .num_launches = (uint32_t)launches.list.count};
+   *v = (plan_variant){.name = name,
+                       .max_rows = max_rows,
+                       .max_chunks = max_chunks,
+                       .num_launches = (uint32_t)launches.list.count};
    v->launches = arena_array(b->a, plan_launch, launches.list.count + 1);
    for (size_t i = 0; i < launches.list.count; i++) {
       v->launches[i] = launches.list.data[i].launch;
@@ -75,12 +79,13 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, b
 static sinter_status add_variants(build *b)
 {
    plan *p = &b->out->plan;
-   int64_t most = p->sym_max[SYM_T];
+   int64_t most = p->sym_max[SYM_T], few = MIN(most, CG_DECODE_ROWS);
 
-   p->variants = arena_array(b->a, plan_variant, 2);
-   SINTER_TRY(add_variant(b, "decode", MIN(most, CG_DECODE_ROWS), true));
+   p->variants = arena_array(b->a, plan_variant, 3);
+   SINTER_TRY(add_variant(b, "decode", few, 1));
+   SINTER_TRY(add_variant(b, "deep", few, 0));
    if (most > CG_DECODE_ROWS)
-      SINTER_TRY(add_variant(b, "prefill", most, false));
+      SINTER_TRY(add_variant(b, "prefill", most, 0));
    p->num_kernels = (uint32_t)b->kernel_list.count;
    p->kernels = arena_array(b->a, plan_kernel, p->num_kernels + 1);
    b->out->kernels = b->kernel_list.data;

@@ -53,7 +53,8 @@ static void write_launch(text_buf *t, const plan *p, const plan_launch *l, bool 
 static void write_variant(text_buf *t, const plan *p, const plan_variant *v, bool first)
 {
    field(t, first ? "{" : ",{", "name", v->name);
-   text_printf(t, ",\"max_rows\":%lld,\"segments\":[", (long long)v->max_rows);
+   text_printf(t, ",\"max_rows\":%lld,\"max_chunks\":%lld,\"segments\":[", (long long)v->max_rows,
+               (long long)v->max_chunks);
    for (uint32_t i = 0; i < v->num_segments; i++) {
       const plan_segment *s = &v->segments[i];
       bool eager = s->kind == PLAN_SEGMENT_eager;

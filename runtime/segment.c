@@ -175,11 +175,14 @@ static sinter_status run_eager(rt_program *g, rt_pool *pool, const variant *v,
    return SINTER_ok;
 }
 
-/* The first variant that takes the step's rows: variants are ordered by max_rows. */
+/* The first variant that takes the step: its rows, and its chunks of context. */
 static const variant *choose(const rt_program *g)
 {
    for (uint32_t i = 0; i < g->num_variants; i++) {
-      if (g->block->sym[SYM_T] <= g->variants[i].plan->max_rows)
+      const plan_variant *v = g->variants[i].plan;
+
+      if (g->block->sym[SYM_T] <= v->max_rows &&
+          (!v->max_chunks || g->block->sym[SYM_C] <= v->max_chunks))
          return &g->variants[i];
    }
    return NULL;

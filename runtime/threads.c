@@ -1,11 +1,15 @@
 /* threads.c - the pool: ranges with stealing, a spinning barrier, parked workers.
  *
- * A phase of one tile is no work to share: whoever arrives last at the barrier before it runs it
- * there, so that it costs no barrier of its own. The others are shared phases.
+ * A barrier waits for tiles, not for threads: the phase is over when its last tile is, and whoever
+ * ran that one opens the next phase. A thread that has lost its core between two tiles holds nobody
+ * up, and takes part again when it is back. One that holds a tile does: whoever waits for it parks
+ * after a short spin, and the kernel moves it to the core that is idle then. So no thread is bound,
+ * and none yields: both were measured to be slower beside a program that takes a core.
  *
- * Ranges are double-buffered by the parity of the shared phase: a thread resets its own range of the
- * next one while it is in this one, when all have left the one before (the last user of that
- * buffer). */
+ * A phase of one tile is no work to share: who would open it runs it instead, and opens the next.
+ *
+ *    epoch    counts what was opened; everything that may be read late is double-buffered by its
+ *             parity, or tagged with it: a late thread finds a newer epoch and takes nothing */
 #include "threads.h"
 
 #include <errno.h>
@@ -23,36 +27,36 @@ enum {
    GRAINS = 16,         /* a thread takes its range in about so many pieces */
    SPINS_PER_LOOK = 64, /* pauses between two looks at the clock */
    /* Longer than any gap between barriers of an undisturbed step. Whoever waits longer waits for a
-    * thread that has lost its core: parking then leaves both cores to whom they are due, where
-    * yielding would make the two lose theirs in turn. */
+    * thread that has lost its core. */
    SPIN_NS = 100 * 1000,
 };
 
 /* A counter that others wait on: spinning, then in the kernel. */
 typedef struct gate {
-   _Alignas(LINE) _Atomic uint32_t epoch;
-   _Alignas(LINE) _Atomic uint32_t sleepers;
+   _Atomic uint32_t epoch, sleepers;
 } gate;
 
-typedef struct range {
-   _Alignas(LINE) _Atomic uint32_t next;
-   uint32_t end, grain;
-} range;
-
 typedef struct worker {
-   rt_pool *pool;
+   _Alignas(LINE) _Atomic uint64_t taken; /* of its range: epoch << 32 | next tile */
+   _Alignas(LINE) rt_pool *pool;
    uint32_t index;
    pthread_t thread;
-   cpu_set_t cores;
-   range range[2];
 } worker;
 
+/* What is open in an epoch. */
+typedef struct round {
+   _Atomic(const rt_phase *) phase; /* NULL: nothing */
+   _Atomic uint32_t tiles;
+} round;
+
 struct rt_pool {
-   gate start, barrier;
-   _Alignas(LINE) _Atomic uint32_t arrived;
-   const rt_phase *phases;
-   uint32_t num_phases, first_shared;
-   bool stop, bound;
+   /* One line: who sees the epoch move has what it opened. */
+   _Alignas(LINE) gate gate;
+   round rounds[2];                       /* by the epoch's parity */
+   _Alignas(LINE) _Atomic uint32_t left;  /* tiles of the open phase that are not done */
+   _Alignas(LINE) const rt_phase *phases; /* of the run, for who opens the next */
+   uint32_t num_phases;
+   _Atomic bool stop;
    int64_t spin_ns;
    uint32_t num_threads;
    worker *workers;
@@ -141,30 +145,7 @@ static void run_tiles(const rt_phase *phase, uint32_t from, uint32_t to)
    }
 }
 
-static void take_range(range *r, const rt_phase *phase)
-{
-   uint32_t grain = r->grain, end = r->end;
-
-   /* A look before the exchange keeps finished ranges shared by all who search. */
-   while (atomic_load_explicit(&r->next, memory_order_relaxed) < end) {
-      uint32_t from = atomic_fetch_add_explicit(&r->next, grain, memory_order_relaxed);
-      if (from >= end)
-         return;
-      run_tiles(phase, from, MIN(end, from + grain));
-   }
-}
-
-/* Thread w's share of the tiles, into one of its two ranges. */
-static void set_range(const rt_pool *p, worker *w, const rt_phase *phase, uint32_t parity)
-{
-   uint64_t tiles = phase->tiles;
-   range *r = &w->range[parity];
-   uint32_t first = (uint32_t)(tiles * w->index / p->num_threads);
-
-   r->end = (uint32_t)(tiles * (w->index + 1) / p->num_threads);
-   r->grain = MAX((r->end - first) / GRAINS, 1);
-   atomic_store_explicit(&r->next, first, memory_order_relaxed);
-}
+/* ---- phases ---- */
 
 /* The first shared phase from phase k on, or num_phases. */
 static uint32_t next_shared(const rt_phase *phases, uint32_t num_phases, uint32_t k)
@@ -180,58 +161,109 @@ static void run_alone(const rt_phase *phases, uint32_t num_phases)
       run_tiles(&phases[k], 0, phases[k].tiles);
 }
 
-/* Returns when all threads have arrived and the last of them has run the phases between this shared
- * one and the next; `wait` is false for a worker at the end of a run, who has nothing to wait for. */
-static void arrive(rt_pool *p, uint32_t epoch, const rt_phase *between, uint32_t num_between,
-                   bool wait)
+/* Opens a phase, or none, to all threads. */
+static void open_round(rt_pool *p, const rt_phase *phase)
 {
-   uint32_t before = atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel);
+   uint32_t epoch = atomic_load_explicit(&p->gate.epoch, memory_order_relaxed) + 1;
+   round *r = &p->rounds[epoch & 1];
 
-   if (before + 1 == p->num_threads) {
-      run_alone(between, num_between);
-      atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-      gate_open(&p->barrier, epoch + 1);
-   } else if (wait) {
-      gate_wait(&p->barrier, epoch, p->spin_ns);
+   /* Who reads this too early for `epoch`, two epochs late, sees the epoch before it move. */
+   atomic_thread_fence(memory_order_release);
+   atomic_store_explicit(&r->phase, phase, memory_order_relaxed);
+   atomic_store_explicit(&r->tiles, phase ? phase->tiles : 0, memory_order_relaxed);
+   atomic_store_explicit(&p->left, phase ? phase->tiles : 0, memory_order_relaxed);
+   gate_open(&p->gate, epoch);
+}
+
+/* What is open now; returns its epoch. */
+static uint32_t read_round(rt_pool *p, const rt_phase **out_phase, uint32_t *out_tiles)
+{
+   for (;;) {
+      uint32_t epoch = atomic_load_explicit(&p->gate.epoch, memory_order_acquire);
+      round *r = &p->rounds[epoch & 1];
+
+      *out_phase = atomic_load_explicit(&r->phase, memory_order_relaxed);
+      *out_tiles = atomic_load_explicit(&r->tiles, memory_order_relaxed);
+      atomic_thread_fence(memory_order_acquire);
+      if (atomic_load_explicit(&p->gate.epoch, memory_order_relaxed) == epoch)
+         return epoch;
    }
 }
 
-static void walk(rt_pool *p, worker *w, uint32_t epoch)
+/* After the last tile of a phase: runs what is not shared, opens what comes next. */
+static void close_phase(rt_pool *p, const rt_phase *phase)
 {
-   /* The next run may be set up as soon as this worker has arrived for the last time. */
-   const rt_phase *phases = p->phases;
-   uint32_t num_phases = p->num_phases, parity = 0, next;
+   uint32_t k = (uint32_t)(phase - p->phases) + 1;
+   uint32_t next = next_shared(p->phases, p->num_phases, k);
 
-   for (uint32_t k = p->first_shared; k < num_phases; k = next) {
-      next = next_shared(phases, num_phases, k + 1);
-      bool last = next == num_phases;
+   run_alone(phase + 1, next - k);
+   open_round(p, next < p->num_phases ? &p->phases[next] : NULL);
+}
 
-      if (!last)
-         set_range(p, w, &phases[next], !parity);
-      for (uint32_t i = 0; i < p->num_threads; i++) {
-         worker *victim = &p->workers[(w->index + i) % p->num_threads];
-         take_range(&victim->range[parity], &phases[k]);
-      }
-      arrive(p, epoch++, &phases[k + 1], next - k - 1, !last || w->index == 0);
-      parity = !parity;
+/* The next tile of v's range in an epoch, or `end`. *out_taken: what says so, for the exchange. A
+ * range that has tiles is tagged with the epoch before the epoch ends: while it lasts, another tag
+ * is an older one. */
+static uint32_t next_tile(const worker *v, uint32_t epoch, uint32_t first, uint32_t end,
+                          uint64_t *out_taken)
+{
+   uint64_t taken = atomic_load_explicit(&v->taken, memory_order_acquire);
+
+   *out_taken = taken;
+   if (taken >> 32 == epoch)
+      return (uint32_t)taken;
+   return atomic_load_explicit(&v->pool->gate.epoch, memory_order_relaxed) == epoch ? first : end;
+}
+
+/* Runs what is left of v's range of a phase; returns how many tiles. */
+static uint32_t take_range(worker *v, uint32_t epoch, const rt_phase *phase, uint32_t tiles)
+{
+   uint32_t n = v->pool->num_threads, ran = 0;
+   uint32_t first = (uint32_t)((uint64_t)tiles * v->index / n);
+   uint32_t end = (uint32_t)((uint64_t)tiles * (v->index + 1) / n);
+   uint32_t grain = MAX((end - first) / GRAINS, 1), from;
+   uint64_t taken;
+
+   while ((from = next_tile(v, epoch, first, end, &taken)) < end) {
+      uint32_t to = MIN(end, from + grain);
+
+      if (!atomic_compare_exchange_weak_explicit(&v->taken, &taken, (uint64_t)epoch << 32 | to,
+                                                 memory_order_acq_rel, memory_order_relaxed))
+         continue;
+      run_tiles(phase, from, to);
+      ran += to - from;
    }
+   return ran;
+}
+
+/* Takes part in what is open, then waits until something else is. False when nothing was. */
+static bool join(rt_pool *p, worker *w)
+{
+   const rt_phase *phase;
+   uint32_t tiles, ran = 0, epoch = read_round(p, &phase, &tiles);
+
+   if (!phase)
+      return false;
+   for (uint32_t i = 0; i < p->num_threads; i++)
+      ran += take_range(&p->workers[(w->index + i) % p->num_threads], epoch, phase, tiles);
+   if (ran && atomic_fetch_sub_explicit(&p->left, ran, memory_order_acq_rel) == ran)
+      close_phase(p, phase);
+   else
+      gate_wait(&p->gate, epoch, p->spin_ns);
+   return true;
 }
 
 static void *work(void *arg)
 {
    worker *w = arg;
    rt_pool *p = w->pool;
-   uint32_t run = 0;
 
-   if (p->bound)
-      pthread_setaffinity_np(pthread_self(), sizeof w->cores, &w->cores);
    for (;;) {
-      /* Between steps the spin is short: the next step mostly follows at once, or not for long. */
-      gate_wait(&p->start, run, p->spin_ns);
-      run++;
-      if (p->stop)
+      uint32_t epoch = atomic_load(&p->gate.epoch);
+
+      if (atomic_load(&p->stop))
          return NULL;
-      walk(p, w, atomic_load_explicit(&p->barrier.epoch, memory_order_relaxed));
+      if (!join(p, w))
+         gate_wait(&p->gate, epoch, p->spin_ns);
    }
 }
 
@@ -244,32 +276,11 @@ uint32_t rt_cores(void)
    return (uint32_t)MAX(CPU_COUNT(&set), 1);
 }
 
-/* Splits the process's cores into one disjoint share a thread, when there are enough. */
-static void share_cores(rt_pool *p)
-{
-   cpu_set_t all;
-   uint32_t n = 0, count;
-
-   if (p->num_threads == 1 || sched_getaffinity(0, sizeof all, &all) != 0)
-      return;
-   count = (uint32_t)CPU_COUNT(&all);
-   if (count < p->num_threads)
-      return;
-   for (uint32_t i = 0; i < p->num_threads; i++)
-      CPU_ZERO(&p->workers[i].cores);
-   for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-      if (!CPU_ISSET(cpu, &all))
-         continue;
-      CPU_SET(cpu, &p->workers[n++ * p->num_threads / count].cores);
-   }
-   p->bound = true;
-}
-
 /* Ends the workers 1 .. count - 1 and frees the pool. */
 static void stop(rt_pool *p, uint32_t count)
 {
-   p->stop = true;
-   gate_open(&p->start, atomic_load(&p->start.epoch) + 1);
+   atomic_store(&p->stop, true);
+   open_round(p, NULL);
    for (uint32_t i = 1; i < count; i++)
       pthread_join(p->workers[i].thread, NULL);
    free(p->workers);
@@ -295,7 +306,6 @@ sinter_status rt_pool_create(uint32_t threads, rt_pool **out)
    memset(workers, 0, n * sizeof *workers);
    p->num_threads = n;
    p->workers = workers;
-   share_cores(p);
    p->spin_ns = n <= rt_cores() ? SPIN_NS : 0;
    for (uint32_t i = 0; i < n; i++) {
       workers[i].pool = p;
@@ -327,22 +337,13 @@ uint32_t rt_pool_threads(const rt_pool *p)
 void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases)
 {
    uint32_t first = p->num_threads > 1 ? next_shared(phases, num_phases, 0) : num_phases;
-   cpu_set_t before;
-   bool bind = p->bound && sched_getaffinity(0, sizeof before, &before) == 0;
 
    run_alone(phases, first);
    if (first == num_phases)
       return;
    p->phases = phases;
    p->num_phases = num_phases;
-   p->first_shared = first;
-   for (uint32_t i = 0; i < p->num_threads; i++)
-      set_range(p, &p->workers[i], &phases[first], 0);
-   uint32_t epoch = atomic_load_explicit(&p->barrier.epoch, memory_order_relaxed);
-   gate_open(&p->start, atomic_load(&p->start.epoch) + 1);
-   if (bind)
-      sched_setaffinity(0, sizeof before, &p->workers[0].cores);
-   walk(p, &p->workers[0], epoch);
-   if (bind)
-      sched_setaffinity(0, sizeof before, &before);
+   open_round(p, &phases[first]);
+   while (join(p, &p->workers[0]))
+      ;
 }

@@ -1,4 +1,4 @@
-/* threads.h - a pool of pinned threads that walk a list of phases together.
+/* threads.h - a pool of threads that walk a list of phases together.
  *
  *    caller   ──run──▶ phase 0 │ phase 1 │ … │ last ──▶ back          │ = barrier
  *    worker 1 ········▶ phase 0 │ phase 1 │ … │ last ┄┄▶ spin, then park
@@ -32,9 +32,7 @@ typedef struct rt_pool rt_pool;
 /* Cores that this process may use, at least 1. */
 uint32_t rt_cores(void);
 
-/* Starts threads - 1 workers. Each thread gets its own share of the cores of the process's affinity
- * mask, so that no two ever spin on one core; with more threads than cores none is bound and none
- * spins.
+/* Starts threads - 1 workers. With more threads than cores none spins when it waits.
  *
  *   threads   1 .. RT_MAX_THREADS; 0: one per core
  *
@@ -45,7 +43,7 @@ void rt_pool_destroy(rt_pool *p);
 uint32_t rt_pool_threads(const rt_pool *p);
 
 /* Runs the phases in order and returns when the last tile is done. The phases must not change
- * meanwhile. The caller is bound to worker 0's cores during the call. */
+ * meanwhile. */
 void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases);
 
 #endif

@@ -1,4 +1,4 @@
-/* attention.c - keys, launches and the three forms: whole, part, merge. */
+/* attention.c - keys, launches and the forms: whole and row, part, merge. */
 #include "attention_impl.h"
 
 #include <stdio.h>
@@ -7,8 +7,8 @@ enum { STACK_FLOATS = 14 << 10 }; /* queries, scores and sums of a latent block 
 
 /* ---- blocking ---- */
 
-/* Row-heads of one block: as many as registers hold, evenly spread. The part form fills up with the
- * heads of one row. */
+/* Row-heads of one block: as many as registers hold, evenly spread. All forms but `whole` fill up
+ * with the heads of one row. */
 static uint32_t block_of(const attention_key *k, uint32_t lanes)
 {
    uint32_t most = lanes == 16 ? MAX_BLOCK : 6, per_kv = k->heads / k->groups;
@@ -41,7 +41,7 @@ uint64_t attention_scratch(const attention_key *key, uint32_t lanes, int64_t max
 
 void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
-   static const char *const forms[] = {"whole", "part", "merge"};
+   static const char *const forms[] = {"whole", "row", "part", "merge"};
 
    snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
             k->latent ? "latent_" : "", forms[k->form], dtype_infos[k->q].name,
@@ -64,6 +64,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
+   case ATTENTION_row:
    case ATTENTION_whole: /* a prompt: half of the chunks are behind a row; tiles share what they
                             read */
       out->flops.k = work / 2;

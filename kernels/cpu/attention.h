@@ -6,8 +6,9 @@
  * m = m' y = o / l
  *
  * Pages hold k transposed and v (base/plan.h), or latent rows; then a query is q[r] | p[n], from two
- * matrices. Two forms with the same bits: `whole` folds all chunks in one tile (prefill); `part` computes one
- * chunk a tile into scratch and `merge` folds them (decode, parallel over the context). The bits of
+ * matrices. Three forms with the same bits: `whole` folds all chunks in one tile (prefill); `row` does
+ * so with blocks of one row's heads (few rows, short context); `part` computes one chunk a tile into
+ * scratch and `merge` folds them (few rows, parallel over the context). The bits of
  * a row depend on its own q and its visible positions only: a masked position has p = 0 exactly,
  * and sums run lane by lane over positions in order. Pages past the last visible position are not
  * read, and whatever a page holds past it has no effect. */
@@ -17,7 +18,12 @@
 #include "base/plan.h"
 #include "codegen/vec.h"
 
-typedef enum attention_form { ATTENTION_whole, ATTENTION_part, ATTENTION_merge } attention_form;
+typedef enum attention_form {
+   ATTENTION_whole,
+   ATTENTION_row,
+   ATTENTION_part,
+   ATTENTION_merge
+} attention_form;
 
 enum { ATTENTION_SYMBOL_MAX = 192 };
 
@@ -35,7 +41,7 @@ void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);
 void attention_emit(vec_module *m, const attention_key *key);
 
 /* Fills tiles, num_refs, bytes and flops of a launch. The caller fills refs in this order:
- *    whole   y, q, (p,) pages, tiles, positions, seq_of, block_table
+ *    whole   y, q, (p,) pages, tiles, positions, seq_of, block_table; row alike
  *    part    scratch, q, (p,) pages, tiles, positions, seq_of, block_table
  *    merge   y, scratch, tiles, positions */
 void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out);

@@ -50,7 +50,7 @@ typedef struct harness_step {
    int64_t wanted;      /* R: the last rows */
    int64_t tile_rows;   /* most rows of an attention tile, 1..ATTN_ROWS; 0: ATTN_ROWS */
    bool hide_last;      /* slot -1 for the last row */
-   const char *variant; /* "decode", "prefill" */
+   const char *variant; /* "decode" (NULL), "deep", "prefill" */
 } harness_step;
 
 /* What a run leaves: bytes of every returned tensor, and pages. */

@@ -166,6 +166,9 @@ Test(plan, declines_tables)
    DECLINES(p->weights[0].dtype = DT_COUNT, "no such type");
    DECLINES(p->weights[0].sources[0].num_rows++, "do not add up");
    DECLINES(p->variants[1].max_rows = 1, "out of order");
+   DECLINES(p->variants[1].max_chunks = 1, "out of order");
+   DECLINES(p->variants[0].max_chunks = 1, "out of order");
+   DECLINES(p->variants[0].max_chunks = -1, "out of range");
    DECLINES(l->phase = 0; l[-1].phase = 1, "phases are out of order");
    DECLINES(p->variants[0].segments[1].first_launch = 0, "out of place");
    DECLINES(p->variants[0].segments[0].num_launches = 3, "out of place");

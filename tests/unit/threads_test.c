@@ -1,7 +1,9 @@
 // LINK: runtime base
 /* threads_test.c - the pool and the launch lists that run on it. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -104,8 +106,65 @@ Test(threads, others_take_what_a_lagging_thread_leaves)
    rt_pool_destroy(pool);
 }
 
-/* Kills: a caller that stays bound to worker 0's cores, which its own threads would inherit. */
-Test(threads, the_callers_affinity_comes_back)
+static _Atomic int held, back;
+static _Atomic bool release;
+static pthread_t other;
+static pthread_t caller;
+
+/* Where a thread stays that has lost its core. */
+static void hold(int number)
+{
+   (void)number;
+   atomic_fetch_add(&held, 1);
+   while (!atomic_load(&release))
+      usleep(100);
+   atomic_fetch_add(&back, 1);
+}
+
+/* Two tiles that wait for each other: each thread runs one. */
+static void meet(const sinter_kargs *k, unsigned tile)
+{
+   (void)k;
+   (void)tile;
+   if (!pthread_equal(pthread_self(), caller))
+      other = pthread_self();
+   atomic_fetch_add(&done_in[0], 1);
+   while (atomic_load(&done_in[0]) < 2)
+      sched_yield();
+}
+
+/* Kills: a barrier that waits for threads instead of tiles; a thread that comes back late and runs a
+ * tile of an epoch that is over. */
+Test(threads, one_that_is_away_holds_nobody_up, .timeout = 60)
+{
+   sinter_kargs args = {0};
+   rt_task task = {meet, &args, 0, 2};
+   rt_phase phase = {&task, 2};
+   uint64_t state = 11;
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   caller = pthread_self();
+   atomic_store(&done_in[0], 0);
+   rt_pool_run(pool, &phase, 1);
+   signal(SIGUSR1, hold);
+   for (int round = 0; round < 20; round++) {
+      atomic_store(&release, false);
+      cr_assert(pthread_kill(other, SIGUSR1) == 0);
+      while (atomic_load(&held) == round)
+         sched_yield();
+      for (int run = 0; run < 5; run++)
+         run_random(pool, &state);
+      atomic_store(&release, true);
+      run_random(pool, &state);
+      while (atomic_load(&back) == round)
+         sched_yield();
+   }
+   rt_pool_destroy(pool);
+}
+
+/* Kills: a caller that is bound to cores, which its own threads would inherit. */
+Test(threads, the_callers_affinity_stays)
 {
    cpu_set_t before, after;
    uint64_t state = 5;
@@ -188,7 +247,8 @@ Test(segments, run_as_the_plan_says)
    plan_segment three[] = {{PLAN_SEGMENT_recorded, 0, 2, NULL},
                            {PLAN_SEGMENT_eager, 2, 1, "test"},
                            {PLAN_SEGMENT_recorded, 3, 1, NULL}};
-   plan_variant variants[] = {{"decode", 4, 1, 1, small, one}, {"prefill", 64, 4, 3, large, three}};
+   plan_variant variants[] = {{"decode", 4, 0, 1, 1, small, one},
+                              {"prefill", 64, 0, 4, 3, large, three}};
    plan_kernel kernels[] = {{"log", "test"}, {"missing", "test"}};
    plan p = {.target = "test",
              .num_kernels = 2,
@@ -238,7 +298,7 @@ Test(segments, phases_are_barriers)
    enum { TILES = 300 };
    plan_launch launches[3];
    plan_segment segment[] = {{PLAN_SEGMENT_recorded, 0, 3, NULL}};
-   plan_variant variants[] = {{"all", 64, 3, 1, launches, segment}};
+   plan_variant variants[] = {{"all", 64, 0, 3, 1, launches, segment}};
    plan_kernel kernels[] = {{"tile", "test"}};
    plan p = {.target = "test",
              .num_kernels = 1,
