@@ -3,8 +3,8 @@
 
    bench/scaling.py [-t 2] [--reps 3] [--only layers,context,sequences] [--samples FILE] [--no-run] [-o docs/scaling.svg] [MODEL]
 
-The roof of a step is the longer of its bytes over the read bandwidth and its operations over the integer peak, both measured
-in the same run. Layers are those of a random Llama-shaped model (make_model.py); context and sequences run on MODEL (smollm2)."""
+The roof of a step is the longer of its bytes over the read bandwidth and its operations over the integer peak, medians of what
+every run measured just before. Layers are those of a random Llama-shaped model (make_model.py); context and sequences run on MODEL (smollm2)."""
 import argparse
 import json
 import os
@@ -26,8 +26,8 @@ def bench(model, args, depth=64, batch=1):
     out = json.loads(output([SINTER, "bench", model, "-t", str(args.threads), "-p", "0", "-n", "16", "-d", str(depth), "-b", str(batch),
                              "-r", str(args.reps), "--json", "--quiet"]))
     r = out["results"][0]
-    roof = max(r["bytes"] * batch / out["read_bytes_s"], r["ops"] * batch / out["int8_ops_s"])
-    return {"ms": 1000 * batch / r["tok_s"], "roof_ms": 1000 * roof}
+    return {"ms": 1000 * batch / r["tok_s"], "bytes": r["bytes"] * batch, "ops": r["ops"] * batch, "read": out["read_bytes_s"],
+            "int8": out["int8_ops_s"]}
 
 
 def measure(args):
@@ -85,7 +85,7 @@ def draw(samples, path):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {TOP + HEIGHT + 50}" font-family="sans-serif">',
            f'<rect width="{total}" height="{TOP + HEIGHT + 50}" fill="white"/>',
            text(LEFT, 24, "milliseconds a decode step:", "start", size=14), text(LEFT + 205, 24, "measured", "start", MEASURED, 14),
-           text(LEFT + 280, 24, "roof of the machine in the same run", "start", ROOF, 14)]
+           text(LEFT + 280, 24, "roof of the machine, measured between the points", "start", ROOF, 14)]
     for i, name in enumerate(names):
         out += panel(sorted((s for s in samples if s["panel"] == name), key=lambda s: s["x"]), name, LEFT + i * (WIDTH + GAP))
     with open(path, "w", encoding="utf-8") as f:
@@ -111,11 +111,12 @@ def main():
         if args.samples:
             with open(args.samples, "a", encoding="utf-8") as f:
                 f.write(json.dumps(s) + "\n")
+    read, int8 = (statistics.median(s[k] for s in samples) for k in ("read", "int8"))
     groups = {}
     for s in samples:
         groups.setdefault((s["panel"], s["x"]), []).append(s)
-    samples = [{"panel": panel, "x": x, **{k: statistics.median(s[k] for s in group) for k in ("ms", "roof_ms")}}
-               for (panel, x), group in groups.items()]
+    samples = [{"panel": panel, "x": x, "ms": statistics.median(s["ms"] for s in group),
+                "roof_ms": 1000 * max(group[0]["bytes"] / read, group[0]["ops"] / int8)} for (panel, x), group in groups.items()]
     draw(samples, args.output)
     for name in PANELS:
         points = [s for s in samples if s["panel"] == name]
