@@ -371,6 +371,12 @@ const uint32_t plan_state_rows[] = {
 #undef STATE
 };
 
+const bool plan_state_paged[] = {
+#define STATE(name, paged, window, rows, what) paged,
+#include "states.def"
+#undef STATE
+};
+
 uint64_t plan_token_bytes(const plan_cache_group *g)
 {
    return (uint64_t)plan_state_rows[g->kind] * g->heads * g->width * dtype_infos[g->dtype].bytes;
@@ -378,6 +384,8 @@ uint64_t plan_token_bytes(const plan_cache_group *g)
 
 uint64_t plan_page_bytes(const plan_cache_group *g)
 {
+   if (!plan_state_paged[g->kind])
+      return (uint64_t)g->heads * g->width * dtype_infos[g->dtype].bytes;
    return plan_token_bytes(g) * PAGE_TOKENS;
 }
 

@@ -37,8 +37,11 @@ typedef struct plan_cache_group {
 } plan_cache_group;
 
 extern const uint32_t plan_state_rows[]; /* column rows of states.def, by kind */
+/* Whether a kind of state has pages and block tables; else a page is the whole state of a sequence,
+ * e[heads][width]. */
+extern const bool plan_state_paged[];
 
-/* Bytes of one position in one layer, and of one page of it. */
+/* Bytes of one position in one layer (0 where a page is a whole state), and of one page of it. */
 uint64_t plan_token_bytes(const plan_cache_group *g);
 uint64_t plan_page_bytes(const plan_cache_group *g);
 
@@ -126,7 +129,7 @@ typedef struct plan_weight {
 typedef struct plan {
    plan_model model;
    const char *target;         /* "cpu:x86-64-v3", "ref" */
-   int64_t sym_max[SYM_COUNT]; /* largest T, R, S, A this plan was made for; 0 for C and B
+   int64_t sym_max[SYM_COUNT]; /* largest T, R, S, A this plan was made for; 0 for C, B and Q
                                   (engine-time) */
    uint64_t arena_bytes, weight_bytes;
    plan_extent scratch; /* bytes */

@@ -7,7 +7,13 @@
 
 #include "pack.h"
 
-enum { MAX_EXTENT_ROWS = 1 << 20, MAX_LAYERS = 1 << 14, MAX_VOCAB = 1 << 26, MAX_HEADS = 1 << 14 };
+enum {
+   MAX_EXTENT_ROWS = 1 << 20,
+   MAX_LAYERS = 1 << 14,
+   MAX_VOCAB = 1 << 26,
+   MAX_HEADS = 1 << 14,
+   MAX_STATE = 1 << 24
+};
 
 static const int64_t max_bytes = (int64_t)1 << 46;
 
@@ -44,6 +50,8 @@ static int64_t sym_bound(const plan *p, uint32_t id)
 {
    if (p->sym_max[id])
       return p->sym_max[id];
+   if (id == SYM_Q)
+      return p->sym_max[SYM_S];
    return id == SYM_C ? PLAN_MAX_POSITIONS / ATTN_CHUNK : PLAN_MAX_POSITIONS / PAGE_TOKENS;
 }
 
@@ -95,7 +103,7 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
    int64_t unused;
 
    for (int i = 0; i < SYM_COUNT; i++) {
-      bool engine_time = i == SYM_C || i == SYM_B;
+      bool engine_time = i == SYM_C || i == SYM_B || i == SYM_Q;
       CHECK(p->sym_max[i] >= !engine_time && p->sym_max[i] <= MAX_EXTENT_ROWS,
             "a symbol's range is out of bounds");
    }
@@ -112,7 +120,8 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
 static const char *check_cache_group(const plan_cache_group *g)
 {
    CHECK(g->kind < countof(state_has_window), "a cache group is of no known kind");
-   CHECK(g->heads >= 1 && g->heads <= MAX_HEADS && g->width >= 1 && g->width <= MAX_HEADS,
+   CHECK(g->heads >= 1 && g->heads <= MAX_HEADS && g->width >= 1 &&
+            g->width <= (plan_state_paged[g->kind] ? MAX_HEADS : MAX_STATE),
          "a cache group's heads are out of range");
    CHECK(plan_state_rows[g->kind] != 1 || g->heads == 1,
          "a cache group's rows are shared by all heads");

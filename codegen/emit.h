@@ -8,7 +8,7 @@
 typedef struct cg_memo {
    vec_value i, value; /* of the element at i, in a vector of `lanes` */
    uint32_t lanes;
-   vec_value factor; /* rmsnorm: 1 / rms of the current head, a scalar */
+   vec_value factor; /* norms: what the current head is multiplied by, a scalar */
 } cg_memo;
 
 typedef struct cg_emit {

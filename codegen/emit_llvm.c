@@ -82,6 +82,22 @@ static vec_value normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes
    return vec_fmul(f, vec_fmul(f, x, vec_splat(f, factor, lanes)), w);
 }
 
+static vec_value l2normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_value factor = memo_of(e, op->results[0])->factor;
+
+   return vec_fmul(e->f, cg_emit_eval(e, op->operands[0], i, lanes),
+                   vec_splat(e->f, factor, lanes));
+}
+
+static vec_value decayed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
+   vec_value a = cg_emit_eval(e, op->operands[1], i, lanes);
+
+   return vec_decay(e->f, x, a, cg_emit_eval(e, op->operands[2], i, lanes));
+}
+
 /* What op makes of its operands at element i, before rounding. */
 static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
@@ -89,6 +105,10 @@ static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
 
    if (op->code == IR_OP_rmsnorm)
       return normed(e, op, i, lanes);
+   if (op->code == IR_OP_l2norm)
+      return l2normed(e, op, i, lanes);
+   if (op->code == IR_OP_decay)
+      return decayed(e, op, i, lanes);
    vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
    switch (op->code) {
    case IR_OP_add: return vec_fadd(f, x, cg_emit_eval(e, op->operands[1], i, lanes));
@@ -97,6 +117,7 @@ static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
    case IR_OP_silu: return vec_silu(f, x);
    case IR_OP_gelu: return vec_gelu(f, x);
    case IR_OP_gelu_tanh: return vec_gelu_tanh(f, x);
+   case IR_OP_sigmoid: return vec_sigmoid(f, x);
    case IR_OP_softcap: return vec_softcap(f, x, ir_attr_f(op, IR_ATTR_cap, 1));
    default: return x; /* cast: the rounding is the result's */
    }
@@ -204,11 +225,13 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
       if (c && c->home == CG_HOME_inline)
          cg_emit_prepare(e, c->v->def);
    }
-   if (op->code != IR_OP_rmsnorm || memo_of(e, op->results[0])->factor)
+   if (!cg_is_norm(op) || memo_of(e, op->results[0])->factor)
       return;
    int64_t n = cg_emit_value(e, op->results[0])->last;
-   vec_value mean = vec_fdiv(f, sum_squares(e, op->operands[0], n), vec_float(f, 1, (double)n));
-   vec_value inside = vec_fadd(f, mean, vec_float(f, 1, ir_attr_f(op, IR_ATTR_eps, 0)));
+   vec_value sum = sum_squares(e, op->operands[0], n);
+   if (op->code == IR_OP_rmsnorm)
+      sum = vec_fdiv(f, sum, vec_float(f, 1, (double)n));
+   vec_value inside = vec_fadd(f, sum, vec_float(f, 1, ir_attr_f(op, IR_ATTR_eps, 0)));
    memo_of(e, op->results[0])->factor = vec_fdiv(f, vec_float(f, 1, 1), vec_sqrt(f, inside));
 }
 
@@ -282,9 +305,8 @@ static bool reads_across(const cg_emit *e, const ir_op *op)
       bool is_view = def->code == IR_OP_reshape || def->code == IR_OP_slice;
       if (!c)
          continue;
-      if (in_run(e, def)
-             ? op->code == IR_OP_rmsnorm || op->code == IR_OP_reshape || op->code == IR_OP_slice
-             : is_view && def->group == op->group)
+      if (in_run(e, def) ? cg_is_norm(op) || op->code == IR_OP_reshape || op->code == IR_OP_slice
+                         : is_view && def->group == op->group)
          return true;
       if (c->home == CG_HOME_inline && reads_across(e, def))
          return true;

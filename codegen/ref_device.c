@@ -15,6 +15,13 @@
 #include "ir/eval.h"
 #include "runtime/artifact.h"
 
+/* One chain per layer and kind. */
+typedef struct ref_state {
+   int64_t layer;
+   ir_state_kind kind;
+   ir_kv kv;
+} ref_state;
+
 struct rt_device {
    arena *a; /* of the device's life */
    const plan *plan;
@@ -23,8 +30,8 @@ struct rt_device {
    ir_func *f;
    const uint8_t *weights;
    map weight_of; /* tensor → plan_weight */
-   uint32_t num_layers;
-   ir_kv *kv;             /* per layer; arrays are malloc'd and grow */
+   uint32_t num_states;
+   ref_state *states;     /* in the order of the function; arrays are malloc'd and grow */
    arena *scratch;        /* of the running step */
    float *logits;         /* f32[max_wanted, V] */
    uint64_t weight_bytes; /* read so far */
@@ -59,30 +66,26 @@ static sinter_status parse_function(rt_device *d, const rt_artifact *artifact, u
 }
 
 /* States without memory; a sequence gets some when its first token comes. */
-static sinter_status make_states(rt_device *d)
+static void make_states(rt_device *d)
 {
    uint32_t n = (uint32_t)d->limits.max_sequences;
 
+   ir_op_foreach (d->f, op)
+      d->num_states += op->code == IR_OP_state;
+   d->states = arena_array(d->a, ref_state, d->num_states);
+   ref_state *next = d->states;
    ir_op_foreach (d->f, op) {
-      if (op->code == IR_OP_state)
-         d->num_layers++;
-   }
-   d->kv = arena_array(d->a, ir_kv, d->num_layers);
-   ir_op_foreach (d->f, op) {
-      int64_t layer = ir_attr_i(op, IR_ATTR_layer, -1);
+      const ir_type *t = &op->results[0]->type;
       if (op->code != IR_OP_state)
          continue;
-      if (layer < 0 || layer >= d->num_layers || d->kv[layer].k)
-         return base_fail(SINTER_bad_input, "ref", "compile the model again",
-                          "states are not one per layer");
-      const ir_type *t = &op->results[0]->type;
-      d->kv[layer] =
-         (ir_kv){.heads = ir_dim_const(t->dim[0]), .width = ir_dim_const(t->dim[1]), .num_seqs = n};
-      d->kv[layer].k = arena_array(d->a, double *, n);
+      *next = (ref_state){.layer = ir_attr_i(op, IR_ATTR_layer, -1), .kind = t->state};
+      next->kv =
+         (ir_kv){.heads = ir_dim_const(t->dim[0]), .width = ir_state_width(t), .num_seqs = n};
+      next->kv.k = arena_array(d->a, double *, n);
       if (ir_state_infos[t->state].rows == 2)
-         d->kv[layer].v = arena_array(d->a, double *, n);
+         next->kv.v = arena_array(d->a, double *, n);
+      next++;
    }
-   return SINTER_ok;
 }
 
 static void index_weights(rt_device *d)
@@ -108,16 +111,17 @@ static sinter_status open_body(void *user)
    d->weights = weights.data;
    index_weights(d);
    SINTER_TRY(parse_function(d, o->artifact, target));
-   return make_states(d);
+   make_states(d);
+   return SINTER_ok;
 }
 
 static void ref_close(rt_device *d)
 {
-   for (uint32_t l = 0; l < d->num_layers; l++)
-      for (uint32_t s = 0; d->kv && d->kv[l].k && s < d->kv[l].num_seqs; s++) {
-         free(d->kv[l].k[s]);
-         if (d->kv[l].v)
-            free(d->kv[l].v[s]);
+   for (uint32_t i = 0; d->states && i < d->num_states; i++)
+      for (uint32_t s = 0; d->states[i].kv.k && s < d->states[i].kv.num_seqs; s++) {
+         free(d->states[i].kv.k[s]);
+         if (d->states[i].kv.v)
+            free(d->states[i].kv.v[s]);
       }
    free(d->logits);
    arena_destroy(d->a);
@@ -206,8 +210,12 @@ static sinter_status no_param(void *user, const char *name, const ir_type *type,
 
 static ir_kv *state_of(void *user, int64_t layer, const ir_type *type)
 {
-   (void)type;
-   return &((rt_device *)user)->kv[layer];
+   rt_device *d = user;
+
+   for (uint32_t i = 0; i < d->num_states; i++)
+      if (d->states[i].layer == layer && d->states[i].kind == type->state)
+         return &d->states[i].kv;
+   return NULL;
 }
 
 /* ---- a step ---- */
@@ -231,14 +239,15 @@ static bool grow_sequence(ir_kv *kv, uint32_t s, int64_t from, int64_t to)
    return grow(&kv->k[s], row, from, to) && (!kv->v || grow(&kv->v[s], row, from, to));
 }
 
-/* Room for `positions` positions of sequence s; all sequences of a layer share one capacity. */
+/* Room for `positions` positions of sequence s; all sequences of a layer share one capacity. What
+ * has no pages is one array, however long the sequence. */
 static sinter_status reserve(rt_device *d, uint32_t s, int64_t positions)
 {
-   for (uint32_t l = 0; l < d->num_layers; l++) {
-      ir_kv *kv = &d->kv[l];
-      int64_t capacity = MAX(kv->capacity, 64);
-      bool done = true;
-      while (capacity < positions)
+   for (uint32_t l = 0; l < d->num_states; l++) {
+      ir_kv *kv = &d->states[l].kv;
+      bool paged = ir_state_infos[d->states[l].kind].paged, done = true;
+      int64_t capacity = paged ? MAX(kv->capacity, 64) : 1;
+      while (paged && capacity < positions)
          capacity *= 2;
       for (uint32_t i = 0; i < kv->num_seqs && done; i++)
          if (kv->k[i] && capacity > kv->capacity)

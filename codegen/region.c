@@ -166,7 +166,7 @@ static bool wants_storing(const build *b, const ir_value *v, uint64_t bytes)
          continue;
       if (u->user->code == IR_OP_reshape || u->user->code == IR_OP_slice)
          return true;
-      if (u->user->code == IR_OP_rmsnorm && u->operand == 0 && bytes <= MAX_TEMP &&
+      if (cg_is_norm(u->user) && u->operand == 0 && bytes <= MAX_TEMP &&
           b->stack + bytes <= MAX_STACK)
          return true; /* else it is computed twice */
    }
@@ -303,7 +303,10 @@ static bool is_row_op(ir_opcode code)
    case IR_OP_gelu:
    case IR_OP_gelu_tanh:
    case IR_OP_softcap:
+   case IR_OP_sigmoid:
+   case IR_OP_decay:
    case IR_OP_rmsnorm:
+   case IR_OP_l2norm:
    case IR_OP_quant:
    case IR_OP_rope:
    case IR_OP_kv_write:
@@ -314,6 +317,8 @@ static bool is_row_op(ir_opcode code)
 
 static bool is_rowless(const ir_op *op, uint32_t operand)
 {
+   if (op->code == IR_OP_decay)
+      return operand > 0;
    if (operand != 1)
       return false;
    if (op->code == IR_OP_rmsnorm)
@@ -402,6 +407,7 @@ static bool can_cut(const build *b, int64_t *out_last)
    for (size_t i = 0; i < b->ops.count; i++) {
       switch (b->ops.data[i]->code) {
       case IR_OP_rmsnorm:
+      case IR_OP_l2norm:
       case IR_OP_quant:
       case IR_OP_rope:
       case IR_OP_kv_write:

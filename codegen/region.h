@@ -59,6 +59,12 @@ SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *
 /* Emits the kernel of a region under its symbol; a: for what lasts until then. */
 void cg_region_emit(const cg_region *r, arena *a, vec_module *m);
 
+/* Ops that need the sum of a head's squares before its first element. */
+static inline bool cg_is_norm(const ir_op *op)
+{
+   return op->code == IR_OP_rmsnorm || op->code == IR_OP_l2norm;
+}
+
 /* The home of v in r. */
 const cg_value *cg_region_value(const cg_region *r, const ir_value *v);
 

@@ -151,6 +151,9 @@ vec_value vec_select(vec_fn *f, vec_value cond, vec_value yes, vec_value no);
 vec_value vec_exp(vec_fn *f, vec_value x);
 vec_value vec_tanh(vec_fn *f, vec_value x);
 vec_value vec_erf(vec_fn *f, vec_value x);
+vec_value vec_sigmoid(vec_fn *f, vec_value x);
+vec_value vec_softplus(vec_fn *f, vec_value x); /* log(1 + exp(x)), within 4 ulp */
+vec_value vec_decay(vec_fn *f, vec_value x, vec_value a, vec_value b); /* op decay */
 vec_value vec_silu(vec_fn *f, vec_value x);
 vec_value vec_gelu(vec_fn *f, vec_value x);
 vec_value vec_gelu_tanh(vec_fn *f, vec_value x);

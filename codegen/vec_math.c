@@ -48,7 +48,7 @@ vec_value vec_exp(vec_fn *f, vec_value x)
 }
 
 /* 1 / (1 + exp(-x)). */
-static vec_value sigmoid(vec_fn *f, vec_value x)
+vec_value vec_sigmoid(vec_fn *f, vec_value x)
 {
    vec_value one = constant(f, x, 1);
 
@@ -95,7 +95,7 @@ vec_value vec_erf(vec_fn *f, vec_value x)
 
 vec_value vec_silu(vec_fn *f, vec_value x)
 {
-   return vec_fmul(f, x, sigmoid(f, x));
+   return vec_fmul(f, x, vec_sigmoid(f, x));
 }
 
 vec_value vec_gelu(vec_fn *f, vec_value x)
@@ -112,7 +112,7 @@ vec_value vec_gelu_tanh(vec_fn *f, vec_value x)
    vec_value inner = vec_fma(f, z, constant(f, x, 2 * 0.7978845608028654 * 0.044715),
                              constant(f, x, 2 * 0.7978845608028654));
 
-   return vec_fmul(f, x, sigmoid(f, vec_fmul(f, x, inner)));
+   return vec_fmul(f, x, vec_sigmoid(f, vec_fmul(f, x, inner)));
 }
 
 vec_value vec_softcap(vec_fn *f, vec_value x, double cap)
@@ -120,4 +120,26 @@ vec_value vec_softcap(vec_fn *f, vec_value x, double cap)
    vec_value inside = vec_fdiv(f, x, constant(f, x, cap));
 
    return vec_fmul(f, vec_tanh(f, inside), constant(f, x, cap));
+}
+
+/* log(1 + y) for y in 0..1: 2 atanh(y / (2 + y)) by its odd series, |argument| <= 1/3. */
+static vec_value log1p_unit(vec_fn *f, vec_value y)
+{
+   static const double c[] = {2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3, 2};
+   vec_value s = vec_fdiv(f, y, vec_fadd(f, y, constant(f, y, 2)));
+
+   return vec_fmul(f, s, polynomial(f, vec_fmul(f, s, s), countof(c), c));
+}
+
+vec_value vec_softplus(vec_fn *f, vec_value x)
+{
+   /* max(x, 0) + log(1 + exp(-|x|)): the last term is nothing beside x > 20. */
+   vec_value e = vec_exp(f, vec_fneg(f, vec_fabs(f, x)));
+
+   return vec_fadd(f, vec_fmax(f, constant(f, x, 0), x), log1p_unit(f, e));
+}
+
+vec_value vec_decay(vec_fn *f, vec_value x, vec_value a, vec_value b)
+{
+   return vec_fneg(f, vec_fmul(f, vec_exp(f, a), vec_softplus(f, vec_fadd(f, x, b))));
 }

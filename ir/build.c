@@ -79,7 +79,10 @@ ir_value *ir_state(ir_builder *b, int64_t layer, int64_t window, ir_type type)
 {
    ir_attrs attrs = AT(.layer = layer, .window = window ? window : IR_NO_I);
 
-   return leaf(b, IR_OP_state, attrs, type, arena_printf(b->f->a, "kv%lld", (long long)layer));
+   const char *stem = ir_state_infos[type.state].paged ? "kv" : ir_state_infos[type.state].name;
+
+   return leaf(b, IR_OP_state, attrs, type,
+               arena_printf(b->f->a, "%s%lld", stem, (long long)layer));
 }
 
 ir_value *ir_embed(ir_builder *b, ir_value *ids, ir_value *w)
@@ -172,6 +175,16 @@ ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double
    return BUILD(rmsnorm, OPERANDS(x, w), AT(.eps = eps, .offset = offset != 0 ? offset : IR_NO_F));
 }
 
+ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps)
+{
+   return BUILD(l2norm, OPERANDS(x), AT(.eps = eps));
+}
+
+ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias)
+{
+   return BUILD(decay, OPERANDS(x, a, bias), NO_ATTRS);
+}
+
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group)
 {
    return ir_build(b, IR_OP_quant, OPERANDS(x), AT(.group = group), NULL);
@@ -261,6 +274,17 @@ ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k)
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale)
 {
    return BUILD(mla_attention, OPERANDS(q, p, state), AT(.scale = scale));
+}
+
+ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w)
+{
+   return ir_build(b, IR_OP_conv_step, OPERANDS(state, x, w), NO_ATTRS, NULL);
+}
+
+ir_op *ir_gdn(ir_builder *b, ir_value *state, ir_value *q, ir_value *k, ir_value *v, ir_value *g,
+              ir_value *beta, double scale)
+{
+   return ir_build(b, IR_OP_gdn, OPERANDS(state, q, k, v, g, beta), AT(.scale = scale), NULL);
 }
 
 /* ---- clone ---- */

@@ -118,6 +118,15 @@ int64_t ir_type_row(const ir_type *t)
    return ir_dim_const(t->dim[t->rank - 1]);
 }
 
+int64_t ir_state_width(const ir_type *t)
+{
+   int64_t n = 1;
+
+   for (uint32_t i = 1; i < t->rank; i++)
+      n *= ir_dim_const(t->dim[i]);
+   return n;
+}
+
 /* ---- ops in their list ---- */
 
 ir_op *ir_op_create(ir_func *f, ir_opcode code, uint32_t num_operands, uint32_t num_results)

@@ -72,6 +72,8 @@ ir_type ir_type_make(dtype element, uint32_t rank, const ir_dim *dims);
 bool ir_type_equal(const ir_type *a, const ir_type *b);
 /* Last dim as a number, -1 when it is symbolic or rank is 0. */
 int64_t ir_type_row(const ir_type *t);
+/* Elements behind the first extent of a state: d of [G,d], dk * dv of [H,dk,dv]. */
+int64_t ir_state_width(const ir_type *t);
 
 /* ---- ops and values ---- */
 
@@ -298,6 +300,8 @@ ir_value *ir_clamp(ir_builder *b, ir_value *x, double min, double max);
 ir_value *ir_shift(ir_builder *b, ir_value *x, double offset);
 /* offset 0: absent. */
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset);
+ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps);
+ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias);
 /* results[0] codes, results[1] scales. */
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
@@ -320,6 +324,10 @@ ir_value *ir_transpose(ir_builder *b, ir_value *x);
 ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k);
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale);
+/* results[0] the state's successor, results[1] the output. */
+ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w);
+ir_op *ir_gdn(ir_builder *b, ir_value *state, ir_value *q, ir_value *k, ir_value *v, ir_value *g,
+              ir_value *beta, double scale);
 
 /* Names v; other characters become _, and a name that is taken gets a suffix .2, .3, … */
 void ir_set_name(ir_func *f, ir_value *v, const char *name);

@@ -56,6 +56,8 @@ const char *sh_meta(const ir_op *op, ir_type *out)
    return ir_attr_i(op, IR_ATTR_index, 0) < 0 ? "index is negative" : NULL;
 }
 
+enum { MAX_STATE_EXTENT = (1 << 20) - 1 }; /* products of three stay far from overflow */
+
 const char *sh_state(const ir_op *op, ir_type *out)
 {
    int64_t window = ir_attr_i(op, IR_ATTR_window, 0);
@@ -63,8 +65,11 @@ const char *sh_state(const ir_op *op, ir_type *out)
    *out = op->results[0]->type;
    if (out->state == IR_STATE_none || dtype_infos[out->dtype].kind != DTYPE_FLOAT)
       return "the type must be a state kind stored in floats";
-   if (out->rank != 2 || !ir_dim_is_const(out->dim[0]) || !ir_dim_is_const(out->dim[1]))
-      return "a state must have the extents [G,d], both numbers";
+   if (out->rank != (out->state == IR_STATE_recurrent ? 3 : 2))
+      return "a state must have the extents [G,d], a recurrent one [H,dk,dv]";
+   for (uint32_t i = 0; i < out->rank; i++)
+      if (!ir_dim_is_const(out->dim[i]) || ir_dim_const(out->dim[i]) > MAX_STATE_EXTENT)
+         return "the extents of a state must be numbers below 2^20";
    if (ir_state_infos[out->state].rows == 1 && ir_dim_const(out->dim[0]) != 1)
       return "a state of rows that are key and value has one head";
    if (ir_state_infos[out->state].window ? window <= 0 : window != 0)

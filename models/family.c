@@ -215,6 +215,19 @@ ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_
    return ir_attention(&m->b, q, m->kv[l], m->config->attention_scale, 0);
 }
 
+ir_value *model_conv(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t width)
+{
+   model_tensor *t = map_get(&m->m->by_name, arena_printf(m->m->a, "blk.%u.%s", l, name));
+
+   if (t && t->rank == 3 && t->dim[1] == 1) {
+      t->dim[1] = t->dim[2];
+      t->rank = 2;
+   }
+   ir_op *op = ir_conv_step(&m->b, m->conv[l], x, model_matrix(m, l, name, row_length(x), width));
+   m->conv[l] = op->results[0];
+   return op->results[1];
+}
+
 ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h)
 {
    ir_set_name(m->b.f, h, arena_printf(m->m->a, "h%u", l));
@@ -239,8 +252,14 @@ void model_finish(model_build *m, ir_value *h)
    if (c->tied && spare)
       spare->read = true;
    ir_func_return(m->b.f, logits);
-   for (uint32_t l = 0; l < c->layers; l++)
-      ir_func_return(m->b.f, m->kv[l]);
+   for (uint32_t l = 0; l < c->layers; l++) {
+      if (m->kv[l])
+         ir_func_return(m->b.f, m->kv[l]);
+      if (m->memory[l]) {
+         ir_func_return(m->b.f, m->conv[l]);
+         ir_func_return(m->b.f, m->memory[l]);
+      }
+   }
    for (uint32_t l = 0; l < c->layers; l++)
       if (m->routes[l])
          ir_func_return(m->b.f, m->routes[l]);

@@ -16,9 +16,11 @@ typedef struct model_build {
    ir_builder b;
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
    ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
-   ir_value **kv;     /* per layer: the state before its block, after it once the block is built */
-   ir_value **routes; /* per layer: captured expert ids, NULL for dense layers */
-   map weights;       /* tensor name → ir_value: a tensor that is used twice is one value */
+   ir_value **kv; /* per layer: the state before its block, after it once the block is built */
+   ir_value **conv, **memory; /* of recurrent layers, in the place of kv: inputs of the convolution,
+                                 what the delta net remembers */
+   ir_value **routes;         /* per layer: captured expert ids, NULL for dense layers */
+   map weights;          /* tensor name → ir_value: a tensor that is used twice is one value */
    sinter_status status; /* first failure */
 } model_build;
 
@@ -41,6 +43,15 @@ ir_value *model_rope(model_build *m, uint32_t l, ir_value *x);
 
 /* Appends k and v to the state of layer l, then attends with q. f32[T, H, d] */
 ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_value *v);
+
+/* y[T, C] of the causal convolution of width W over x[T, C] with blk.<l>.<name>, stored [C, W] or
+ * [C, 1, W]; moves the conv state of layer l on. */
+ir_value *model_conv(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t width);
+
+/* Makes rows first[i] .. first[i] + part, i < count, of the tensor `from`, which has `rows`, the tensor
+ * `name` (gather.c). Without `from` there is no `name`. */
+void model_gather(model_build *m, const char *from, uint64_t rows, const char *name, uint64_t part,
+                  const uint64_t *first, uint64_t count);
 
 /* What a mixture of experts needs to know besides its tensors (moe.c). */
 typedef struct model_experts {
@@ -86,6 +97,7 @@ ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
 FAMILY(llama)
 FAMILY(gemma3)
 FAMILY(exaone4)
+FAMILY(qwen3_next)
 #undef FAMILY
 
 #endif

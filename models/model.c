@@ -77,6 +77,25 @@ static void ranges(ir_func *f, const model_options *o)
    ir_func_range(f, SYM_S, 1, o->max_sequences);
 }
 
+/* The two states of a gated delta net. */
+static void recurrent_leaves(model_build *b, uint32_t l)
+{
+   const model_config *c = b->config;
+   int64_t keys = (int64_t)c->delta_key_heads * c->delta_key_width;
+   int64_t values = (int64_t)c->delta_heads * c->delta_value_width;
+   ir_type conv = ir_type_make(
+      DT_f32, 2, (ir_dim[]){ir_dim_of(c->conv_width - 1), ir_dim_of(2 * keys + values)});
+   ir_type memory =
+      ir_type_make(DT_f32, 3,
+                   (ir_dim[]){ir_dim_of(c->delta_heads), ir_dim_of(c->delta_key_width),
+                              ir_dim_of(c->delta_value_width)});
+
+   conv.state = IR_STATE_conv;
+   memory.state = IR_STATE_recurrent;
+   b->conv[l] = ir_state(&b->b, l, 0, conv);
+   b->memory[l] = ir_state(&b->b, l, 0, memory);
+}
+
 /* Step inputs and states, in front of all blocks. */
 static void leaves(model_build *b)
 {
@@ -92,7 +111,13 @@ static void leaves(model_build *b)
    b->rows = ir_meta(&b->b, IR_META_rows, IR_NO_I, ir_type_make(DT_i32, 1, &r));
    b->kv = arena_array(b->m->a, ir_value *, c->layers);
    b->routes = arena_array(b->m->a, ir_value *, c->layers);
+   b->conv = arena_array(b->m->a, ir_value *, c->layers);
+   b->memory = arena_array(b->m->a, ir_value *, c->layers);
    for (uint32_t l = 0; l < c->layers; l++) {
+      if (c->recurrent && c->recurrent[l]) {
+         recurrent_leaves(b, l);
+         continue;
+      }
       ir_type type = ir_type_make(DT_f32, 2, kv);
       type.state = c->sliding[l] ? IR_STATE_kv_window : IR_STATE_kv_full;
       b->kv[l] = ir_state(&b->b, l, c->sliding[l] ? c->window : 0, type);

@@ -22,7 +22,9 @@ typedef struct model_layout {
    model_layout_kind kind;
    uint64_t stored;      /* rows of a stored matrix; 0: as many as the tensor's has */
    uint64_t first, step; /* row i of a matrix is its stored row first + i * step; step 0 is 1 */
-   dtype scale_type;     /* u8: powers of two, e8m0 */
+   const uint64_t *runs; /* not NULL: it is the stored row runs[i / run] + i % run */
+   uint64_t run;
+   dtype scale_type; /* u8: powers of two, e8m0 */
    uint64_t block_rows, block_cols;
    const uint8_t *scales;             /* of all matrices */
    const uint8_t *const *scale_parts; /* not NULL: of each */

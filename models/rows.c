@@ -101,6 +101,11 @@ static void transposed_row(const place *p, uint8_t *dst)
       memcpy(dst + k * bytes, src + k * p->stored * bytes, bytes);
 }
 
+static uint64_t stored_row(const model_layout *l, uint64_t i)
+{
+   return l->runs ? l->runs[i / l->run] + i % l->run : l->first + i * (l->step ? l->step : 1);
+}
+
 const void *model_tensor_row(const model_tensor *t, uint64_t r, void *scratch)
 {
    const model_layout *l = &t->layout;
@@ -108,7 +113,7 @@ const void *model_tensor_row(const model_tensor *t, uint64_t r, void *scratch)
    const uint64_t bytes = model_tensor_row_bytes(t);
    const place p = {.t = t,
                     .e = r / rows,
-                    .at = l->first + r % rows * (l->step ? l->step : 1),
+                    .at = stored_row(l, r % rows),
                     .stored = l->stored ? l->stored : rows,
                     .cols = t->rank ? t->dim[t->rank - 1] : 1};
 

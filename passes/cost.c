@@ -51,10 +51,11 @@ static double results_saved(const pass_site *s, const ir_op *op)
 {
    double bytes = 0;
 
-   if (op->results[0]->type.state != IR_STATE_none)
-      return 0;
    for (uint32_t i = 0; i < op->num_results; i++) {
       reads r = {.s = s};
+
+      if (op->results[i]->type.state != IR_STATE_none)
+         continue;
 
       pass_readers(op->results[i], count_read, &r);
       bytes += pass_value_bytes(s->target, op->results[i]) * (r.inside + (r.outside ? 0 : 1));

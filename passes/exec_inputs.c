@@ -160,7 +160,7 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    ir_kv *kv = arena_new(in->a, ir_kv);
 
    kv->heads = ir_dim_const(type->dim[0]);
-   kv->width = ir_dim_const(type->dim[1]);
+   kv->width = ir_state_width(type);
    kv->capacity = PASS_EXEC_HISTORY + in->rows;
    kv->num_seqs = (uint32_t)in->seqs;
    kv->k = arena_array(in->a, double *, PASS_EXEC_SEQS);

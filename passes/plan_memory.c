@@ -78,7 +78,7 @@ static uint32_t cache_group(plan_state *p, const ir_op *op)
    const ir_type *t = &op->results[0]->type;
    plan_cache_group g = {.kind = (uint32_t)t->state - 1, /* row of states.def */
                          .heads = (uint32_t)ir_dim_const(t->dim[0]),
-                         .width = (uint32_t)ir_dim_const(t->dim[1]),
+                         .width = (uint32_t)ir_state_width(t),
                          .window = ir_attr_i(op, IR_ATTR_window, 0),
                          .dtype = t->dtype};
 
@@ -215,7 +215,7 @@ static void collect_lives(plan_state *p)
 static bool is_pointwise(const ir_group *g)
 {
    const uint64_t set = IR_SET(add) | IR_SET(mul) | IR_SET(scale) | IR_SET(silu) | IR_SET(gelu) |
-                        IR_SET(gelu_tanh) | IR_SET(softcap);
+                        IR_SET(gelu_tanh) | IR_SET(softcap) | IR_SET(sigmoid) | IR_SET(decay);
 
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
       if (!(set >> op->code & 1))

@@ -71,6 +71,9 @@ static void shorten_state(pass_run *run, ir_op *op)
 {
    pass_site *s;
 
+   /* what a recurrence keeps goes through all later tokens: it is not shortened */
+   if (!ir_state_infos[op->results[0]->type.state].paged)
+      return;
    if (op->results[0]->type.dtype != DT_f32 || !(s = pass_site_open(run, op)))
       return;
    ir_retype(s->f, op->results[0], DT_f16);

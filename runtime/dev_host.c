@@ -84,6 +84,7 @@ static void limit_syms(const plan *p, const rt_limits *limits, int64_t syms[SYM_
    syms[SYM_A] = MAX(p->sym_max[SYM_A], 1);
    syms[SYM_C] = (limits->max_positions + ATTN_CHUNK - 1) / ATTN_CHUNK;
    syms[SYM_B] = (limits->max_positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   syms[SYM_Q] = syms[SYM_S];
 }
 
 static sinter_status map_all(rt_host *h, const rt_limits *limits)

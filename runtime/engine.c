@@ -80,6 +80,7 @@ static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup
    }
    for (uint32_t g = 0; g < o.num_groups; g++) {
       o.windows[g] = e->plan->cache_groups[g].window;
+      o.states[g] = !plan_state_paged[e->plan->cache_groups[g].kind];
       o.pages[g] = e->limits.pages[g];
    }
    return kv_cache_create(&o, &e->cache);

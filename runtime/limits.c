@@ -7,12 +7,28 @@
 
 enum { DEFAULT_SEQUENCES = 64, DEFAULT_CONTEXT = 4096 };
 
+/* States: two for each sequence (before and after a step) and those kept for others, in a quarter of
+ * the free memory; what a single sequence needs in any case. */
+enum { KEPT_STATES = 256, LEAST_STATES = 4 };
+
 uint64_t rt_limits_token_bytes(const plan *p)
 {
    uint64_t bytes = 0;
 
    for (uint32_t i = 0; i < p->num_cache_groups; i++)
       bytes += plan_token_bytes(&p->cache_groups[i]) * p->cache_groups[i].num_layers;
+   return bytes;
+}
+
+uint64_t rt_limits_state_bytes(const plan *p)
+{
+   uint64_t bytes = 0;
+
+   for (uint32_t i = 0; i < p->num_cache_groups; i++) {
+      const plan_cache_group *g = &p->cache_groups[i];
+      if (!plan_state_paged[g->kind])
+         bytes += plan_page_bytes(g) * g->num_layers;
+   }
    return bytes;
 }
 
@@ -44,6 +60,16 @@ static int64_t default_tokens(const plan *p)
    return MAX(tokens, PAGE_TOKENS);
 }
 
+static int64_t state_pages(const plan *p, int64_t sequences)
+{
+   uint64_t memory = available_memory(), each = rt_limits_state_bytes(p);
+   int64_t pages = 2 * sequences + KEPT_STATES;
+
+   if (memory && each)
+      pages = MIN(pages, (int64_t)(memory / 4 / each));
+   return MAX(pages, LEAST_STATES);
+}
+
 static sinter_status bounded(const char *option, int64_t asked, int64_t standard, int64_t most,
                              int64_t *out)
 {
@@ -73,6 +99,7 @@ sinter_status rt_limits_decide(const plan *p, const sinter_engine_options *o, rt
    int64_t pages = (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
    out->max_positions = pages * PAGE_TOKENS;
    for (uint32_t g = 0; g < p->num_cache_groups; g++)
-      out->pages[g] = pages;
+      out->pages[g] =
+         plan_state_paged[p->cache_groups[g].kind] ? pages : state_pages(p, out->max_sequences);
    return SINTER_ok;
 }

@@ -11,4 +11,7 @@ SINTER_CHECKED sinter_status rt_limits_decide(const plan *p, const sinter_engine
 /* Bytes of k and v of one token over all layers. */
 uint64_t rt_limits_token_bytes(const plan *p);
 
+/* Bytes of the states of one sequence that do not grow with its tokens, over all layers. */
+uint64_t rt_limits_state_bytes(const plan *p);
+
 #endif

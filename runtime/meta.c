@@ -8,7 +8,15 @@ _Static_assert(RT_META_COUNT <= 16, "rt_step.meta has room for every row of meta
 enum { PER_STEP, PER_GROUP, PER_ROPE };
 
 /* Dims of meta.def: a symbol or a number. */
-enum { T = -1 - SYM_T, R = -1 - SYM_R, S = -1 - SYM_S, A = -1 - SYM_A, B = -1 - SYM_B, N = -100 };
+enum {
+   T = -1 - SYM_T,
+   R = -1 - SYM_R,
+   S = -1 - SYM_S,
+   A = -1 - SYM_A,
+   B = -1 - SYM_B,
+   Q = -1 - SYM_Q,
+   N = -100
+};
 
 static const struct {
    dtype dtype;
@@ -64,12 +72,15 @@ sinter_status rt_meta_init(rt_meta *m, const plan *p, const rt_limits *limits)
    int64_t syms[SYM_COUNT] = {[SYM_T] = limits->max_rows,
                               [SYM_R] = limits->max_wanted,
                               [SYM_S] = limits->max_sequences,
-                              [SYM_A] = p->sym_max[SYM_A]};
+                              [SYM_A] = p->sym_max[SYM_A],
+                              [SYM_Q] = limits->max_sequences};
    sinter_status status = SINTER_ok;
 
    *m = (rt_meta){.num_groups = p->num_cache_groups, .num_ropes = p->num_ropes};
    for (uint32_t i = 0; i < p->num_ropes; i++)
       m->rope_widths[i] = p->ropes[i].width;
+   for (uint32_t g = 0; g < m->num_groups; g++)
+      m->paged[g] = plan_state_paged[p->cache_groups[g].kind];
    if (!allocate(m, syms))
       status = base_fail(SINTER_out_of_memory, "step arrays", "use smaller steps",
                          "no memory for a step of %lld rows", (long long)limits->max_rows);
@@ -119,6 +130,8 @@ static void fill_slots(rt_meta *m, const rt_item *item, int64_t t)
    int64_t width = m->step.block.sym[SYM_B];
 
    for (uint32_t g = 0; g < m->num_groups; g++) {
+      if (!m->paged[g])
+         continue;
       const int32_t *tables = m->step.meta[RT_META_block_table][g];
       const int32_t *table = tables + item->request->kv.slot * width;
       int32_t *slots = m->step.meta[RT_META_slots][g];
@@ -127,6 +140,28 @@ static void fill_slots(rt_meta *m, const rt_item *item, int64_t t)
          int64_t at = item->first + i;
          slots[t + i] = table[at / PAGE_TOKENS] * PAGE_TOKENS + (int32_t)(at % PAGE_TOKENS);
       }
+   }
+}
+
+/* Run q: rows of one sequence, and where its states come from and go to. */
+static void fill_run(rt_meta *m, const rt_item *item, int64_t t, uint32_t q)
+{
+   int32_t(*runs)[2] = m->step.meta[RT_META_runs][0];
+   int32_t *rows = m->step.meta[RT_META_snap_rows][0];
+   const kv_sequence *s = &item->request->kv;
+
+   runs[q][0] = (int32_t)t;
+   runs[q][1] = (int32_t)item->rows;
+   rows[q] = (int32_t)MAX(s->snap - item->first, 0);
+   for (uint32_t g = 0; g < m->num_groups; g++) {
+      int32_t *from = m->step.meta[RT_META_state_from][g], *to = m->step.meta[RT_META_state_to][g];
+      int32_t *snap = m->step.meta[RT_META_state_snap][g];
+
+      if (m->paged[g])
+         continue;
+      from[q] = s->state[g].from;
+      to[q] = s->state[g].to;
+      snap[q] = s->state[g].snap;
    }
 }
 
@@ -167,6 +202,7 @@ void rt_meta_fill(rt_meta *m, const rt_item *items, uint32_t num_items)
 
       fill_rows(m, item, t);
       fill_slots(m, item, t);
+      fill_run(m, item, t, i);
       fill_ropes(m, item, t);
       tiles += fill_tiles(m, item, t, tiles);
       m->stored[item->request->kv.slot] = item->first;
@@ -178,6 +214,7 @@ void rt_meta_fill(rt_meta *m, const rt_item *items, uint32_t num_items)
    m->step.block.sym[SYM_T] = t;
    m->step.block.sym[SYM_R] = wanted;
    m->step.block.sym[SYM_A] = tiles;
+   m->step.block.sym[SYM_Q] = num_items;
    m->step.block.sym[SYM_C] = (context + ATTN_CHUNK - 1) / ATTN_CHUNK;
 }
 

@@ -17,6 +17,7 @@ typedef struct rt_meta {
    rt_step step;
    uint32_t num_groups, num_ropes;
    uint32_t rope_widths[8];
+   bool paged[8]; /* by cache group */
    rt_rope *ropes[8];
    int64_t *stored; /* by slot */
 } rt_meta;

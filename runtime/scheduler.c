@@ -114,6 +114,7 @@ static int64_t piece(const rt_scheduler *s, const sinter_request *r)
    int64_t from = rt_request_wants_from(r);
 
    n = MIN(n, (int64_t)s->tiles_left * ATTN_ROWS);
+   n = kv_cache_piece(s->cache, &r->kv, n);
    if (from < r->num_tokens)
       n = MIN(n, MAX(from - r->kv.stored, 0) + s->wanted_left);
    return n;

@@ -137,3 +137,13 @@ sinter_status ref_clamp(ref_call *c)
    }
    return SINTER_ok;
 }
+
+sinter_status ref_decay(ref_call *c)
+{
+   const double *x = c->in[0]->t.data, *a = c->in[1]->t.data, *b = c->in[2]->t.data;
+   const int64_t n = ref_row(c->in[0]);
+
+   for (int64_t i = 0; i < c->in[0]->size; i++)
+      c->out[0]->t.data[i] = -exp(a[i % n]) * ref_softplus_of(x[i] + b[i % n]);
+   return SINTER_ok;
+}

@@ -1,6 +1,9 @@
-/* state.c - per-sequence state: k and v of every position, or one latent row, contiguous. The
- * interpreter keeps window states whole; what is older than the window is not looked at. */
+/* state.c - per-sequence state: k and v of every position, or one latent row, contiguous; of a
+ * convolution or a gated delta net one array of its extents, in the place of k. The interpreter keeps
+ * window states whole; what is older than the window is not looked at. */
 #include "ref.h"
+
+#include <math.h>
 
 sinter_status ref_state(ref_call *c)
 {
@@ -10,7 +13,7 @@ sinter_status ref_state(ref_call *c)
    out->kv = c->env->state(c->env->user, ir_attr_i(c->op, IR_ATTR_layer, 0), out->type);
    if (!out->kv)
       return ref_fail(c, SINTER_failed, "there is no state for the layer");
-   if (out->kv->heads != out->t.dim[0] || out->kv->width != out->t.dim[1])
+   if (out->kv->heads != out->t.dim[0] || out->kv->width != ir_state_width(out->type))
       return ref_fail(c, SINTER_failed, "the state has other extents");
    return SINTER_ok;
 }
@@ -66,5 +69,107 @@ sinter_status ref_mla_write(ref_call *c)
          row[r + i] = ref_round(c, state->type->dtype, c->in[2]->t.data[t * n + i]);
    }
    c->out[0]->kv = state->kv;
+   return SINTER_ok;
+}
+
+/* ---- states without pages ---- */
+
+enum { SLOT_STATE, SLOT_DELTA };
+
+/* The state as row t finds it; a copy when the row writes nothing. */
+static sinter_status find_slot(ref_call *c, int64_t t, double **out)
+{
+   const ir_kv *kv = c->in[0]->kv;
+   const int64_t n = kv->heads * kv->width;
+   double *data;
+
+   if (!c->step->positions || !c->step->seq_of)
+      return ref_fail(c, SINTER_usage, "the step has no positions or sequences");
+   const int64_t seq = c->step->seq_of[t];
+   if (seq < 0 || seq >= (int64_t)kv->num_seqs || c->step->positions[t] < 0)
+      return ref_fail(c, SINTER_exhausted, "row %lld: there is no state of sequence %lld",
+                      (long long)t, (long long)seq);
+   data = kv->k[seq];
+   if (c->step->writes && !c->step->writes[t]) {
+      data = ref_scratch(c, SLOT_STATE, n);
+      memcpy(data, kv->k[seq], (size_t)n * sizeof *data);
+   }
+   if (c->step->positions[t] == 0)
+      memset(data, 0, (size_t)n * sizeof *data);
+   *out = data;
+   return SINTER_ok;
+}
+
+sinter_status ref_conv_step(ref_call *c)
+{
+   const int64_t channels = ref_row(c->in[1]), width = ref_row(c->in[2]), last = width - 1;
+   const double *w = c->in[2]->t.data;
+
+   for (int64_t t = 0; t < c->in[1]->t.dim[0]; t++) {
+      const double *x = c->in[1]->t.data + t * channels;
+      double *y = c->out[1]->t.data + t * channels, *s;
+      SINTER_TRY(find_slot(c, t, &s));
+      for (int64_t i = 0; i < channels; i++) {
+         y[i] = w[i * width + last] * x[i];
+         for (int64_t j = 0; j < last; j++)
+            y[i] += w[i * width + j] * s[j * channels + i];
+      }
+      memmove(s, s + channels, (size_t)((last - 1) * channels) * sizeof *s);
+      for (int64_t i = 0; i < channels; i++)
+         s[(last - 1) * channels + i] = ref_round(c, c->in[0]->type->dtype, x[i]);
+   }
+   c->out[0]->kv = c->in[0]->kv;
+   return SINTER_ok;
+}
+
+/* One head of one row. */
+typedef struct delta_head {
+   const double *q, *k, *v;
+   int64_t dk, dv;
+   double keep, beta, scale;
+   double *s, *o; /* [dk, dv], [dv] */
+} delta_head;
+
+static void step_head(const ref_call *c, const delta_head *h, double *delta)
+{
+   for (int64_t j = 0; j < h->dv; j++) {
+      double known = 0;
+      for (int64_t i = 0; i < h->dk; i++)
+         known += h->keep * h->s[i * h->dv + j] * h->k[i];
+      delta[j] = h->beta * (h->v[j] - known);
+      h->o[j] = 0;
+   }
+   for (int64_t i = 0; i < h->dk; i++)
+      for (int64_t j = 0; j < h->dv; j++) {
+         double *s = &h->s[i * h->dv + j];
+         *s = ref_round(c, c->in[0]->type->dtype, h->keep * *s + h->k[i] * delta[j]);
+         h->o[j] += h->scale * *s * h->q[i];
+      }
+}
+
+sinter_status ref_gdn(ref_call *c)
+{
+   const ir_tensor *q = &c->in[1]->t, *v = &c->in[3]->t;
+   const int64_t heads = v->dim[1], share = heads / q->dim[1], dk = q->dim[2], dv = v->dim[2];
+   double *delta = ref_scratch(c, SLOT_DELTA, dv), *s;
+
+   for (int64_t t = 0; t < v->dim[0]; t++) {
+      SINTER_TRY(find_slot(c, t, &s));
+      for (int64_t n = 0; n < heads; n++) {
+         const int64_t at = t * heads + n, key = (t * q->dim[1] + n / share) * dk;
+         delta_head h = {.q = q->data + key,
+                         .k = c->in[2]->t.data + key,
+                         .v = v->data + at * dv,
+                         .dk = dk,
+                         .dv = dv,
+                         .keep = exp(c->in[4]->t.data[at]),
+                         .beta = c->in[5]->t.data[at],
+                         .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
+                         .s = s + n * dk * dv,
+                         .o = c->out[1]->t.data + at * dv};
+         step_head(c, &h, delta);
+      }
+   }
+   c->out[0]->kv = c->in[0]->kv;
    return SINTER_ok;
 }

@@ -13,6 +13,7 @@ enum {
    MODEL_TRAIT_window_flag = 32,   /* for all layers, if use_sliding_window */
    MODEL_TRAIT_experts = 64,       /* layers may be mixtures of experts */
    MODEL_TRAIT_experts_gguf = 128, /* the same, in GGUF only */
+   MODEL_TRAIT_delta_by_head = 256, /* delta nets keep the rows of a key head together */
 };
 
 struct model_build;
@@ -49,6 +50,7 @@ struct model_config {
    const char *activation; /* "silu", "gelu_pytorch_tanh", …; NULL: the family's own */
    bool *sliding;          /* per layer: attends to the last `window` positions only */
    bool *sparse;           /* per layer: a mixture of experts */
+   bool *recurrent;        /* per layer: a gated delta net instead of attention; NULL: none is */
    bool qkv_bias, output_bias;
    double norm_offset; /* added to norm weights: 1 where the checkpoint stores w - 1 */
    double attention_scale;

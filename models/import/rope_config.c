@@ -83,6 +83,8 @@ static sinter_status read_keys(const model_source *s, const json *j, rope_keys *
          k->short_factor = v;
       } else if (strcmp(key, "long_factor") == 0 && v->kind == JSON_array) {
          k->long_factor = v;
+      } else if (strcmp(key, "mrope_section") == 0 || strcmp(key, "mrope_interleaved") == 0) {
+         /* how three position axes share the pairs: with text alone they are one */
       } else if (strcmp(key, "finetuned") != 0 && !store_number(k, key, v)) {
          return base_fail(
             SINTER_unsupported, s->path, "report the model's config.json",

@@ -8,8 +8,13 @@ struct kv_cache {
    kv_pool *pools[KV_MAX_GROUPS];
    int32_t *tables[KV_MAX_GROUPS];
    kv_prefix *prefix;
-   int32_t *path; /* blocks of the prompt being looked up */
+   int32_t *path;   /* blocks of the prompt being looked up */
+   bool has_states; /* there are state groups */
 };
+
+enum {
+   STATE_STRIDE = 256
+}; /* generated tokens between states that the next one does not replace */
 
 static void forget(void *user, uint32_t group, int32_t page)
 {
@@ -48,6 +53,9 @@ static sinter_status build(kv_cache *c)
 
    memcpy(prefix.windows, c->o.windows, sizeof prefix.windows);
    memcpy(prefix.pages, c->o.pages, sizeof prefix.pages);
+   memcpy(prefix.states, c->o.states, sizeof prefix.states);
+   for (uint32_t g = 0; g < c->o.num_groups; g++)
+      c->has_states |= c->o.states[g];
    SINTER_TRY(kv_prefix_create(&prefix, &c->prefix));
    c->path = calloc((size_t)c->o.max_blocks + 1, sizeof *c->path);
    if (!c->path)
@@ -107,7 +115,7 @@ static void release(kv_cache *c, kv_sequence *s, uint32_t g, int64_t block)
    kv_pool_release(c->pools[g], page);
 }
 
-/* Lets go of the last block of every group. */
+/* Lets go of the last block of every group. Only without state groups: their hits are whole blocks. */
 static void release_last(kv_cache *c, kv_sequence *s)
 {
    for (uint32_t g = 0; g < c->o.num_groups; g++)
@@ -136,11 +144,30 @@ static void drop_unread(kv_cache *c, kv_sequence *s, uint32_t g)
       release(c, s, g, s->first_block[g]++);
 }
 
+/* Where a step up to `end` keeps its states, besides at its end: at its last border of blocks, so
+ * that the same prompt and longer ones find it. */
+static int64_t choose_snap(const kv_cache *c, const kv_sequence *s, int64_t end)
+{
+   int64_t border = (end - 1) / PAGE_TOKENS * PAGE_TOKENS;
+
+   if (!c->has_states || s->untold || border <= s->stored)
+      return 0;
+   return end % PAGE_TOKENS || end == s->num_prompt ? border : 0;
+}
+
 bool kv_cache_extend(kv_cache *c, kv_sequence *s, int64_t end)
 {
    int64_t blocks = (end + PAGE_TOKENS - 1) / PAGE_TOKENS;
 
+   s->snap = choose_snap(c, s, end);
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      if (c->o.states[g]) {
+         if (!kv_state_extend(&s->state[g], c->pools[g]))
+            return false;
+         if (s->snap)
+            kv_state_want_snap(&s->state[g], c->pools[g], c->o.max_sequences);
+         continue;
+      }
       drop_unread(c, s, g);
       while (s->end_block[g] < blocks) {
          if (!take(c, s, g))
@@ -148,6 +175,11 @@ bool kv_cache_extend(kv_cache *c, kv_sequence *s, int64_t end)
       }
    }
    return true;
+}
+
+int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows)
+{
+   return c->has_states && s->branch > s->stored ? MIN(rows, s->branch - s->stored) : rows;
 }
 
 /* ---- prefixes ---- */
@@ -187,6 +219,11 @@ static void share_path(kv_cache *c, kv_sequence *s, int64_t stored)
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int32_t *row = row_of(c, s, g);
 
+      if (c->o.states[g]) {
+         int32_t page = blocks ? kv_prefix_page(c->prefix, c->path[blocks - 1], g) : -1;
+         kv_state_begin(&s->state[g], c->pools[g], page);
+         continue;
+      }
       s->first_block[g] = MIN(kv_first_page(c->o.windows[g], stored), blocks);
       s->end_block[g] = blocks;
       for (int64_t i = s->first_block[g]; i < blocks; i++) {
@@ -222,18 +259,39 @@ void kv_cache_begin(kv_cache *c, kv_sequence *s, int64_t count, int64_t limit)
 {
    memset(s->first_block, 0, sizeof s->first_block);
    memset(s->end_block, 0, sizeof s->end_block);
-   s->stored = s->known = 0;
+   s->stored = s->known = s->snap = s->branch = 0;
    s->tail = KV_NO_BLOCK;
    s->untold = !c->o.share;
+   for (uint32_t g = 0; g < c->o.num_groups; g++)
+      kv_state_begin(&s->state[g], c->pools[g], -1);
    if (!c->o.share || limit <= 0)
       return;
    /* A last block that is known as a whole is of use even when only a part of it may be taken. */
    int64_t blocks = MIN((limit + PAGE_TOKENS - 1) / PAGE_TOKENS, count / PAGE_TOKENS);
    int64_t found = look_up(c, s, blocks);
-   share_path(c, s, kv_prefix_border(c->prefix, c->path, found, limit));
+   share_path(c, s, kv_prefix_border(c->prefix, c->path, found, limit, true));
+   if (c->has_states)
+      s->branch =
+         kv_prefix_border(c->prefix, c->path, found, limit, false) / PAGE_TOKENS * PAGE_TOKENS;
    if (s->stored % PAGE_TOKENS && !copy_last(c, s)) {
       release_last(c, s);
       s->stored -= s->stored % PAGE_TOKENS;
+   }
+}
+
+/* The states at the end of the known blocks, if there are any. */
+static void tell_states(kv_cache *c, kv_sequence *s, int64_t stored)
+{
+   int64_t border = s->known * PAGE_TOKENS;
+   bool replaces = border > s->num_prompt && border % STATE_STRIDE;
+
+   for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      if (!c->o.states[g])
+         continue;
+      if (border == stored)
+         kv_state_tell(&s->state[g], c->pools[g], c->prefix, s->tail, g, replaces);
+      else if (border == s->snap)
+         kv_state_tell_snap(&s->state[g], c->pools[g], c->prefix, s->tail, g);
    }
 }
 
@@ -250,6 +308,8 @@ static void tell(kv_cache *c, kv_sequence *s)
    kv_prefix_drop(c->prefix, s->tail);
    s->tail = block;
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      if (c->o.states[g])
+         continue;
       int32_t page = row_of(c, s, g)[s->known];
       assert(page >= 0); /* a block is told before it can leave a window */
       if (kv_prefix_attach(c->prefix, block, g, page))
@@ -261,14 +321,22 @@ static void tell(kv_cache *c, kv_sequence *s)
 void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored)
 {
    s->stored = stored;
-   while (!s->untold && (s->known + 1) * PAGE_TOKENS <= stored)
+   for (uint32_t g = 0; g < c->o.num_groups; g++)
+      if (c->o.states[g])
+         kv_state_commit(&s->state[g], c->pools[g]);
+   while (!s->untold && (s->known + 1) * PAGE_TOKENS <= stored) {
       tell(c, s);
+      if (!s->untold)
+         tell_states(c, s, stored);
+   }
 }
 
 void kv_cache_end(kv_cache *c, kv_sequence *s)
 {
    /* The last page first: what is evicted first is then the end of a prefix, not its beginning. */
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      if (c->o.states[g])
+         kv_state_end(&s->state[g], c->pools[g]);
       while (s->end_block[g] > s->first_block[g])
          release(c, s, g, --s->end_block[g]);
       s->first_block[g] = s->end_block[g] = 0;
@@ -286,6 +354,9 @@ bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int6
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int64_t need = (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS - s->end_block[g];
 
+      if (c->o.states[g])
+         need = s->state[g].to < 0;
+
       /* A window group holds no more than its window and one step at a time. */
       if (c->o.windows[g])
          need = MIN(need, (c->o.windows[g] + step) / PAGE_TOKENS + 2);
@@ -301,6 +372,8 @@ void kv_cache_usage(const kv_cache *c, uint64_t *out_used, uint64_t *out_total)
 
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int64_t size = kv_pool_size(c->pools[g]), held = size - kv_pool_available(c->pools[g]);
+      if (c->o.states[g])
+         continue;
       if (held >= used) {
          used = held;
          total = size;

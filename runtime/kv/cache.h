@@ -9,13 +9,14 @@
 #ifndef KV_CACHE_H
 #define KV_CACHE_H
 
-#include "prefix.h"
+#include "state.h"
 
 typedef struct kv_cache kv_cache;
 
 typedef struct kv_cache_options {
    uint32_t num_groups;
    int64_t windows[KV_MAX_GROUPS];
+   bool states[KV_MAX_GROUPS]; /* groups whose pages are whole states of a sequence */
    int64_t pages[KV_MAX_GROUPS];
    uint32_t max_sequences;
    int64_t max_blocks; /* of one sequence: width of the block tables */
@@ -35,6 +36,10 @@ typedef struct kv_sequence {
    uint64_t salt;
    int64_t stored; /* tokens whose k and v are in pages */
    int64_t first_block[KV_MAX_GROUPS], end_block[KV_MAX_GROUPS]; /* blocks with a page */
+   kv_state state[KV_MAX_GROUPS];                                /* of state groups */
+   int64_t snap; /* tokens at which the step keeps its states for others; 0: nowhere inside */
+   int64_t
+      branch; /* border of known blocks without a state: where others left this prefix; 0 none */
    int64_t known; /* blocks that are in the prefix table */
    int32_t tail;  /* the last of them, held */
    bool untold;   /* the prefix table was full: later blocks stay private */
@@ -54,6 +59,10 @@ void kv_cache_begin(kv_cache *c, kv_sequence *s, int64_t count, int64_t limit);
 /* Lets go of pages that position s->stored and later ones do not read, and takes pages for
  * positions up to `end`. False when a pool is exhausted: what was taken stays with the sequence. */
 bool kv_cache_extend(kv_cache *c, kv_sequence *s, int64_t end);
+
+/* How many of the next `rows` tokens one step should take, so that it ends where a state is worth
+ * keeping. */
+int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows);
 
 /* Tokens up to `stored` have been written. */
 void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);

@@ -92,10 +92,8 @@ static void make_free(kv_pool *p, int32_t i)
       p->hooks.freed(p->hooks.user, p->hooks.group, i);
 }
 
-static void evict_oldest(kv_pool *p)
+static void evict(kv_pool *p, int32_t i)
 {
-   int32_t i = p->oldest;
-
    unlink_cached(p, i);
    p->pages[i].kept = false;
    p->hooks.forget(p->hooks.user, p->hooks.group, i);
@@ -109,7 +107,7 @@ int32_t kv_pool_take(kv_pool *p, int32_t hint)
    if (!p->num_free && !p->num_cached)
       return -1;
    if (!p->num_free)
-      evict_oldest(p);
+      evict(p, p->oldest);
    if (hint >= 0 && hint < p->size)
       i = lowest_free(p, hint);
    if (i < 0)
@@ -147,6 +145,12 @@ void kv_pool_keep(kv_pool *p, int32_t i)
 {
    assert(p->pages[i].refs > 0);
    p->pages[i].kept = true;
+}
+
+void kv_pool_forget(kv_pool *p, int32_t i)
+{
+   if (p->pages[i].kept && !p->pages[i].refs)
+      evict(p, i);
 }
 
 uint32_t kv_pool_generation(const kv_pool *p, int32_t i)

@@ -40,6 +40,9 @@ void kv_pool_release(kv_pool *p, int32_t page);
 /* Marks a held page as one that others may find. */
 void kv_pool_keep(kv_pool *p, int32_t page);
 
+/* Takes a cached page back at once; one that is held or free stays as it is. */
+void kv_pool_forget(kv_pool *p, int32_t page);
+
 /* Counts how often the page was given out: a (page, generation) pair names one content. */
 uint32_t kv_pool_generation(const kv_pool *p, int32_t page);
 int32_t kv_pool_refs(const kv_pool *p, int32_t page);

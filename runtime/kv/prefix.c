@@ -198,7 +198,8 @@ int64_t kv_first_page(int64_t window, int64_t next)
    return window && first > 0 ? first / PAGE_TOKENS : 0;
 }
 
-int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks, int64_t limit)
+int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks, int64_t limit,
+                         bool states)
 {
    int64_t begin[KV_MAX_GROUPS] = {0}; /* start of the run of blocks with a page */
    int64_t best = 0;
@@ -208,7 +209,12 @@ int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_bl
       bool served = true;
 
       for (uint32_t g = 0; g < t->options.num_groups; g++) {
-         if (t->nodes[path[i]].pages[g] < 0)
+         bool has = t->nodes[path[i]].pages[g] >= 0;
+         if (t->options.states[g]) {
+            served = served && (!states || (has && stored == (i + 1) * PAGE_TOKENS));
+            continue;
+         }
+         if (!has)
             begin[g] = i + 1;
          served = served && begin[g] <= kv_first_page(t->options.windows[g], stored);
       }

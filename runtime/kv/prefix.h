@@ -8,7 +8,8 @@
  * and table are stored and compared, so a collision is a miss and never wrong content.
  *
  * A hit is the largest border that all groups can serve: a full group needs every page before it, a
- * window group those of the last window. Thread: the engine. */
+ * window group those of the last window, a state group the page of the block that ends there.
+ * Thread: the engine. */
 #ifndef KV_PREFIX_H
 #define KV_PREFIX_H
 
@@ -30,6 +31,7 @@ typedef struct kv_block {
 typedef struct kv_prefix_options {
    uint32_t num_groups;
    int64_t windows[KV_MAX_GROUPS]; /* 0: full */
+   bool states[KV_MAX_GROUPS]; /* a page is the state after its block, not the block's content */
    int64_t pages[KV_MAX_GROUPS];
    hash128 fingerprint; /* of everything that the content of a page depends on */
 } kv_prefix_options;
@@ -59,9 +61,10 @@ int32_t kv_prefix_page(const kv_prefix *t, int32_t block, uint32_t group);
 
 /* The largest number of tokens, at most `limit`, that a path of blocks can serve in all groups.
  *
- *   path   found blocks from the root on, num_blocks of them */
-int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks,
-                         int64_t limit);
+ *   path     found blocks from the root on, num_blocks of them
+ *   states   false: state groups are not asked */
+int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_blocks, int64_t limit,
+                         bool states);
 
 /* First page that position `next` of a group with this window still reads; 0 for window 0. */
 int64_t kv_first_page(int64_t window, int64_t next);

@@ -24,7 +24,12 @@
 #include "load.h"
 #include "passes/pass.h"
 
-enum { HARNESS_MAX_SEQS = 4, HARNESS_MAX_RETURNS = 24, HARNESS_MAX_STATES = 4 };
+enum {
+   HARNESS_MAX_SEQS = 4,
+   HARNESS_MAX_RETURNS = 24,
+   HARNESS_MAX_STATES = 4,
+   HARNESS_ROW = 1 << 17
+};
 
 typedef struct harness_options {
    isa_level level;
@@ -47,10 +52,12 @@ typedef struct harness {
 typedef struct harness_step {
    uint32_t num_seqs;
    int64_t stored[HARNESS_MAX_SEQS], rows[HARNESS_MAX_SEQS];
-   int64_t wanted;      /* R: the last rows */
-   int64_t tile_rows;   /* most rows of an attention tile, 1..ATTN_ROWS; 0: ATTN_ROWS */
-   bool hide_last;      /* slot -1 for the last row */
-   const char *variant; /* "decode" (NULL), "deep", "prefill" */
+   int64_t wanted;    /* R: the last rows */
+   int64_t tile_rows; /* most rows of an attention tile, 1..ATTN_ROWS; 0: ATTN_ROWS */
+   bool hide_last;    /* slot -1 for the last row, page -1 for the last sequence's state */
+   bool in_place;     /* states without pages stay where they are */
+   int64_t snap[HARNESS_MAX_SEQS]; /* rows after which such a state is kept, too; 0: not */
+   const char *variant;            /* "decode" (NULL), "deep", "prefill" */
 } harness_step;
 
 /* What a run leaves: bytes of every returned tensor, and pages. */
@@ -63,6 +70,8 @@ typedef struct harness_run {
    harness_step step;
    int64_t sym[SYM_COUNT], context;
    int32_t *ids, *positions, *seq_of, *rows, *tiles, *slots, *table;
+   int32_t runs[HARNESS_MAX_SEQS][2], snap_rows[HARNESS_MAX_SEQS];
+   int32_t from[HARNESS_MAX_SEQS], to[HARNESS_MAX_SEQS], snap[HARNESS_MAX_SEQS];
    bool *writes;
    ir_tensor rope[2];
    float *rope_f32[2];
@@ -247,6 +256,20 @@ static inline ir_kv *harness_get_state(void *user, int64_t layer, const ir_type 
    return &((harness_run *)user)->kv[layer];
 }
 
+/* Pages of states without pages: 1 + s before the step, then those after it, then snapshots. */
+static inline void harness_run_of(harness_run *r, uint32_t s, int64_t first)
+{
+   int32_t n = (int32_t)r->step.num_seqs;
+   bool hidden = r->step.hide_last && s + 1 == r->step.num_seqs;
+
+   r->runs[s][0] = (int32_t)first;
+   r->runs[s][1] = (int32_t)r->step.rows[s];
+   r->snap_rows[s] = (int32_t)r->step.snap[s];
+   r->from[s] = r->step.stored[s] ? 1 + (int32_t)s : -1;
+   r->to[s] = hidden ? -1 : r->step.in_place ? 1 + (int32_t)s : 1 + n + (int32_t)s;
+   r->snap[s] = r->step.snap[s] ? 1 + 2 * n + (int32_t)s : -1;
+}
+
 /* Rows, tiles, slots and tables. Sequence s has page p at number 1 + s + p * num_seqs: never in
  * order. */
 static inline void harness_rows(harness_run *r)
@@ -255,6 +278,7 @@ static inline void harness_rows(harness_run *r)
    int64_t t = 0, most = s->tile_rows ? s->tile_rows : ATTN_ROWS, *tiles = &r->sym[SYM_A];
 
    for (uint32_t q = 0; q < s->num_seqs; q++) {
+      harness_run_of(r, q, t);
       for (int64_t i = 0; i < s->rows[q]; i++, t++) {
          int64_t pos = s->stored[q] + i, page = 1 + q + pos / PAGE_TOKENS * s->num_seqs;
          r->ids[t] = (int32_t)(7 * t + 3) % 64;
@@ -322,19 +346,45 @@ static inline uint8_t *harness_block(harness_run *r, uint64_t bytes, uint64_t sl
    return block;
 }
 
+/* Address of page `page` of a state without pages. */
+static inline float *harness_slot(const harness_run *r, int64_t layer, int32_t page)
+{
+   const ir_kv *kv = &r->kv[layer];
+
+   return (float *)(void *)r->state[layer] + (int64_t)page * kv->heads * kv->width;
+}
+
+static inline void harness_unpaged(harness_run *r, int64_t layer, const ir_type *t)
+{
+   ir_kv *kv = &r->kv[layer];
+   int64_t n = ir_dim_const(t->dim[0]) * ir_state_width(t);
+
+   *kv = (ir_kv){ir_dim_const(t->dim[0]), ir_state_width(t), 1, r->step.num_seqs, NULL, NULL};
+   r->state_bytes[layer] = (uint64_t)((2 + 3 * r->step.num_seqs) * n) * sizeof(float);
+   r->state[layer] = harness_block(r, r->state_bytes[layer], 0);
+   kv->k = arena_array(r->a, double *, kv->num_seqs);
+   for (uint32_t s = 0; s < kv->num_seqs; s++) {
+      kv->k[s] = arena_array(r->a, double, (size_t)n);
+      for (int64_t j = 0; j < n && r->step.stored[s]; j++) {
+         kv->k[s][j] = (float)harness_number("state", (uint64_t)(j + 7919 * s));
+         harness_slot(r, layer, 1 + (int32_t)s)[j] = (float)kv->k[s][j];
+      }
+   }
+}
+
 static inline void harness_state(harness_run *r, const ir_op *op)
 {
+   if (!ir_state_infos[op->results[0]->type.state].paged) {
+      harness_unpaged(r, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
+      return;
+   }
    int64_t layer = ir_attr_i(op, IR_ATTR_layer, 0), pages = 2 + r->sym[SYM_B] * r->step.num_seqs;
    const ir_type *t = &op->results[0]->type;
    ir_kv *kv = &r->kv[layer];
    dtype e = (dtype)r->h->plan.plan.cache_groups[0].dtype, round = e == DT_f32 ? DT_f16 : e;
 
-   *kv = (ir_kv){ir_dim_const(t->dim[0]),
-                 ir_dim_const(t->dim[1]),
-                 r->context + 1,
-                 r->step.num_seqs,
-                 NULL,
-                 NULL};
+   *kv = (ir_kv){
+      ir_dim_const(t->dim[0]), ir_state_width(t), r->context + 1, r->step.num_seqs, NULL, NULL};
    r->state_bytes[layer] = (uint64_t)pages * plan_page_bytes(&r->h->plan.plan.cache_groups[0]);
    r->state[layer] = harness_block(r, r->state_bytes[layer], 0);
    kv->k = arena_array(r->a, double *, kv->num_seqs);
@@ -369,7 +419,7 @@ static inline harness_run *harness_setup(harness *h, harness_step step)
       r->context = MAX(r->context, step.stored[q] + step.rows[q]);
    }
    r->sym[SYM_R] = MIN(step.wanted, r->sym[SYM_T]);
-   r->sym[SYM_S] = step.num_seqs;
+   r->sym[SYM_S] = r->sym[SYM_Q] = step.num_seqs;
    r->sym[SYM_C] = (r->context + ATTN_CHUNK - 1) / ATTN_CHUNK;
    r->sym[SYM_B] = r->context / PAGE_TOKENS + 2;
    int32_t **arrays[] = {&r->ids, &r->positions, &r->seq_of, &r->rows, &r->slots};
@@ -390,18 +440,33 @@ static inline harness_run *harness_setup(harness *h, harness_step step)
 
 /* ---- running ---- */
 
+/* The layer whose state has that place. */
+static inline int64_t harness_layer(const harness_run *r, const plan_ref *p)
+{
+   ir_op_foreach (r->h->f, op) {
+      const pass_place *at = &r->h->layout.places[op->num_results ? op->results[0]->id : 0];
+      if (op->code == IR_OP_state && at->index == p->index && at->index2 == p->index2)
+         return ir_attr_i(op, IR_ATTR_layer, 0);
+   }
+   cr_assert(false, "a launch names no state");
+   return 0;
+}
+
 static inline void *harness_resolve(harness_run *r, const plan_ref *p)
 {
    void *meta[IR_META_COUNT] = {
       [IR_META_token_ids] = r->ids,     [IR_META_positions] = r->positions,
       [IR_META_seq_of] = r->seq_of,     [IR_META_rows] = r->rows,
       [IR_META_tiles] = r->tiles,       [IR_META_slots] = r->slots,
-      [IR_META_block_table] = r->table, [IR_META_rope] = r->rope_f32[p->index2 & 1]};
+      [IR_META_block_table] = r->table, [IR_META_rope] = r->rope_f32[p->index2 & 1],
+      [IR_META_runs] = r->runs,         [IR_META_snap_rows] = r->snap_rows,
+      [IR_META_state_from] = r->from,   [IR_META_state_to] = r->to,
+      [IR_META_state_snap] = r->snap};
 
    switch ((plan_ref_kind)p->kind) {
    case PLAN_REF_arena: return r->arena + p->offset;
    case PLAN_REF_weight: return r->h->weights + p->offset;
-   case PLAN_REF_state: return r->state[p->index2];
+   case PLAN_REF_state: return r->state[harness_layer(r, p)];
    case PLAN_REF_meta: return meta[p->index];
    case PLAN_REF_scratch: return r->scratch + p->offset;
    case PLAN_REF_output: return r->out[p->index];
@@ -464,12 +529,30 @@ static inline void harness_memory(harness_run *r)
          harness_output(r, op->results[i]);
 }
 
+/* The launches of the step's variant over memory that is there. */
+static inline void harness_launch_all(harness_run *r)
+{
+   const plan *p = &r->h->plan.plan;
+   sinter_step_block block = {{0}};
+   const plan_variant *v = NULL;
+
+   memcpy(block.sym, r->sym, sizeof r->sym);
+   for (uint32_t i = 0; i < p->num_variants; i++)
+      if (strcmp(p->variants[i].name, r->step.variant ? r->step.variant : "decode") == 0)
+         v = &p->variants[i];
+   cr_assert(v);
+   for (uint32_t at = 0, end; at < v->num_launches; at = end) {
+      for (end = at; end < v->num_launches && v->launches[end].phase == v->launches[at].phase;)
+         end++;
+      for (uint32_t i = end; i > at; i--)
+         harness_launch(r, &v->launches[i - 1], &block);
+   }
+}
+
 /* Runs the step on the kernels, then on the interpreter. */
 static inline harness_run *harness_go(harness *h, harness_step step)
 {
    harness_run *r = harness_setup(h, step);
-   sinter_step_block block = {{0}};
-   const plan_variant *v = NULL;
    ir_env env = {r, harness_get_weight, harness_get_rows, harness_get_param, harness_get_state};
    ir_step meta = {.token_ids = r->ids,
                    .positions = r->positions,
@@ -480,17 +563,7 @@ static inline harness_run *harness_go(harness *h, harness_step step)
                    .rope = r->rope};
 
    harness_memory(r);
-   memcpy(block.sym, r->sym, sizeof r->sym);
-   for (uint32_t i = 0; i < h->plan.plan.num_variants; i++)
-      if (strcmp(h->plan.plan.variants[i].name, step.variant ? step.variant : "decode") == 0)
-         v = &h->plan.plan.variants[i];
-   cr_assert(v);
-   for (uint32_t at = 0, end; at < v->num_launches; at = end) {
-      for (end = at; end < v->num_launches && v->launches[end].phase == v->launches[at].phase;)
-         end++;
-      for (uint32_t i = end; i > at; i--)
-         harness_launch(r, &v->launches[i - 1], &block);
-   }
+   harness_launch_all(r);
    memcpy(meta.sym, r->sym, sizeof r->sym);
    HARNESS_OK(ir_eval_run(r->a, h->before, IR_EVAL_f64, &meta, &env, r->want, NULL, NULL));
    return r;

@@ -58,11 +58,11 @@ static ir_kv *give_state(void *user, int64_t layer, const ir_type *type)
 {
    input *in = user;
    ir_kv *kv = arena_new(in->a, ir_kv);
-   const int64_t row = ir_dim_const(type->dim[0]) * ir_dim_const(type->dim[1]);
+   const int64_t row = ir_dim_const(type->dim[0]) * ir_state_width(type);
 
    (void)layer;
    *kv = (ir_kv){.heads = ir_dim_const(type->dim[0]),
-                 .width = ir_dim_const(type->dim[1]),
+                 .width = ir_state_width(type),
                  .capacity = CAPACITY,
                  .num_seqs = 1,
                  .k = arena_new(in->a, double *),

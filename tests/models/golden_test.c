@@ -66,6 +66,8 @@ static folder_name folders[] = {
    {"gemma3_mm_textonly"},
    {"exaone4"},
    {"exaone4_5"},
+   {"qwen3_5_text"},
+   {"qwen3_5_vl"},
    {"q_llama_fp8_block"},
    {"q_llama_ct_mxfp4"},
 };

@@ -20,6 +20,7 @@ static print_case cases[] = {
    {"gemma3", "gemma3_mm_textonly"},
    {"exaone4", "exaone4_5"},
    {"llama_f8", "q_llama_fp8_block"},
+   {"qwen3_5", "qwen3_5_text"},
 };
 
 ParameterizedTestParameters(print, graph)

@@ -14,7 +14,7 @@ enum { RUN_CAPACITY = 160 };
 typedef struct run {
    arena *a;
    model *m;
-   ir_kv *kv; /* per layer */
+   ir_kv *kv; /* per layer and kind of state */
    int64_t stored, prompt;
    const char *trace_name; /* value to keep, NULL none */
    ir_tensor traced;
@@ -62,21 +62,20 @@ static inline sinter_status run_param(void *user, const char *name, const ir_typ
 
 static inline ir_kv *run_state(void *user, int64_t layer, const ir_type *type)
 {
-   (void)type;
-   return &((run *)user)->kv[layer];
+   return &((run *)user)->kv[layer * IR_STATE_COUNT + type->state];
 }
 
 static inline void run_init(run *r, arena *a, model *m)
 {
    *r = (run){.a = a, .m = m};
-   r->kv = arena_array(a, ir_kv, m->info.layers);
+   r->kv = arena_array(a, ir_kv, (size_t)m->info.layers * IR_STATE_COUNT);
    for (ir_op *op = m->f->first; op; op = op->next) {
       if (op->code != IR_OP_state)
          continue;
       const ir_type *t = &op->results[0]->type;
-      ir_kv *kv = &r->kv[ir_attr_i(op, IR_ATTR_layer, -1)];
+      ir_kv *kv = run_state(r, ir_attr_i(op, IR_ATTR_layer, -1), t);
       kv->heads = ir_dim_const(t->dim[0]);
-      kv->width = ir_dim_const(t->dim[1]);
+      kv->width = ir_state_width(t);
       kv->capacity = RUN_CAPACITY;
       kv->num_seqs = 1;
       kv->k = arena_array(a, double *, 1);

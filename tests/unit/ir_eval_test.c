@@ -74,7 +74,7 @@ static ir_kv *give_state(void *user, int64_t layer, const ir_type *type)
    if (w->kv.k)
       return &w->kv;
    w->kv = (ir_kv){.heads = ir_dim_const(type->dim[0]),
-                   .width = ir_dim_const(type->dim[1]),
+                   .width = ir_state_width(type),
                    .capacity = CAPACITY,
                    .num_seqs = MAX_SEQS,
                    .k = w->kv_rows[0],

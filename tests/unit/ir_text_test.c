@@ -142,7 +142,7 @@ Test(ir_text, errors_name_their_place)
    } cases[] = {
       {"", "line 1, column 1", "expected `func`"},
       {"func f", "line 1, column 6", "function's name"},
-      {"func @f(Q in 1..2) {", "line 1, column 9", "symbol"},
+      {"func @f(X in 1..2) {", "line 1, column 9", "symbol"},
       {"func @f(T in 1) {", "line 1, column 15", "expected `..`"},
       {"func @f(T in 1..2, T in 1..2) {", "line 1, column 20", "stands twice"},
       {"func @f() {\n", "line 2, column 1", "no such op"},

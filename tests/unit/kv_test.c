@@ -258,7 +258,7 @@ Test(kv_prefix, border_is_the_largest_all_groups_serve)
          if (good)
             best = stored;
       }
-      cr_assert(kv_prefix_border(t, path, blocks, limit) == best);
+      cr_assert(kv_prefix_border(t, path, blocks, limit, true) == best);
       kv_prefix_destroy(t);
    }
 }

@@ -90,7 +90,7 @@ static ir_kv *get_state(void *user, int64_t layer, const ir_type *type)
    int64_t seqs = MAX(e->step.sym[SYM_S], 1);
 
    *kv = (ir_kv){ir_dim_const(type->dim[0]),
-                 ir_dim_const(type->dim[1]),
+                 ir_state_width(type),
                  e->positions,
                  (uint32_t)seqs,
                  arena_array(e->a, double *, (size_t)seqs),
