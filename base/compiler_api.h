@@ -14,6 +14,7 @@ typedef struct compiler_request {
    uint32_t threads;
    const char *key_json;    /* the full cache key, stored in the manifest */
    const char *out_path;    /* artifact file to write (a temporary name; the caller renames) */
+   const char *out_name;    /* what to call it in messages; NULL: out_path */
    const char *weights_dir; /* not NULL: put the weight section into its own content-addressed file
                                in this folder; NULL: write it into the artifact */
    const char *arch;        /* explain only: judge for this name of archs.def or isa.def; NULL: for

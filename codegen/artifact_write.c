@@ -34,6 +34,12 @@ typedef struct writer {
    part parts[ARTIFACT_MAX_SECTIONS];
 } writer;
 
+/* The artifact's name in messages. */
+static const char *name_of(const compiler_request *r)
+{
+   return r->out_name ? r->out_name : r->out_path;
+}
+
 static sinter_status io_error(const char *where, const char *what)
 {
    int error = errno;
@@ -54,7 +60,7 @@ static sinter_status write_at(const writer *w, const void *data, size_t size, ui
       if (n < 0 && errno == EINTR)
          continue;
       if (n <= 0)
-         return io_error(w->request->out_path, "the artifact cannot be written");
+         return io_error(name_of(w->request), "the artifact cannot be written");
       p += n;
       at += (uint64_t)n;
       size -= (size_t)n;
@@ -233,7 +239,7 @@ static sinter_status move_down(const writer *w, const artifact_toc *before)
       for (uint64_t at = 0; at < w->toc.sections[i].size; at += ARTIFACT_CHUNK) {
          size_t size = (size_t)MIN(w->toc.sections[i].size - at, (uint64_t)ARTIFACT_CHUNK);
          if (pread(w->fd, buffer, size, (off_t)(from + at)) != (ssize_t)size)
-            return io_error(w->request->out_path, "the artifact cannot be read back");
+            return io_error(name_of(w->request), "the artifact cannot be read back");
          SINTER_TRY(write_at(w, buffer, size, to + at));
       }
    }
@@ -256,10 +262,10 @@ static sinter_status pack_all(writer *w)
    }
    artifact_place(&w->toc);
    before = w->toc;
-   SINTER_TRY(reserve(w->fd, w->toc.file_size, w->request->out_path));
+   SINTER_TRY(reserve(w->fd, w->toc.file_size, name_of(w->request)));
    for (uint32_t t = 0; !external && t < w->num_targets; t++)
       SINTER_TRY(pack(w, t, w->fd, before.sections[index_of(w, ARTIFACT_weights, t)].offset,
-                      w->request->out_path));
+                      name_of(w->request)));
    artifact_place(&w->toc);
    return external ? SINTER_ok : move_down(w, &before);
 }
@@ -296,7 +302,7 @@ static sinter_status write_file(void *user)
    artifact_encode(&w->toc, page);
    SINTER_TRY(write_at(w, page, sizeof page, 0));
    if (ftruncate(w->fd, (off_t)w->toc.file_size) != 0 || fsync(w->fd) != 0)
-      return io_error(w->request->out_path, "the artifact cannot be written");
+      return io_error(name_of(w->request), "the artifact cannot be written");
    return SINTER_ok;
 }
 
@@ -314,7 +320,7 @@ sinter_status cg_artifact_write(const compiler_request *request, const model *m,
    assert(num_targets >= 1 && num_targets <= ARTIFACT_MAX_TARGETS);
    SINTER_TRY(arena_create(&w.a));
    w.fd = open(request->out_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-   sinter_status status = w.fd < 0 ? io_error(request->out_path, "the artifact cannot be written")
+   sinter_status status = w.fd < 0 ? io_error(name_of(request), "the artifact cannot be written")
                                    : arena_catch(write_file, &w);
    if (w.fd >= 0)
       close(w.fd);

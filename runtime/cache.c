@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/artifact.h"
+#include "artifact.h"
 
 /* ---- paths ---- */
 
@@ -200,20 +200,31 @@ static bool has_weights(const char *cache, const artifact_toc *toc)
    return true;
 }
 
+/* Opens the entry, which checks code and plan, and its weights, unless this version of their file is
+ * known to be good: a damaged entry is made again instead of failing later. */
+static bool is_whole(const char *path)
+{
+   sinter_artifact *artifact;
+   rt_bytes weights;
+   bool good = true;
+
+   if (sinter_artifact_open(path, &artifact) != SINTER_ok)
+      return false;
+   const rt_artifact *a = rt_artifact_of(artifact);
+   for (uint32_t t = 0; good && t < rt_artifact_num_targets(a); t++)
+      good = rt_artifact_weights(a, t, &weights) == SINTER_ok;
+   sinter_artifact_close(artifact);
+   return good;
+}
+
 bool rt_cache_hit(const char *cache, const char *key)
 {
    char path[RT_CACHE_PATH];
    artifact_toc toc;
 
-   sinter_artifact *artifact;
-
-   /* Opening it checks code and plan, so that a damaged entry is made again instead of failing
-    * later. */
    rt_cache_entry(cache, key, ".sinter", path);
-   if (!read_toc(path, &toc) || !has_weights(cache, &toc) ||
-       sinter_artifact_open(path, &artifact) != SINTER_ok)
+   if (!read_toc(path, &toc) || !has_weights(cache, &toc) || !is_whole(path))
       return false;
-   sinter_artifact_close(artifact);
    /* A cache that cannot be written forgets the order of use; nothing else. */
    rt_cache_entry(cache, key, ".json", path);
    int ignored = utimensat(AT_FDCWD, path, NULL, 0);

@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 #define SINTER_LLVM_FILE ""
 #endif
 
-enum { PATH_BYTES = RT_CACHE_PATH + 96 };
+enum { PATH_BYTES = RT_CACHE_PATH + 96, UNNAMED_BYTES = 32 };
 
 static pthread_mutex_t compiler_lock = PTHREAD_MUTEX_INITIALIZER;
 static const compiler_api *compiler;
@@ -118,7 +119,8 @@ typedef struct task {
    char path[PATH_BYTES];
 } task;
 
-static sinter_status run_compiler(const task *t, const char *temp, const char *weights_dir)
+static sinter_status run_compiler(const task *t, const char *temp, const char *name,
+                                  const char *weights_dir)
 {
    const sinter_compile_options *o = t->options;
    const compiler_api *api;
@@ -131,6 +133,7 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *w
       .threads = o->threads,
       .key_json = t->key.json,
       .out_path = temp,
+      .out_name = name,
       .weights_dir = weights_dir,
       .progress = o->progress,
       .user = o->user,
@@ -140,6 +143,41 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *w
    sinter_status status = api->compile(&request);
    if (status != SINTER_ok)
       unlink(temp);
+   return status;
+}
+
+/* Opens a file without a name in the folder of `path`, and writes how to open it again: it is gone
+ * with the process. -1 where that cannot be had. */
+static int open_unnamed(const char *path, char link[UNNAMED_BYTES])
+{
+   char folder[PATH_BYTES];
+   const char *slash = strrchr(path, '/');
+   int n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+                    slash ? path : ".");
+   int fd = n < (int)sizeof folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644) : -1;
+
+   snprintf(link, UNNAMED_BYTES, "/proc/self/fd/%d", fd);
+   if (fd < 0 || access(link, R_OK | W_OK) == 0)
+      return fd;
+   close(fd);
+   return -1;
+}
+
+/* Compiles into such a file, which is named when it is whole; where there are none, under the name
+ * itself. */
+static sinter_status compile_to_temp(task *t, const char *temp)
+{
+   char link[UNNAMED_BYTES];
+   int fd = open_unnamed(temp, link);
+   sinter_status status = run_compiler(t, fd < 0 ? temp : link, t->path, NULL);
+
+   if (fd < 0)
+      return status;
+   unlink(temp);
+   if (status == SINTER_ok && linkat(AT_FDCWD, link, AT_FDCWD, temp, AT_SYMLINK_FOLLOW) != 0)
+      status = base_fail(SINTER_io, t->path, "check the folder and its free space",
+                         "the artifact cannot be put in place: %s", strerror(errno));
+   close(fd);
    return status;
 }
 
@@ -158,7 +196,7 @@ static sinter_status compile_to_file(task *t)
       return base_fail(SINTER_usage, "-o", "use a shorter one",
                        "the path of the artifact is too long");
    snprintf(t->path, sizeof t->path, "%s", t->options->output);
-   SINTER_TRY(run_compiler(t, temp, NULL));
+   SINTER_TRY(compile_to_temp(t, temp));
    return rt_cache_publish(temp, t->path);
 }
 
@@ -168,7 +206,7 @@ static sinter_status compile_entry(task *t)
 
    snprintf(temp, sizeof temp, "%s/artifacts/.tmp-%d-%.16s", t->cache, (int)getpid(), t->key.name);
    snprintf(weights, sizeof weights, "%s/artifacts/weights", t->cache);
-   SINTER_TRY(run_compiler(t, temp, weights));
+   SINTER_TRY(run_compiler(t, temp, NULL, weights));
    rt_cache_entry(t->cache, t->key.name, ".json", json);
    sinter_status status = rt_cache_write(json, t->key.full, strlen(t->key.full));
    if (status != SINTER_ok) {

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/artifact.h"
@@ -28,16 +27,6 @@ static sinter_status open_error(const char *path)
 
 /* ---- digests of files ---- */
 
-static sinter_status digest_mapped(int fd, const char *path, uint64_t size, digest *out)
-{
-   rt_weights w;
-
-   SINTER_TRY(rt_weights_map(fd, 0, size, path, &w));
-   sinter_status status = rt_weights_digest(w.data, size, out);
-   rt_weights_unmap(&w);
-   return status;
-}
-
 static sinter_status digest_file(const char *cache, const char *path, digest *out,
                                  uint64_t *out_size)
 {
@@ -51,7 +40,7 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
       close(fd);
       return base_fail(SINTER_bad_input, path, remedy_path, "this is not a file");
    }
-   sinter_status status = digest_mapped(fd, path, (uint64_t)before.st_size, out);
+   sinter_status status = rt_weights_digest_file(fd, (uint64_t)before.st_size, path, out);
    if (status == SINTER_ok && (fstat(fd, &after) != 0 || !rt_memo_same(&before, &after)))
       status = base_fail(SINTER_io, path, "wait until the file is complete",
                          "the file changed while it was read");

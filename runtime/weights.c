@@ -34,24 +34,58 @@ void rt_weights_unmap(rt_weights *w)
 
 /* One pass over all MiB of data, shared by threads. */
 typedef struct sweep {
-   const uint8_t *data;
+   const uint8_t *data; /* NULL: what fd reads, so that a file that loses its end is an error */
+   int fd;
    uint64_t size, chunks;
    void (*visit)(struct sweep *s, uint64_t chunk, const uint8_t *bytes, size_t size);
    atomic_uint_fast64_t next, bad; /* bad: lowest damaged chunk */
+   atomic_int error;               /* errno of a read; -1: the file is shorter than `size` */
    const uint8_t *sums;
    digest *leaves;
 } sweep;
 
+/* 0, or what went wrong, as sweep.error says it. */
+static int read_all(int fd, uint8_t *buffer, size_t size, uint64_t at)
+{
+   while (size) {
+      ssize_t n = pread(fd, buffer, size, (off_t)at);
+      if (n < 0 && errno == EINTR)
+         continue;
+      if (n <= 0)
+         return n ? errno : -1;
+      buffer += n;
+      size -= (size_t)n;
+      at += (uint64_t)n;
+   }
+   return 0;
+}
+
+static void visit_all(sweep *s, uint8_t *buffer)
+{
+   for (;;) {
+      uint64_t i = atomic_fetch_add(&s->next, 1), at = i * ARTIFACT_CHUNK;
+      if (i >= s->chunks || atomic_load(&s->error))
+         return;
+      size_t size = (size_t)MIN(s->size - at, (uint64_t)ARTIFACT_CHUNK);
+      int error = s->data ? 0 : read_all(s->fd, buffer, size, at);
+      if (error)
+         atomic_store(&s->error, error);
+      else
+         s->visit(s, i, s->data ? s->data + at : buffer, size);
+   }
+}
+
 static void *work(void *user)
 {
    sweep *s = user;
+   uint8_t *buffer = s->data ? NULL : malloc(ARTIFACT_CHUNK);
 
-   for (;;) {
-      uint64_t i = atomic_fetch_add(&s->next, 1), at = i * ARTIFACT_CHUNK;
-      if (i >= s->chunks)
-         return NULL;
-      s->visit(s, i, s->data + at, (size_t)MIN(s->size - at, (uint64_t)ARTIFACT_CHUNK));
-   }
+   if (s->data || buffer)
+      visit_all(s, buffer);
+   else
+      atomic_store(&s->error, ENOMEM);
+   free(buffer);
+   return NULL;
 }
 
 static void run_sweep(sweep *s)
@@ -104,16 +138,35 @@ static void hash_leaf(sweep *s, uint64_t chunk, const uint8_t *bytes, size_t siz
    s->leaves[chunk] = artifact_leaf(bytes, size);
 }
 
+static sinter_status digest_of(sweep *s, const char *where, digest *out)
+{
+   s->visit = hash_leaf;
+   s->chunks = artifact_chunks(s->size);
+   s->leaves = calloc(MAX(s->chunks, 1u), sizeof *s->leaves);
+   if (!s->leaves)
+      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
+   run_sweep(s);
+   *out = artifact_root(s->leaves, s->chunks);
+   free(s->leaves);
+   if (s->error == -1)
+      return base_fail(SINTER_io, where, "wait until the file is complete",
+                       "the file became shorter while it was read");
+   if (s->error)
+      return base_fail(SINTER_io, where, "check the disk", "reading failed: %s",
+                       strerror(s->error));
+   return SINTER_ok;
+}
+
 sinter_status rt_weights_digest(const uint8_t *data, uint64_t size, digest *out)
 {
-   sweep s = {.data = data, .size = size, .visit = hash_leaf};
+   sweep s = {.data = data, .size = size};
 
-   s.chunks = artifact_chunks(size);
-   s.leaves = calloc(MAX(s.chunks, 1u), sizeof *s.leaves);
-   if (!s.leaves)
-      return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
-   run_sweep(&s);
-   *out = artifact_root(s.leaves, s.chunks);
-   free(s.leaves);
-   return SINTER_ok;
+   return digest_of(&s, "", out);
+}
+
+sinter_status rt_weights_digest_file(int fd, uint64_t size, const char *where, digest *out)
+{
+   sweep s = {.fd = fd, .size = size};
+
+   return digest_of(&s, where, out);
 }

@@ -151,6 +151,47 @@ Test(faults, kill_nine)
    cr_assert_eq(sinter_artifact_verify(path), SINTER_ok);
 }
 
+/* The same with -o, when the file is half written and a marker says so. */
+static sinter_status hang_in_file(const compiler_request *request)
+{
+   char path[160];
+   int a = open(request->out_path, O_CREAT | O_WRONLY, 0600);
+
+   snprintf(path, sizeof path, "%s/half", folder);
+   if (a < 0 || write(a, "SINTERAF", 8) != 8 || open(path, O_CREAT | O_WRONLY, 0600) < 0)
+      _exit(3);
+   for (;;)
+      pause();
+}
+
+/* Kills: a temporary file that outlives a killed `compile -o`. */
+Test(faults, kill_nine_of_a_file)
+{
+   static compiler_api hanging;
+   char output[96], half[96], command[256], path[4096];
+   int status;
+
+   snprintf(output, sizeof output, "%s/out.sinter", folder);
+   snprintf(half, sizeof half, "%s/half", folder);
+   pid_t child = fork();
+   if (child == 0) {
+      sinter_compile_options o = SINTER_INIT(sinter_compile_options);
+      hanging = tiny_compiler;
+      hanging.compile = hang_in_file;
+      rt_compiler_replace(&hanging, "build 1");
+      o.model = model_path;
+      o.output = output;
+      _exit(sinter_compile(&o, path, sizeof path, NULL) == SINTER_ok);
+   }
+   for (int i = 0; i < 500 && access(half, F_OK) != 0; i++)
+      usleep(10000);
+   cr_assert_eq(access(half, F_OK), 0);
+   cr_assert_eq(kill(child, SIGKILL), 0);
+   cr_assert_eq(waitpid(child, &status, 0), child);
+   snprintf(command, sizeof command, "test -z \"$(ls %s | grep out.sinter)\"", folder);
+   cr_assert_eq(system(command), 0);
+}
+
 /* Killed at any moment of a real compile, the cache holds nothing broken. */
 Test(faults, kill_anywhere)
 {

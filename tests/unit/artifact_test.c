@@ -7,6 +7,7 @@
 
 #include "runtime/artifact.h"
 #include "runtime/elf.h"
+#include "runtime/weights.h"
 #include "tiny_artifact.h"
 
 enum { BIG_ROWS = 70000 }; /* packed: more than two MiB */
@@ -205,6 +206,27 @@ Test(artifact, damaged_weights)
    store_file("b.sinter", b);
    cr_assert_eq(open_and_load("b.sinter"), SINTER_ok);
    free(b.data);
+}
+
+/* A source is hashed by reads. Kills: a mapping, which dies of a file that loses its end (the size is
+ * that of an earlier look); other bytes than those of the mapping. */
+Test(artifact, sources_that_become_shorter)
+{
+   enum { WHOLE = 2 * ARTIFACT_CHUNK + 5 };
+   static uint8_t text[WHOLE];
+   digest mapped, read;
+   int fd = open("source", O_RDWR | O_CREAT, 0600);
+
+   for (size_t i = 0; i < WHOLE; i++)
+      text[i] = (uint8_t)(i * 2654435761u >> 11);
+   cr_assert_eq(write(fd, text, WHOLE), WHOLE);
+   cr_assert_eq(rt_weights_digest(text, WHOLE, &mapped), SINTER_ok);
+   cr_assert_eq(rt_weights_digest_file(fd, WHOLE, "source", &read), SINTER_ok);
+   cr_assert(digest_equal(&mapped, &read));
+   cr_assert_eq(ftruncate(fd, ARTIFACT_CHUNK + 1), 0);
+   cr_assert_eq(rt_weights_digest_file(fd, WHOLE, "source", &read), SINTER_io);
+   cr_assert(strstr(sinter_error(), "shorter"), "%s", sinter_error());
+   close(fd);
 }
 
 /* Every byte of the file counts: no flipped one passes `verify`, and none does more than fail. */

@@ -302,8 +302,8 @@ Test(cache, repair)
    cr_assert_eq(system("printf x | dd of=\"$(ls \"$SINTER_CACHE\"/artifacts/weights/*)\" bs=1 "
                        "conv=notrunc status=none"),
                 0);
-   o.no_cache = true;
    compile(&o, path, false);
+   compile(&o, path, true);
 }
 
 /* Code is run from the cache: one that others can write to is refused. */
