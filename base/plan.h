@@ -63,7 +63,7 @@ typedef enum plan_ref_kind {
    PLAN_REF_meta,    /* field `index` of meta.def, instance `index2` (cache group or rope table) */
    PLAN_REF_scratch, /* scratch memory + offset: contents do not survive a phase chain of one group
                       */
-   PLAN_REF_output,  /* what the host reads: `index` 0 = logits f32[R,V] */
+   PLAN_REF_output,  /* what the host reads: `index` 0 = logits f32[R,V], then plan.routes */
 } plan_ref_kind;
 
 typedef struct plan_ref {
@@ -126,6 +126,11 @@ typedef struct plan_weight {
    plan_source *sources;
 } plan_weight;
 
+/* Expert ids that a layer shows: output 1 + index, i32[T][k]. */
+typedef struct plan_routes {
+   uint32_t layer, k;
+} plan_routes;
+
 typedef struct plan {
    plan_model model;
    const char *target;         /* "cpu:x86-64-v3", "ref" */
@@ -133,12 +138,14 @@ typedef struct plan {
                                   (engine-time) */
    uint64_t arena_bytes, weight_bytes;
    plan_extent scratch; /* bytes */
-   uint32_t num_cache_groups, num_ropes, num_kernels, num_groups, num_weights, num_variants;
+   uint32_t num_cache_groups, num_ropes, num_kernels, num_groups, num_weights, num_variants,
+      num_routes;
    plan_cache_group *cache_groups;
    rope_spec *ropes;
    plan_kernel *kernels;
    plan_group *groups;
    plan_weight *weights;
+   plan_routes *routes;
    plan_variant *variants;
 } plan;
 

@@ -170,6 +170,13 @@ static const char *check_weight(const plan *p, const plan_weight *w)
    return NULL;
 }
 
+static const char *check_routes(const plan *p, const plan_routes *r)
+{
+   CHECK(r->layer < p->model.layers, "routes belong to no layer");
+   CHECK(r->k >= 1 && r->k <= MAX_HEADS, "a token has too many experts");
+   return NULL;
+}
+
 static const char *check_meta(const plan *p, const plan_ref *r)
 {
    CHECK(r->index < countof(meta_pers), "a pointer names no known metadata");
@@ -199,7 +206,7 @@ static const char *check_ref(const plan *p, const plan_ref *r)
       CHECK(r->offset < (uint64_t)scratch_floor(p), "a pointer lies outside the scratch memory");
       return NULL;
    case PLAN_REF_output:
-      CHECK(r->index == 0 && r->offset == 0, "a pointer names no known output");
+      CHECK(r->index <= p->num_routes && r->offset == 0, "a pointer names no known output");
       return NULL;
    }
    return "a pointer is of no known kind";
@@ -272,6 +279,7 @@ const char *plan_check(const plan *p, uint64_t weight_section)
    for (uint32_t i = 0; i < p->num_kernels; i++)
       CHECK(p->kernels[i].symbol[0], "a kernel has no name");
    CHECK_ALL(p->num_weights, check_weight(p, &p->weights[i]));
+   CHECK_ALL(p->num_routes, check_routes(p, &p->routes[i]));
    CHECK_ALL(p->num_variants, check_variant(p, i));
    return NULL;
 }

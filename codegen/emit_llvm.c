@@ -98,6 +98,16 @@ static vec_value decayed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
    return vec_decay(e->f, x, a, cg_emit_eval(e, op->operands[2], i, lanes));
 }
 
+/* vec_fmax(bound, x) and vec_fmin(bound, x) are x when x is NaN. */
+static vec_value clamped(vec_fn *f, const ir_op *op, vec_value x)
+{
+   const ir_attr *min = ir_attr_get(op, IR_ATTR_min), *max = ir_attr_get(op, IR_ATTR_max);
+
+   if (min)
+      x = vec_fmax(f, vec_float(f, vec_width(x), min->f), x);
+   return max ? vec_fmin(f, vec_float(f, vec_width(x), max->f), x) : x;
+}
+
 /* What op makes of its operands at element i, before rounding. */
 static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
@@ -119,6 +129,9 @@ static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
    case IR_OP_gelu_tanh: return vec_gelu_tanh(f, x);
    case IR_OP_sigmoid: return vec_sigmoid(f, x);
    case IR_OP_softcap: return vec_softcap(f, x, ir_attr_f(op, IR_ATTR_cap, 1));
+   case IR_OP_softplus: return vec_softplus(f, x);
+   case IR_OP_shift: return vec_fadd(f, x, vec_float(f, lanes, ir_attr_f(op, IR_ATTR_offset, 0)));
+   case IR_OP_clamp: return clamped(f, op, x);
    default: return x; /* cast: the rounding is the result's */
    }
 }

@@ -7,6 +7,7 @@
 
 #include "base/isa.h"
 #include "ir/ir.h"
+#include "kernels/cpu/gemm.h"
 #include "passes/layout.h"
 #include "vec.h"
 
@@ -63,6 +64,9 @@ plan_ref cg_ref_meta(ir_meta_field field, uint32_t instance);
 void cg_launch_ref(cg_launch *to, plan_ref ref, uint64_t bytes, bool written);
 /* Appends a pointer to a value. */
 void cg_launch_value(const cg_lower *l, cg_launch *to, const ir_value *v, bool written);
+
+/* Rows of a launch: a number, or a multiple of one symbol; num < 0 and no symbol for other dims. */
+gemm_rows cg_rows_of(ir_dim d);
 
 /* k times a dim that is a number or a symbol. Errors UNSUPPORTED. */
 SINTER_CHECKED sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out);

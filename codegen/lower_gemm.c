@@ -12,7 +12,19 @@
 
 static bool is_matmul(const ir_op *op)
 {
-   return op->code == IR_OP_matmul || op->code == IR_OP_qmatmul;
+   return op->code == IR_OP_matmul || op->code == IR_OP_qmatmul || op->code == IR_OP_moe_matmul ||
+          op->code == IR_OP_moe_qmatmul;
+}
+
+static bool is_grouped(const ir_op *op)
+{
+   return op->code == IR_OP_moe_matmul || op->code == IR_OP_moe_qmatmul;
+}
+
+/* Operands that activations are: x, or codes and scales. Then come order and offsets, if any. */
+static uint32_t num_inputs(const ir_op *op)
+{
+   return op->code == IR_OP_qmatmul || op->code == IR_OP_moe_qmatmul ? 2 : 1;
 }
 
 static sinter_status refuse(const ir_op *op, const char *why)
@@ -61,7 +73,7 @@ static const ir_op *inner_reader(const chain *c, const ir_value *v)
 static bool is_second(const chain *c, const ir_value *v)
 {
    return is_matmul(v->def) && v->def->group == c->g &&
-          v->def->operands[0] == c->start->operands[0];
+          v->def->operands[0] == c->start->operands[0] && v->def->code == c->start->code;
 }
 
 static const char *add_binary(chain *c, const ir_op *op)
@@ -115,11 +127,11 @@ static const char *add_step(chain *c, const ir_op *op)
    return NULL;
 }
 
-static gemm_rows rows_of(ir_dim d)
+gemm_rows cg_rows_of(ir_dim d)
 {
    for (uint32_t s = 0; s < SYM_COUNT; s++)
-      if (ir_dim_equal(d, ir_dim_sym((sym)s)))
-         return (gemm_rows){.is_sym = true, .sym = (sym)s};
+      if (d.coef[s] > 0 && ir_dim_equal(d, ir_dim_mul(ir_dim_sym((sym)s), d.coef[s])))
+         return (gemm_rows){.is_sym = true, .sym = (sym)s, .num = d.coef[s]};
    return (gemm_rows){.num = ir_dim_is_const(d) ? ir_dim_const(d) : -1};
 }
 
@@ -160,8 +172,9 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
 {
    const cg_lower *l = c->l;
    const ir_type *w = &weight_of(c->start)->type;
-   uint64_t n = (uint64_t)ir_dim_const(w->dim[0]), k = (uint64_t)ir_dim_const(w->dim[1]);
-   gemm_rows rows = rows_of(c->start->operands[0]->type.dim[0]);
+   uint64_t n = (uint64_t)ir_dim_const(w->dim[w->rank - 2]), k = (uint64_t)ir_type_row(w);
+   gemm_rows rows = cg_rows_of(c->start->results[0]->type.dim[0]);
+   uint32_t inputs = num_inputs(c->start);
    char symbol[GEMM_SYMBOL_MAX];
    const char *why = gemm_unsupported(&c->key, k);
 
@@ -178,16 +191,26 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
                                 arena_copy(l->a, &c->key, sizeof c->key)}};
-   gemm_launch(&c->key, rows, n, k, &to->launch);
+   if (c->key.grouped) {
+      gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
+      gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
+                          from.num > 0 ? (uint64_t)(rows.num / from.num) : 1};
+      gemm_launch_experts(&c->key, rows, n, k, &stack, &to->launch);
+   } else {
+      gemm_launch(&c->key, rows, n, k, &to->launch);
+   }
    to->launch.num_refs = 0;
    to->launch.group = c->g->id;
    cg_launch_value(l, to, c->end, true);
    if (c->key.parts)
       cg_launch_ref(to, parts, 0, false);
-   for (uint32_t i = c->key.parts; i < c->start->num_operands; i++)
+   for (uint32_t i = c->key.parts; i < inputs; i++)
       cg_launch_value(l, to, c->start->operands[i], false);
+   cg_launch_value(l, to, weight_of(c->start), false);
    if (c->second)
       cg_launch_value(l, to, weight_of(c->second), false);
+   for (uint32_t i = 0; c->key.grouped && i < 2; i++)
+      cg_launch_value(l, to, c->start->operands[inputs + i], false);
    for (uint32_t i = 0; i < c->num_extra; i++)
       cg_launch_value(l, to, c->extra[i], false);
    return SINTER_ok;
@@ -196,12 +219,15 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
 static sinter_status check_types(const ir_op *op)
 {
    const ir_type *x = &op->operands[0]->type, *w = &weight_of(op)->type;
-   dtype want = op->code == IR_OP_qmatmul ? DT_i8 : DT_f32;
+   dtype want = num_inputs(op) == 2 ? DT_i8 : DT_f32;
 
    if (x->rank != 2 || x->dtype != want || op->results[0]->type.dtype != DT_f32)
       return refuse(op, "activations must be f32 matrices, or int8 codes for qmatmul");
-   if (w->rank != 2 || !ir_dim_is_const(w->dim[0]) || !ir_dim_is_const(w->dim[1]))
-      return refuse(op, "the weight must be a matrix");
+   if (w->rank != (is_grouped(op) ? 3u : 2u))
+      return refuse(op, "the weight must be a matrix, or a stack of them for experts");
+   for (uint32_t i = 0; i < w->rank; i++)
+      if (!ir_dim_is_const(w->dim[i]))
+         return refuse(op, "the extents of the weight must be numbers");
    return SINTER_ok;
 }
 
@@ -211,7 +237,8 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
    chain c = {.l = l, .g = g, .start = start, .end = start->results[0]};
 
    SINTER_TRY(check_types(start));
-   c.key.int8 = start->code == IR_OP_qmatmul;
+   c.key.int8 = num_inputs(start) == 2;
+   c.key.grouped = is_grouped(start);
    c.key.w = layout_of(l, weight_of(start));
    if (c.key.w == PANEL_none || c.key.w == PANEL_rows)
       return refuse(start, "the weight is not packed in panels");
@@ -282,7 +309,7 @@ sinter_status cg_lower_head_gemm(const cg_lower *l, const ir_group *g, cg_launch
    gemm_key key = {.w = layout_of(l, w)};
    gemm_heads heads;
    uint64_t offset, k = (uint64_t)ir_type_row(&w->type);
-   gemm_rows rows = rows_of(op->results[0]->type.dim[0]);
+   gemm_rows rows = cg_rows_of(op->results[0]->type.dim[0]);
 
    if (op->code != IR_OP_head_matmul || g->num_ops > 2)
       return refuse(op, "a product of heads takes at most the slice before it into its kernel");
@@ -340,7 +367,7 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "embed", emit_embed,
                                 arena_copy(l->a, &key, sizeof key)}};
-   embed_launch(&key, rows_of(op->operands[0]->type.dim[0]), n, k, &to->launch);
+   embed_launch(&key, cg_rows_of(op->operands[0]->type.dim[0]), n, k, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;
    cg_launch_value(l, to, last->results[0], true);

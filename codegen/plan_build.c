@@ -106,6 +106,22 @@ static void add_groups(build *b)
       p->groups[i] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
 }
 
+/* Captured ids are the outputs behind the logits. */
+static void add_routes(build *b)
+{
+   const ir_func *f = b->l.f;
+   plan *p = &b->out->plan;
+
+   p->routes = arena_array(b->a, plan_routes, f->returns.count + 1);
+   for (size_t i = 0; i < f->returns.count; i++) {
+      const ir_value *v = f->returns.data[i];
+      if (v->def->code == IR_OP_capture)
+         p->routes[p->num_routes++] =
+            (plan_routes){.layer = (uint32_t)ir_attr_i(v->def, IR_ATTR_layer, 0),
+                          .k = (uint32_t)ir_type_row(&v->type)};
+   }
+}
+
 sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pass_layout *layout,
                             const char *target, const isa_info *isa, sinter_numerics numerics,
                             cg_plan *out)
@@ -129,6 +145,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pa
    p->ropes = m->ropes;
    p->num_weights = layout->num_weights;
    p->weights = layout->weights;
+   add_routes(&b);
    if (!isa)
       return SINTER_ok;
    add_groups(&b);

@@ -34,6 +34,7 @@ struct rt_device {
    ref_state *states;     /* in the order of the function; arrays are malloc'd and grow */
    arena *scratch;        /* of the running step */
    float *logits;         /* f32[max_wanted, V] */
+   int32_t **routes;      /* by plan.routes: i32[max_rows][k] */
    uint64_t weight_bytes; /* read so far */
 };
 
@@ -124,8 +125,27 @@ static void ref_close(rt_device *d)
             free(d->states[i].kv.v[s]);
       }
    free(d->logits);
+   for (uint32_t i = 0; d->routes && i < d->plan->num_routes; i++)
+      free(d->routes[i]);
+   free(d->routes);
    arena_destroy(d->a);
    free(d);
+}
+
+static sinter_status make_outputs(rt_device *d)
+{
+   const plan *p = d->plan;
+   bool done = true;
+
+   d->logits = calloc((size_t)d->limits.max_wanted * p->model.vocab, sizeof *d->logits);
+   d->routes = calloc(MAX(p->num_routes, 1u), sizeof *d->routes);
+   for (uint32_t i = 0; d->routes && i < p->num_routes; i++) {
+      d->routes[i] = calloc((size_t)d->limits.max_rows * p->routes[i].k, sizeof **d->routes);
+      done &= d->routes[i] != NULL;
+   }
+   if (!d->logits || !d->routes || !done)
+      return base_fail(SINTER_out_of_memory, "ref", "", "no memory for logits");
+   return SINTER_ok;
 }
 
 static sinter_status ref_open(const rt_artifact *artifact, const rt_limits *limits, rt_step *step,
@@ -146,11 +166,8 @@ static sinter_status ref_open(const rt_artifact *artifact, const rt_limits *limi
    d->step = step;
    opening o = {d, artifact};
    status = arena_catch(open_body, &o);
-   if (status == SINTER_ok) {
-      d->logits = calloc((size_t)limits->max_wanted * d->plan->model.vocab, sizeof *d->logits);
-      if (!d->logits)
-         status = base_fail(SINTER_out_of_memory, "ref", "", "no memory for logits");
-   }
+   if (status == SINTER_ok)
+      status = make_outputs(d);
    if (status != SINTER_ok) {
       ref_close(d);
       return status;
@@ -274,6 +291,19 @@ static ir_tensor rope_table(const rt_device *d, uint32_t index, int64_t rows)
    return t;
 }
 
+static void keep_routes(rt_device *d, const ir_tensor *results, int64_t rows)
+{
+   uint32_t n = 0;
+
+   for (size_t i = 0; i < d->f->returns.count; i++) {
+      if (d->f->returns.data[i]->def->code != IR_OP_capture || n == d->plan->num_routes)
+         continue;
+      for (int64_t k = 0; k < rows * d->plan->routes[n].k; k++)
+         d->routes[n][k] = (int32_t)results[i].data[k];
+      n++;
+   }
+}
+
 static sinter_status run_body(void *user)
 {
    rt_device *d = user;
@@ -298,6 +328,7 @@ static sinter_status run_body(void *user)
    SINTER_TRY(ir_eval_run(d->scratch, d->f, IR_EVAL_f64, &step, &env, results, NULL, NULL));
    for (int64_t i = 0; i < wanted * d->plan->model.vocab; i++)
       d->logits[i] = (float)results[0].data[i];
+   keep_routes(d, results, rows);
    return SINTER_ok;
 }
 
@@ -311,6 +342,11 @@ static sinter_status ref_run(rt_device *d, const float **out_logits)
    d->scratch = NULL;
    *out_logits = d->logits;
    return status;
+}
+
+static const int32_t *ref_routes(const rt_device *d, uint32_t index)
+{
+   return d->routes[index];
 }
 
 static void ref_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
@@ -333,6 +369,7 @@ const rt_device_ops cg_ref_device = {
    .open = ref_open,
    .close = ref_close,
    .run = ref_run,
+   .routes = ref_routes,
    .copy_page = ref_copy_page,
    .stats = ref_stats,
 };

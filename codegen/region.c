@@ -305,6 +305,9 @@ static bool is_row_op(ir_opcode code)
    case IR_OP_softcap:
    case IR_OP_sigmoid:
    case IR_OP_decay:
+   case IR_OP_softplus:
+   case IR_OP_clamp:
+   case IR_OP_shift:
    case IR_OP_rmsnorm:
    case IR_OP_l2norm:
    case IR_OP_quant:

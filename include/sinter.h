@@ -127,6 +127,14 @@ typedef struct sinter_model_info {
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
 
+/* A layer whose experts are shown to sinter_on_experts. */
+typedef struct sinter_route {
+   uint32_t layer, k; /* k: experts of a token */
+} sinter_route;
+
+/* Layers that are mixtures of experts, ascending; *out is owned by the artifact. */
+SINTER_API uint32_t sinter_artifact_routes(const sinter_artifact *a, const sinter_route **out);
+
 /* ---- questions ----
  * JSON documents; free each with sinter_free. cache_dir NULL: as in sinter_compile_options. */
 
@@ -254,6 +262,11 @@ typedef void sinter_on_token(void *user, sinter_request *r, const sinter_token *
 /* Called with the f32[vocab] logits of prompt position pos, in order, when want_logits is set. */
 typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits);
 
+/* Called with the expert ids of position pos when its row has been computed: k ascending ids for
+ * each layer of sinter_artifact_routes, one after the other. Positions that the prefix cache holds
+ * are not computed; those of a preempted request are, again. */
+typedef void sinter_on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids);
+
 typedef struct sinter_request_options {
    size_t size;
    const int32_t *prompt; /* at least one id, all below vocab */
@@ -268,6 +281,7 @@ typedef struct sinter_request_options {
    uint32_t logits_from; /* first prompt position on_logits is called for */
    uint64_t salt;        /* prefix cache is shared within one salt only */
    void *user;
+   sinter_on_experts *on_experts; /* of prompt and generated tokens */
 } sinter_request_options;
 
 /* Queues a request; ids are copied. Callbacks run inside sinter_step. */

@@ -97,7 +97,8 @@ static void add_sources(packing *p, const view *v, plan_weight *w)
 {
    const char *name = ir_attr_s(v->weight, IR_ATTR_name, "");
 
-   w->num_sources = v->rows == v->pitch && w->stack == 1 ? 1 : (uint32_t)v->stack;
+   w->num_sources =
+      v->rows == v->pitch && (w->stack == 1 || !w->transposed) ? 1 : (uint32_t)v->stack;
    w->sources = arena_array(p->a, plan_source, w->num_sources);
    for (uint32_t i = 0; i < w->num_sources; i++)
       w->sources[i] = (plan_source){name, i * v->pitch + v->first, v->rows};

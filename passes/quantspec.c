@@ -1,7 +1,7 @@
 /* quantspec.c - what `fast` means: the one ROUND_MORE that is on by default.
  *
  *    %y = matmul %x, %w     ->    %q, %s = quant %x {group}
- *                                 %y = qmatmul %q, %s, %w
+ *                                 %y = qmatmul %q, %s, %w           moe_matmul likewise
  *
  *    %k = state : f32       ->    %k = state : f16, and all its successors
  *
@@ -20,7 +20,7 @@ typedef struct quants {
 
 static bool fits(pass_site *s, const ir_op *op, uint32_t group)
 {
-   const ir_type *x = &op->operands[0]->type, *w = &op->operands[1]->type;
+   const ir_type *x = &op->operands[0]->type, *w = &pass_weight_of(op)->type;
 
    if (!s->target->has_int8)
       return pass_decline(s, "the target has no int8 kernels");
@@ -57,9 +57,15 @@ static void quantise(pass_site *s, quants *done, ir_op *op, uint32_t group)
    ir_func *f = s->f;
    ir_builder b = {f, op};
    ir_op *q = quant_of(f, done, op, op->operands[0], group);
-   ir_value *y = ir_qmatmul(&b, q->results[0], q->results[1], op->operands[1]);
+   ir_value *in[] = {q->results[0], q->results[1], op->operands[1], NULL, NULL};
+   const bool grouped = op->code == IR_OP_moe_matmul;
    const char *name = op->results[0]->name;
 
+   for (uint32_t i = 2; i < op->num_operands; i++)
+      in[i + 1] = op->operands[i];
+   ir_value *y = ir_build(&b, grouped ? IR_OP_moe_qmatmul : IR_OP_qmatmul, in, op->num_operands + 1,
+                          AT(.name = NULL), NULL)
+                    ->results[0];
    ir_replace_uses(f, op->results[0], y);
    ir_erase(f, op);
    if (name)
@@ -89,8 +95,8 @@ void pass_quantspec(pass_run *run)
    ir_op_foreach_safe (f, op) {
       if (op->code == IR_OP_state)
          shorten_state(run, op);
-      if (op->code == IR_OP_matmul) {
-         uint32_t group = pack_quant_group(op->operands[1]->type.dtype);
+      if (op->code == IR_OP_matmul || op->code == IR_OP_moe_matmul) {
+         uint32_t group = pack_quant_group(pass_weight_of(op)->type.dtype);
          pass_site *s = pass_site_open(run, op);
 
          if (s && fits(s, op, group))

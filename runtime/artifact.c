@@ -457,13 +457,22 @@ static bool is_lookup(const plan *p, const plan_weight *w)
    return false;
 }
 
+/* Elements that one token is multiplied with: of experts only its own. */
+static uint64_t elements_of(const plan *p, const plan_weight *w)
+{
+   uint64_t n = w->rows * w->cols;
+   bool experts = w->stack > 1 && w->num_sources && strstr(w->sources[0].tensor, "_exps.");
+
+   return experts && p->num_routes ? n / w->stack * p->routes[0].k : n;
+}
+
 static uint64_t weight_elements(const plan *p)
 {
    uint64_t sum = 0;
 
    for (uint32_t i = 0; i < p->num_weights; i++)
       if (p->weights[i].rows > 1 && p->weights[i].cols > 1 && !is_lookup(p, &p->weights[i]))
-         sum += p->weights[i].rows * p->weights[i].cols;
+         sum += elements_of(p, &p->weights[i]);
    return sum;
 }
 
@@ -487,4 +496,13 @@ void sinter_artifact_info(const sinter_artifact *public, sinter_model_info *out)
    };
 
    memcpy(out, &info, MIN(out->size, sizeof info));
+}
+
+uint32_t sinter_artifact_routes(const sinter_artifact *public, const sinter_route **out)
+{
+   const plan *p = public->rt.plans[0];
+
+   _Static_assert(sizeof(sinter_route) == sizeof(plan_routes), "one layout, two names");
+   *out = (const sinter_route *)(const void *)p->routes;
+   return p->num_routes;
 }

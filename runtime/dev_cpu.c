@@ -70,6 +70,11 @@ static sinter_status cpu_run(rt_device *d, const float **out_logits)
    return rt_host_run(d->host, out_logits);
 }
 
+static const int32_t *cpu_routes(const rt_device *d, uint32_t index)
+{
+   return rt_host_routes(d->host, index);
+}
+
 static void cpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
 {
    rt_host_copy_page(d->host, group, from, to);
@@ -90,6 +95,7 @@ const rt_device_ops rt_cpu_device = {
    .open = cpu_open,
    .close = cpu_close,
    .run = cpu_run,
+   .routes = cpu_routes,
    .copy_page = cpu_copy_page,
    .poison_page = cpu_poison_page,
    .stats = cpu_stats,

@@ -18,6 +18,7 @@ struct rt_host {
    const plan *plan;
    rt_memory memory;
    mapping arena, scratch, logits;
+   mapping *routes; /* by plan.routes */
    mapping *state[8];
    uint64_t page_bytes[8];
    rt_program *program;
@@ -87,6 +88,22 @@ static void limit_syms(const plan *p, const rt_limits *limits, int64_t syms[SYM_
    syms[SYM_Q] = syms[SYM_S];
 }
 
+static sinter_status map_routes(rt_host *h, int64_t rows)
+{
+   const plan *p = h->plan;
+
+   h->routes = calloc(MAX(p->num_routes, 1u), sizeof *h->routes);
+   h->memory.routes = calloc(MAX(p->num_routes, 1u), sizeof *h->memory.routes);
+   if (!h->routes || !h->memory.routes)
+      return base_fail(SINTER_out_of_memory, "device", "", "no memory for expert ids");
+   for (uint32_t i = 0; i < p->num_routes; i++) {
+      uint64_t bytes = (uint64_t)rows * p->routes[i].k * sizeof(int32_t);
+      SINTER_TRY(map_memory(bytes, false, "expert ids", &h->routes[i]));
+      h->memory.routes[i] = (int32_t *)(void *)h->routes[i].data;
+   }
+   return SINTER_ok;
+}
+
 static sinter_status map_all(rt_host *h, const rt_limits *limits)
 {
    const plan *p = h->plan;
@@ -98,6 +115,7 @@ static sinter_status map_all(rt_host *h, const rt_limits *limits)
       map_memory((uint64_t)plan_extent_eval(&p->scratch, syms), true, "scratch", &h->scratch));
    SINTER_TRY(map_memory((uint64_t)limits->max_wanted * p->model.vocab * sizeof(float), true,
                          "logits", &h->logits));
+   SINTER_TRY(map_routes(h, syms[SYM_T]));
    for (uint32_t i = 0; i < p->num_cache_groups; i++)
       SINTER_TRY(map_group(h, i, limits));
    h->memory.arena = h->arena.data;
@@ -146,6 +164,10 @@ void rt_host_destroy(rt_host *h)
       free(h->state[i]);
       free(h->memory.state[i]);
    }
+   for (uint32_t i = 0; h->routes && i < h->plan->num_routes; i++)
+      unmap(&h->routes[i]);
+   free(h->routes);
+   free(h->memory.routes);
    unmap(&h->arena);
    unmap(&h->scratch);
    unmap(&h->logits);
@@ -159,10 +181,17 @@ sinter_status rt_host_run(rt_host *h, const float **out_logits)
       memset(h->arena.data, 0xff, h->arena.size);
       memset(h->scratch.data, 0xff, h->scratch.size);
       memset(h->logits.data, 0xff, h->logits.size);
+      for (uint32_t i = 0; i < h->plan->num_routes; i++)
+         memset(h->routes[i].data, 0xff, h->routes[i].size);
    }
    SINTER_TRY(rt_program_run(h->program, h->pool));
    *out_logits = h->memory.logits;
    return SINTER_ok;
+}
+
+const int32_t *rt_host_routes(const rt_host *h, uint32_t index)
+{
+   return h->memory.routes[index];
 }
 
 void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to)

@@ -21,6 +21,7 @@ void rt_host_destroy(rt_host *h);
 
 /* As in rt_device_ops. */
 SINTER_CHECKED sinter_status rt_host_run(rt_host *h, const float **out_logits);
+const int32_t *rt_host_routes(const rt_host *h, uint32_t index);
 void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
 void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page);
 void rt_host_stats(const rt_host *h, sinter_stats *out);

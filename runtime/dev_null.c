@@ -56,6 +56,11 @@ static sinter_status null_run(rt_device *d, const float **out_logits)
    return rt_host_run(d->host, out_logits);
 }
 
+static const int32_t *null_routes(const rt_device *d, uint32_t index)
+{
+   return rt_host_routes(d->host, index);
+}
+
 static void null_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
 {
    rt_host_copy_page(d->host, group, from, to);
@@ -71,6 +76,7 @@ const rt_device_ops rt_null_device = {
    .open = null_open,
    .close = null_close,
    .run = null_run,
+   .routes = null_routes,
    .copy_page = null_copy_page,
    .stats = null_stats,
 };

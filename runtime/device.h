@@ -39,6 +39,8 @@ typedef struct rt_device_ops {
    /* Runs one step as the step block says; logits f32[R, V] are readable at *out_logits until the
     * next run. */
    SINTER_CHECKED sinter_status (*run)(rt_device *d, const float **out_logits);
+   /* Expert ids i32[T][k] that the last step computed for plan.routes[index]. */
+   const int32_t *(*routes)(const rt_device *d, uint32_t index);
    /* Copies one page of a cache group, all layers (copy-on-write). */
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
    /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */

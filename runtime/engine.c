@@ -25,6 +25,7 @@ struct sinter_engine {
    rt_sampler *sampler;
    sinter_request *requests; /* all that the caller has not destroyed */
    uint32_t num_cancelled;   /* that the next step has to end */
+   int32_t *routes;          /* expert ids of one position */
    sinter_stats stats;
 };
 
@@ -86,6 +87,17 @@ static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup
    return kv_cache_create(&o, &e->cache);
 }
 
+static sinter_status make_routes(sinter_engine *e)
+{
+   size_t n = 1;
+
+   for (uint32_t i = 0; i < e->plan->num_routes; i++)
+      n += e->plan->routes[i].k;
+   e->routes = calloc(n, sizeof *e->routes);
+   return e->routes ? SINTER_ok
+                    : base_fail(SINTER_out_of_memory, "engine", "", "no memory for expert ids");
+}
+
 static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
                            const sinter_engine_options *o)
 {
@@ -101,6 +113,7 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
    };
    SINTER_TRY(rt_scheduler_init(&e->scheduler, &bounds, e->cache));
    SINTER_TRY(rt_sampler_create(e->plan->model.vocab, &e->sampler));
+   SINTER_TRY(make_routes(e));
    return e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device);
 }
 
@@ -164,6 +177,7 @@ void sinter_engine_destroy(sinter_engine *e)
    if (e->device)
       e->ops->close(e->device);
    e->device = NULL;
+   free(e->routes);
    rt_sampler_destroy(e->sampler);
    rt_scheduler_deinit(&e->scheduler);
    kv_cache_destroy(e->cache);
@@ -312,6 +326,22 @@ static void generate(sinter_engine *e, sinter_request *r, const float *logits)
       r->options.on_token(r->options.user, r, &token);
 }
 
+/* Hands out the expert ids of one item's rows, the first of which is row `row` of the step. */
+static void show_experts(sinter_engine *e, const rt_item *item, int64_t row)
+{
+   sinter_request *r = item->request;
+
+   for (int64_t i = 0; i < item->rows && r->options.on_experts; i++) {
+      int32_t *to = e->routes;
+      for (uint32_t l = 0; l < e->plan->num_routes; l++) {
+         uint32_t k = e->plan->routes[l].k;
+         memcpy(to, e->ops->routes(e->device, l) + (row + i) * k, k * sizeof *to);
+         to += k;
+      }
+      r->options.on_experts(r->options.user, r, (uint32_t)(item->first + i), e->routes);
+   }
+}
+
 /* Hands out the logits of one item's rows. */
 static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
 {
@@ -357,6 +387,7 @@ static sinter_status run_items(sinter_engine *e)
    rt_scheduler *s = &e->scheduler;
    double begin = now();
    const float *logits;
+   int64_t row = 0;
 
    for (uint32_t i = 0; i < s->num_items; i++) {
       sinter_request *r = s->items[i].request;
@@ -368,6 +399,8 @@ static sinter_status run_items(sinter_engine *e)
    count(e, now() - begin);
    for (uint32_t i = 0; i < s->num_items; i++) {
       uint32_t wanted = s->items[i].wanted;
+      show_experts(e, &s->items[i], row);
+      row += s->items[i].rows;
       deliver(e, &s->items[i], logits);
       logits += (size_t)wanted * e->plan->model.vocab;
    }

@@ -79,6 +79,8 @@ static void write_weights(text_buf *t, const plan *p)
       field(t, i ? ",{" : "{", "dtype", dtype_infos[w->dtype].name);
       number(t, ",", "rows", w->rows);
       number(t, ",", "cols", w->cols);
+      if (w->stack > 1)
+         number(t, ",", "stack", w->stack);
       number(t, ",", "offset", w->offset);
       number(t, ",", "bytes", w->size);
       text_printf(t, ",\"sources\":[");

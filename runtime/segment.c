@@ -28,7 +28,7 @@ static void *resolve(const rt_memory *m, const plan_ref *r)
    case PLAN_REF_state: return m->state[r->index][r->index2] + r->offset;
    case PLAN_REF_meta: return m->step->meta[r->index][r->index2];
    case PLAN_REF_scratch: return m->scratch + r->offset;
-   case PLAN_REF_output: return m->logits;
+   case PLAN_REF_output: return r->index ? (void *)m->routes[r->index - 1] : m->logits;
    }
    return NULL;
 }

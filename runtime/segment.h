@@ -18,6 +18,7 @@ typedef struct rt_memory {
    uint8_t *arena, *scratch;
    const uint8_t *weights;
    float *logits;
+   int32_t **routes;   /* by plan.routes: i32[T][k] */
    uint8_t **state[8]; /* by cache group, by layer */
    rt_step *step;
 } rt_memory;

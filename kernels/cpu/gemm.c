@@ -1,4 +1,4 @@
-/* gemm.c - GEMM kernels: keys, launches, the tile loop and the epilogue.
+/* gemm.c - GEMM kernels: the tile loop and the epilogue.
  *
  *    for each panel of the tile
  *       dot products of 4, 2, 1 rows at a time   -> block[64][16] on the stack   (L1)
@@ -13,190 +13,14 @@
 
 #include <stdio.h>
 
-static const struct {
-   const char *name;
-   bool has_operand, has_number;
-} step_infos[GEMM_STEP_COUNT] = {
-#define STEP(name, operand, number, what) [GEMM_STEP_##name] = {#name, operand, number},
-   GEMM_STEPS(STEP)
-#undef STEP
-};
-
-enum gemm_const {
-   C_ROWS_PER_SYM, /* rows = C_ROWS_PER_SYM * sym[C_SYM] + C_ROWS */
-   C_SYM,
-   C_ROWS,
-   C_N,
-   C_K,
-   C_COLUMN_TILES, /* of a head */
-   C_PANELS,       /* of a tile */
-   C_X_STRIDE,
-   C_S_STRIDE,
-   C_PANEL_BYTES,
-   C_PANEL_BYTES2,
-   C_HEADS,
-   C_X_HEAD, /* bytes between heads of a row of x, and between their weights */
-   C_W_HEAD,
-   C_Y_STRIDE, /* outputs of a row */
-   GEMM_CONSTS
-};
-
-/* ---- keys ---- */
-
-static bool has_step(const gemm_key *key, gemm_step_kind kind)
-{
-   for (uint32_t i = 0; i < key->num_steps; i++)
-      if (key->steps[i].kind == kind)
-         return true;
-   return false;
-}
-
-static const char *weight_unsupported(const gemm_key *key, panel_layout layout, uint64_t k)
-{
-   const panel_info *p = &panel_infos[layout];
-
-   if (p->kind == PANEL_KIND_NONE || p->kind == PANEL_KIND_ROWS)
-      return "the weight is not packed in panels";
-   if (key->int8 && p->kind != PANEL_KIND_CODES)
-      return "float weights take float activations";
-   if (key->parts && layout != PANEL_bf16)
-      return "only bf16 weights take activations in parts";
-   if (k == 0 || (p->kind != PANEL_KIND_SCALED && k % p->block != 0))
-      return "the row length is not a multiple of the weight format's block";
-   return NULL;
-}
-
-const char *gemm_unsupported(const gemm_key *key, uint64_t k)
-{
-   const char *why = weight_unsupported(key, key->w, k);
-
-   if (why)
-      return why;
-   if (has_step(key, GEMM_STEP_mul_second) != (key->w2 != PANEL_none))
-      return "a second weight and the step that uses it go together";
-   if (key->w2 != PANEL_none) {
-      if ((why = weight_unsupported(key, key->w2, k)) != NULL)
-         return why;
-   }
-   return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
-}
-
-static uint32_t bits_of(float v)
-{
-   uint32_t u;
-
-   memcpy(&u, &v, sizeof u);
-   return u;
-}
-
-void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
-{
-   int n = snprintf(out, GEMM_SYMBOL_MAX, "gemm_%s_%s",
-                    key->int8    ? "int8"
-                    : key->parts ? "parts"
-                                 : "float",
-                    panel_infos[key->w].name);
-
-   if (key->w2 != PANEL_none)
-      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_%s", panel_infos[key->w2].name);
-   for (uint32_t i = 0; i < key->num_steps; i++) {
-      const gemm_step *s = &key->steps[i];
-      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_%s", step_infos[s->kind].name);
-      if (step_infos[s->kind].has_number)
-         n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "%x", bits_of(s->arg));
-   }
-}
-
-/* ---- launches ---- */
-
-static uint64_t panel_bytes(panel_layout layout, uint64_t k)
-{
-   uint64_t bytes = 0;
-
-   return pack_panel_size(layout, k, &bytes) ? bytes : 0;
-}
-
-/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out. */
-static uint64_t panels_per_tile(uint64_t panels, uint64_t bytes)
-{
-   uint64_t n = 1;
-
-   while (n < 8 && 2 * n * bytes <= 32768 && panels / (2 * n) >= 16)
-      n *= 2;
-   return n;
-}
-
-plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div)
-{
-   plan_extent e = {.k = k};
-
-   if (rows.is_sym) {
-      e.num_factors = 1;
-      e.factor[0].sym = rows.sym;
-      e.factor[0].div = div;
-   } else {
-      e.k *= (rows.num + div - 1) / div;
-   }
-   return e;
-}
-
-static uint64_t x_stride(const gemm_key *key, uint64_t k)
-{
-   if (key->parts)
-      return gemm_parts_stride(k);
-   return key->int8 ? pack_codes_stride(k) : 4 * k;
-}
-
-void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out)
-{
-   const gemm_heads one = {.count = 1, .x_stride = x_stride(key, k)};
-
-   gemm_launch_heads(key, rows, &one, n, k, out);
-}
-
-void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
-                       uint64_t k, plan_launch *out)
-{
-   uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
-   uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
-   uint64_t each = panels_per_tile(panels, bytes + bytes2);
-   uint64_t group = key->int8 ? pack_quant_group(panel_infos[key->w].dtype) : 0;
-   const int64_t consts[GEMM_CONSTS] = {
-      [C_ROWS_PER_SYM] = rows.is_sym,
-      [C_SYM] = rows.is_sym ? (int64_t)rows.sym : 0,
-      [C_ROWS] = rows.is_sym ? 0 : rows.num,
-      [C_N] = (int64_t)n,
-      [C_K] = (int64_t)k,
-      [C_COLUMN_TILES] = (int64_t)((panels + each - 1) / each),
-      [C_PANELS] = (int64_t)each,
-      [C_X_STRIDE] = (int64_t)heads->x_stride,
-      [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, group) : 0),
-      [C_PANEL_BYTES] = (int64_t)bytes,
-      [C_PANEL_BYTES2] = (int64_t)bytes2,
-      [C_HEADS] = (int64_t)heads->count,
-      [C_X_HEAD] = (int64_t)heads->x_head,
-      [C_W_HEAD] = (int64_t)(panels * bytes),
-      [C_Y_STRIDE] = (int64_t)(n * heads->count),
-   };
-
-   memcpy(out->consts, consts, sizeof consts);
-   out->num_consts = GEMM_CONSTS;
-   out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none);
-   for (uint32_t i = 0; i < key->num_steps; i++)
-      out->num_refs += step_infos[key->steps[i].kind].has_operand;
-   out->tiles = gemm_row_extent(consts[C_COLUMN_TILES] * consts[C_HEADS], rows, GEMM_ROWS);
-   out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
-   out->flops = gemm_row_extent(
-      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none ? 2 : 1)), rows, 1);
-}
-
-bool gemm_wants_parts(const gemm_key *key, const isa_info *isa)
-{
-   return isa->amx && !key->int8 && key->w == PANEL_bf16 &&
-          (key->w2 == PANEL_none || key->w2 == PANEL_bf16);
-}
-
 /* ---- dot products ---- */
+
+vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
+{
+   vec_value number = vec_load(f, VEC_i64, 1, vec_at_i(f, vec_arg(f, DOT_number), 8 * r), 8);
+
+   return vec_at(f, vec_arg(f, base), vec_mul(f, number, vec_arg(f, stride)));
+}
 
 /* Columns of an unpacked tile (at most 16 KiB), and the rows that pay for it. */
 enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, TILE_ROWS = 8 };
@@ -211,7 +35,7 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
    vec_elem args[DOT_ARGS + 1];
 
    for (int i = 0; i < DOT_ARGS; i++)
-      args[i] = i <= DOT_out ? VEC_ptr : VEC_i64;
+      args[i] = i <= DOT_number ? VEC_ptr : VEC_i64;
    args[DOT_products_at] = VEC_ptr;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
    vec_fn *f = vec_local(m, out, DOT_ARGS + (family == DOT_products), args);
@@ -234,11 +58,14 @@ typedef struct kernel {
    char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
-   vec_value row0, rows; /* of the chunk */
-   vec_value y_column;   /* of the head's first output */
-   vec_value block[2];   /* f32[64][16] of the two weights */
-   vec_value tile;       /* TILE_BYTES; NULL when nothing is unpacked */
-   vec_value sums;       /* i32[TILE_K / 32][2][16][16]; NULL without products */
+   vec_value order, offsets; /* grouped */
+   vec_value row0, rows;     /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
+   vec_value from, to;       /* i64[64], row of x and row of y of each; the same unless grouped */
+   vec_value has_expert;     /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
+   vec_value y_column;       /* of the head's first output */
+   vec_value block[2];       /* f32[64][16] of the two weights */
+   vec_value tile;           /* TILE_BYTES; NULL when nothing is unpacked */
+   vec_value sums;           /* i32[TILE_K / 32][2][16][16]; NULL without products */
 } kernel;
 
 static void load_arguments(kernel *g)
@@ -254,8 +81,12 @@ static void load_arguments(kernel *g)
    g->w[0] = vec_karg_ptr(f, p++);
    if (g->key->w2 != PANEL_none)
       g->w[1] = vec_karg_ptr(f, p++);
+   if (g->key->grouped) {
+      g->order = vec_karg_ptr(f, p++);
+      g->offsets = vec_karg_ptr(f, p++);
+   }
    for (uint32_t i = 0; i < g->key->num_steps; i++)
-      if (step_infos[g->key->steps[i].kind].has_operand)
+      if (gemm_step_infos[g->key->steps[i].kind].has_operand)
          g->operand[i] = vec_karg_ptr(f, p++);
 }
 
@@ -276,11 +107,12 @@ static vec_value x_at(kernel *g, vec_value row)
 static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value number, uint32_t log)
 {
    vec_fn *f = g->f;
-   vec_value row = vec_add(f, s->first, number), at = vec_add(f, g->row0, row);
+   vec_value row = vec_add(f, s->first, number);
    vec_value args[DOT_ARGS + 1] = {
       [DOT_w] = s->panel,
-      [DOT_x] = x_at(g, row),
-      [DOT_s] = vec_at(f, g->s, vec_mul(f, at, g->k[C_S_STRIDE])),
+      [DOT_x] = g->x,
+      [DOT_s] = g->s,
+      [DOT_number] = vec_at(f, g->from, vec_shl_i(f, row, 3)),
       [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
       [DOT_from] = s->from,
       [DOT_k] = s->k,
@@ -371,6 +203,7 @@ static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
                      .k = g->k[C_K],
                      .first = zero,
                      .rows = g->rows};
+   vec_if here, many;
 
    if (g->key->parts) {
       vec_call(f, g->parts, 6,
@@ -379,15 +212,18 @@ static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
       return;
    }
    clear_block(g, weight);
-   if (!g->unpack[weight][0]) {
-      all_rows(g, weight, &direct);
-      return;
+   if (g->has_expert)
+      here = vec_if_begin(f, g->has_expert);
+   if (g->unpack[weight][0]) {
+      many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)));
+      tiled_rows(g, weight, panel);
+      vec_if_else(f, &many);
    }
-   vec_if many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)));
-   tiled_rows(g, weight, panel);
-   vec_if_else(f, &many);
    all_rows(g, weight, &direct);
-   vec_if_end(f, &many);
+   if (g->unpack[weight][0])
+      vec_if_end(f, &many);
+   if (g->has_expert)
+      vec_if_end(f, &here);
 }
 
 /* ---- epilogue ---- */
@@ -451,10 +287,11 @@ static void write_block(kernel *g, vec_value column, bool tail)
    vec_fn *f = g->f;
    uint32_t lanes = vec_lanes(f);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+   vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
 
    for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
       place at = {
-         .row = vec_add(f, g->row0, l.i),
+         .row = row,
          .column = vec_add_i(f, column, c),
          .block = vec_add_i(f, vec_mul_i(f, l.i, PANEL_ROWS * 4), 4 * c),
       };
@@ -491,29 +328,100 @@ static void tile_panels(kernel *g, vec_value column_tile)
    vec_loop_end(f, &l, NULL);
 }
 
+/* Rows first .. first + rows, as they are. */
+static void number_rows(kernel *g, vec_value first)
+{
+   vec_fn *f = g->f;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+
+   vec_store(f, vec_add(f, first, l.i), vec_at(f, g->from, vec_shl_i(f, l.i, 3)), 8);
+   vec_loop_end(f, &l, NULL);
+}
+
+static vec_value load_i32(kernel *g, vec_value base, vec_value index)
+{
+   vec_fn *f = g->f;
+
+   return vec_sext(f, vec_load(f, VEC_i32, 1, vec_at(f, base, vec_shl_i(f, index, 2)), 4), VEC_i64);
+}
+
+/* Slots order[first .. first + rows): their own rows of y, and their tokens' of x. */
+static void number_slots(kernel *g, vec_value first)
+{
+   vec_fn *f = g->f;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+   vec_value slot = load_i32(g, g->order, vec_add(f, first, l.i)), at = vec_shl_i(f, l.i, 3);
+
+   vec_store(f, slot, vec_at(f, g->to, at), 8);
+   vec_store(f, vec_div(f, slot, g->k[C_SLOTS_PER_ROW]), vec_at(f, g->from, at), 8);
+   vec_loop_end(f, &l, NULL);
+}
+
+static vec_value all_rows_of_step(kernel *g)
+{
+   vec_fn *f = g->f;
+   vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
+
+   return vec_add(f, rows, g->k[C_ROWS]);
+}
+
+/* A tile is a chunk of rows x some columns. */
+static void dense_tile(kernel *g)
+{
+   vec_fn *f = g->f;
+   vec_value rest = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   vec_value head = vec_rem(f, rest, g->k[C_HEADS]), chunk = vec_div(f, rest, g->k[C_HEADS]);
+
+   g->row0 = vec_mul_i(f, chunk, GEMM_ROWS);
+   g->y_column = vec_mul(f, head, g->k[C_N]);
+   g->x = vec_at(f, g->x, vec_mul(f, head, g->k[C_X_HEAD]));
+   g->w[0] = vec_at(f, g->w[0], vec_mul(f, head, g->k[C_W_HEAD]));
+   g->rows = vec_imin(f, vec_sub(f, all_rows_of_step(g), g->row0), vec_i(f, GEMM_ROWS));
+   vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
+   number_rows(g, g->row0);
+   tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
+}
+
+/* A tile is some columns of all experts that have rows; slots without an expert come last. */
+static void grouped_tile(kernel *g)
+{
+   vec_fn *f = g->f;
+   vec_value w[2] = {g->w[0], g->w[1]}, slots = all_rows_of_step(g);
+
+   g->y_column = vec_i(f, 0);
+   vec_loop e = vec_loop_begin(f, vec_i(f, 0), vec_add_i(f, g->k[C_EXPERTS], 1), 1, 0, NULL);
+
+   g->has_expert = vec_icmp(f, VEC_lt, e.i, g->k[C_EXPERTS]);
+   vec_value next = vec_imin(f, vec_add_i(f, e.i, 1), g->k[C_EXPERTS]);
+   vec_value end = vec_select(f, g->has_expert, load_i32(g, g->offsets, next), slots);
+   for (uint32_t i = 0; i < 2 && w[i]; i++)
+      g->w[i] = vec_at(f, w[i], vec_mul(f, e.i, g->k[C_W_HEAD + i]));
+   vec_loop l = vec_loop_begin(f, load_i32(g, g->offsets, e.i), end, GEMM_ROWS, 0, NULL);
+   g->rows = vec_imin(f, vec_sub(f, end, l.i), vec_i(f, GEMM_ROWS));
+   number_slots(g, l.i);
+   tile_panels(g, vec_tile(f));
+   vec_loop_end(f, &l, NULL);
+   vec_loop_end(f, &e, NULL);
+}
+
 static void emit_kernel(kernel *g)
 {
    vec_fn *f = g->f;
 
    load_arguments(g);
-   vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
-   vec_value column_tile = vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]);
-   vec_value rest = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
-   vec_value head = vec_rem(f, rest, g->k[C_HEADS]), chunk = vec_div(f, rest, g->k[C_HEADS]);
-   rows = vec_add(f, rows, g->k[C_ROWS]);
-   g->y_column = vec_mul(f, head, g->k[C_N]);
-   g->x = vec_at(f, g->x, vec_mul(f, head, g->k[C_X_HEAD]));
-   g->w[0] = vec_at(f, g->w[0], vec_mul(f, head, g->k[C_W_HEAD]));
-   g->row0 = vec_mul_i(f, chunk, GEMM_ROWS);
-   g->rows = vec_imin(f, vec_sub(f, rows, g->row0), vec_i(f, GEMM_ROWS));
-   vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
       g->tile = vec_stack(f, TILE_BYTES, 64);
    if (g->products[0][0] || g->products[1][0])
       g->sums = vec_stack(f, TILE_K / CELL_K * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
-   tile_panels(g, column_tile);
+   g->from = g->to = vec_stack(f, GEMM_ROWS * 8, 64);
+   if (g->key->grouped)
+      g->to = vec_stack(f, GEMM_ROWS * 8, 64);
+   if (g->key->grouped)
+      grouped_tile(g);
+   else
+      dense_tile(g);
 }
 
 /* The local functions that the kernel calls for one of its weights. */
@@ -521,7 +429,7 @@ static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
 {
    panel_layout w = weight ? g->key->w2 : g->key->w;
    const panel_info *p = &panel_infos[w];
-   bool int8 = g->key->int8, products = int8 && vec_module_isa(m)->amx;
+   bool int8 = g->key->int8, products = int8 && !g->key->grouped && vec_module_isa(m)->amx;
    bool tiles = int8 ? products || p->high > 0 : p->kind != PANEL_KIND_FLOAT;
    dot_family tiled = products ? DOT_products : DOT_int8_tile;
 

@@ -11,6 +11,10 @@
  * head) * column tiles + column tile, so that consecutive tiles read w sequentially. Tiles may run
  * in any order. A plain matmul has one head.
  *
+ * Grouped: w is a stack of matrices, one an expert, and rows of y are slots (ir/ops.def, permute).
+ * A tile is some panels of every expert that has slots; experts without slots are not read. The
+ * products and their bits are those of the dense kernel.
+ *
  * Epilogue: v = x w^T, then the steps in order, then y = v in f32:
  *    gate/up:   {GEMM_STEP_silu}, {GEMM_STEP_mul_second}       v = silu(x w^T) * (x w2^T)
  *    residual:  {GEMM_STEP_add_mat}                            v = x w^T + r[M,N]
@@ -53,18 +57,22 @@ enum { GEMM_MAX_STEPS = 8, GEMM_SYMBOL_MAX = 160 };
 /* What a kernel is specialised on; extents are run-time constants of the launch. */
 typedef struct gemm_key {
    panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
-   bool int8;
+   bool int8, grouped;
    bool parts; /* x is what the split kernel made of it */
    uint32_t num_steps;
    gemm_step steps[GEMM_MAX_STEPS];
 } gemm_key;
 
-/* Rows of x: the value of a symbol, or a number. */
+/* Rows of x (grouped: slots): the value of a symbol, num times it for num > 1, or a number. */
 typedef struct gemm_rows {
    bool is_sym;
    sym sym;
    int64_t num;
 } gemm_rows;
+
+typedef struct gemm_stack {
+   uint64_t experts, slots_per_row; /* slots that share a row of x */
+} gemm_stack;
 
 /* NULL when a kernel exists for the key at this K, else the reason in words. */
 const char *gemm_unsupported(const gemm_key *key, uint64_t k);
@@ -82,6 +90,7 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), or
  *             the parts bf16[M][3][K rounded up]
  *    w        panels; then w2's when there is one
+ *    order, offsets   grouped: i32[slots], i32[experts + 1]
  *    operands of the steps, in order */
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
 
@@ -95,6 +104,10 @@ typedef struct gemm_heads {
 /* The same for float kernels without a second weight. */
 void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
                        uint64_t k, plan_launch *out);
+
+/* The same for a grouped key; n, k of one matrix. */
+void gemm_launch_experts(const gemm_key *key, gemm_rows slots, uint64_t n, uint64_t k,
+                         const gemm_stack *stack, plan_launch *out);
 
 /* ---- parts ----
  * f32 x as the exact sum of three bf16, for tile registers: a kernel of its own before the product.

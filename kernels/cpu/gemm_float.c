@@ -334,13 +334,13 @@ void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
 {
    fdot d = fdot_of(f, w, rows);
    vec_value out = vec_arg(f, DOT_out);
-   vec_value x = vec_at(f, vec_arg(f, DOT_x), vec_shl_i(f, vec_arg(f, DOT_from), 2));
+   vec_value from = vec_shl_i(f, vec_arg(f, DOT_from), 2);
    facc acc;
 
    d.w = vec_arg(f, DOT_w);
    d.k = vec_arg(f, DOT_k);
    for (uint32_t r = 0; r < rows; r++)
-      d.x[r] = vec_at(f, x, vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
+      d.x[r] = vec_at(f, dot_row(f, r, DOT_x, DOT_x_stride), from);
    for (uint32_t i = 0; i < rows * d.halves; i++)
       acc.v[i] = vec_load(f, VEC_f32, d.lanes, vec_at_i(f, out, i * d.lanes * 4), 32);
    dot_panel(&d, &acc);

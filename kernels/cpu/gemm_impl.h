@@ -2,9 +2,10 @@
  *
  * A dot product is a local function of the module, one per (layout, family, rows):
  *
- *    void dot(w, x, s, out, from, k, all, x_stride, s_stride)
+ *    void dot(w, x, s, out, number, from, k, all, x_stride, s_stride)
  *       w       one panel, at column `from`
- *       x, s    rows of activations (int8: codes), rows of scales (int8), from column 0
+ *       x, s    activations (int8: codes), scales (int8): row 0, from column 0
+ *       number  i64[rows]: which row of x and s each row is
  *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *
@@ -22,6 +23,35 @@ enum {
    MAX_HALVES = 2,
    MAX_GROUPS = 4,
    PANEL_SIGNED = 128
+};
+
+typedef struct gemm_step_info {
+   const char *name;
+   bool has_operand, has_number;
+} gemm_step_info;
+extern const gemm_step_info gemm_step_infos[GEMM_STEP_COUNT];
+
+/* Constants of a launch. */
+enum gemm_const {
+   C_ROWS_PER_SYM, /* rows (grouped: slots) = C_ROWS_PER_SYM * sym[C_SYM] + C_ROWS */
+   C_SYM,
+   C_ROWS,
+   C_N,
+   C_K,
+   C_COLUMN_TILES, /* of a head */
+   C_PANELS,       /* of a tile */
+   C_X_STRIDE,
+   C_S_STRIDE,
+   C_PANEL_BYTES,
+   C_PANEL_BYTES2,
+   C_HEADS,
+   C_X_HEAD, /* bytes between heads of a row of x, and between weights of heads or experts */
+   C_W_HEAD,
+   C_W_HEAD2,
+   C_Y_STRIDE,      /* outputs of a row */
+   C_EXPERTS,       /* grouped */
+   C_SLOTS_PER_ROW, /* of x */
+   GEMM_CONSTS
 };
 
 /* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */
@@ -93,11 +123,15 @@ void unpack_emit_int8(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 /* The layout of a tile that unpack_emit_int8 makes. */
 panel_info panel_tile_info(panel_layout w);
 
+/* Row r of the call: its address in x or s. */
+vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride);
+
 typedef enum dot_arg {
    DOT_w,
    DOT_x,
    DOT_s,
    DOT_out,
+   DOT_number,
    DOT_from,
    DOT_k,
    DOT_all,

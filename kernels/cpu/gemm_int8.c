@@ -72,8 +72,8 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
    d.spans = 8 / span_groups;
    d.out = vec_arg(f, DOT_out);
    for (uint32_t r = 0; r < rows; r++) {
-      d.x[r] = vec_at(f, vec_arg(f, DOT_x), vec_mul_i(f, vec_arg(f, DOT_x_stride), r));
-      d.s[r] = vec_at(f, vec_arg(f, DOT_s), vec_mul_i(f, vec_arg(f, DOT_s_stride), r));
+      d.x[r] = dot_row(f, r, DOT_x, DOT_x_stride);
+      d.s[r] = dot_row(f, r, DOT_s, DOT_s_stride);
    }
    return d;
 }

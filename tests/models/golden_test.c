@@ -68,6 +68,8 @@ static folder_name folders[] = {
    {"exaone4_5"},
    {"qwen3_5_text"},
    {"qwen3_5_vl"},
+   {"mixtral"},
+   {"qwen3_moe"},
    {"q_llama_fp8_block"},
    {"q_llama_ct_mxfp4"},
 };

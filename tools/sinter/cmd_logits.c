@@ -9,6 +9,9 @@ typedef struct sink {
    FILE *file;
    uint32_t vocab;
    bool failed;
+   int32_t *experts; /* [count][ids of a position] */
+   uint32_t num_routes, width;
+   const sinter_route *routes;
    /* perplexity: */
    const int32_t *ids;
    uint32_t count;
@@ -23,6 +26,48 @@ static void write_row(void *user, sinter_request *r, uint32_t pos, const float *
    (void)r;
    (void)pos;
    s->failed |= fwrite(logits, sizeof *logits, s->vocab, s->file) != s->vocab;
+}
+
+static void keep_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids)
+{
+   sink *s = user;
+
+   (void)r;
+   if (pos < s->count)
+      memcpy(s->experts + (size_t)pos * s->width, ids, s->width * sizeof *ids);
+}
+
+/* [{"layer":0,"ids":[[3,5],…]},…]: ids of each position. */
+static void print_experts(const sink *s)
+{
+   uint32_t at = 0;
+
+   printf("[");
+   for (uint32_t l = 0; l < s->num_routes; l++) {
+      uint32_t k = s->routes[l].k;
+      printf("%s{\"layer\":%u,\"ids\":[", l ? "," : "", s->routes[l].layer);
+      for (uint32_t pos = 0; pos < s->count; pos++)
+         for (uint32_t j = 0; j < k; j++)
+            printf("%s%d%s",
+                   j     ? ","
+                   : pos ? ",["
+                         : "[",
+                   s->experts[pos * s->width + at + j], j + 1 == k ? "]" : "");
+      printf("]}");
+      at += k;
+   }
+   printf("]");
+}
+
+static void want_experts(sink *k, const session *s, size_t count)
+{
+   k->num_routes = sinter_artifact_routes(s->artifact, &k->routes);
+   for (uint32_t l = 0; l < k->num_routes; l++)
+      k->width += k->routes[l].k;
+   k->count = (uint32_t)count;
+   k->experts = malloc((count * k->width + 1) * sizeof *k->experts);
+   if (!k->experts)
+      exit(6);
 }
 
 /* -log softmax(logits)[next], summed in double. */
@@ -56,6 +101,7 @@ static sinter_status run_prompt(sinter_engine *e, const int32_t *ids, uint32_t c
    r.logits_from = from;
    r.sampling = SINTER_SAMPLING_GREEDY;
    r.user = s;
+   r.on_experts = s->experts ? keep_experts : NULL;
    sinter_status status = sinter_submit(e, &r, &request);
    if (status != SINTER_ok)
       return status;
@@ -108,6 +154,8 @@ int cmd_logits(const options *o)
    if (code)
       return code;
    k.vocab = s.info.vocab;
+   if (o->json)
+      want_experts(&k, &s, count);
    k.file = fopen(o->output, "wb");
    if (!k.file || !npy_header(k.file, count, k.vocab)) {
       fprintf(stderr, "error: cannot write %s\n", o->output);
@@ -123,12 +171,14 @@ int cmd_logits(const options *o)
    if (o->json) {
       sinter_stats st = SINTER_INIT(sinter_stats);
       sinter_engine_stats(s.engine, &st);
-      printf(
-         "{\"device\":\"%s\",\"launches\":%llu,\"graphs\":%llu,\"segments\":%llu,\"experts\":[]}\n",
-         st.device, (unsigned long long)st.launches, (unsigned long long)st.graphs,
-         (unsigned long long)st.segments);
+      printf("{\"device\":\"%s\",\"launches\":%llu,\"graphs\":%llu,\"segments\":%llu,\"experts\":",
+             st.device, (unsigned long long)st.launches, (unsigned long long)st.graphs,
+             (unsigned long long)st.segments);
+      print_experts(&k);
+      printf("}\n");
    }
    cli_close(&s);
+   free(k.experts);
    free(ids);
    return 0;
 }

@@ -1,0 +1,57 @@
+/* moe.h - the small kernels around grouped matmuls: routing, permutation, combination. Meanings:
+ * ir/ref/moe.c.
+ *
+ *    route          a row a tile: scores, selection, weights, all on the stack
+ *    route_weights  a row a tile
+ *    permute        one tile: a counting sort of the slots
+ *    combine        a row a tile: sum over the slots of the token, ascending, by fma
+ *
+ * Bits of a row depend on that row only. */
+#ifndef KERNEL_MOE_H
+#define KERNEL_MOE_H
+
+#include "gemm.h"
+
+typedef enum route_score {
+   ROUTE_none,
+   ROUTE_softmax,
+   ROUTE_sigmoid,
+   ROUTE_sqrt_softplus,
+   ROUTE_SCORES
+} route_score;
+
+/* The spelling of the IR's attribute; ROUTE_SCORES for another one. */
+route_score route_score_of(const char *name);
+
+typedef struct route_key {
+   route_score score;
+   uint32_t experts, k, groups, kept, group_top;
+   bool bias, norm;
+   bool given; /* ids are an input: route_weights */
+   float scale;
+} route_key;
+
+enum { ROUTE_MAX_EXPERTS = 2048, MOE_SYMBOL_MAX = 160 };
+
+/* NULL when there is a kernel for the key, else the reason in words. */
+const char *route_unsupported(const route_key *key);
+void route_symbol(const route_key *key, char out[MOE_SYMBOL_MAX]);
+void route_emit(vec_module *m, const route_key *key);
+
+/* Fills tiles, num_refs, consts, bytes and flops. The caller fills refs in this order:
+ *    route          ids i32[T][k], weights f32[T][k], logits f32[T][E], bias f32[E] if any
+ *    route_weights  weights, logits, ids */
+void route_launch(const route_key *key, gemm_rows rows, plan_launch *out);
+
+/* Extents are constants of the launch: one kernel serves all. refs: order i32[slots], offsets
+ * i32[E+1], ids i32[slots]. */
+void permute_symbol(char out[MOE_SYMBOL_MAX]);
+void permute_emit(vec_module *m);
+void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out);
+
+/* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k]. */
+void combine_symbol(char out[MOE_SYMBOL_MAX]);
+void combine_emit(vec_module *m);
+void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out);
+
+#endif

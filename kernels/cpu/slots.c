@@ -1,0 +1,176 @@
+/* slots.c - permutation of slots by expert, and the sum over a token's slots. */
+#include "moe.h"
+
+#include <stdio.h>
+
+/* ---- permute ---- */
+
+enum permute_const { P_PER_SYM, P_SYM, P_SLOTS, P_EXPERTS, PERMUTE_CONSTS };
+
+typedef struct permute {
+   vec_fn *f;
+   vec_value order, offsets, ids, slots, experts;
+} permute;
+
+void permute_symbol(char out[MOE_SYMBOL_MAX])
+{
+   snprintf(out, MOE_SYMBOL_MAX, "permute");
+}
+
+void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out)
+{
+   out->consts[P_PER_SYM] = slots.is_sym ? MAX(slots.num, 1) : 0;
+   out->consts[P_SYM] = slots.is_sym ? (int64_t)slots.sym : 0;
+   out->consts[P_SLOTS] = slots.is_sym ? 0 : slots.num;
+   out->consts[P_EXPERTS] = (int64_t)experts;
+   out->num_consts = PERMUTE_CONSTS;
+   out->num_refs = 3;
+   out->tiles = (plan_extent){.k = 1};
+   out->bytes = (plan_extent){.k = (int64_t)(4 * experts)};
+   out->flops = out->bytes;
+}
+
+static vec_value at_index(permute *p, vec_value base, vec_value i)
+{
+   return vec_at(p->f, base, vec_shl_i(p->f, i, 2));
+}
+
+/* Expert of slot i; E for one without. */
+static vec_value expert_of(permute *p, vec_value i)
+{
+   vec_fn *f = p->f;
+   vec_value id = vec_sext(f, vec_load(f, VEC_i32, 1, at_index(p, p->ids, i), 4), VEC_i64);
+   vec_value here =
+      vec_and(f, vec_icmp(f, VEC_ge, id, vec_i(f, 0)), vec_icmp(f, VEC_lt, id, p->experts));
+
+   return vec_select(f, here, id, p->experts);
+}
+
+static vec_value add_to(permute *p, vec_value expert, int64_t by)
+{
+   vec_fn *f = p->f;
+   vec_value at = at_index(p, p->offsets, expert);
+   vec_value n = vec_add_i(f, vec_load(f, VEC_i32, 1, at, 4), by);
+
+   vec_store(f, n, at, 4);
+   return n;
+}
+
+/* offsets[e] = slots of experts 0 .. e, those without an expert last. */
+static void count(permute *p)
+{
+   vec_fn *f = p->f;
+   vec_value zero = vec_int(f, VEC_i32, 1, 0), end = vec_add_i(f, p->experts, 1);
+   vec_loop clear = vec_loop_begin(f, vec_i(f, 0), end, 1, 0, NULL);
+
+   vec_store(f, zero, at_index(p, p->offsets, clear.i), 4);
+   vec_loop_end(f, &clear, NULL);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), p->slots, 1, 0, NULL);
+   (void)add_to(p, expert_of(p, l.i), 1);
+   vec_loop_end(f, &l, NULL);
+   vec_loop sum = vec_loop_begin(f, vec_i(f, 0), end, 1, 1, &zero);
+   vec_value at = at_index(p, p->offsets, sum.i);
+   vec_value n = vec_add(f, sum.var[0], vec_load(f, VEC_i32, 1, at, 4));
+   vec_store(f, n, at, 4);
+   vec_loop_end(f, &sum, &n);
+}
+
+/* From the last slot to the first, each goes to the end of its expert's room, which shrinks to its
+ * start. */
+static void place(permute *p)
+{
+   vec_fn *f = p->f;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), p->slots, 1, 0, NULL);
+   vec_value slot = vec_sub(f, vec_add_i(f, p->slots, -1), l.i);
+   vec_value to = vec_sext(f, add_to(p, expert_of(p, slot), -1), VEC_i64);
+
+   vec_store(f, vec_trunc(f, slot, VEC_i32), at_index(p, p->order, to), 4);
+   vec_loop_end(f, &l, NULL);
+}
+
+void permute_emit(vec_module *m)
+{
+   char symbol[MOE_SYMBOL_MAX];
+
+   permute_symbol(symbol);
+   if (vec_module_has(m, symbol))
+      return;
+   vec_fn *f = vec_kernel(m, symbol);
+   permute p = {f,    vec_karg_ptr(f, 0),          vec_karg_ptr(f, 1), vec_karg_ptr(f, 2),
+                NULL, vec_karg_const(f, P_EXPERTS)};
+   vec_value rows = vec_sym_at(f, vec_karg_const(f, P_SYM));
+   p.slots = vec_add(f, vec_mul(f, vec_karg_const(f, P_PER_SYM), rows), vec_karg_const(f, P_SLOTS));
+   count(&p);
+   place(&p);
+   vec_end(f);
+}
+
+/* ---- combine ---- */
+
+enum combine_const { M_K, M_WIDTH, COMBINE_CONSTS };
+
+void combine_symbol(char out[MOE_SYMBOL_MAX])
+{
+   snprintf(out, MOE_SYMBOL_MAX, "combine");
+}
+
+void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out)
+{
+   out->consts[M_K] = (int64_t)k;
+   out->consts[M_WIDTH] = (int64_t)width;
+   out->num_consts = COMBINE_CONSTS;
+   out->num_refs = 3;
+   out->tiles = (plan_extent){.k = rows.is_sym ? 1 : rows.num};
+   if (rows.is_sym) {
+      out->tiles.num_factors = 1;
+      out->tiles.factor[0].sym = rows.sym;
+      out->tiles.factor[0].div = 1;
+   }
+   out->bytes = out->flops = out->tiles;
+   out->bytes.k *= (int64_t)(4 * (k + 1) * width);
+   out->flops.k *= (int64_t)(2 * k * width);
+}
+
+/* Elements i .. i + lanes of the token's sum; left: how many exist. */
+static void combine_part(vec_fn *f, const vec_value *row, vec_value width, vec_value k, vec_value i,
+                         vec_value left)
+{
+   uint32_t lanes = vec_lanes(f);
+   vec_value sum = vec_float(f, lanes, 0), at = vec_shl_i(f, i, 2);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, 1, 1, &sum);
+   vec_value w = vec_load(f, VEC_f32, 1, vec_at(f, row[2], vec_shl_i(f, l.i, 2)), 4);
+   vec_value x = vec_at(f, row[1], vec_add(f, vec_shl_i(f, vec_mul(f, l.i, width), 2), at));
+
+   x = left ? vec_load_first(f, lanes, x, left) : vec_load(f, VEC_f32, lanes, x, 4);
+   sum = vec_fma(f, vec_splat(f, w, lanes), x, l.var[0]);
+   vec_loop_end(f, &l, &sum);
+   if (left)
+      vec_store_first(f, l.var[0], vec_at(f, row[0], at), left);
+   else
+      vec_store(f, l.var[0], vec_at(f, row[0], at), 4);
+}
+
+void combine_emit(vec_module *m)
+{
+   char symbol[MOE_SYMBOL_MAX];
+
+   combine_symbol(symbol);
+   if (vec_module_has(m, symbol))
+      return;
+   vec_fn *f = vec_kernel(m, symbol);
+   uint32_t lanes = vec_lanes(f);
+   vec_value k = vec_karg_const(f, M_K), width = vec_karg_const(f, M_WIDTH);
+   vec_value t = vec_tile(f), bytes = vec_shl_i(f, width, 2), row[3];
+   row[0] = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, t, bytes));
+   row[1] = vec_at(f, vec_karg_ptr(f, 1), vec_mul(f, vec_mul(f, t, k), bytes));
+   row[2] = vec_at(f, vec_karg_ptr(f, 2), vec_shl_i(f, vec_mul(f, t, k), 2));
+   vec_value whole = vec_and_i(f, width, -(int64_t)lanes);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), whole, lanes, 0, NULL);
+   combine_part(f, row, width, k, l.i, NULL);
+   vec_loop_end(f, &l, NULL);
+   vec_value left = vec_sub(f, width, whole);
+   vec_if rest = vec_if_begin(f, vec_icmp(f, VEC_gt, left, vec_i(f, 0)));
+   combine_part(f, row, width, k, whole, left);
+   vec_if_end(f, &rest);
+   vec_end(f);
+}
