@@ -6,7 +6,7 @@
 
 /* Emits every kernel into one object, a ELF file without undefined symbols; bytes depend on the
  * kernels and the level only. Owned by a. With SINTER_DUMP=dir in the environment, writes
- * dir/<level>.ll and dir/<level>.o.
+ * dir/<level>.ll and dir/<level>.o; with SINTER_KERNELS=dir takes dir/<level>.o instead of its own.
  *
  *   progress   after every kernel; may be NULL */
 SINTER_CHECKED sinter_status cg_cpu_object(arena *a, const isa_info *isa, const cg_kernel *kernels,

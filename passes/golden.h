@@ -3,7 +3,8 @@
  *    // RUN: qkv_merge,act_mul row_limit=64        passes in this order, then options
  *    // A sentence that says why the case exists.
  *    func @name(T in 1..8) { … }
- *    // CHECK: text                                a later line of the printed result that holds it
+ *    // CHECK: text                                a later line of the printed result that holds it;
+ *                                                 without text: to be written by --update
  *    // CHECK-NEXT: text                           the very next line
  *    // CHECK-NOT: text                            no line up to the next CHECK
  *    // DECLINE: text                              a site declined with a reason that holds it

@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/artifact.h"
+#include "base/isa.h"
 #include "base/json.h"
 #include "base/kargs.h"
 #include "compile.h"
@@ -248,6 +250,38 @@ static void write_names(arena *a, text_buf *t, const char *field, const char *li
    text_printf(t, "],");
 }
 
+/* Objects that take the place of the compiler's (codegen/target_cpu.h), by what is in them. */
+static sinter_status write_kernels(arena *a, text_buf *t)
+{
+   const char *dir = getenv("SINTER_KERNELS");
+   char hex[65];
+
+   if (!dir || !*dir)
+      return SINTER_ok;
+   text_printf(t, "\"kernels\":{");
+   for (int i = 0, n = 0; i < ISA_LEVEL_COUNT; i++) {
+      FILE *f = fopen(arena_printf(a, "%s/%s.o", dir, isa_infos[i].name), "rb");
+      uint8_t block[4096];
+      digest_state s;
+      size_t got;
+
+      if (!f)
+         continue;
+      digest_init(&s);
+      while ((got = fread(block, 1, sizeof block, f)))
+         digest_update(&s, block, got);
+      bool failed = ferror(f);
+      fclose(f);
+      if (failed)
+         return base_fail(SINTER_io, dir, "look at SINTER_KERNELS", "an object cannot be read");
+      digest d = digest_final(&s);
+      digest_hex(&d, hex);
+      text_printf(t, "%s\"%s\":\"%s\"", n++ ? "," : "", isa_infos[i].name, hex);
+   }
+   text_printf(t, "},");
+   return SINTER_ok;
+}
+
 sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const char *cache,
                           rt_key *out)
 {
@@ -264,6 +298,7 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));
+   SINTER_TRY(write_kernels(a, &t));
    SINTER_TRY(write_source(&s, &t));
    text_printf(&t, "}");
    SINTER_TRY(rt_compiler_build(cache, &build));

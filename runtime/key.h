@@ -1,7 +1,7 @@
 /* key.h - what an artifact depends on, as JSON: the name of its cache entry, and the `key` of its
  * manifest.
  *
- *    {"artifact","kernel_abi","targets","numerics","with","without","skip","source":[{"name","size","digest"}]}
+ *    {"artifact","kernel_abi","targets","numerics","with","without","skip"[,"kernels"],"source":[{"name","size","digest"}]}
  *
  * The entry's name is the digest of this and of the digest of the compiler build. Paths, times,
  * users and cores are not in it. Digests of files are remembered by stat (memo.h), so that a hit

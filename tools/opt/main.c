@@ -175,6 +175,8 @@ static sinter_status run_file(session *s, const char *path)
 
    if (s->o.check || s->o.update)
       return opt_golden(s->a, path, &s->o);
+   if (s->o.diff_kernels)
+      return opt_diff_kernels(s->a, path, &s->o);
    SINTER_TRY(opt_read(s->a, path, &text, &len));
    SINTER_TRY(ir_parse(s->a, text, len, path, &m));
    for (size_t i = 0; i < m.funcs.count; i++) {

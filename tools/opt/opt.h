@@ -45,6 +45,9 @@ SINTER_CHECKED sinter_status opt_load(const opt_list *files);
 /* --check, --update. */
 SINTER_CHECKED sinter_status opt_golden(arena *a, const char *path, const opt_options *o);
 
+/* --diff-kernels: prints which kernels of `path` are new, gone or changed since o->diff_kernels. */
+SINTER_CHECKED sinter_status opt_diff_kernels(arena *a, const char *path, const opt_options *o);
+
 /* --between, --bisect, --reduce: all compare by the rule of passes/exec.h. */
 SINTER_CHECKED sinter_status opt_between(arena *a, const ir_func *f, const opt_options *o);
 SINTER_CHECKED sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o);
