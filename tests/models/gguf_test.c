@@ -161,7 +161,7 @@ Test(gguf, lying_tensors)
    REFUSED(bad_input, "end of the file", p.dim[1] = SIZE_MAX / 64);
    REFUSED(bad_input, "overflow", p.dim[1] = SIZE_MAX / 4);
    REFUSED(bad_input, "blocks", p.dim[0] = 16, p.dim[1] = 4);
-   REFUSED(unsupported, "type 39", p.type = 39);
+   REFUSED(unsupported, "type 40", p.type = 40);
    REFUSED(unsupported, "type", p.type = UINT32_MAX);
    REFUSED(bad_input, "end of the file", p.offset[1] = 128);
    REFUSED(bad_input, "end of the file", p.offset[1] = UINT64_MAX - 63);
