@@ -5,11 +5,12 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 2 };
+enum { COMPILER_ABI = 3 };
 
 typedef struct compiler_request {
    const char *model, *targets;
    sinter_numerics numerics;
+   bool draft; /* compute the logits of the layer that drafts tokens */
    const char *with, *without;
    uint32_t threads;
    const char *key_json;    /* the full cache key, stored in the manifest */

@@ -19,6 +19,8 @@ typedef struct plan_model {
    const char *name, *family; /* "SmolLM2-135M-Instruct", "llama" */
    uint32_t vocab, layers, width, trained_context;
    uint32_t exact; /* numerics: 1 exact, 0 fast */
+   uint32_t draft; /* 1: logits of the layer that drafts tokens; what it keeps of a position depends
+                      on the token behind it, so that no prefix of another sequence fits */
    int32_t bos;
    uint32_t num_eos;
    int32_t eos[PLAN_MAX_EOS];

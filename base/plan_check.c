@@ -89,7 +89,7 @@ static int64_t scratch_floor(const plan *p)
 static const char *check_model(const plan_model *m)
 {
    CHECK(m->vocab >= 1 && m->vocab <= MAX_VOCAB, "the vocabulary is empty or too large");
-   CHECK(m->layers <= MAX_LAYERS && m->exact <= 1 && m->adds_bos <= 1,
+   CHECK(m->layers <= MAX_LAYERS && m->exact <= 1 && m->draft <= 1 && m->adds_bos <= 1,
          "a model figure is out of range");
    CHECK(m->bos >= -1 && m->bos < (int64_t)m->vocab, "the first token is not in the vocabulary");
    for (uint32_t i = 0; i < m->num_eos; i++)

@@ -47,6 +47,7 @@ void cg_emit_elements(cg_emit *e, int64_t n, const ir_op *op, cg_emit_body *each
 
 /* Stages of their own form, each for one op: all heads of the row. */
 void cg_emit_rope(cg_emit *e, const ir_op *op);
+void cg_emit_concat(cg_emit *e, const ir_op *op);
 void cg_emit_kv(cg_emit *e, const ir_op *op);
 void cg_emit_latent(cg_emit *e, const ir_op *op);
 void cg_emit_quant(cg_emit *e, const ir_op *op);

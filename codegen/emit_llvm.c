@@ -351,7 +351,8 @@ static bool is_stage(const cg_emit *e, const ir_op *op)
 
 static void emit_op(cg_emit *e, const ir_op *op)
 {
-   bool own_form = op->code == IR_OP_rope || cg_is_write(op) || op->code == IR_OP_quant;
+   bool own_form = op->code == IR_OP_rope || op->code == IR_OP_concat || cg_is_write(op) ||
+                   op->code == IR_OP_quant;
 
    if (!own_form && !is_stage(e, op))
       return;
@@ -359,6 +360,7 @@ static void emit_op(cg_emit *e, const ir_op *op)
       store_heads(e);
    switch (op->code) {
    case IR_OP_rope: cg_emit_rope(e, op); break;
+   case IR_OP_concat: cg_emit_concat(e, op); break;
    case IR_OP_kv_write: cg_emit_kv(e, op); break;
    case IR_OP_mla_write: cg_emit_latent(e, op); break;
    case IR_OP_quant: cg_emit_quant(e, op); break;

@@ -86,6 +86,41 @@ void cg_emit_rope(cg_emit *e, const ir_op *op)
    vec_loop_end(e->f, &l, NULL);
 }
 
+/* ---- concat ---- */
+
+static void store_part(cg_emit *e, const ir_op *op, uint32_t operand, vec_value i, uint32_t lanes)
+{
+   const cg_value *out = cg_emit_value(e, op->results[0]);
+   int64_t first = operand ? ir_type_row(&op->operands[0]->type) : 0;
+   vec_value v = cg_emit_eval(e, op->operands[operand], i, lanes);
+
+   vec_store_f32(e->f, out->dtype, v, cg_emit_element(e, out, vec_add_i(e->f, i, first)));
+}
+
+static void store_left(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   store_part(e, op, 0, i, lanes);
+}
+
+static void store_right(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   store_part(e, op, 1, i, lanes);
+}
+
+void cg_emit_concat(cg_emit *e, const ir_op *op)
+{
+   int64_t heads = cg_emit_value(e, op->results[0])->outer;
+   vec_loop l = vec_loop_begin(e->f, vec_i(e->f, 0), vec_i(e->f, heads), 1, 0, NULL);
+
+   e->o = l.i;
+   cg_emit_forget(e, true);
+   cg_emit_prepare(e, op);
+   cg_emit_elements(e, ir_type_row(&op->operands[0]->type), op, store_left);
+   cg_emit_elements(e, ir_type_row(&op->operands[1]->type), op, store_right);
+   vec_loop_end(e->f, &l, NULL);
+   cg_emit_forget(e, true);
+}
+
 /* ---- kv_write ---- */
 
 /* k goes across the page, an element every PAGE_TOKENS. */

@@ -312,6 +312,7 @@ static sinter_status run_body(void *user)
    ir_tensor *results = arena_array(d->scratch, ir_tensor, d->f->returns.count);
    ir_tensor *ropes = arena_array(d->scratch, ir_tensor, d->plan->num_ropes);
    ir_step step = {.token_ids = from->meta[IR_META_token_ids][0],
+                   .next_ids = from->meta[IR_META_next_ids][0],
                    .positions = from->meta[IR_META_positions][0],
                    .seq_of = from->meta[IR_META_seq_of][0],
                    .rows = from->meta[IR_META_rows][0],

@@ -242,7 +242,7 @@ static sinter_status add_result(build *b, const ir_op *op, uint32_t i)
       c.ptr = pointer(b, cg_ref_of(b->l, v), c.row_bytes, true);
    } else if (op->code == IR_OP_quant) {
       return refuse(op, "its results must leave the kernel");
-   } else if (op->code == IR_OP_rope ||
+   } else if (op->code == IR_OP_rope || op->code == IR_OP_concat ||
               wants_storing(b, v, (uint64_t)(c.outer * c.last) * elem_bytes(&c))) {
       SINTER_TRY(temporary(b, op, &c));
    }
@@ -312,6 +312,7 @@ static bool is_row_op(ir_opcode code)
    case IR_OP_l2norm:
    case IR_OP_quant:
    case IR_OP_rope:
+   case IR_OP_concat:
    case IR_OP_kv_write:
    case IR_OP_mla_write: return true;
    default: return false;
@@ -413,6 +414,7 @@ static bool can_cut(const build *b, int64_t *out_last)
       case IR_OP_l2norm:
       case IR_OP_quant:
       case IR_OP_rope:
+      case IR_OP_concat:
       case IR_OP_kv_write:
       case IR_OP_mla_write:
       case IR_OP_reshape:

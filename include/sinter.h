@@ -89,6 +89,8 @@ typedef struct sinter_compile_options {
    void *user;
    const char *arch; /* sinter_explain only: judge for this architecture, e.g. "sm_90a", as `fast`
                         would; needs neither the machine nor its compiler. NULL: for `targets` */
+   bool draft; /* logits of the layer that drafts tokens (multi-token prediction): row t, which
+                        sees token t + 1 too, scores token t + 2 */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).

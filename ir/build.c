@@ -256,6 +256,11 @@ ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale
    return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));
 }
 
+ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y)
+{
+   return BUILD(concat, OPERANDS(x, y), NO_ATTRS);
+}
+
 ir_value *ir_transpose(ir_builder *b, ir_value *x)
 {
    return BUILD(transpose, OPERANDS(x), NO_ATTRS);

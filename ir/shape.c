@@ -297,6 +297,21 @@ const char *sh_qmatmul(const ir_op *op, ir_type *out)
    return NULL;
 }
 
+const char *sh_concat(const ir_op *op, ir_type *out)
+{
+   const ir_type *x = in(op, 0), *y = in(op, 1);
+
+   if (!is_float(x) || x->rank == 0 || ir_type_row(x) < 1)
+      return "operand 0 must be floats, its last extent a number";
+   if (!is_float(y) || y->rank != x->rank || !same_dims(x, 0, y, 0, x->rank - 1) ||
+       ir_type_row(y) < 1)
+      return "operand 1 must be floats that differ from operand 0 in the last extent only";
+   *out = *x;
+   out->dim[x->rank - 1] = ir_dim_of(ir_type_row(x) + ir_type_row(y));
+   out->dtype = declared(op, x->dtype);
+   return NULL;
+}
+
 /* Whether t is a state of keys and values. */
 static bool keeps_kv(const ir_type *t)
 {

@@ -162,10 +162,14 @@ static uint64_t row_length(const ir_value *x)
    return (uint64_t)ir_type_row(&x->type);
 }
 
+ir_value *model_embed_ids(model_build *m, ir_value *ids)
+{
+   return ir_embed(&m->b, ids, matrix(m, "token_embd.weight", m->config->vocab, m->config->width));
+}
+
 ir_value *model_embed(model_build *m, double scale)
 {
-   ir_value *w = matrix(m, "token_embd.weight", m->config->vocab, m->config->width);
-   ir_value *h = ir_embed(&m->b, m->ids, w);
+   ir_value *h = model_embed_ids(m, m->ids);
 
    if (scale != 1)
       h = ir_scale(&m->b, h, scale);
@@ -234,14 +238,14 @@ ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h)
    return h;
 }
 
-void model_finish(model_build *m, ir_value *h)
+void model_finish_with(model_build *m, ir_value *h, const char *norm)
 {
    const model_config *c = m->config;
    const char *head = c->tied ? "token_embd.weight" : "output.weight";
    model_tensor *spare = map_get(&m->m->by_name, "output.weight");
 
    h = ir_take_rows(&m->b, h, m->rows);
-   h = ir_rmsnorm(&m->b, h, vector(m, "output_norm.weight", c->width), c->norm_eps, c->norm_offset);
+   h = ir_rmsnorm(&m->b, h, vector(m, norm, c->width), c->norm_eps, c->norm_offset);
    ir_set_name(m->b.f, h, "final_norm");
    ir_value *logits = ir_matmul(&m->b, h, matrix(m, head, c->vocab, c->width));
    if (c->final_softcap > 0)
@@ -252,7 +256,7 @@ void model_finish(model_build *m, ir_value *h)
    if (c->tied && spare)
       spare->read = true;
    ir_func_return(m->b.f, logits);
-   for (uint32_t l = 0; l < c->layers; l++) {
+   for (uint32_t l = 0; l < m->num_layers; l++) {
       if (m->kv[l])
          ir_func_return(m->b.f, m->kv[l]);
       if (m->memory[l]) {
@@ -260,7 +264,33 @@ void model_finish(model_build *m, ir_value *h)
          ir_func_return(m->b.f, m->memory[l]);
       }
    }
-   for (uint32_t l = 0; l < c->layers; l++)
+   for (uint32_t l = 0; l < m->num_layers; l++)
       if (m->routes[l])
          ir_func_return(m->b.f, m->routes[l]);
+}
+
+void model_finish(model_build *m, ir_value *h)
+{
+   model_finish_with(m, h, "output_norm.weight");
+}
+
+ir_value *model_output_norm(model_build *m)
+{
+   return vector(m, "output_norm.weight", m->config->width);
+}
+
+void model_expect_copy(model_build *m, uint32_t l, const char *name, const char *of)
+{
+   const char *own = arena_printf(m->m->a, "blk.%u.%s", l, name);
+   model_tensor *t = map_get(&m->m->by_name, own);
+   const model_tensor *original = map_get(&m->m->by_name, of);
+
+   if (!t)
+      return;
+   if (!original || t->dtype != original->dtype || t->bytes != original->bytes ||
+       memcmp(t->data, original->data, t->bytes) != 0)
+      keep(m, base_fail(SINTER_unsupported, m->m->path, "report the model",
+                        "the tensor '%.120s' should be a copy of '%s', but differs", t->source_name,
+                        of));
+   t->read = true;
 }

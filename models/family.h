@@ -15,6 +15,8 @@ typedef struct model_build {
    const model_config *config;
    ir_builder b;
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
+   ir_value *next_ids;   /* token behind each row; NULL unless the draft layer is computed */
+   uint32_t num_layers;  /* with the draft layers that are computed */
    ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
    ir_value **kv; /* per layer: the state before its block, after it once the block is built */
    ir_value **conv, **memory; /* of recurrent layers, in the place of kv: inputs of the convolution,
@@ -85,6 +87,17 @@ ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, 
 /* Final norm and head for the wanted rows, capped when the config says so. Returns f32[R, V] and
  * every state. */
 void model_finish(model_build *m, ir_value *h);
+/* The same with another norm. */
+void model_finish_with(model_build *m, ir_value *h, const char *norm);
+
+/* Weight of the final norm. */
+ir_value *model_output_norm(model_build *m);
+
+/* Rows of the embedding table for other ids. f32[T, D] */
+ir_value *model_embed_ids(model_build *m, ir_value *ids);
+
+/* Marks a tensor that must be a copy of another one as read; fails when it is not. */
+void model_expect_copy(model_build *m, uint32_t l, const char *name, const char *of);
 
 /* Names a value of layer l for people: h<l>. */
 ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
@@ -98,6 +111,7 @@ FAMILY(llama)
 FAMILY(gemma3)
 FAMILY(exaone4)
 FAMILY(qwen3_next)
+FAMILY(deepseek)
 #undef FAMILY
 
 #endif

@@ -103,24 +103,32 @@ static void leaves(model_build *b)
    ir_dim t = ir_dim_sym(SYM_T), r = ir_dim_sym(SYM_R);
    ir_dim kv[2] = {ir_dim_of(c->kv_heads), ir_dim_of(c->head_width)};
 
+   if (c->kv_rank) { /* latent attention: one row for all heads */
+      kv[0] = ir_dim_of(1);
+      kv[1] = ir_dim_of(c->kv_rank + c->rotated_width);
+   }
+
    b->ids = ir_meta(&b->b, IR_META_token_ids, IR_NO_I, ir_type_make(DT_i32, 1, &t));
    for (uint32_t i = 0; i < b->m->num_ropes; i++)
       b->tables[i] =
          ir_meta(&b->b, IR_META_rope, i,
                  ir_type_make(DT_f32, 2, (ir_dim[]){t, ir_dim_of(b->m->ropes[i].width)}));
+   if (b->num_layers > c->layers)
+      b->next_ids = ir_meta(&b->b, IR_META_next_ids, IR_NO_I, ir_type_make(DT_i32, 1, &t));
    b->rows = ir_meta(&b->b, IR_META_rows, IR_NO_I, ir_type_make(DT_i32, 1, &r));
-   b->kv = arena_array(b->m->a, ir_value *, c->layers);
-   b->routes = arena_array(b->m->a, ir_value *, c->layers);
-   b->conv = arena_array(b->m->a, ir_value *, c->layers);
-   b->memory = arena_array(b->m->a, ir_value *, c->layers);
-   for (uint32_t l = 0; l < c->layers; l++) {
-      if (c->recurrent && c->recurrent[l]) {
+   b->kv = arena_array(b->m->a, ir_value *, b->num_layers);
+   b->routes = arena_array(b->m->a, ir_value *, b->num_layers);
+   b->conv = arena_array(b->m->a, ir_value *, b->num_layers);
+   b->memory = arena_array(b->m->a, ir_value *, b->num_layers);
+   for (uint32_t l = 0; l < b->num_layers; l++) {
+      if (l < c->layers && c->recurrent && c->recurrent[l]) {
          recurrent_leaves(b, l);
          continue;
       }
       ir_type type = ir_type_make(DT_f32, 2, kv);
-      type.state = c->sliding[l] ? IR_STATE_kv_window : IR_STATE_kv_full;
-      b->kv[l] = ir_state(&b->b, l, c->sliding[l] ? c->window : 0, type);
+      bool sliding = l < c->layers && c->sliding[l]; /* a draft layer sees everything */
+      type.state = c->kv_rank ? IR_STATE_mla : sliding ? IR_STATE_kv_window : IR_STATE_kv_full;
+      b->kv[l] = ir_state(&b->b, l, sliding ? c->window : 0, type);
    }
 }
 
@@ -135,17 +143,35 @@ static sinter_status check_unread(const model *m)
    return SINTER_ok;
 }
 
-static sinter_status build(model *m, const model_config *c, const model_options *o)
+/* The graph, with its draft layer or without. */
+static sinter_status build_graph(model *m, const model_config *c, const model_options *o,
+                                 bool draft, ir_func **out)
 {
    model_build b = {.m = m, .config = c, .weights = {.a = m->a}};
-   text_buf report = {.a = m->a};
 
-   m->f = ir_func_create(m->a, "main");
-   ranges(m->f, o);
-   b.b.f = m->f;
+   *out = b.b.f = ir_func_create(m->a, "main");
+   b.num_layers = c->layers + (draft ? c->draft_layers : 0);
+   ranges(b.b.f, o);
    leaves(&b);
    c->row->build(&b);
-   SINTER_TRY(b.status);
+   return b.status;
+}
+
+/* Without the draft layer its tensors are checked all the same: its graph is made and dropped. */
+static sinter_status build(model *m, const model_config *c, const model_options *o)
+{
+   text_buf report = {.a = m->a};
+   ir_func *dropped;
+
+   if (o->draft && !c->draft_layers)
+      return base_fail(SINTER_unsupported, m->path, "leave --mtp out",
+                       "the model has no layer that drafts tokens");
+   if (c->draft_layers && !o->draft) {
+      SINTER_TRY(build_graph(m, c, o, true, &dropped));
+      *vec_push(m->a, &m->notes) =
+         "the layer that drafts tokens is not run; `logits --mtp` runs it";
+   }
+   SINTER_TRY(build_graph(m, c, o, o->draft, &m->f));
    SINTER_TRY(check_unread(m));
    if (!ir_validate(m->f, &report))
       return base_fail(SINTER_failed, m->path, "report the model's configuration",
@@ -182,7 +208,7 @@ static sinter_status read_text(model *m, model_source *s, model_config *c)
    return SINTER_ok;
 }
 
-static void describe(model *m, model_source *s, const model_config *c)
+static void describe(model *m, model_source *s, const model_config *c, const model_options *o)
 {
    plan_model *p = &m->info;
 
@@ -191,6 +217,8 @@ static void describe(model *m, model_source *s, const model_config *c)
    p->vocab = c->vocab;
    p->layers = c->layers;
    p->width = c->width;
+   p->draft = o->draft;
+   p->layers += o->draft ? c->draft_layers : 0;
    p->trained_context = c->context;
    p->bos = c->bos;
    p->num_eos = c->num_eos;
@@ -247,7 +275,7 @@ static sinter_status open_body(void *user)
    set_ropes(m, c);
    SINTER_TRY(build(m, c, o->options));
    SINTER_TRY(read_text(m, s, c));
-   describe(m, s, c);
+   describe(m, s, c, o->options);
    return SINTER_ok;
 }
 

@@ -76,6 +76,7 @@ typedef struct model_options {
    int64_t max_rows;      /* T: token rows of the largest step */
    int64_t max_wanted;    /* R */
    int64_t max_sequences; /* S */
+   bool draft;            /* the logits are those of the draft layer (multi-token prediction) */
 } model_options;
 
 /* Opens a GGUF file, or a folder with config.json and safetensors. Fails on unread tensors, unset

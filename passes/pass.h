@@ -179,6 +179,15 @@ typedef struct pass_attn {
 } pass_attn;
 /* Finds the parts around a kv_write; false when no attention reads its result. */
 bool pass_attn_of(ir_op *kv_write, pass_attn *out);
+/* What feeds one latent attention (mla.c draws it). NULL where the model has none: q_down and
+ * q_norm without a latent of q, ropes, norms, parts. */
+typedef struct pass_mla {
+   ir_op *attention, *write;
+   ir_op *q_down, *q_norm, *q_up, *q_part, *q_rope;
+   ir_op *kv_down, *c_part, *c_norm, *k_part, *k_rope;
+} pass_mla;
+/* Finds the parts around an mla_write; false when no attention reads its result. */
+bool pass_mla_of(ir_op *mla_write, pass_mla *out);
 /* Walks over kv_writes: opens a site where q and k have norms (if wanted) and ropes, claims them
  * (and the write, if wanted), and proposes it. */
 void pass_propose_attn(pass_run *run, bool norms, bool write);

@@ -4,7 +4,8 @@
  *    %k = matmul %x, %wk    ->      %q, %k, %v of one input
  *    %v = matmul %x, %wv          }
  *
- * Saves two launches and two reads of %x; the parts keep their own weights and formats. Declines
+ * Saves two launches and two reads of %x; the parts keep their own weights and formats. Of a latent
+ * attention these are the projections to the latents of q, and of k and v. Declines
  * when fewer than two of the three read the same input (for int8: the same codes, so the same
  * quantisation group). Kills: merging matmuls of different inputs. */
 #include "pass.h"
@@ -44,36 +45,46 @@ static bool claim(pass_site *s, ir_op *const *parts, size_t n)
    return true;
 }
 
-static size_t collect(const pass_attn *p, ir_op **out)
+static size_t add_part(ir_op **out, size_t n, ir_op *part)
 {
-   ir_op *const found[] = {p->q_matmul, p->k_matmul, p->v_matmul};
+   for (size_t k = 0; k < n; k++)
+      if (out[k] == part)
+         return n; /* v may be k */
+   if (part)
+      out[n++] = part;
+   return n;
+}
+
+/* The projections around a cache write: three, or those down to the latents. */
+static size_t collect(ir_op *write, ir_op **out, const ir_op **out_root)
+{
+   pass_attn p;
+   pass_mla m;
    size_t n = 0;
 
-   for (size_t i = 0; i < countof(found); i++) {
-      bool again = false;
-
-      for (size_t k = 0; k < n; k++)
-         again |= out[k] == found[i]; /* v may be k */
-      if (found[i] && !again)
-         out[n++] = found[i];
+   if (write->code == IR_OP_kv_write && pass_attn_of(write, &p)) {
+      *out_root = p.attention;
+      n = add_part(out, n, p.q_matmul);
+      n = add_part(out, n, p.k_matmul);
+      return add_part(out, n, p.v_matmul);
    }
-   return n;
+   if (write->code == IR_OP_mla_write && pass_mla_of(write, &m)) {
+      *out_root = m.attention;
+      n = add_part(out, n, m.q_down ? m.q_down : m.q_up);
+      return add_part(out, n, m.kv_down);
+   }
+   return 0;
 }
 
 void pass_qkv_merge(pass_run *run)
 {
    ir_op_foreach (pass_func(run), op) {
       ir_op *parts[3];
-      pass_attn p;
+      const ir_op *root = NULL;
+      size_t n = collect(op, parts, &root);
       pass_site *s;
 
-      if (op->code != IR_OP_kv_write || !pass_attn_of(op, &p))
-         continue;
-      size_t n = collect(&p, parts);
-      if (n < 2)
-         (void)pass_note_near(run, p.attention, (uint32_t)n, 3,
-                              "fewer than two of q, k and v come out of matmuls of their own");
-      if (n >= 2 && (s = pass_site_open(run, p.attention)) && claim(s, parts, n))
+      if (n >= 2 && (s = pass_site_open(run, root)) && claim(s, parts, n))
          pass_propose(s);
    }
 }

@@ -5,7 +5,8 @@
  *
  *    %k = state : f32       ->    %k = state : f16, and all its successors
  *
- * All matmuls of %x share one quant. Declines float weights (they never quantise activations), rows
+ * All matmuls of %x share one quant. Latent rows stay f32 where a router follows: they are key and
+ * value of every head, and a choice of experts that flips costs more than the bytes. Declines float weights (they never quantise activations), rows
  * that groups do not fill, and targets without int8 kernels. Kills: a quant for each reader; one
  * placed behind the first of its readers. */
 #include "pass.h"
@@ -73,15 +74,26 @@ static void quantise(pass_site *s, quants *done, ir_op *op, uint32_t group)
    pass_fired(s);
 }
 
+static bool has_router(const ir_func *f)
+{
+   ir_op_foreach (f, op)
+      if (op->code == IR_OP_route)
+         return true;
+   return false;
+}
+
 static void shorten_state(pass_run *run, ir_op *op)
 {
+   const ir_type *t = &op->results[0]->type;
    pass_site *s;
 
    /* what a recurrence keeps goes through all later tokens: it is not shortened */
-   if (!ir_state_infos[op->results[0]->type.state].paged)
+   if (!ir_state_infos[t->state].paged || t->dtype != DT_f32 || !(s = pass_site_open(run, op)))
       return;
-   if (op->results[0]->type.dtype != DT_f32 || !(s = pass_site_open(run, op)))
+   if (t->state == IR_STATE_mla && has_router(s->f)) {
+      (void)pass_decline(s, "rounded latents would change which experts are chosen");
       return;
+   }
    ir_retype(s->f, op->results[0], DT_f16);
    pass_fired(s);
 }

@@ -128,6 +128,7 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *n
       .model = o->model,
       .targets = t->key.targets,
       .numerics = o->numerics,
+      .draft = o->draft,
       .with = o->with,
       .without = o->without,
       .threads = o->threads,

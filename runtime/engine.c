@@ -103,7 +103,7 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
 {
    SINTER_TRY(rt_limits_decide(e->plan, o, &e->limits));
    SINTER_TRY(rt_meta_init(&e->meta, e->plan, &e->limits));
-   SINTER_TRY(create_cache(e, setup, !o->no_prefix_cache));
+   SINTER_TRY(create_cache(e, setup, !o->no_prefix_cache && !e->plan->model.draft));
    rt_meta_set_tables(&e->meta, e->cache);
    rt_bounds bounds = {
       .max_sequences = (uint32_t)e->limits.max_sequences,

@@ -295,6 +295,8 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
    text_printf(&t, "{\"artifact\":%d,\"kernel_abi\":%d,", ARTIFACT_VERSION, KARGS_ABI);
    text_printf(&t, "\"targets\":\"%s\",\"numerics\":\"%s\",", targets,
                options->numerics == SINTER_EXACT ? "exact" : "fast");
+   if (options->draft)
+      text_printf(&t, "\"draft\":true,");
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));

@@ -115,11 +115,14 @@ static void fill_rows(rt_meta *m, const rt_item *item, int64_t t)
 {
    const sinter_request *r = item->request;
    int32_t *ids = m->step.meta[RT_META_token_ids][0];
+   int32_t *next_ids = m->step.meta[RT_META_next_ids][0];
    int32_t *positions = m->step.meta[RT_META_positions][0];
    int32_t *seq_of = m->step.meta[RT_META_seq_of][0];
 
    for (int64_t i = 0; i < item->rows; i++) {
+      int64_t next = item->first + i + 1;
       ids[t + i] = r->tokens[item->first + i];
+      next_ids[t + i] = next < r->num_tokens ? r->tokens[next] : 0;
       positions[t + i] = (int32_t)(item->first + i);
       seq_of[t + i] = (int32_t)r->kv.slot;
    }

@@ -36,6 +36,7 @@ static const int32_t *meta_field(const ir_step *step, ir_meta_field field)
 {
    switch (field) {
    case IR_META_token_ids: return step->token_ids;
+   case IR_META_next_ids: return step->next_ids;
    case IR_META_positions: return step->positions;
    case IR_META_seq_of: return step->seq_of;
    case IR_META_rows: return step->rows;
@@ -151,6 +152,18 @@ sinter_status ref_transpose(ref_call *c)
    for (int64_t i = 0; i < c->in[0]->size; i++) {
       const int64_t row = i % one / cols, col = i % cols;
       c->out[0]->t.data[i / one * one + col * rows + row] = x->data[i];
+   }
+   return SINTER_ok;
+}
+
+sinter_status ref_concat(ref_call *c)
+{
+   const int64_t a = ref_row(c->in[0]), b = ref_row(c->in[1]);
+   double *out = c->out[0]->t.data;
+
+   for (int64_t row = 0; row * (a + b) < c->out[0]->size; row++, out += a + b) {
+      memcpy(out, c->in[0]->t.data + row * a, (size_t)a * sizeof *out);
+      memcpy(out + a, c->in[1]->t.data + row * b, (size_t)b * sizeof *out);
    }
    return SINTER_ok;
 }

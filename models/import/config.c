@@ -453,8 +453,8 @@ sinter_status config_read(model_source *s, const model_row *row, model_config *c
    }
    SINTER_TRY(check_required(s, c));
    SINTER_TRY(check_shape(s, c));
-   c->sliding = arena_array(s->a, bool, c->layers);
-   c->sparse = arena_array(s->a, bool, c->layers);
+   c->sliding = arena_array(s->a, bool, c->layers + 1); /* a draft layer may follow */
+   c->sparse = arena_array(s->a, bool, c->layers + 1);
    SINTER_TRY(config_sparse_layers(s, c));
    SINTER_TRY(row->derive(s, c));
    if (s->gguf)

@@ -14,6 +14,7 @@ enum {
    MODEL_TRAIT_experts = 64,       /* layers may be mixtures of experts */
    MODEL_TRAIT_experts_gguf = 128, /* the same, in GGUF only */
    MODEL_TRAIT_delta_by_head = 256, /* delta nets keep the rows of a key head together */
+   MODEL_TRAIT_select_bias = 512,   /* experts are chosen by sigmoid scores and a bias */
 };
 
 struct model_build;
@@ -76,6 +77,10 @@ SINTER_CHECKED sinter_status config_read(model_source *s, const model_row *row, 
  * Reads rope_scaling or rope_parameters (config.json), or rope.scaling.* and the rope_freqs tensors
  * (GGUF). */
 SINTER_CHECKED sinter_status config_read_rope(model_source *s, model_config *c, bool two_tables);
+
+/* The factor by which the attention's scale grows, squared, with mscale_all_dim; after
+ * config_read_rope. 1 where there is none. */
+double config_rope_mscale(const model_source *s, const model_config *c);
 
 /* The text model's part of config.json. */
 const json *config_text(const model_source *s);

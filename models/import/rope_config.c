@@ -212,6 +212,18 @@ static sinter_status read_two_tables(model_source *s, model_config *c, const jso
    return SINTER_ok;
 }
 
+double config_rope_mscale(const model_source *s, const model_config *c)
+{
+   const json *text = config_text(s), *dict = object_or_null(text, "rope_scaling");
+   const json *v =
+      json_get(dict ? dict : object_or_null(text, "rope_parameters"), "mscale_all_dim");
+
+   if (c->rope.kind == ROPE_default || !v || (v->kind != JSON_int && v->kind != JSON_float) ||
+       v->number == 0)
+      return 1;
+   return mscale_of(c->rope.factor, v->number);
+}
+
 static sinter_status read_one_table(model_source *s, model_config *c, const json *text)
 {
    const json *dict = object_or_null(text, "rope_scaling");

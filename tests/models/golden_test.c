@@ -70,6 +70,9 @@ static folder_name folders[] = {
    {"qwen3_5_vl"},
    {"mixtral"},
    {"qwen3_moe"},
+   {"deepseek_v2_lite"},
+   {"deepseek_v2"},
+   {"deepseek_v3"},
    {"q_llama_fp8_block"},
    {"q_llama_ct_mxfp4"},
 };

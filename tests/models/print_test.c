@@ -21,6 +21,8 @@ static print_case cases[] = {
    {"exaone4", "exaone4_5"},
    {"llama_f8", "q_llama_fp8_block"},
    {"qwen3_5", "qwen3_5_text"},
+   {"deepseek_v2_lite", "deepseek_v2_lite"},
+   {"deepseek_v3", "deepseek_v3"},
 };
 
 ParameterizedTestParameters(print, graph)

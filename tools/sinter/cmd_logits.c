@@ -8,11 +8,13 @@
 typedef struct sink {
    FILE *file;
    uint32_t vocab;
+   uint32_t rows; /* to be written: those behind have no token that follows */
    bool failed;
    int32_t *experts; /* [count][ids of a position] */
    uint32_t num_routes, width;
    const sinter_route *routes;
    /* perplexity: */
+   int32_t best; /* id with the largest logit of the last row */
    const int32_t *ids;
    uint32_t count;
    double nll;
@@ -24,7 +26,8 @@ static void write_row(void *user, sinter_request *r, uint32_t pos, const float *
    sink *s = user;
 
    (void)r;
-   (void)pos;
+   if (pos >= s->rows)
+      return;
    s->failed |= fwrite(logits, sizeof *logits, s->vocab, s->file) != s->vocab;
 }
 
@@ -133,6 +136,46 @@ int cmd_encode(const options *o)
    return no_vision(o);
 }
 
+static void keep_best(void *user, sinter_request *r, uint32_t pos, const float *logits)
+{
+   sink *s = user;
+
+   (void)r;
+   (void)pos;
+   s->best = 0;
+   for (uint32_t v = 1; v < s->vocab; v++)
+      if (logits[v] > logits[s->best])
+         s->best = (int32_t)v;
+}
+
+/* The draft layer reads the token behind each row: behind the last one the model's own best. */
+static int append_best(const options *o, int32_t **ids, size_t *count)
+{
+   options plain = *o;
+   session s;
+   sink k = {0};
+
+   plain.mtp = false;
+   int code = cli_open(&plain, &s);
+   if (code)
+      return code;
+   sinter_engine_options room = cli_room(&plain, &s, *count, 1);
+   code = cli_engine(&plain, &s, &room);
+   if (code)
+      return code;
+   k.vocab = s.info.vocab;
+   sinter_status status =
+      run_prompt(s.engine, *ids, (uint32_t)*count, (uint32_t)*count - 1, keep_best, &k);
+   cli_close(&s);
+   if (status != SINTER_ok)
+      return cli_error(status);
+   *ids = realloc(*ids, (*count + 1) * sizeof **ids);
+   if (!*ids)
+      exit(6);
+   (*ids)[(*count)++] = k.best;
+   return 0;
+}
+
 int cmd_logits(const options *o)
 {
    session s;
@@ -146,7 +189,10 @@ int cmd_logits(const options *o)
       return cli_usage_error("'sinter logits' needs --ids, whole numbers separated by commas");
    if (!o->output)
       return cli_usage_error("'sinter logits' needs -o FILE.npy");
-   int code = cli_open(o, &s);
+   k.rows = (uint32_t)count;
+   int code = o->mtp ? append_best(o, &ids, &count) : 0;
+   if (!code)
+      code = cli_open(o, &s);
    if (code)
       return code;
    sinter_engine_options room = cli_room(o, &s, count, 1);
@@ -157,7 +203,7 @@ int cmd_logits(const options *o)
    if (o->json)
       want_experts(&k, &s, count);
    k.file = fopen(o->output, "wb");
-   if (!k.file || !npy_header(k.file, count, k.vocab)) {
+   if (!k.file || !npy_header(k.file, k.rows, k.vocab)) {
       fprintf(stderr, "error: cannot write %s\n", o->output);
       return 1;
    }

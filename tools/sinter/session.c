@@ -51,6 +51,7 @@ int cli_open(const options *o, session *s)
    c.with = o->with;
    c.without = o->without;
    c.no_cache = o->no_cache;
+   c.draft = o->mtp;
    c.threads = (uint32_t)cli_int(o->threads, 0);
    c.progress = progress_report;
    c.user = &p;
