@@ -52,6 +52,7 @@ typedef struct chain {
    const cg_lower *l;
    const ir_group *g;
    const ir_op *start, *second; /* second: matmul behind mul_second */
+   const ir_op *combine;        /* the end, when slots come together in it */
    const ir_value *end;         /* what the chain has come to */
    gemm_key key;
    const ir_value *extra[GEMM_MAX_STEPS];
@@ -106,6 +107,8 @@ static const char *add_binary(chain *c, const ir_op *op)
 
 static const char *add_step(chain *c, const ir_op *op)
 {
+   if (c->combine)
+      return "nothing follows a combination in its kernel";
    if (c->key.num_steps == GEMM_MAX_STEPS)
       return "too many operations follow a matmul";
    gemm_step *s = &c->key.steps[c->key.num_steps];
@@ -124,6 +127,19 @@ static const char *add_step(chain *c, const ir_op *op)
    default: return "this operation cannot follow a matmul in its kernel";
    }
    c->key.num_steps++;
+   return NULL;
+}
+
+/* The sum over a token's slots is the last thing that a kernel does. */
+static const char *add_combine(chain *c, const ir_op *op)
+{
+   if (!c->key.grouped || op->operands[0] != c->end)
+      return "only experts' results are combined in their kernel";
+   if (op->operands[1]->def->group == c->g || op->operands[1]->type.dtype != DT_f32 ||
+       op->results[0]->type.dtype != DT_f32)
+      return "weights are f32 and come from outside";
+   c->key.combine = true;
+   c->combine = op;
    return NULL;
 }
 
@@ -194,7 +210,9 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    if (c->key.grouped) {
       gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
       gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
-                          from.num > 0 ? (uint64_t)(rows.num / from.num) : 1};
+                          from.num > 0 ? (uint64_t)(rows.num / from.num) : 1, 1};
+      if (c->combine)
+         stack.slots_per_token = (uint64_t)ir_type_row(&c->combine->operands[1]->type);
       gemm_launch_experts(&c->key, rows, n, k, &stack, &to->launch);
    } else {
       gemm_launch(&c->key, rows, n, k, &to->launch);
@@ -211,6 +229,8 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
       cg_launch_value(l, to, weight_of(c->second), false);
    for (uint32_t i = 0; c->key.grouped && i < 2; i++)
       cg_launch_value(l, to, c->start->operands[inputs + i], false);
+   if (c->combine)
+      cg_launch_value(l, to, c->combine->operands[1], false);
    for (uint32_t i = 0; i < c->num_extra; i++)
       cg_launch_value(l, to, c->extra[i], false);
    return SINTER_ok;
@@ -243,7 +263,7 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
    if (c.key.w == PANEL_none || c.key.w == PANEL_rows)
       return refuse(start, "the weight is not packed in panels");
    for (const ir_op *op; (op = inner_reader(&c, c.end)) != NULL; c.end = op->results[0]) {
-      const char *why = add_step(&c, op);
+      const char *why = op->code == IR_OP_combine ? add_combine(&c, op) : add_step(&c, op);
       if (why)
          return refuse(op, why);
    }

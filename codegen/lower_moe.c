@@ -52,14 +52,24 @@ static route_key route_key_of(const ir_op *op)
    return key;
 }
 
+/* The permutation of the same group that one tile can make, too: few rows. */
+static const ir_op *permute_behind(const cg_lower *l, const ir_group *g, const ir_op *op)
+{
+   const ir_op *next = op->code == IR_OP_route && l->decode ? op->next : NULL;
+   bool joins = next && next->group == g && next->code == IR_OP_permute;
+
+   return joins && next->operands[0] == op->results[0] ? next : NULL;
+}
+
 static sinter_status lower_route(const cg_lower *l, const ir_group *g, const ir_op *op,
-                                 cg_launches *out)
+                                 const ir_op *permute, cg_launches *out)
 {
    route_key key = route_key_of(op);
    const char *why = route_unsupported(&key);
    gemm_rows rows = cg_rows_of(op->operands[0]->type.dim[0]);
    char symbol[MOE_SYMBOL_MAX];
 
+   key.permute = permute != NULL;
    SINTER_TRY(check_rows(op, rows));
    for (uint32_t i = 0; i < op->num_operands; i++)
       if (op->operands[i]->type.dtype != DT_f32 && op->operands[i]->type.dtype != DT_i32)
@@ -76,6 +86,8 @@ static sinter_status lower_route(const cg_lower *l, const ir_group *g, const ir_
       cg_launch_value(l, to, op->results[i], true);
    for (uint32_t i = 0; i < op->num_operands; i++)
       cg_launch_value(l, to, op->operands[i], false);
+   for (uint32_t i = 0; permute && i < permute->num_results; i++)
+      cg_launch_value(l, to, permute->results[i], true);
    return SINTER_ok;
 }
 
@@ -138,13 +150,17 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
 sinter_status cg_lower_moe(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
+      const ir_op *permute = permute_behind(l, g, op);
+
       switch (op->code) {
       case IR_OP_route:
-      case IR_OP_route_weights: SINTER_TRY(lower_route(l, g, op, out)); break;
+      case IR_OP_route_weights: SINTER_TRY(lower_route(l, g, op, permute, out)); break;
       case IR_OP_permute: SINTER_TRY(lower_permute(l, g, op, out)); break;
       case IR_OP_combine: SINTER_TRY(lower_combine(l, g, op, out)); break;
       default: return refuse(op, "it cannot stand in a kernel with routing");
       }
+      if (permute)
+         op = permute;
    }
    return SINTER_ok;
 }

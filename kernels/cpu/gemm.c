@@ -58,14 +58,15 @@ typedef struct kernel {
    char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
-   vec_value order, offsets; /* grouped */
-   vec_value row0, rows;     /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
-   vec_value from, to;       /* i64[64], row of x and row of y of each; the same unless grouped */
-   vec_value has_expert;     /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
-   vec_value y_column;       /* of the head's first output */
-   vec_value block[2];       /* f32[64][16] of the two weights */
-   vec_value tile;           /* TILE_BYTES; NULL when nothing is unpacked */
-   vec_value sums;           /* i32[TILE_K / 32][2][16][16]; NULL without products */
+   vec_value order, offsets;  /* grouped */
+   vec_value weights, factor; /* combine: of all slots; f32[64], of the chunk's rows */
+   vec_value row0, rows;      /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
+   vec_value from, to;        /* i64[64], row of x and row of y of each; the same unless grouped */
+   vec_value has_expert;      /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
+   vec_value y_column;        /* of the head's first output */
+   vec_value block[2];        /* f32[64][16] of the two weights */
+   vec_value tile;            /* TILE_BYTES; NULL when nothing is unpacked */
+   vec_value sums;            /* i32[TILE_K / 32][2][16][16]; NULL without products */
 } kernel;
 
 static void load_arguments(kernel *g)
@@ -85,6 +86,8 @@ static void load_arguments(kernel *g)
       g->order = vec_karg_ptr(f, p++);
       g->offsets = vec_karg_ptr(f, p++);
    }
+   if (g->key->combine)
+      g->weights = vec_karg_ptr(f, p++);
    for (uint32_t i = 0; i < g->key->num_steps; i++)
       if (gemm_step_infos[g->key->steps[i].kind].has_operand)
          g->operand[i] = vec_karg_ptr(f, p++);
@@ -288,6 +291,10 @@ static void write_block(kernel *g, vec_value column, bool tail)
    uint32_t lanes = vec_lanes(f);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
    vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
+   vec_value factor = NULL;
+
+   if (g->key->combine)
+      factor = vec_load(f, VEC_f32, 1, vec_at(f, g->factor, vec_shl_i(f, l.i, 2)), 4);
 
    for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
       place at = {
@@ -300,6 +307,8 @@ static void write_block(kernel *g, vec_value column, bool tail)
       vec_value v = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at.block), 32);
       for (uint32_t i = 0; i < g->key->num_steps; i++)
          v = apply_step(g, i, &at, v);
+      if (g->key->combine)
+         v = vec_fma(f, vec_splat(f, factor, lanes), v, load_f32s(g, &at, matrix_at(g, &at, g->y)));
       if (tail)
          vec_store_first(f, v, matrix_at(g, &at, g->y), at.left);
       else
@@ -308,13 +317,20 @@ static void write_block(kernel *g, vec_value column, bool tail)
    vec_loop_end(f, &l, NULL);
 }
 
-static void tile_panels(kernel *g, vec_value column_tile)
+static vec_loop each_panel(kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_value first = vec_mul(f, column_tile, g->k[C_PANELS]);
    vec_value panels = vec_lshr_i(f, vec_add_i(f, g->k[C_N], PANEL_ROWS - 1), 4);
    vec_value end = vec_imin(f, panels, vec_add(f, first, g->k[C_PANELS]));
-   vec_loop l = vec_loop_begin(f, first, end, 1, 0, NULL);
+
+   return vec_loop_begin(f, first, end, 1, 0, NULL);
+}
+
+static void tile_panels(kernel *g, vec_value column_tile)
+{
+   vec_fn *f = g->f;
+   vec_loop l = each_panel(g, column_tile);
 
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       panel_dots(g, i, vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i])));
@@ -352,7 +368,13 @@ static void number_slots(kernel *g, vec_value first)
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
    vec_value slot = load_i32(g, g->order, vec_add(f, first, l.i)), at = vec_shl_i(f, l.i, 3);
 
-   vec_store(f, slot, vec_at(f, g->to, at), 8);
+   if (g->key->combine) {
+      vec_value weight = vec_at(f, g->weights, vec_shl_i(f, slot, 2));
+      weight = vec_load(f, VEC_f32, 1, weight, 4);
+      vec_store(f, weight, vec_at(f, g->factor, vec_shl_i(f, l.i, 2)), 4);
+   }
+   vec_value row = g->key->combine ? vec_div(f, slot, g->k[C_SLOTS_PER_TOKEN]) : slot;
+   vec_store(f, row, vec_at(f, g->to, at), 8);
    vec_store(f, vec_div(f, slot, g->k[C_SLOTS_PER_ROW]), vec_at(f, g->from, at), 8);
    vec_loop_end(f, &l, NULL);
 }
@@ -382,6 +404,24 @@ static void dense_tile(kernel *g)
    tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
 }
 
+/* Columns of the tile = 0, for every token. */
+static void clear_outputs(kernel *g, vec_value tokens)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_value zero = vec_float(f, lanes, 0);
+   vec_loop p = each_panel(g, vec_tile(f));
+   vec_loop t = vec_loop_begin(f, vec_i(f, 0), tokens, 1, 0, NULL);
+
+   for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
+      place at = {.row = t.i, .column = vec_add_i(f, vec_mul_i(f, p.i, PANEL_ROWS), c)};
+      vec_value left = vec_sub(f, g->k[C_N], at.column);
+      vec_store_first(f, zero, matrix_at(g, &at, g->y), left);
+   }
+   vec_loop_end(f, &t, NULL);
+   vec_loop_end(f, &p, NULL);
+}
+
 /* A tile is some columns of all experts that have rows; slots without an expert come last. */
 static void grouped_tile(kernel *g)
 {
@@ -389,6 +429,8 @@ static void grouped_tile(kernel *g)
    vec_value w[2] = {g->w[0], g->w[1]}, slots = all_rows_of_step(g);
 
    g->y_column = vec_i(f, 0);
+   if (g->key->combine)
+      clear_outputs(g, vec_div(f, slots, g->k[C_SLOTS_PER_TOKEN]));
    vec_loop e = vec_loop_begin(f, vec_i(f, 0), vec_add_i(f, g->k[C_EXPERTS], 1), 1, 0, NULL);
 
    g->has_expert = vec_icmp(f, VEC_lt, e.i, g->k[C_EXPERTS]);
@@ -418,6 +460,8 @@ static void emit_kernel(kernel *g)
    g->from = g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->grouped)
       g->to = vec_stack(f, GEMM_ROWS * 8, 64);
+   if (g->key->combine)
+      g->factor = vec_stack(f, GEMM_ROWS * 4, 64);
    if (g->key->grouped)
       grouped_tile(g);
    else

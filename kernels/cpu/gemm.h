@@ -58,7 +58,8 @@ enum { GEMM_MAX_STEPS = 8, GEMM_SYMBOL_MAX = 160 };
 typedef struct gemm_key {
    panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
    bool int8, grouped;
-   bool parts; /* x is what the split kernel made of it */
+   bool combine; /* grouped: y[token] += weight of the slot * v, experts ascending, from 0 on */
+   bool parts;   /* x is what the split kernel made of it */
    uint32_t num_steps;
    gemm_step steps[GEMM_MAX_STEPS];
 } gemm_key;
@@ -71,7 +72,9 @@ typedef struct gemm_rows {
 } gemm_rows;
 
 typedef struct gemm_stack {
-   uint64_t experts, slots_per_row; /* slots that share a row of x */
+   uint64_t experts;
+   uint64_t slots_per_row;   /* slots that share a row of x */
+   uint64_t slots_per_token; /* slots that share a row of y; 1 without combine */
 } gemm_stack;
 
 /* NULL when a kernel exists for the key at this K, else the reason in words. */
@@ -91,6 +94,7 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  *             the parts bf16[M][3][K rounded up]
  *    w        panels; then w2's when there is one
  *    order, offsets   grouped: i32[slots], i32[experts + 1]
+ *    weights  combine: f32[slots]; y is then f32[slots / slots_per_token][N]
  *    operands of the steps, in order */
 void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out);
 

@@ -51,6 +51,7 @@ enum gemm_const {
    C_Y_STRIDE,      /* outputs of a row */
    C_EXPERTS,       /* grouped */
    C_SLOTS_PER_ROW, /* of x */
+   C_SLOTS_PER_TOKEN,
    GEMM_CONSTS
 };
 

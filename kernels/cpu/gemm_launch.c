@@ -59,7 +59,10 @@ static uint32_t bits_of(float v)
 
 void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
 {
-   int n = snprintf(out, GEMM_SYMBOL_MAX, "%s_%s_%s", key->grouped ? "experts" : "gemm",
+   int n = snprintf(out, GEMM_SYMBOL_MAX, "%s_%s_%s",
+                    key->combine   ? "combine"
+                    : key->grouped ? "experts"
+                                   : "gemm",
                     key->int8    ? "int8"
                     : key->parts ? "parts"
                                  : "float",
@@ -151,11 +154,12 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
       [C_Y_STRIDE] = (int64_t)(n * heads->count),
       [C_EXPERTS] = (int64_t)stack->experts,
       [C_SLOTS_PER_ROW] = (int64_t)stack->slots_per_row,
+      [C_SLOTS_PER_TOKEN] = (int64_t)stack->slots_per_token,
    };
 
    memcpy(out->consts, consts, sizeof consts);
    out->num_consts = GEMM_CONSTS;
-   out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none) + 2 * key->grouped;
+   out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += gemm_step_infos[key->steps[i].kind].has_operand;
    out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
@@ -185,7 +189,7 @@ void gemm_launch(const gemm_key *key, gemm_rows rows, uint64_t n, uint64_t k, pl
 void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *heads, uint64_t n,
                        uint64_t k, plan_launch *out)
 {
-   const gemm_stack one = {.experts = 1, .slots_per_row = 1};
+   const gemm_stack one = {.experts = 1, .slots_per_row = 1, .slots_per_token = 1};
 
    fill_launch(key, rows, heads, &one, n, k, out);
 }

@@ -27,7 +27,8 @@ typedef struct route_key {
    route_score score;
    uint32_t experts, k, groups, kept, group_top;
    bool bias, norm;
-   bool given; /* ids are an input: route_weights */
+   bool given;   /* ids are an input: route_weights */
+   bool permute; /* all rows in one tile, and then their slots by expert */
    float scale;
 } route_key;
 
@@ -39,12 +40,16 @@ void route_symbol(const route_key *key, char out[MOE_SYMBOL_MAX]);
 void route_emit(vec_module *m, const route_key *key);
 
 /* Fills tiles, num_refs, consts, bytes and flops. The caller fills refs in this order:
- *    route          ids i32[T][k], weights f32[T][k], logits f32[T][E], bias f32[E] if any
+ *    route          ids i32[T][k], weights f32[T][k], logits f32[T][E], bias f32[E] if any;
+ *                   then with permute: order i32[T*k], offsets i32[E+1]
  *    route_weights  weights, logits, ids */
 void route_launch(const route_key *key, gemm_rows rows, plan_launch *out);
 
 /* Extents are constants of the launch: one kernel serves all. refs: order i32[slots], offsets
  * i32[E+1], ids i32[slots]. */
+/* The counting sort, for a kernel that has the ids; slots and experts i64. */
+void permute_slots(vec_fn *f, vec_value order, vec_value offsets, vec_value ids, vec_value slots,
+                   vec_value experts);
 void permute_symbol(char out[MOE_SYMBOL_MAX]);
 void permute_emit(vec_module *m);
 void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out);

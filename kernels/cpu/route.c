@@ -17,6 +17,7 @@ static const char *const score_names[ROUTE_SCORES] = {"none", "softmax", "sigmoi
                                                       "sqrt_softplus"};
 
 enum { TAKEN = INT32_MIN };
+enum route_const { R_PER_SYM, R_SYM, R_ROWS, ROUTE_CONSTS };
 
 typedef struct route {
    vec_fn *f;
@@ -25,6 +26,7 @@ typedef struct route {
    vec_value s, by, keys;   /* arrays */
    vec_value mark, sums, best;
    vec_value ids, weights, logits, bias;
+   vec_value row;
    char argmax[MOE_SYMBOL_MAX];
 } route;
 
@@ -51,13 +53,20 @@ void route_symbol(const route_key *key, char out[MOE_SYMBOL_MAX])
    memcpy(&scale, &key->scale, sizeof scale);
    snprintf(out, MOE_SYMBOL_MAX, "route_%s_%u_%u_%u_%u_%u%s%s%s_%x", score_names[key->score],
             key->experts, key->k, key->groups, key->kept, key->group_top, key->bias ? "_bias" : "",
-            key->norm ? "_norm" : "", key->given ? "_given" : "", scale);
+            key->norm ? "_norm" : "",
+            key->given     ? "_given"
+            : key->permute ? "_permute"
+                           : "",
+            scale);
 }
 
 void route_launch(const route_key *key, gemm_rows rows, plan_launch *out)
 {
    out->num_refs = 3 + (!key->given && key->bias);
-   out->num_consts = 0;
+   out->consts[R_PER_SYM] = rows.is_sym ? MAX(rows.num, 1) : 0;
+   out->consts[R_SYM] = rows.is_sym ? (int64_t)rows.sym : 0;
+   out->consts[R_ROWS] = rows.is_sym ? 0 : rows.num;
+   out->num_consts = ROUTE_CONSTS;
    out->tiles = (plan_extent){.k = rows.is_sym ? 1 : rows.num};
    if (rows.is_sym) {
       out->tiles.num_factors = 1;
@@ -67,6 +76,10 @@ void route_launch(const route_key *key, gemm_rows rows, plan_launch *out)
    out->bytes = out->flops = out->tiles;
    out->bytes.k *= 4 * key->experts;
    out->flops.k *= 8 * (int64_t)key->experts;
+   if (key->permute) {
+      out->num_refs += 2;
+      out->tiles = (plan_extent){.k = 1};
+   }
 }
 
 /* ---- arrays ---- */
@@ -395,7 +408,7 @@ static void write_weights(route *r)
 
 static vec_value row_of(route *r, uint32_t ptr, uint32_t width)
 {
-   return vec_at(r->f, vec_karg_ptr(r->f, ptr), vec_mul_i(r->f, vec_tile(r->f), 4 * width));
+   return vec_at(r->f, vec_karg_ptr(r->f, ptr), vec_mul_i(r->f, r->row, 4 * width));
 }
 
 static void stack_arrays(route *r)
@@ -429,6 +442,34 @@ static void set_pointers(route *r)
    r->bias = key->bias ? vec_karg_ptr(r->f, 3) : NULL;
 }
 
+static void route_row(route *r)
+{
+   set_pointers(r);
+   score(r);
+   if (!r->key->given) {
+      select(r);
+      write_ids(r);
+   }
+   write_weights(r);
+}
+
+/* Every row after the other, and then their slots. */
+static void all_rows(route *r)
+{
+   vec_fn *f = r->f;
+   uint32_t last = 3 + r->key->bias;
+   vec_value rows = vec_sym_at(f, vec_karg_const(f, R_SYM));
+
+   rows = vec_mul(f, vec_karg_const(f, R_PER_SYM), rows);
+   rows = vec_add(f, rows, vec_karg_const(f, R_ROWS));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), rows, 1, 0, NULL);
+   r->row = l.i;
+   route_row(r);
+   vec_loop_end(f, &l, NULL);
+   permute_slots(f, vec_karg_ptr(f, last), vec_karg_ptr(f, last + 1), vec_karg_ptr(f, 0),
+                 vec_mul_i(f, rows, r->key->k), vec_i(f, r->key->experts));
+}
+
 void route_emit(vec_module *m, const route_key *key)
 {
    char symbol[MOE_SYMBOL_MAX];
@@ -443,12 +484,11 @@ void route_emit(vec_module *m, const route_key *key)
    r.lanes = vec_lanes(r.f);
    r.experts = (uint32_t)base_align(key->experts, r.lanes);
    stack_arrays(&r);
-   set_pointers(&r);
-   score(&r);
-   if (!key->given) {
-      select(&r);
-      write_ids(&r);
+   if (key->permute) {
+      all_rows(&r);
+   } else {
+      r.row = vec_tile(r.f);
+      route_row(&r);
    }
-   write_weights(&r);
    vec_end(r.f);
 }

@@ -88,6 +88,15 @@ static void place(permute *p)
    vec_loop_end(f, &l, NULL);
 }
 
+void permute_slots(vec_fn *f, vec_value order, vec_value offsets, vec_value ids, vec_value slots,
+                   vec_value experts)
+{
+   permute p = {f, order, offsets, ids, slots, experts};
+
+   count(&p);
+   place(&p);
+}
+
 void permute_emit(vec_module *m)
 {
    char symbol[MOE_SYMBOL_MAX];
@@ -96,12 +105,11 @@ void permute_emit(vec_module *m)
    if (vec_module_has(m, symbol))
       return;
    vec_fn *f = vec_kernel(m, symbol);
-   permute p = {f,    vec_karg_ptr(f, 0),          vec_karg_ptr(f, 1), vec_karg_ptr(f, 2),
-                NULL, vec_karg_const(f, P_EXPERTS)};
    vec_value rows = vec_sym_at(f, vec_karg_const(f, P_SYM));
-   p.slots = vec_add(f, vec_mul(f, vec_karg_const(f, P_PER_SYM), rows), vec_karg_const(f, P_SLOTS));
-   count(&p);
-   place(&p);
+   vec_value slots =
+      vec_add(f, vec_mul(f, vec_karg_const(f, P_PER_SYM), rows), vec_karg_const(f, P_SLOTS));
+   permute_slots(f, vec_karg_ptr(f, 0), vec_karg_ptr(f, 1), vec_karg_ptr(f, 2), slots,
+                 vec_karg_const(f, P_EXPERTS));
    vec_end(f);
 }
 

@@ -30,6 +30,8 @@ static const char *const models[] = {
    TEST_ROOT "/golden/deepseek_v2_lite",
    TEST_ROOT "/golden/deepseek_v3",
    TEST_ROOT "/golden/qwen3_5_text",
+   TEST_ROOT "/golden/mixtral",
+   TEST_ROOT "/golden/qwen3_moe",
    TEST_ROOT "/golden/gguf_llama_k/Q4_K_M_mix.gguf",
    TEST_ROOT "/golden/gguf_llama/Q4_1.gguf",
 };
