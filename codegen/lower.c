@@ -129,7 +129,13 @@ static void emit_attention(arena *a, vec_module *m, const void *what)
 /* Operand of an attention that is the state: behind q, or behind both parts of latent queries. */
 static const ir_value *state_of(const ir_op *op)
 {
-   return op->operands[op->num_operands - 1];
+   return op->operands[op->code == IR_OP_mla_attention ? 2 : 1];
+}
+
+/* The scores without value, NULL when there are none. */
+static const ir_value *sinks_of(const ir_op *op)
+{
+   return op->code == IR_OP_attention && op->num_operands > 2 ? op->operands[2] : NULL;
 }
 
 static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
@@ -147,11 +153,13 @@ static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attent
                           .groups = group->heads,
                           .width = group->width,
                           .value = (uint32_t)ir_dim_const(q->dim[2]),
+                          .sinks = sinks_of(op) != NULL,
                           .latent = op->code == IR_OP_mla_attention,
                           .window = group->window,
                           .scale = ir_attr_f(op, IR_ATTR_scale, 1),
                           .cap = ir_attr_f(op, IR_ATTR_cap, 0)};
    if (!out->groups || out->heads % out->groups || out->width > 1024 ||
+       (out->sinks && sinks_of(op)->type.dtype != DT_f32) ||
        (out->latent && out->q != op->operands[1]->type.dtype))
       return base_fail(SINTER_unsupported, "attention", "report the model",
                        "there is no kernel for %u heads over %u of width %u", out->heads,
@@ -212,6 +220,8 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    cg_launch *merge = attention_launch_of(l, g, &key, ATTENTION_merge, out);
    cg_launch_value(l, merge, op->results[0], true);
    cg_launch_ref(merge, scratch, 0, false);
+   if (sinks_of(op))
+      cg_launch_value(l, merge, sinks_of(op), false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_tiles, 0), 0, false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
    key.form = ATTENTION_part; /* whose blocks are not those of the whole form */

@@ -251,6 +251,12 @@ ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v)
    return BUILD(kv_write, OPERANDS(state, k, v), NO_ATTRS);
 }
 
+ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_value *sinks,
+                             double scale)
+{
+   return BUILD(attention, OPERANDS(q, state, sinks), AT(.scale = scale));
+}
+
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap)
 {
    return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));

@@ -321,6 +321,8 @@ ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights);
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
 ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y);
+ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_value *sinks,
+                             double scale);
 ir_value *ir_transpose(ir_builder *b, ir_value *x);
 ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k);

@@ -334,7 +334,10 @@ const char *sh_state0(const ir_op *op, ir_type *out)
 
 const char *sh_attn(const ir_op *op, ir_type *out)
 {
+   if (op->num_operands < 2 || op->num_operands > 3)
+      return "attention takes q, a state and perhaps sinks";
    const ir_type *q = in(op, 0), *state = in(op, 1);
+   const ir_type *sinks = op->num_operands > 2 ? in(op, 2) : NULL;
 
    if (!is_float(q) || q->rank != 3 || !ir_dim_is_const(q->dim[1]))
       return "operand 0 must be floats [T,H,d], H a number";
@@ -343,6 +346,8 @@ const char *sh_attn(const ir_op *op, ir_type *out)
    int64_t heads = ir_dim_const(state->dim[0]);
    if (!ir_dim_is_const(state->dim[0]) || heads < 1 || ir_dim_const(q->dim[1]) % heads)
       return "H must be a multiple of G";
+   if (sinks && (!is_float(sinks) || sinks->rank != 1 || !same_dims(sinks, 0, q, 1, 1)))
+      return "operand 2 must be floats [H]";
    *out = *q;
    out->dtype = declared(op, q->dtype);
    return NULL;

@@ -134,6 +134,36 @@ static ir_value *matrix(model_build *m, const char *name, uint64_t rows, uint64_
    return weight(m, name, 2, (uint64_t[]){rows, cols});
 }
 
+ir_value *model_global_vector(model_build *m, const char *name, uint64_t n)
+{
+   return vector(m, name, n);
+}
+
+ir_value *model_global_matrix(model_build *m, const char *name, uint64_t rows, uint64_t cols)
+{
+   return matrix(m, name, rows, cols);
+}
+
+double model_number(model_build *m, uint32_t l, const char *name)
+{
+   const uint64_t one = 1;
+   double v = 0;
+
+   name = arena_printf(m->m->a, "blk.%u.%s", l, name);
+   model_tensor *t = map_get(&m->m->by_name, name);
+   if (!t) {
+      missing(m, name);
+   } else if (!same_shape(t, 1, &one)) {
+      misshapen(m, t, 1, &one);
+   } else if (!can_compute(t, 1)) {
+      unsupported(m, t);
+   } else {
+      dtype_load(t->dtype, t->data, 1, &v);
+      t->read = true;
+   }
+   return v;
+}
+
 ir_value *model_vector(model_build *m, uint32_t l, const char *name, uint64_t n)
 {
    return vector(m, arena_printf(m->m->a, "blk.%u.%s", l, name), n);

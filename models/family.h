@@ -18,7 +18,8 @@ typedef struct model_build {
    ir_value *next_ids;   /* token behind each row; NULL unless the draft layer is computed */
    uint32_t num_layers;  /* with the draft layers that are computed */
    ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
-   ir_value **kv; /* per layer: the state before its block, after it once the block is built */
+   ir_value **kv; /* per layer: the state before its block, after it once the block is built; NULL
+                     for layers that read another's */
    ir_value **conv, **memory; /* of recurrent layers, in the place of kv: inputs of the convolution,
                                  what the delta net remembers */
    ir_value **routes;         /* per layer: captured expert ids, NULL for dense layers */
@@ -60,6 +61,8 @@ typedef struct model_experts {
    uint32_t experts, used, ffn; /* E, K, F */
    ir_attrs route;              /* of op route; k is filled in */
    bool select_bias;            /* blk.<l>.exp_probs_b.bias is added for the selection */
+   bool router_bias, biases;    /* the router's logits, each expert's three matrices have one */
+   bool alternate;              /* gate and up in one stack take turns row by row */
    /* silu(gate) * up unless given */
    ir_value *(*act)(model_build *m, ir_value *gate, ir_value *up);
 } model_experts;
@@ -69,8 +72,13 @@ typedef struct model_experts {
  *    logits = x W_ffn_gate_inp^T ─route─▶ ids (captured), weights
  *    ffn_down_exps[e] (act(ffn_gate_exps[e] x) * (ffn_up_exps[e] x)), combined by weight
  *
- * Stacks are three tensors, or gate and up in one (ffn_gate_up_exps, gate rows first). */
+ * Stacks are three tensors, or gate and up in one (ffn_gate_up_exps, gate rows first,
+ * or alternating); biases alike. */
 ir_value *model_moe(model_build *m, uint32_t l, ir_value *x, const model_experts *how);
+
+/* A stack of plain matrices that the checkpoint holds as [n, cols, rows] is [n, rows, cols] from
+ * here on; quantised ones are as they should be. */
+void model_turn_stack(model_build *m, uint32_t l, const char *name);
 
 /* The two halves of it, for routers of another kind: ids and weights of x; the experts' sum. */
 ir_op *model_route(model_build *m, uint32_t l, ir_value *x, const model_experts *how);
@@ -83,6 +91,13 @@ ir_value *model_vector(model_build *m, uint32_t l, const char *name, uint64_t n)
 ir_value *model_matrix(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols);
 ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
                       uint64_t cols);
+
+/* The same for tensors that belong to no layer. */
+ir_value *model_global_vector(model_build *m, const char *name, uint64_t n);
+ir_value *model_global_matrix(model_build *m, const char *name, uint64_t rows, uint64_t cols);
+
+/* The number that the tensor blk.<l>.<name> of one element holds. */
+double model_number(model_build *m, uint32_t l, const char *name);
 
 /* Final norm and head for the wanted rows, capped when the config says so. Returns f32[R, V] and
  * every state. */
@@ -112,6 +127,8 @@ FAMILY(gemma3)
 FAMILY(exaone4)
 FAMILY(qwen3_next)
 FAMILY(deepseek)
+FAMILY(gpt_oss)
+FAMILY(gemma4)
 #undef FAMILY
 
 #endif

@@ -125,6 +125,12 @@ static void leaves(model_build *b)
          recurrent_leaves(b, l);
          continue;
       }
+      if (c->states) {
+         kv[0] = ir_dim_of(c->states[l].heads);
+         kv[1] = ir_dim_of(c->states[l].width);
+         if (c->states[l].layer != l)
+            continue;
+      }
       ir_type type = ir_type_make(DT_f32, 2, kv);
       bool sliding = l < c->layers && c->sliding[l]; /* a draft layer sees everything */
       type.state = c->kv_rank ? IR_STATE_mla : sliding ? IR_STATE_kv_window : IR_STATE_kv_full;

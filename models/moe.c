@@ -12,7 +12,10 @@ ir_op *model_route(model_build *m, uint32_t l, ir_value *x, const model_experts 
    ir_attrs attrs = how->route;
 
    attrs.k = how->used;
-   return ir_route(&m->b, ir_matmul(&m->b, x, w), bias, attrs);
+   ir_value *logits = ir_matmul(&m->b, x, w);
+   if (how->router_bias)
+      logits = ir_add(&m->b, logits, model_vector(m, l, "ffn_gate_inp.bias", how->experts));
+   return ir_route(&m->b, logits, bias, attrs);
 }
 
 /* ---- stacks ---- */
@@ -32,8 +35,57 @@ static void add_rows_of(model *m, const model_tensor *from, const char *name, ui
    (void)map_set(&m->by_name, name, t);
 }
 
+void model_turn_stack(model_build *m, uint32_t l, const char *name)
+{
+   model_tensor *t = map_get(&m->m->by_name, arena_printf(m->m->a, "blk.%u.%s", l, name));
+
+   if (!t || t->rank != 3 || t->layout.kind != MODEL_ROWS_plain)
+      return;
+   uint64_t cols = t->dim[1];
+   t->dim[1] = t->dim[2];
+   t->dim[2] = cols;
+   t->layout.kind = MODEL_ROWS_transposed;
+   t->layout.stored = t->dim[1];
+}
+
+/* Columns first, first + step, … of a table of biases, widened, as the tensor `name`. */
+static void add_columns_of(model *m, const model_tensor *from, const char *name, uint64_t first,
+                           uint64_t step, uint64_t cols)
+{
+   model_tensor *t = arena_copy(m->a, from, sizeof *from);
+   const uint64_t rows = from->dim[0], all = from->dim[1];
+   float *values = arena_array(m->a, float, rows *cols);
+   double *row = arena_array(m->a, double, all);
+
+   for (uint64_t r = 0; r < rows; r++) {
+      dtype_load(from->dtype, model_tensor_row(from, r, NULL), all, row);
+      for (uint64_t i = 0; i < cols; i++)
+         values[r * cols + i] = (float)row[first + i * step];
+   }
+   t->name = name;
+   t->dtype = DT_f32;
+   t->dim[1] = cols;
+   t->data = (const uint8_t *)values;
+   t->parts = NULL;
+   (void)map_set(&m->by_name, name, t);
+}
+
+static void split_biases(model_build *m, uint32_t l, bool alternate)
+{
+   model *of = m->m;
+   model_tensor *t = map_get(&of->by_name, arena_printf(of->a, "blk.%u.ffn_gate_up_exps.bias", l));
+
+   if (!t || t->rank != 2 || t->dim[1] % 2 || dtype_infos[t->dtype].kind != DTYPE_FLOAT)
+      return;
+   uint64_t n = t->dim[1] / 2, step = alternate ? 2 : 1;
+   t->read = true;
+   add_columns_of(of, t, arena_printf(of->a, "blk.%u.ffn_gate_exps.bias", l), 0, step, n);
+   add_columns_of(of, t, arena_printf(of->a, "blk.%u.ffn_up_exps.bias", l), alternate ? 1 : n, step,
+                  n);
+}
+
 /* gate and up in one stack become two tensors that share its bytes. */
-static void split_gate_up(model_build *m, uint32_t l)
+static void split_gate_up(model_build *m, uint32_t l, bool alternate)
 {
    model *of = m->m;
    const char *both = arena_printf(of->a, "blk.%u.ffn_gate_up_exps.weight", l);
@@ -41,10 +93,22 @@ static void split_gate_up(model_build *m, uint32_t l)
 
    if (!t || t->rank != 3 || t->dim[1] % 2 || t->read)
       return;
+   uint64_t n = t->dim[1] / 2, step = alternate ? 2 : 1;
    t->read = true;
-   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_gate_exps.weight", l), 0, 1, t->dim[1] / 2);
-   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_up_exps.weight", l), t->dim[1] / 2, 1,
-               t->dim[1] / 2);
+   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_gate_exps.weight", l), 0, step, n);
+   add_rows_of(of, t, arena_printf(of->a, "blk.%u.ffn_up_exps.weight", l), alternate ? 1 : n, step,
+               n);
+}
+
+/* y of every slot, plus the bias of the slot's expert when experts have them. */
+static ir_value *add_bias(model_build *m, uint32_t l, const char *name, ir_value *y, ir_value *ids,
+                          const model_experts *how)
+{
+   if (!how->biases)
+      return y;
+   ir_value *slots = ir_reshape(&m->b, ids, 1, &y->type.dim[0]);
+   uint64_t n = (uint64_t)ir_type_row(&y->type);
+   return ir_add(&m->b, y, ir_embed(&m->b, slots, model_matrix(m, l, name, how->experts, n)));
 }
 
 ir_value *model_experts_of(model_build *m, uint32_t l, ir_value *x, ir_value *ids,
@@ -52,14 +116,19 @@ ir_value *model_experts_of(model_build *m, uint32_t l, ir_value *x, ir_value *id
 {
    uint64_t e = how->experts, f = how->ffn, d = m->config->width;
 
-   split_gate_up(m, l);
+   split_gate_up(m, l, how->alternate);
+   if (how->biases)
+      split_biases(m, l, how->alternate);
    m->routes[l] = ir_capture(&m->b, ids, l);
    ir_op *p = ir_permute(&m->b, ids, (int64_t)e);
    ir_value *gate = ir_moe_matmul(&m->b, x, p, model_stack(m, l, "ffn_gate_exps.weight", e, f, d));
    ir_value *up = ir_moe_matmul(&m->b, x, p, model_stack(m, l, "ffn_up_exps.weight", e, f, d));
+   gate = add_bias(m, l, "ffn_gate_exps.bias", gate, ids, how);
+   up = add_bias(m, l, "ffn_up_exps.bias", up, ids, how);
    ir_value *y = how->act ? how->act(m, gate, up) : ir_mul(&m->b, ir_silu(&m->b, gate), up);
    ir_value *down = model_stack(m, l, "ffn_down_exps.weight", e, d, f);
-   return ir_combine(&m->b, ir_moe_matmul(&m->b, y, p, down), weights);
+   y = add_bias(m, l, "ffn_down_exps.bias", ir_moe_matmul(&m->b, y, p, down), ids, how);
+   return ir_combine(&m->b, y, weights);
 }
 
 ir_value *model_moe(model_build *m, uint32_t l, ir_value *x, const model_experts *how)

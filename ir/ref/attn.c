@@ -29,6 +29,7 @@ typedef struct head {
    int64_t value_width;     /* of one value */
    int64_t first, last;     /* visible positions */
    double scale, cap;       /* cap 0: none */
+   double sink;             /* one more score, of no value; -inf: none */
 } head;
 
 static double dot(const double *x, const double *y, int64_t n)
@@ -46,7 +47,7 @@ static double dot(const double *x, const double *y, int64_t n)
 
 static void attend(const head *h, double *scores, double *out)
 {
-   double most = -INFINITY, sum = 0;
+   double most = h->sink, sum = 0;
 
    for (int64_t p = h->first; p <= h->last; p++) {
       double s = h->scale * dot(h->q, h->k + p * h->stride, h->width);
@@ -60,6 +61,8 @@ static void attend(const head *h, double *scores, double *out)
       for (int64_t i = 0; i < h->value_width; i++)
          out[i] += e * v[i];
    }
+   if (h->sink > -INFINITY)
+      sum += exp(h->sink - most);
    for (int64_t i = 0; i < h->value_width; i++)
       out[i] /= sum;
 }
@@ -98,7 +101,8 @@ sinter_status ref_attention(ref_call *c)
                    .value_width = width,
                    .last = last,
                    .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
-                   .cap = ir_attr_f(c->op, IR_ATTR_cap, 0)};
+                   .cap = ir_attr_f(c->op, IR_ATTR_cap, 0),
+                   .sink = c->op->num_operands > 2 ? c->in[2]->t.data[n] : -INFINITY};
          if (state->window > 0 && last >= state->window)
             h.first = last - state->window + 1;
          attend(&h, scores, c->out[0]->t.data + row);
@@ -127,7 +131,8 @@ sinter_status ref_mla_attention(ref_call *c)
                       .width = r + n,
                       .value_width = r,
                       .last = last,
-                      .scale = ir_attr_f(c->op, IR_ATTR_scale, 1)};
+                      .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
+                      .sink = -INFINITY};
       attend(&h, scores, c->out[0]->t.data + row * r);
    }
    return SINTER_ok;

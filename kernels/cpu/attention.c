@@ -43,10 +43,10 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
    static const char *const forms[] = {"whole", "row", "part", "merge"};
 
-   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
-            k->latent ? "latent_" : "", forms[k->form], dtype_infos[k->q].name,
-            dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads, k->groups, k->width,
-            k->value, (long long)k->window, k->scale, k->cap);
+   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
+            k->sinks ? "sinks_" : "", k->latent ? "latent_" : "", forms[k->form],
+            dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads,
+            k->groups, k->width, k->value, (long long)k->window, k->scale, k->cap);
 }
 
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
@@ -60,7 +60,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    plan_extent per_row = {.k = work, .num_factors = 2, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
 
    out->tiles = k->form == ATTENTION_part ? per_part : per_tile;
-   out->num_refs = k->form == ATTENTION_merge ? 4 : k->latent ? 8 : 7;
+   out->num_refs = (k->form == ATTENTION_merge ? 4 : k->latent ? 8 : 7) + k->sinks;
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
@@ -89,9 +89,14 @@ static void zero_output(attn *t, vec_value r, vec_value col, uint32_t lanes)
 static void clear_fold(attn *t)
 {
    vec_loop l = attn_rows_begin(t);
+   vec_value head, row, m = attn_infinity(t, 1);
 
-   attn_put(t, t->m, l.i, attn_infinity(t, 1));
-   attn_put(t, t->l, l.i, vec_float(t->f, 1, 0));
+   if (t->k->sinks) {
+      attn_row_head(t, l.i, &head, &row);
+      m = attn_get(t, t->sinks, head);
+   }
+   attn_put(t, t->m, l.i, m);
+   attn_put(t, t->l, l.i, vec_float(t->f, 1, t->k->sinks));
    attn_columns(t, l.i, t->dv, zero_output);
    vec_loop_end(t->f, &l, NULL);
 }
@@ -320,6 +325,8 @@ void attention_emit(vec_module *m, const attention_key *key)
          t.rotated = vec_karg_ptr(f, next++);
       t.pages = vec_karg_ptr(f, next++);
    }
+   if (key->sinks)
+      t.sinks = vec_karg_ptr(f, next++);
    t.tiles = vec_karg_ptr(f, next++);
    t.positions = vec_karg_ptr(f, next++);
    if (!merge) {

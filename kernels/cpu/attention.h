@@ -1,6 +1,7 @@
 /* attention.h - attention over KV pages, by fixed partials of ATTN_CHUNK positions folded in order.
  *
  *    rows of a tile x heads of one kv head ─▶ M row-heads, in blocks of `block`
+ *    m = -inf, l = 0; with sinks m = sink, l = 1
  *    for each chunk c, ascending:   s = scale q k^T (soft cap, mask);  m_c = max s;  p = exp(s -
  * m_c); l_c = sum p;  o_c = p v m' = max(m, m_c);  o = o exp(m - m') + o_c exp(m_c - m');  l alike;
  * m = m' y = o / l
@@ -32,6 +33,7 @@ typedef struct attention_key {
    dtype q, kv, y;
    uint32_t heads, groups, width; /* H, G, d */
    uint32_t value;                /* elements of a value: d, or r of a latent row */
+   bool sinks;                    /* f32[H]: one more score a head, without a value */
    bool latent;                   /* a position is one row c | k, which is key, and c value */
    int64_t window;                /* 0: all positions */
    double scale, cap;             /* cap 0: none */
@@ -41,9 +43,9 @@ void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);
 void attention_emit(vec_module *m, const attention_key *key);
 
 /* Fills tiles, num_refs, bytes and flops of a launch. The caller fills refs in this order:
- *    whole   y, q, (p,) pages, tiles, positions, seq_of, block_table; row alike
- *    part    scratch, q, (p,) pages, tiles, positions, seq_of, block_table
- *    merge   y, scratch, tiles, positions */
+ *    whole   y, q, (p,) pages, (sinks,) tiles, positions, seq_of, block_table; row alike
+ *    part    scratch, q, (p,) pages, (sinks,) tiles, positions, seq_of, block_table
+ *    merge   y, scratch, (sinks,) tiles, positions */
 void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out);
 
 /* Scratch bytes of the part form for each chunk of context, with at most max_tiles row tiles. */

@@ -19,7 +19,7 @@ typedef struct attn {
    const attention_key *k;
    uint32_t lanes, per_kv, block, num_blocks;
    int64_t d, dv, kv_bytes; /* elements of a key and of a value; bytes of one */
-   vec_value y, queries, rotated, pages, tiles, positions, seq_of, table, scratch;
+   vec_value y, queries, rotated, pages, tiles, positions, seq_of, table, scratch, sinks;
    vec_value row_tile, group, first_row_head, first_row, num_rows;
    vec_value q, s, top, o, last, first, m, l, mc, lc, a, b;
    vec_value low, high;    /* i64: first and last position that any row of the block sees */

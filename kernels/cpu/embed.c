@@ -47,7 +47,7 @@ void embed_launch(const embed_key *key, gemm_rows rows, uint64_t n, uint64_t k, 
    out->consts[E_PANEL_BYTES] = (int64_t)bytes;
    out->num_consts = EMBED_CONSTS;
    out->num_refs = 3;
-   out->tiles = (plan_extent){.k = rows.is_sym ? 1 : rows.num};
+   out->tiles = (plan_extent){.k = rows.is_sym ? MAX(rows.num, 1) : rows.num};
    if (rows.is_sym) {
       out->tiles.num_factors = 1;
       out->tiles.factor[0].sym = rows.sym;

@@ -36,6 +36,12 @@ typedef uint32_t config_INT;
 typedef double config_FLOAT;
 typedef bool config_BOOL;
 
+/* What a layer keeps of each position. */
+typedef struct model_state {
+   uint32_t heads, width; /* kv heads, and how wide they and the query heads are */
+   uint32_t layer;        /* whose state it reads: its own, or an earlier one's */
+} model_state;
+
 struct model_config {
    const model_row *row;
    bool from_folder; /* config.json and safetensors, not GGUF */
@@ -52,6 +58,7 @@ struct model_config {
    bool *sliding;          /* per layer: attends to the last `window` positions only */
    bool *sparse;           /* per layer: a mixture of experts */
    bool *recurrent;        /* per layer: a gated delta net instead of attention; NULL: none is */
+   model_state *states;    /* per layer; NULL: each its own, kv_heads of head_width */
    bool qkv_bias, output_bias;
    double norm_offset; /* added to norm weights: 1 where the checkpoint stores w - 1 */
    double attention_scale;

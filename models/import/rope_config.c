@@ -147,16 +147,29 @@ static sinter_status check_spec(const model_source *s, const rope_spec *r)
    return SINTER_ok;
 }
 
-/* One dictionary into one table. */
+/* Only the first pairs of a whole head turn, at the frequencies they have in it: the others take a
+ * frequency that is none in f32. */
+static void turn_part(rope_spec *r, double part, double factor)
+{
+   const uint32_t turned = (uint32_t)(part * r->width / 2);
+
+   r->has_freq_factors = true;
+   for (uint32_t i = 0; i < r->width / 2; i++)
+      r->long_factor[i] = i < turned ? factor : 1e300;
+}
+
+/* One dictionary into one table for heads of that width. */
 static sinter_status spec_from_json(model_source *s, const model_config *c, const json *dict,
-                                    double base, rope_spec *r)
+                                    double base, uint32_t width, rope_spec *r)
 {
    rope_keys k = {0};
 
    SINTER_TRY(read_keys(s, dict, &k));
    SINTER_TRY(find_kind(s, k.kind ? k.kind : "default", &r->kind));
    double part = k.part > 0 ? k.part : c->rope_part > 0 ? c->rope_part : 1;
-   r->width = (uint32_t)(c->head_width * MIN(part, 1));
+   bool proportional = k.kind && strcmp(k.kind, "proportional") == 0;
+   part = MIN(part, 1);
+   r->width = proportional ? width : (uint32_t)(width * part);
    r->base = k.base > 0 ? k.base : base;
    r->max_context = c->context;
    r->original_context = c->rope_original > 0 ? c->rope_original
@@ -174,6 +187,8 @@ static sinter_status spec_from_json(model_source *s, const model_config *c, cons
    r->high_freq_factor = k.high;
    r->attention_factor = attention_factor_of(&k, r);
    SINTER_TRY(check_spec(s, r));
+   if (proportional)
+      turn_part(r, part, k.factor > 0 ? k.factor : 1);
    if (r->kind == ROPE_longrope) {
       SINTER_TRY(read_factors(s, "short_factor", k.short_factor, r->width / 2, r->short_factor));
       SINTER_TRY(read_factors(s, "long_factor", k.long_factor, r->width / 2, r->long_factor));
@@ -198,6 +213,7 @@ static sinter_status read_two_tables(model_source *s, model_config *c, const jso
    const json *full = object_or_null(nested, "full_attention"),
               *local = object_or_null(nested, "sliding_attention");
    const json *truncate = json_get(nested, "truncate");
+   const uint32_t wide = c->global_head_width ? c->global_head_width : c->head_width;
 
    if (nested && !full && !local)
       return base_fail(SINTER_unsupported, s->path,
@@ -205,8 +221,8 @@ static sinter_status read_two_tables(model_source *s, model_config *c, const jso
                        "rope_parameters is not divided by layer type");
    if (full && scaling)
       return config_bad(s, "rope_scaling and rope_parameters are both given");
-   SINTER_TRY(spec_from_json(s, c, full ? full : scaling, c->rope_base, &c->rope));
-   SINTER_TRY(spec_from_json(s, c, local, c->rope_local_base, &c->rope_local));
+   SINTER_TRY(spec_from_json(s, c, full ? full : scaling, c->rope_base, wide, &c->rope));
+   SINTER_TRY(spec_from_json(s, c, local, c->rope_local_base, c->head_width, &c->rope_local));
    c->rope.truncate = c->rope_local.truncate =
       !truncate || truncate->kind != JSON_bool || truncate->boolean;
    return SINTER_ok;
@@ -233,7 +249,7 @@ static sinter_status read_one_table(model_source *s, model_config *c, const json
    if (object_or_null(dict, "full_attention") || object_or_null(dict, "sliding_attention"))
       return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
                        "rope_parameters differ by layer type, which this family does not have");
-   return spec_from_json(s, c, dict, c->rope_base, &c->rope);
+   return spec_from_json(s, c, dict, c->rope_base, c->head_width, &c->rope);
 }
 
 /* ---- GGUF ---- */

@@ -9,15 +9,20 @@ typedef struct shape {
    int heads, groups, width, window;
    double cap;
    const char *kv;
+   bool sinks;
 } shape;
 
 /* Shapes of real models, then what does not fit the registers: widths around the lanes, many heads,
  * one of all. */
 static const shape shapes[] = {
-   {9, 3, 64, 0, 0, "f16"},    {9, 3, 64, 0, 0, "f32"},   {4, 1, 256, 512, 0, "f16"},
-   {4, 1, 256, 100, 0, "f32"}, {8, 2, 128, 0, 30, "f16"}, {32, 8, 80, 0, 0, "f16"},
-   {1, 1, 1, 0, 0, "f32"},     {3, 3, 7, 0, 0, "f16"},    {2, 1, 8, 3, 2, "f32"},
-   {7, 1, 20, 0, 0, "bf16"},   {16, 1, 33, 17, 0, "f16"}, {14, 2, 64, 1, 0, "f16"},
+   {9, 3, 64, 0, 0, "f16", false},    {9, 3, 64, 0, 0, "f32", false},
+   {4, 1, 256, 512, 0, "f16", false}, {4, 1, 256, 100, 0, "f32", false},
+   {8, 2, 128, 0, 30, "f16", false},  {32, 8, 80, 0, 0, "f16", false},
+   {1, 1, 1, 0, 0, "f32", false},     {3, 3, 7, 0, 0, "f16", false},
+   {2, 1, 8, 3, 2, "f32", false},     {7, 1, 20, 0, 0, "bf16", false},
+   {16, 1, 33, 17, 0, "f16", false},  {14, 2, 64, 1, 0, "f16", false},
+   {6, 2, 64, 128, 0, "f16", true},   {5, 1, 24, 0, 0, "f32", true},
+   {3, 3, 7, 2, 3, "f32", true},
 };
 
 static harness *compile(const shape *s, isa_level level)
@@ -28,14 +33,15 @@ static harness *compile(const shape *s, isa_level level)
       snprintf(window, sizeof window, ", window=%d", s->window);
    if (s->cap != 0)
       snprintf(cap, sizeof cap, ", cap=%g", s->cap);
-   snprintf(
-      text, sizeof text,
-      "func @f(T in 1..64, R in 0..16, S in 1..4) {\n"
-      "%%q = param {name=\"q\"} : f32[T,%d,%d]\n%%k = param {name=\"pk\"} : %s[T,%d,%d]\n"
-      "%%v = param {name=\"pv\"} : %s[T,%d,%d]\n%%s = state {layer=0%s} : %s kv_%s[%d,%d]\n"
-      "%%n = kv_write %%s, %%k, %%v\n%%a = attention %%q, %%n {scale=0.21%s}\nreturn %%a, %%n\n}\n",
-      s->heads, s->width, s->kv, s->groups, s->width, s->kv, s->groups, s->width, window, s->kv,
-      s->window ? "window" : "full", s->groups, s->width, cap);
+   snprintf(text, sizeof text,
+            "func @f(T in 1..64, R in 0..16, S in 1..4) {\n"
+            "%%q = param {name=\"q\"} : f32[T,%d,%d]\n%%k = param {name=\"pk\"} : %s[T,%d,%d]\n"
+            "%%v = param {name=\"pv\"} : %s[T,%d,%d]\n%%s = state {layer=0%s} : %s kv_%s[%d,%d]\n"
+            "%%n = kv_write %%s, %%k, %%v\n%%sinks = param {name=\"sinks\"} : f32[%d]\n"
+            "%%a = attention %%q, %%n%s {scale=0.21%s}\nreturn %%a, %%n\n}\n",
+            s->heads, s->width, s->kv, s->groups, s->width, s->kv, s->groups, s->width, window,
+            s->kv, s->window ? "window" : "full", s->groups, s->width, s->heads,
+            s->sinks ? ", %sinks" : "", cap);
    return harness_compile(
       text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
 }

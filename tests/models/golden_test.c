@@ -75,6 +75,11 @@ static folder_name folders[] = {
    {"deepseek_v3"},
    {"q_llama_fp8_block"},
    {"q_llama_ct_mxfp4"},
+   {"gemma4_ple"},
+   {"gemma4_moe"},
+   {"gpt_oss"},
+   {"q_gpt_oss_mxfp4"},
+   {"q_qwen3_moe_fp8_block"},
 };
 
 ParameterizedTestParameters(golden, folder)
