@@ -85,7 +85,7 @@ static const mixture mixtures[] = {
    {33, 4, 64, 32, "norm=1, scale=2.5, score=\"sigmoid\"", "bf16", true},
    {20, 5, 32, 16, "norm=1, scale=1.5, score=\"sqrt_softplus\"", "f32", true},
    {24, 3, 32, 32, "group_top=2, groups=6, kept=2, norm=1, score=\"sigmoid\"", "q8_0", true},
-   {18, 2, 64, 64, "groups=3, kept=1, scale=16, score=\"softmax\"", "q4_1", false},
+   {18, 2, 64, 64, "groups=3, kept=1, scale=16, score=\"softmax\"", "q4_0", false},
    {64, 1, 32, 16, "score=\"none\"", "f32", true},
 };
 
