@@ -45,6 +45,9 @@ void cli_help(FILE *out, command only);
 
 /* Prints "error: …" in three parts from sinter_error() and returns the exit code. */
 int cli_error(sinter_status status);
+/* Prints an error of the command's own in the same three parts and returns `code`. */
+int cli_fail(int code, const char *at, const char *remedy, const char *fmt, ...)
+   __attribute__((format(printf, 4, 5)));
 /* The same for an error of the command line itself; exit code 2. */
 int cli_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -36,10 +36,9 @@ static int print_document(const session *s, const char *name)
 {
    const char *text = sinter_artifact_document(s->artifact, name);
 
-   if (!text) {
-      fprintf(stderr, "error: the artifact has no '%s' section\n", name);
-      return 1;
-   }
+   if (!text)
+      return cli_fail(1, s->path, "compile the model again with --no-cache",
+                      "the artifact has no '%s' section", name);
    puts(text);
    return 0;
 }

@@ -1,4 +1,5 @@
 /* cmd_logits.c - logits of every position of --ids, and perplexity of a text. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,9 +125,7 @@ static int no_vision(const options *o)
    if (code)
       return code;
    cli_close(&s);
-   fprintf(stderr, "error: this model has no vision side\n  at: %s\n  try: text without --pixels\n",
-           o->args[0]);
-   return 1;
+   return cli_fail(1, o->args[0], "text without --pixels", "this model has no vision side");
 }
 
 int cmd_encode(const options *o)
@@ -203,15 +202,13 @@ int cmd_logits(const options *o)
    if (o->json)
       want_experts(&k, &s, count);
    k.file = fopen(o->output, "wb");
-   if (!k.file || !npy_header(k.file, k.rows, k.vocab)) {
-      fprintf(stderr, "error: cannot write %s\n", o->output);
-      return 1;
-   }
+   if (!k.file || !npy_header(k.file, k.rows, k.vocab))
+      return cli_fail(1, o->output, "another file with -o", "the logits cannot be written: %s",
+                      strerror(errno));
    sinter_status status = run_prompt(s.engine, ids, (uint32_t)count, 0, write_row, &k);
-   if (fclose(k.file) != 0 || k.failed) {
-      fprintf(stderr, "error: writing %s failed (is the disk full?)\n", o->output);
-      return 1;
-   }
+   if (fclose(k.file) != 0 || k.failed)
+      return cli_fail(1, o->output, "free some space, or another file with -o",
+                      "the logits cannot be written: %s", strerror(errno));
    if (status != SINTER_ok)
       return cli_error(status);
    if (o->json) {
@@ -268,10 +265,9 @@ int cmd_perplexity(const options *o)
 
    if (ctx < 4)
       return cli_usage_error("--ctx is at least 4");
-   if (!read_file(o->args[1], &text)) {
-      fprintf(stderr, "error: cannot read %s\n", o->args[1]);
-      return 3;
-   }
+   if (!read_file(o->args[1], &text))
+      return cli_fail(3, o->args[1], "the path of a text file", "the text cannot be read: %s",
+                      strerror(errno));
    int code = cli_open(o, &s);
    if (code)
       return code;
@@ -290,12 +286,9 @@ int cmd_perplexity(const options *o)
       status = score(&s, ids, count, ctx, &k);
    if (status != SINTER_ok)
       return cli_error(status);
-   if (k.scored == 0) {
-      fprintf(stderr,
-              "error: the text has %zu tokens, less than one chunk of %zu\n  try: --ctx %zu\n",
-              count, ctx, count / 2 > 4 ? count / 2 : 4);
-      return 1;
-   }
+   if (k.scored == 0)
+      return cli_fail(1, o->args[1], "a longer text, or a smaller --ctx",
+                      "the text has %zu tokens, less than one chunk of %zu", count, ctx);
    double ppl = exp(k.nll / (double)k.scored);
    if (o->json)
       printf("{\"perplexity\":%.9g,\"tokens\":%llu,\"nll\":%.12g}\n", ppl,

