@@ -26,7 +26,9 @@ typedef struct graph {
    arena *a;
    kernel *k;
    uint32_t n;
-   uint32_t *of; /* kernel of an op, by id; UINT32_MAX: none */
+   uint32_t *of;                 /* kernel of an op, by id; UINT32_MAX: none */
+   VEC(const ir_group *) broken; /* kernel of each break of the report, from `reported` on */
+   size_t reported;
 } graph;
 
 static void group_rest(pass_run *run)
@@ -66,14 +68,44 @@ static int breaking_prop(uint32_t props)
    return -1;
 }
 
-static const char *remedy_of(const graph *g, int prop)
+static uint32_t recordable_ops(const graph *g, const kernel *k)
 {
-   return arena_printf(g->a, "give the target a kernel without %s for this op",
-                       ir_prop_names[prop]);
+   uint32_t n = 0;
+
+   for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next)
+      n += breaking_prop(pass_props(g->run->options->target, op)) < 0;
+   return n;
 }
 
-static void report(graph *g, const ir_op *op, int prop, const char *chain, const char *remedy)
+/* The least change: what a fusion pulled into the break can leave it; the break itself goes with
+ * another kernel only. */
+static const char *remedy_of(const graph *g, const kernel *k, int prop)
 {
+   const char *other_kernel =
+      arena_printf(g->a, "give the target a kernel without %s for this op", ir_prop_names[prop]);
+   uint32_t others = recordable_ops(g, k);
+
+   if (!others || !k->group->rule[0])
+      return other_kernel;
+   return arena_printf(g->a, "--without %s lets %u other ops of its kernel be recorded; or %s",
+                       k->group->rule, others, other_kernel);
+}
+
+/* op ─ property, and who gives it ─▶ kernel, and who made it */
+static const char *chain_of(const graph *g, const kernel *k, const ir_op *op, int prop)
+{
+   bool by_meaning = ir_op_infos[op->code].props >> prop & 1;
+
+   return arena_printf(
+      g->a, "%s is %s by %s > kernel %s (%s%u ops) cannot be recorded", ir_op_infos[op->code].name,
+      ir_prop_names[prop], by_meaning ? "its meaning" : "the target's kernel", k->group->name,
+      k->group->rule[0] ? arena_printf(g->a, "by %s, ", k->group->rule) : "", k->group->num_ops);
+}
+
+static void report(graph *g, const kernel *k, const ir_op *op, int prop, const char *chain,
+                   const char *remedy)
+{
+   *vec_push(g->a, &g->broken) = k->group;
    *vec_push(g->a, &g->run->report->breaks) =
       (pass_break){pass_label(g->a, op), ir_prop_names[prop], chain, remedy};
 }
@@ -97,7 +129,7 @@ static void classify(graph *g)
                                           ir_op_infos[op->code].name, ir_prop_names[prop]);
          if (!k->why)
             k->why = chain;
-         report(g, op, prop, chain, remedy_of(g, prop));
+         report(g, k, op, prop, chain_of(g, k, op, prop), remedy_of(g, k, prop));
       }
    }
 }
@@ -173,7 +205,7 @@ static void close_over(graph *g)
 
       k->eager = true;
       k->why = k->why ? k->why : chain;
-      report(g, k->group->first, IR_PROPBIT_READS_META, chain,
+      report(g, k, k->group->first, IR_PROPBIT_READS_META, chain,
              arena_printf(g->a, "keep %s on the device", field));
    }
 }
@@ -282,9 +314,28 @@ static void cut(graph *g)
    }
 }
 
+/* The end of each chain: which recorded runs the break stands between. */
+static void tell_cuts(graph *g)
+{
+   const pass_layout *l = g->run->layout;
+   uint32_t *of = arena_array(g->a, uint32_t, g->run->f->groups.count + 1);
+
+   for (uint32_t i = 0; i < l->num_segments; i++)
+      for (uint32_t k = 0; k < l->segments[i].num_kernels; k++)
+         of[l->kernels[l->segments[i].first_kernel + k]->id] = i;
+   for (size_t i = 0; i < g->broken.count; i++) {
+      pass_break *b = &g->run->report->breaks.data[g->reported + i];
+      uint32_t at = of[g->broken.data[i]->id];
+
+      b->chain = arena_printf(g->a, "%s > segment %u, between %u and %u recorded kernels", b->chain,
+                              at, at ? l->segments[at - 1].num_kernels : 0,
+                              at + 1 < l->num_segments ? l->segments[at + 1].num_kernels : 0);
+   }
+}
+
 void pass_partition(pass_run *run)
 {
-   graph g = {.run = run, .a = run->f->a};
+   graph g = {.run = run, .a = run->f->a, .reported = run->report->breaks.count};
 
    group_rest(run);
    collect(&g);
@@ -293,4 +344,5 @@ void pass_partition(pass_run *run)
    close_over(&g);
    reorder(&g);
    cut(&g);
+   tell_cuts(&g);
 }

@@ -2,6 +2,7 @@
 #include "opt.h"
 
 #include "passes/exec.h"
+#include "passes/golden.h"
 
 #include <stdlib.h>
 
@@ -38,6 +39,23 @@ static sinter_status phase_names(arena *a, const opt_options *o, const char **ou
    return SINTER_ok;
 }
 
+static sinter_status change_target(arena *a, const opt_list *set, pass_target *target,
+                                   pass_options *po)
+{
+   for (uint32_t i = 0; i < set->count; i++) {
+      const char *item = set->item[i], *equals = strchr(item, '=');
+      const char *wrong = "there is no `=` in it";
+
+      if (equals)
+         wrong = pass_golden_option(a, arena_strndup(a, item, (size_t)(equals - item)), equals + 1,
+                                    target, po);
+      if (wrong)
+         return base_fail(SINTER_usage, item, "passes/golden.h lists what can be set.", "%s",
+                          wrong);
+   }
+   return SINTER_ok;
+}
+
 sinter_status opt_setup(arena *a, const opt_options *o, pass_target *target, pass_options *out)
 {
    const char *numerics = o->numerics ? o->numerics : "fast";
@@ -55,7 +73,7 @@ sinter_status opt_setup(arena *a, const opt_options *o, pass_target *target, pas
    if (strcmp(numerics, "exact") && strcmp(numerics, "fast"))
       return base_fail(SINTER_usage, "--numerics", "Use fast or exact.", "there is no mode %s",
                        numerics);
-   return SINTER_ok;
+   return change_target(a, &o->set, target, out);
 }
 
 bool opt_wants_layout(const pass_options *po)
