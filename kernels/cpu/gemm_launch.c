@@ -197,7 +197,7 @@ void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *he
 void gemm_launch_experts(const gemm_key *key, gemm_rows slots, uint64_t n, uint64_t k,
                          const gemm_stack *stack, plan_launch *out)
 {
-   const gemm_heads one = {.count = 1, .x_stride = 4 * k};
+   const gemm_heads one = {.count = 1, .x_stride = x_stride(key, k)};
 
    fill_launch(key, slots, &one, stack, n, k, out);
 }

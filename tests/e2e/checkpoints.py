@@ -81,10 +81,12 @@ def tensors(c):
     qkv = "Qwen2" in family(c) or c.get("attention_bias")
     linear = [("self_attn.q_proj", "attn_q", heads * d, width, qkv), ("self_attn.k_proj", "attn_k", groups * d, width, qkv),
               ("self_attn.v_proj", "attn_v", groups * d, width, qkv),
-              ("self_attn.o_proj", "attn_output", width, heads * d, c.get("attention_bias")),
-              ("mlp.gate_proj", "ffn_gate", ffn, width, c.get("mlp_bias")),
-              ("mlp.up_proj", "ffn_up", ffn, width, c.get("mlp_bias")),
-              ("mlp.down_proj", "ffn_down", width, ffn, c.get("mlp_bias"))]
+              ("self_attn.o_proj", "attn_output", width, heads * d, c.get("attention_bias"))]
+    experts = c.get("num_experts", 0)
+    if not experts:
+        linear += [("mlp.gate_proj", "ffn_gate", ffn, width, c.get("mlp_bias")),
+                   ("mlp.up_proj", "ffn_up", ffn, width, c.get("mlp_bias")),
+                   ("mlp.down_proj", "ffn_down", width, ffn, c.get("mlp_bias"))]
     for n in range(c["num_hidden_layers"]):
         for hf, gguf, size in norms:
             out.append((f"model.layers.{n}.{hf}.weight", f"blk.{n}.{gguf}.weight", [size], .1, mean))
@@ -92,6 +94,10 @@ def tensors(c):
             out.append((f"model.layers.{n}.{hf}.weight", f"blk.{n}.{gguf}.weight", [rows, cols], cols ** -.5, 0))
             if bias:
                 out.append((f"model.layers.{n}.{hf}.bias", f"blk.{n}.{gguf}.bias", [rows], .3, 0))
+        if experts:  # in GGUF only: stacks, and a router whose choice is clear
+            out.append(("", f"blk.{n}.ffn_gate_inp.weight", [experts, width], 6 * width ** -.5, 0))
+            for gguf, rows, cols in (("gate", ffn, width), ("up", ffn, width), ("down", width, ffn)):
+                out.append(("", f"blk.{n}.ffn_{gguf}_exps.weight", [experts, rows, cols], cols ** -.5, 0))
     return out
 
 
