@@ -42,7 +42,12 @@ static sinter_kernel *find(void *user, uint32_t index)
 static plan_launch launches[LAUNCHES];
 static plan_segment segments[] = {{PLAN_SEGMENT_recorded, 0, 2, NULL},
                                   {PLAN_SEGMENT_eager, 2, 2, "test"}};
-static plan_variant variants[] = {{"all", 16, LAUNCHES, 2, launches, segments}};
+static plan_variant variants[] = {{.name = "all",
+                                   .max_rows = 16,
+                                   .num_launches = LAUNCHES,
+                                   .num_segments = 2,
+                                   .launches = launches,
+                                   .segments = segments}};
 static plan_cache_group groups[] = {{.heads = 1, .width = 4, .dtype = DT_f16, .num_layers = 1}};
 static plan the_plan = {.model = {.vocab = VOCAB, .trained_context = 256},
                         .target = "test",
