@@ -17,25 +17,43 @@ try() {
    fi
 }
 
-# Runs every Criterion program of a build folder and counts its tests. criterion FOLDER [NAME…]
+# Runs every Criterion program of a build folder, two at a time, and counts its tests. criterion FOLDER [NAME…]
 criterion() {
-   local build=$1 program out
+   local build=$1 program name code out logs
+   local -A running=()
+   logs=$(mktemp -d)
    shift
    for program in "$build"/tests/*_test; do
-      [ $# -gt 0 ] && [[ ! " $* " == *" $(basename "$program") "* ]] && continue
-      out=$("$program" -j2 2>&1)
-      local code=$?
-      echo "== $(basename "$program") (exit $code)"
+      name=$(basename "$program")
+      [ $# -gt 0 ] && [[ ! " $* " == *" $name "* ]] && continue
+      if [ ${#running[@]} -ge 2 ]; then
+         wait -n -p pid "${!running[@]}"
+         unset "running[$pid]"
+      fi
+      (
+         start=$SECONDS
+         "$program" -j1 >"$logs/$name" 2>&1
+         echo "exit $?, $((SECONDS - start)) s" >"$logs/$name.exit"
+      ) &
+      running[$!]=1
+   done
+   wait
+   for program in "$logs"/*_test; do
+      name=$(basename "$program")
+      out=$(cat "$program")
+      code=$(cat "$program.exit")
+      echo "== $name ($code)"
       printf '%s\n' "$out" | tail -40
       # "[====] Synthesis: Tested: 8 | Passing: 8 | Failing: 0 | Crashing: 0"
       if [[ $out =~ Tested:\ ([0-9]+)\ \|\ Passing:\ ([0-9]+)\ \|\ Failing:\ ([0-9]+)\ \|\ Crashing:\ ([0-9]+) ]]; then
          passed=$((passed + BASH_REMATCH[2]))
          failed=$((failed + BASH_REMATCH[3] + BASH_REMATCH[4]))
-         [ "$code" -ne 0 ] && [ $((BASH_REMATCH[3] + BASH_REMATCH[4])) -eq 0 ] && failed=$((failed + 1))
+         [[ $code != "exit 0,"* ]] && [ $((BASH_REMATCH[3] + BASH_REMATCH[4])) -eq 0 ] && failed=$((failed + 1))
       else
          failed=$((failed + 1))
       fi
    done
+   rm -r "$logs"
 }
 
 finish() {
