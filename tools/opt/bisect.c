@@ -1,8 +1,7 @@
 /* bisect.c - --bisect: which sites make the result wrong.
  *
- * Of the sites that fired, the fewest that still break the contract are found by delta debugging
- * (Zeller and Hildebrandt 2002): chunks and complements of chunks are tried, ever smaller. Sites
- * that had not fired stay out, so that no rival takes the place of one that is left out. With what
+ * Of the sites that fired, the fewest that still break the contract are found (fewest.c). Sites that
+ * had not fired stay out, so that no rival takes the place of one that is left out. With what
  * remains, the first value out of contract is looked up in both runs. */
 #include "opt.h"
 
@@ -11,15 +10,10 @@
 
 #include <stdio.h>
 
-typedef struct site_name {
-   pass_id pass;
-   uint32_t number;
-} site_name;
-
 typedef struct search {
    const ir_func *f;
    pass_options po;
-   site_name *kept; /* what may fire in the run to come */
+   const opt_site *kept; /* what may fire in the run to come */
    uint32_t num_kept, runs;
 } search;
 
@@ -39,8 +33,9 @@ static bool is_wrong(const opt_verdict *v)
 }
 
 /* Whether these sites alone make it wrong; the run's memory is given back. */
-static sinter_status try_sites(search *s, site_name *sites, uint32_t n, bool *out_wrong)
+static sinter_status try_sites(void *user, const opt_site *sites, uint32_t n, bool *out_wrong)
 {
+   search *s = user;
    opt_verdict v;
    arena *a;
 
@@ -55,66 +50,9 @@ static sinter_status try_sites(search *s, site_name *sites, uint32_t n, bool *ou
    return status;
 }
 
-static uint32_t without(const site_name *all, uint32_t n, uint32_t from, uint32_t to,
-                        site_name *out)
-{
-   uint32_t count = 0;
-
-   for (uint32_t i = 0; i < n; i++)
-      if (i < from || i >= to)
-         out[count++] = all[i];
-   return count;
-}
-
-/* One round over all chunks: true when a smaller set was found, which is then in sites[0..*n). */
-static sinter_status shrink(search *s, site_name *sites, uint32_t *n, uint32_t *chunks,
-                            site_name *scratch, bool *out_smaller)
-{
-   uint32_t size = (*n + *chunks - 1) / *chunks;
-
-   *out_smaller = false;
-   for (int complement = 0; complement < 2; complement++)
-      for (uint32_t at = 0; at < *n; at += size) {
-         uint32_t end = MIN(at + size, *n);
-         uint32_t count = complement ? without(sites, *n, at, end, scratch) : end - at;
-
-         if (!complement)
-            memcpy(scratch, sites + at, count * sizeof *scratch);
-         if (count == *n || (complement && *chunks == 2))
-            continue;
-         SINTER_TRY(try_sites(s, scratch, count, out_smaller));
-         if (!*out_smaller)
-            continue;
-         memcpy(sites, scratch, count * sizeof *sites);
-         *n = count;
-         *chunks = complement ? MAX(*chunks - 1, 2) : 2;
-         return SINTER_ok;
-      }
-   return SINTER_ok;
-}
-
-static sinter_status minimise(search *s, arena *a, site_name *sites, uint32_t *n)
-{
-   site_name *scratch = arena_array(a, site_name, *n + 1);
-   uint32_t chunks = 2;
-
-   while (*n > 1) {
-      bool smaller;
-
-      chunks = MIN(chunks, *n);
-      SINTER_TRY(shrink(s, sites, n, &chunks, scratch, &smaller));
-      if (smaller)
-         continue;
-      if (chunks >= *n)
-         return SINTER_ok;
-      chunks = MIN(2 * chunks, *n);
-   }
-   return SINTER_ok;
-}
-
 /* ---- the report ---- */
 
-static const pass_site *find_site(const pass_report *r, site_name n)
+static const pass_site *find_site(const pass_report *r, opt_site n)
 {
    const pass_entry *e = &r->entry[n.pass];
 
@@ -135,7 +73,7 @@ static void member(text_buf *t, const char *key, const char *value)
    json_write_string(t, value, strlen(value));
 }
 
-static void write_json(text_buf *t, const site_name *sites, uint32_t n, const pass_site *site,
+static void write_json(text_buf *t, const opt_site *sites, uint32_t n, const pass_site *site,
                        const opt_verdict *v, const pass_spot *s, uint32_t runs)
 {
    text_printf(t, "{\"pass\":\"%s\",\"rule\":%u,\"site\":\"%s:%u\"", pass_infos[site->pass].name,
@@ -157,7 +95,7 @@ static void write_json(text_buf *t, const site_name *sites, uint32_t n, const pa
    text_printf(t, "],\"runs\":%u}\n", runs);
 }
 
-static void write_text(text_buf *t, const site_name *sites, uint32_t n, const pass_site *site,
+static void write_text(text_buf *t, const opt_site *sites, uint32_t n, const pass_site *site,
                        const opt_verdict *v, const pass_spot *s)
 {
    text_printf(t, "%s:%u, rule %u, at %s\n", pass_infos[site->pass].name, site->number, site->rule,
@@ -175,7 +113,7 @@ static void write_text(text_buf *t, const site_name *sites, uint32_t n, const pa
    }
 }
 
-static sinter_status report(search *s, arena *a, site_name *sites, uint32_t n, bool as_json)
+static sinter_status report(search *s, arena *a, opt_site *sites, uint32_t n, bool as_json)
 {
    text_buf t = {.a = a};
    pass_spot spot = {0};
@@ -202,7 +140,7 @@ static sinter_status report(search *s, arena *a, site_name *sites, uint32_t n, b
 
 typedef struct fired {
    arena *a;
-   VEC(site_name) sites;
+   VEC(opt_site) sites;
 } fired;
 
 static void note_fired(void *user, const pass_site *site, const ir_func *f)
@@ -210,7 +148,7 @@ static void note_fired(void *user, const pass_site *site, const ir_func *f)
    fired *x = user;
 
    (void)f;
-   *vec_push(x->a, &x->sites) = (site_name){site->pass, site->number};
+   *vec_push(x->a, &x->sites) = (opt_site){site->pass, site->number};
 }
 
 sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o)
@@ -239,6 +177,6 @@ sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o)
                        "it is wrong without any site: %s", v.why);
    uint32_t n = (uint32_t)all.sites.count;
 
-   SINTER_TRY(minimise(&s, a, all.sites.data, &n));
+   SINTER_TRY(opt_fewest(a, try_sites, &s, all.sites.data, &n));
    return report(&s, a, all.sites.data, n, o->json);
 }

@@ -177,6 +177,8 @@ static sinter_status run_file(session *s, const char *path)
       return opt_golden(s->a, path, &s->o);
    if (s->o.diff_kernels)
       return opt_diff_kernels(s->a, path, &s->o);
+   if (s->o.bisect && s->o.device && strcmp(s->o.device, "ref") != 0)
+      return opt_bisect_device(s->a, path, &s->o);
    SINTER_TRY(opt_read(s->a, path, &text, &len));
    SINTER_TRY(ir_parse(s->a, text, len, path, &m));
    for (size_t i = 0; i < m.funcs.count; i++) {

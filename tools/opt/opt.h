@@ -53,6 +53,22 @@ SINTER_CHECKED sinter_status opt_between(arena *a, const ir_func *f, const opt_o
 SINTER_CHECKED sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o);
 SINTER_CHECKED sinter_status opt_reduce(arena *a, const ir_func *f, const opt_options *o);
 
+/* A numbered site of a pass. */
+typedef struct opt_site {
+   pass_id pass;
+   uint32_t number;
+} opt_site;
+
+/* Whether the result is wrong when these sites alone are carried out. */
+typedef sinter_status opt_trial(void *user, const opt_site *sites, uint32_t n, bool *out_wrong);
+
+/* Reduces sites, which together are wrong, to fewer that still are; *n in and out. */
+SINTER_CHECKED sinter_status opt_fewest(arena *a, opt_trial *try, void *user, opt_site *sites,
+                                        uint32_t *n);
+
+/* --bisect --device cpu: of a checkpoint, whose kernels are compared with the interpreter. */
+SINTER_CHECKED sinter_status opt_bisect_device(arena *a, const char *model, const opt_options *o);
+
 /* --why-not, --breaks, --stats, --sites: tables on stdout. */
 SINTER_CHECKED sinter_status opt_why_not(const pass_report *report, const opt_options *o);
 void opt_print_breaks(const pass_report *report);
