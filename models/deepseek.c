@@ -102,9 +102,7 @@ static sinter_status check_widths(const model_source *s, const model_config *c)
 
 sinter_status deepseek_derive(model_source *s, model_config *c)
 {
-   if (c->activation && strcmp(c->activation, "silu") != 0)
-      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
-                       "hidden_act '%.40s' is not silu", c->activation);
+   SINTER_TRY(config_check_activation(s, c, "silu"));
    if (c->draft_layers > 1)
       return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
                        "there are %u draft layers: one is known", c->draft_layers);

@@ -229,6 +229,28 @@ ir_value *model_heads(model_build *m, ir_value *x, uint32_t n)
                      (ir_dim[]){x->type.dim[0], number(n), number(m->config->head_width)});
 }
 
+static ir_value *project(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t heads)
+{
+   uint32_t rows = heads * m->config->head_width;
+
+   return model_heads(m, model_linear(m, l, name, x, rows, m->config->qkv_bias), heads);
+}
+
+ir_value *model_query(model_build *m, uint32_t l, ir_value *x)
+{
+   return project(m, l, "attn_q", x, m->config->heads);
+}
+
+ir_value *model_key(model_build *m, uint32_t l, ir_value *x)
+{
+   return project(m, l, "attn_k", x, m->config->kv_heads);
+}
+
+ir_value *model_value(model_build *m, uint32_t l, ir_value *x)
+{
+   return project(m, l, "attn_v", x, m->config->kv_heads);
+}
+
 ir_value *model_merge(model_build *m, ir_value *x)
 {
    int64_t n = ir_dim_const(x->type.dim[1]) * ir_dim_const(x->type.dim[2]);

@@ -41,6 +41,11 @@ ir_value *model_norm(model_build *m, uint32_t l, const char *name, ir_value *x);
 ir_value *model_heads(model_build *m, ir_value *x, uint32_t n);
 ir_value *model_merge(model_build *m, ir_value *x);
 
+/* The projections of attention, in heads. f32[T, n, d] */
+ir_value *model_query(model_build *m, uint32_t l, ir_value *x);
+ir_value *model_key(model_build *m, uint32_t l, ir_value *x);
+ir_value *model_value(model_build *m, uint32_t l, ir_value *x);
+
 /* Rotates each head of x[T, n, d] by the table of layer l. */
 ir_value *model_rope(model_build *m, uint32_t l, ir_value *x);
 

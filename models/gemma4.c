@@ -75,9 +75,7 @@ sinter_status gemma4_derive(model_source *s, model_config *c)
 {
    bool given;
 
-   if (c->activation && strcmp(c->activation, "gelu_pytorch_tanh") != 0)
-      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
-                       "hidden_activation '%.40s' is not gelu_pytorch_tanh", c->activation);
+   SINTER_TRY(config_check_activation(s, c, "gelu_pytorch_tanh"));
    if (!c->window)
       return config_bad(s, "sliding_window is missing or zero");
    if (c->moe_block != (c->experts > 0))

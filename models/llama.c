@@ -75,9 +75,7 @@ static sinter_status find_sliding(model_source *s, model_config *c)
 
 sinter_status llama_derive(model_source *s, model_config *c)
 {
-   if (c->activation && strcmp(c->activation, "silu") != 0)
-      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
-                       "hidden_act '%.40s' is not silu", c->activation);
+   SINTER_TRY(config_check_activation(s, c, "silu"));
    c->attention_scale = 1 / sqrt(c->head_width);
    SINTER_TRY(find_sliding(s, c));
    return config_read_rope(s, c, false);
@@ -86,11 +84,7 @@ sinter_status llama_derive(model_source *s, model_config *c)
 static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
-   uint32_t q_rows = c->heads * c->head_width, kv_rows = c->kv_heads * c->head_width;
-
-   ir_value *q = model_heads(m, model_linear(m, l, "attn_q", x, q_rows, c->qkv_bias), c->heads);
-   ir_value *k = model_heads(m, model_linear(m, l, "attn_k", x, kv_rows, c->qkv_bias), c->kv_heads);
-   ir_value *v = model_heads(m, model_linear(m, l, "attn_v", x, kv_rows, c->qkv_bias), c->kv_heads);
+   ir_value *q = model_query(m, l, x), *k = model_key(m, l, x), *v = model_value(m, l, x);
 
    if (c->row->traits & MODEL_TRAIT_qk_norm) {
       q = model_norm(m, l, "attn_q_norm", q);

@@ -101,9 +101,7 @@ static sinter_status check_delta(const model_source *s, const model_config *c)
 
 sinter_status qwen3_next_derive(model_source *s, model_config *c)
 {
-   if (c->activation && strcmp(c->activation, "silu") != 0)
-      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
-                       "hidden_act '%.40s' is not silu", c->activation);
+   SINTER_TRY(config_check_activation(s, c, "silu"));
    c->norm_offset = 1;
    c->attention_scale = 1 / sqrt(c->head_width);
    c->recurrent = arena_array(s->a, bool, c->layers);
@@ -185,12 +183,10 @@ static void split_by_head(model_build *m, uint32_t l)
 static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
-   uint32_t q_rows = c->heads * c->head_width, kv_rows = c->kv_heads * c->head_width;
+   uint32_t q_rows = c->heads * c->head_width;
 
    split_gate(m, l);
-   ir_value *q = model_heads(m, model_linear(m, l, "attn_q", x, q_rows, c->qkv_bias), c->heads);
-   ir_value *k = model_heads(m, model_linear(m, l, "attn_k", x, kv_rows, c->qkv_bias), c->kv_heads);
-   ir_value *v = model_heads(m, model_linear(m, l, "attn_v", x, kv_rows, c->qkv_bias), c->kv_heads);
+   ir_value *q = model_query(m, l, x), *k = model_key(m, l, x), *v = model_value(m, l, x);
    ir_value *gate = model_linear(m, l, "attn_gate", x, q_rows, c->qkv_bias);
 
    q = model_rope(m, l, model_norm(m, l, "attn_q_norm", q));

@@ -13,13 +13,7 @@
 
 static bool fits(pass_site *s)
 {
-   static const int inner[] = {PASS_GATE, PASS_UP, PASS_ACT};
-
-   for (size_t i = 0; i < countof(inner); i++)
-      if (!ir_only_user(s->match.cap[inner[i]]))
-         return pass_decline(s, "%s has a second reader",
-                             pass_label(s->f->a, s->match.cap[inner[i]]->def));
-   return true;
+   return pass_is_inner(s, PASS_GATE) && pass_is_inner(s, PASS_UP) && pass_is_inner(s, PASS_ACT);
 }
 
 /* Runs when gate_up_merge has been carried out. */

@@ -4,23 +4,10 @@
  *                                                                   ◀─ matmul */
 #include "pass.h"
 
-/* The matmul behind v: views, rotations, norms, biases and factors are passed over. */
+/* Views, rotations, norms, biases and factors are passed over. */
 static ir_op *matmul_behind(ir_value *v)
 {
-   const uint64_t through = IR_SET(reshape) | IR_SET(rope) | IR_SET(rmsnorm) | IR_SET(scale);
-
-   for (;;) {
-      ir_op *op = v->def;
-
-      if (pass_is_matmul(op))
-         return op;
-      if (through >> op->code & 1)
-         v = op->operands[0];
-      else if (op->code == IR_OP_add)
-         v = op->operands[pass_is_leaf(op->operands[0]->def) ? 1 : 0];
-      else
-         return NULL;
-   }
+   return pass_matmul_behind(v, IR_SET(reshape) | IR_SET(rope) | IR_SET(rmsnorm) | IR_SET(scale));
 }
 
 static void find_rope(ir_value *v, ir_op **out_rope, ir_op **out_norm)

@@ -10,15 +10,10 @@
 
 static bool fits(pass_site *s)
 {
-   ir_op *gate = s->match.cap[PASS_GATE]->def, *up = s->match.cap[PASS_UP]->def;
+   const char *why = pass_other_inputs(s->match.cap[PASS_GATE]->def, s->match.cap[PASS_UP]->def);
 
-   if (gate == up)
-      return pass_decline(s, "gate and up are one value");
-   if (gate->code != up->code)
-      return pass_decline(s, "one of gate and up takes int8, the other float");
-   for (uint32_t i = 0; i + 1 < gate->num_operands; i++)
-      if (gate->operands[i] != up->operands[i])
-         return pass_decline(s, "gate and up read different inputs");
+   if (why)
+      return pass_decline(s, "%s", why);
    if (s->target->max_parts < 2)
       return pass_decline(s, "the target's kernels have one part");
    return true;

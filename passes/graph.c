@@ -77,6 +77,43 @@ bool pass_is_matmul(const ir_op *op)
    return op->code == IR_OP_matmul || op->code == IR_OP_qmatmul;
 }
 
+ir_op *pass_matmul_behind(ir_value *v, uint64_t through)
+{
+   for (;;) {
+      ir_op *op = v->def;
+
+      if (pass_is_matmul(op))
+         return op;
+      if (through >> op->code & 1)
+         v = op->operands[0];
+      else if (op->code == IR_OP_add)
+         v = op->operands[pass_is_leaf(op->operands[0]->def) ? 1 : 0];
+      else
+         return NULL;
+   }
+}
+
+const char *pass_other_inputs(const ir_op *a, const ir_op *b)
+{
+   if (a == b)
+      return "gate and up are one value";
+   if (a->code != b->code)
+      return "one of gate and up takes int8, the other float";
+   for (uint32_t i = 0; i + 1 < a->num_operands; i++)
+      if (a->operands[i] != b->operands[i])
+         return "gate and up read different inputs";
+   return NULL;
+}
+
+bool pass_is_inner(pass_site *s, int cap)
+{
+   const ir_value *v = s->match.cap[cap];
+
+   if (ir_only_user(v))
+      return true;
+   return pass_decline(s, "%s has a second reader", pass_label(s->f->a, v->def));
+}
+
 ir_value *pass_weight_of(const ir_op *matmul)
 {
    return matmul->operands[matmul->num_operands - 1];

@@ -11,23 +11,10 @@ static ir_op *def_in(const ir_value *v, uint64_t set)
    return set >> v->def->code & 1 ? v->def : NULL;
 }
 
-/* The matmul behind a value: views, parts and biases are passed over. */
+/* Views, parts and biases are passed over. */
 static ir_op *matmul_behind(ir_value *v)
 {
-   const uint64_t through = IR_SET(reshape) | IR_SET(slice);
-
-   for (;;) {
-      ir_op *op = v->def;
-
-      if (pass_is_matmul(op))
-         return op;
-      if (through >> op->code & 1)
-         v = op->operands[0];
-      else if (op->code == IR_OP_add)
-         v = op->operands[pass_is_leaf(op->operands[0]->def) ? 1 : 0];
-      else
-         return NULL;
-   }
+   return pass_matmul_behind(v, IR_SET(reshape) | IR_SET(slice));
 }
 
 /* What a matmul reads, before it is quantised. */

@@ -18,32 +18,18 @@ enum { GATE, UP, ACT, DOWN, WEIGHTS };
 
 #define EXPERTS (IR_SET(moe_matmul) | IR_SET(moe_qmatmul))
 
-static bool is_inner(pass_site *s, int cap)
-{
-   const ir_value *v = s->match.cap[cap];
-
-   if (ir_only_user(v))
-      return true;
-   return pass_decline(s, "%s has a second reader", pass_label(s->f->a, v->def));
-}
-
 static bool fits_gate(pass_site *s)
 {
-   const ir_op *gate = s->match.cap[GATE]->def, *up = s->match.cap[UP]->def;
+   const char *why = pass_other_inputs(s->match.cap[GATE]->def, s->match.cap[UP]->def);
 
-   if (gate == up)
-      return pass_decline(s, "gate and up are one value");
-   if (gate->code != up->code)
-      return pass_decline(s, "one of gate and up takes int8, the other float");
-   for (uint32_t i = 0; i + 1 < gate->num_operands; i++)
-      if (gate->operands[i] != up->operands[i])
-         return pass_decline(s, "gate and up read different inputs or slots");
-   return is_inner(s, GATE) && is_inner(s, UP) && is_inner(s, ACT);
+   if (why)
+      return pass_decline(s, "%s", why);
+   return pass_is_inner(s, GATE) && pass_is_inner(s, UP) && pass_is_inner(s, ACT);
 }
 
 static bool fits_combine(pass_site *s)
 {
-   return is_inner(s, DOWN);
+   return pass_is_inner(s, DOWN);
 }
 
 void pass_moe_grouped(pass_run *run)

@@ -279,6 +279,14 @@ static sinter_status letters(const model_source *s, model_config *c, const json 
    return SINTER_ok;
 }
 
+sinter_status config_check_activation(const model_source *s, const model_config *c, const char *one)
+{
+   if (!c->activation || strcmp(c->activation, one) == 0)
+      return SINTER_ok;
+   return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                    "the activation '%.40s' is not %s", c->activation, one);
+}
+
 sinter_status config_window_pattern(model_source *s, model_config *c)
 {
    const json *pattern = s->gguf ? NULL : json_get(config_text(s), "sliding_window_pattern");

@@ -106,6 +106,10 @@ SINTER_CHECKED sinter_status config_layer_types(model_source *s, model_config *c
  * Errors  UNSUPPORTED when the architecture has none; BAD_INPUT when counts cannot be. */
 SINTER_CHECKED sinter_status config_sparse_layers(model_source *s, model_config *c);
 
+/* The activation of the feed-forward, where the checkpoint names one. Errors UNSUPPORTED: another. */
+SINTER_CHECKED sinter_status config_check_activation(const model_source *s, const model_config *c,
+                                                     const char *one);
+
 /* Whether the checkpoint has a tensor spelled so. */
 bool config_has_tensor(const model_source *s, const char *name);
 

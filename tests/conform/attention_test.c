@@ -3,7 +3,7 @@
  * and context has the same bits. Freed and unwritten memory is NaN in every run. */
 #include <stdio.h>
 
-#include "harness.h"
+#include "attention_case.h"
 
 typedef struct shape {
    int heads, groups, width, window;
@@ -24,6 +24,12 @@ static const shape shapes[] = {
    {6, 2, 64, 128, 0, "f16", true},   {5, 1, 24, 0, 0, "f32", true},
    {3, 3, 7, 2, 3, "f32", true},
 };
+
+static const char *label(arena *a, const shape *s)
+{
+   return arena_printf(a, "%d/%d heads of %d, window %d, %s", s->heads, s->groups, s->width,
+                       s->window, s->kv);
+}
 
 static harness *compile(const shape *s, isa_level level)
 {
@@ -46,90 +52,18 @@ static harness *compile(const shape *s, isa_level level)
       text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
 }
 
-static void compare(const harness_run *r, const shape *s, const char *what)
-{
-   const ir_tensor *want = &r->want[0];
-   const float *got = (const float *)(const void *)r->out[0];
-   double most = 0;
-
-   for (int64_t i = 0; i < harness_count(want); i++)
-      most = fmax(most, fabs(want->data[i]));
-   for (int64_t i = 0; i < harness_count(want); i++)
-      cr_assert(fabs(got[i] - want->data[i]) <= 128 * 0x1p-24 * most,
-                "%s, %d/%d heads of %d, window %d, %s: [%lld] %.9g, should be %.9g", what, s->heads,
-                s->groups, s->width, s->window, s->kv, (long long)i, got[i], want->data[i]);
-}
-
-/* Every position that was written reads back as the interpreter has it. */
-static void compare_pages(const harness_run *r)
-{
-   const ir_kv *kv = &r->kv[0];
-   dtype e = (dtype)r->h->plan.plan.cache_groups[0].dtype;
-
-   for (uint32_t s = 0; s < r->step.num_seqs; s++) {
-      int64_t n =
-         r->step.stored[s] + r->step.rows[s] - (r->step.hide_last && s + 1 == r->step.num_seqs);
-      for (int64_t j = 0; j < n * kv->heads * kv->width; j++) {
-         int64_t pos = j / (kv->heads * kv->width), g = j / kv->width % kv->heads,
-                 i = j % kv->width;
-         double k, v;
-         dtype_load(e, harness_page(r, 0, s, pos, g, i, false), 1, &k);
-         dtype_load(e, harness_page(r, 0, s, pos, g, i, true), 1, &v);
-         cr_assert(k == kv->k[s][j] && v == kv->v[s][j],
-                   "sequence %u position %lld head %lld [%lld]: %g %g, should be %g %g", s,
-                   (long long)pos, (long long)g, (long long)i, k, v, kv->k[s][j], kv->v[s][j]);
-      }
-   }
-}
-
-/* Their forms are right, and alike, for any rows and context, whatever their guards say. */
-static const char *const variants[] = {"decode", "deep", "prefill"};
-
-static void at_level(isa_level level)
-{
-   static const harness_step steps[] = {
-      {.num_seqs = 1, .stored = {0}, .rows = {1}},
-      {.num_seqs = 1, .stored = {0}, .rows = {15}},
-      {.num_seqs = 1, .stored = {700}, .rows = {1}},
-      {.num_seqs = 3, .stored = {250, 0, 511}, .rows = {7, 1, 3}},
-      {.num_seqs = 4, .stored = {255, 256, 17, 300}, .rows = {1, 2, 3, 4}},
-   };
-
-   for (size_t i = 0; i < countof(shapes); i++) {
-      if (!isa_runs(level) && i)
-         continue; /* one shape will do where the level is emulated */
-      harness *h = compile(&shapes[i], level);
-      for (size_t k = 0; k < countof(steps); k++)
-         for (size_t v = 0; v < countof(variants); v++) {
-            harness_step step = steps[k];
-            step.variant = variants[v];
-            harness_run *r = harness_go(h, step);
-            compare(r, &shapes[i], step.variant);
-            compare_pages(r);
-            harness_end(r);
-         }
-      harness_free(h);
-   }
-}
-
 /* Kills: a mask off by one; a head of another kv head; a page's tail read; k and v swapped; a cap
  * after the softmax. */
 Test(attention, meaning)
 {
-   for (int i = 0; i < ISA_LEVEL_COUNT; i++)
-      at_level((isa_level)i);
-}
-
-/* Rows 0 .. n of two runs have the same bytes. */
-static void same_rows(const harness_run *a, const harness_run *b, const shape *s, int64_t n,
-                      const char *what)
-{
-   size_t row = (size_t)(s->heads * s->width) * sizeof(float);
-
-   for (int64_t t = 0; t < n; t++)
-      cr_assert(memcmp(a->out[0] + (size_t)t * row, b->out[0] + (size_t)t * row, row) == 0,
-                "%s: %d/%d heads of %d: row %lld has other bits", what, s->heads, s->groups,
-                s->width, (long long)t);
+   for (int level = 0; level < ISA_LEVEL_COUNT; level++)
+      for (size_t i = 0; i < countof(shapes); i++) {
+         if (!isa_runs((isa_level)level) && i)
+            continue; /* one shape will do where the level is emulated */
+         harness *h = compile(&shapes[i], (isa_level)level);
+         attention_meaning(h, 128, label(h->a, &shapes[i]));
+         harness_free(h);
+      }
 }
 
 /* Kills: chunks that move with the step; sums whose order depends on the tile; a fold that starts
@@ -137,37 +71,8 @@ static void same_rows(const harness_run *a, const harness_run *b, const shape *s
 Test(attention, invariance)
 {
    for (size_t i = 0; i < countof(shapes); i++) {
-      const shape *s = &shapes[i];
-      harness *h = compile(s, isa_best());
-      harness_step base = {.num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"};
-      harness_run *whole = harness_go(h, base);
-
-      harness_step step = base;
-      for (int64_t rows = 1; rows <= ATTN_ROWS; rows++)
-         for (size_t v = 0; v < countof(variants); v++) {
-            step = base;
-            step.tile_rows = rows;
-            step.variant = variants[v];
-            harness_run *r = harness_go(h, step);
-            same_rows(whole, r, s, 16, "another tile");
-            harness_end(r);
-         }
-      for (int64_t n = 1; n < 16; n += 7) {
-         step = base;
-         step.rows[0] = n;
-         harness_run *r = harness_go(h, step);
-         same_rows(whole, r, s, n, "fewer rows");
-         harness_end(r);
-      }
-      step = base;
-      step.num_seqs = 3;
-      step.stored[1] = 40;
-      step.rows[1] = 5;
-      step.rows[2] = 2;
-      harness_run *r = harness_go(h, step);
-      same_rows(whole, r, s, 16, "with neighbours");
-      harness_end(r);
-      harness_end(whole);
+      harness *h = compile(&shapes[i], isa_best());
+      attention_invariance(h, label(h->a, &shapes[i]));
       harness_free(h);
    }
 }
@@ -176,18 +81,7 @@ Test(attention, invariance)
 Test(attention, hidden_row)
 {
    harness *h = compile(&shapes[0], isa_best());
-   harness_run *r =
-      harness_go(h, (harness_step){.num_seqs = 1, .stored = {20}, .rows = {3}, .hide_last = true});
-   uint8_t *end = r->state[0] + r->state_bytes[0];
-   size_t page = r->state_bytes[0] / (size_t)(2 + r->sym[SYM_B]);
 
-   compare_pages(r);
-   /* the pages of no sequence: the first and the last */
-   for (size_t i = 0; i < page; i++)
-      cr_assert(r->state[0][i] == 0xff && end[-1 - (ptrdiff_t)i] == 0xff);
-   double k;
-   dtype_load(DT_f16, harness_page(r, 0, 0, 22, 0, 0, false), 1, &k);
-   cr_assert(isnan(k), "a hidden row was written");
-   harness_end(r);
+   attention_hidden_row(h);
    harness_free(h);
 }
