@@ -5,6 +5,7 @@
     python3 bench/make_deepseek.py OUT                      V2-Lite's heads and latents, about 100 M parameters
     python3 bench/make_deepseek.py OUT --q-rank 512         with a latent of q, as V2 and V3 have
     python3 bench/make_deepseek.py OUT --experts 16 --used 4 --shared 1
+    python3 bench/make_deepseek.py OUT --sparse             a hole in the place of the weights, for `explain`
 """
 import argparse
 import json
@@ -68,6 +69,7 @@ def main():
                         ("kv-rank", 512), ("nope", 128), ("rope", 64), ("value", 128), ("experts", 0), ("used", 0),
                         ("shared", 0), ("expert-ffn", 704), ("dense", 1), ("seed", 1)):
         p.add_argument("--" + name, type=int, default=value)
+    p.add_argument("--sparse", action="store_true")
     a = p.parse_args()
     c = {"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_act": "silu",
          "num_hidden_layers": a.layers, "hidden_size": a.width, "num_attention_heads": a.heads,
@@ -89,9 +91,10 @@ def main():
     text += b" " * (-len(text) % 8)
     with open(os.path.join(a.out, "model.safetensors"), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
-        for name, shape in tensors(c):
+        for name, shape in () if a.sparse else tensors(c):
             count = shape[0] * (shape[1] if len(shape) > 1 else 1)
             f.write(bf16(rng, count, shape[1] ** -0.5) if len(shape) > 1 else b"\x80\x3f" * count)
+        f.truncate(8 + len(text) + at)
     print(f"{at // 2 / 1e6:.1f} M parameters in {a.out}")
 
 

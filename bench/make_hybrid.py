@@ -2,9 +2,9 @@
 """Writes a Qwen3.5-shaped checkpoint of random bf16 weights: three gated delta nets, then an attention, again and again.
 
    bench/make_hybrid.py FOLDER [--layers 8] [--width 1024] [--ffn 2816] [--heads 8] [--groups 2] [--head 128]
-                        [--key-heads 8] [--value-heads 16] [--delta 128] [--vocab 32000] [--seed 1]
+                        [--key-heads 8] [--value-heads 16] [--delta 128] [--vocab 32000] [--seed 1] [--sparse]
 
-The defaults are 0.2 B parameters. It has no tokenizer: give it ids. Speed depends on shapes and formats only, so random weights
+The defaults are 0.2 B parameters. --sparse leaves a hole in the place of the weights, for `explain`. It has no tokenizer: give it ids. Speed depends on shapes and formats only, so random weights
 time like trained ones. Standard library only; streams to disk; the same arguments give the same bytes."""
 import argparse
 import json
@@ -78,7 +78,7 @@ def write(a):
     dice = random.Random(a.seed)
     with open(os.path.join(a.folder, "model.safetensors"), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
-        left = at // 2
+        left = 0 if a.sparse else at // 2
         while left:
             n = min(left, CHUNK)
             part = bytearray(2 * n)
@@ -86,6 +86,7 @@ def write(a):
             part[1::2] = dice.randbytes(n).translate(HIGH)
             f.write(part)
             left -= n
+        f.truncate(8 + len(text) + at)
 
 
 if __name__ == "__main__":
@@ -94,4 +95,5 @@ if __name__ == "__main__":
     for name, value in {"layers": 8, "width": 1024, "ffn": 2816, "heads": 8, "groups": 2, "head": 128, "key-heads": 8,
                         "value-heads": 16, "delta": 128, "vocab": 32000, "seed": 1}.items():
         p.add_argument("--" + name, type=int, default=value)
+    p.add_argument("--sparse", action="store_true")
     write(p.parse_args())

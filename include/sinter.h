@@ -91,6 +91,8 @@ typedef struct sinter_compile_options {
                         would; needs neither the machine nor its compiler. NULL: for `targets` */
    bool draft; /* logits of the layer that drafts tokens (multi-token prediction): row t, which
                         sees token t + 1 too, scores token t + 2 */
+   bool variant_per_bucket; /* steps of many rows may run in a form of their own that is faster for
+                               them: what a token gets then depends on how its prompt was split */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -218,6 +220,7 @@ typedef struct sinter_engine_options {
    uint32_t max_sequences; /* 0: 64 */
    uint32_t step_tokens;   /* token budget of a step; 0: the plan's largest bucket */
    bool no_prefix_cache;
+   bool time_launches; /* run every launch alone and time it: slower, the same results */
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
@@ -319,6 +322,19 @@ typedef struct sinter_stats {
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);
+
+/* What one launch of the plan took, with `time_launches`. Strings are owned by the artifact. */
+typedef struct sinter_launch_time {
+   const char *variant;       /* "decode", "deep", "prefill" */
+   const char *group, *rule;  /* kernel group it came from, and the pass that made it ("": none) */
+   const char *kernel;        /* symbol of its code */
+   uint64_t runs, bytes, ops; /* bytes and operations of the last run, as the plan counts them */
+   double seconds, best_seconds; /* of all runs; of the fastest */
+} sinter_launch_time;
+
+/* Launches of all variants in plan order; *out belongs to the engine and moves with its steps. 0
+ * without `time_launches`, and on devices without launches. */
+SINTER_API uint32_t sinter_engine_launches(const sinter_engine *e, const sinter_launch_time **out);
 
 #ifdef __cplusplus
 }

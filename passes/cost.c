@@ -1,87 +1,259 @@
-/* cost.c - what a fusion saves, in nanoseconds of a step of `cost_rows` rows:
+/* cost.c - what a kernel takes, and what a fusion saves, in nanoseconds:
  *
- *    launches saved * launch_ns + bytes saved / bytes_per_ns
+ *    kernel   launch_ns + bytes / bytes_per_ns + work of its ops
+ *    saved    the kernels before - the kernel after: launches and bytes, as the work stays
  *
- *    bytes    a value read only inside the kernel is neither written nor read; one that others read
- *             is not read inside; an input of several members is read once; weights, states and
- *             views are read anyway
+ *    bytes    what is read from outside, each value once: of weights what the step needs, of a
+ *             state the context that is looked at; and what others read is written
+ *    work     multiplications and additions, or elements of a row, at the target's rate for them
  *    breaks   a kernel with an op that cannot be recorded keeps all its ops out of the segment:
- *             two launches each */
+ *             two launches each
+ *
+ * Sums of launches and bytes are exact, so that equal gains compare equal. How well the first line
+ * predicts is measured: bench/kernel_costs.py. */
 #include "pass.h"
 
-double pass_value_bytes(const pass_target *t, const ir_value *v)
-{
+/* A set of ops that are, or would be, one kernel; and the step that it is judged for. */
+typedef struct kernel {
+   const pass_target *t;
+   ir_op *const *ops;
+   size_t n;
    int64_t syms[SYM_COUNT];
-   double n = dtype_infos[v->type.dtype].bytes;
+} kernel;
+
+static kernel kernel_of(const pass_target *t, ir_op *const *ops, size_t n, int64_t rows)
+{
+   kernel k = {.t = t, .ops = ops, .n = n};
 
    for (int i = 0; i < SYM_COUNT; i++)
-      syms[i] = t->cost_rows;
-   for (uint32_t i = 0; i < v->type.rank; i++)
-      n *= (double)MAX(ir_dim_eval(v->type.dim[i], syms), 0);
-   return n / dtype_infos[v->type.dtype].block;
+      k.syms[i] = rows;
+   return k;
 }
 
-static bool has(const pass_site *s, const ir_op *op)
+static bool has(const kernel *k, const ir_op *op)
 {
-   for (size_t i = 0; i < s->own.count; i++)
-      if (s->own.data[i] == op)
-         return true;
-   for (size_t i = 0; i < s->host.count; i++)
-      if (s->host.data[i] == op)
+   for (size_t i = 0; i < k->n; i++)
+      if (k->ops[i] == op)
          return true;
    return false;
 }
 
-typedef struct reads {
-   const pass_site *s;
-   uint32_t inside, outside;
-} reads;
-
-static void count_read(void *user, ir_op *reader)
+static double elements(const kernel *k, const ir_type *t)
 {
-   reads *r = user;
+   double n = 1;
 
-   if (reader && has(r->s, reader))
-      r->inside++;
-   else
-      r->outside++;
+   for (uint32_t i = 0; i < t->rank; i++)
+      n *= (double)MAX(ir_dim_eval(t->dim[i], k->syms), 0);
+   return n;
 }
 
-static double results_saved(const pass_site *s, const ir_op *op)
+static double bytes_as(const kernel *k, const ir_type *t, dtype stored)
+{
+   const dtype_info *d = &dtype_infos[stored];
+
+   return elements(k, t) * d->bytes / d->block;
+}
+
+/* ---- bytes ---- */
+
+/* Positions that a row looks at, on average, when the step is a prompt. */
+static double context(const kernel *k)
+{
+   int64_t rows = (k->syms[SYM_T] + 1) / 2;
+
+   return (double)MAX(rows, PAGE_TOKENS);
+}
+
+/* The share of the experts' weights that a step needs: each slot one expert, none twice. */
+static double experts_needed(const kernel *k, const ir_op *op, const ir_type *w)
+{
+   double slots = elements(k, &op->operands[op->num_operands == 5 ? 2 : 1]->type);
+   double experts = (double)MAX(ir_dim_eval(w->dim[0], k->syms), 1);
+
+   return MIN(slots / experts, 1);
+}
+
+static bool is_grouped(const ir_op *op)
+{
+   return op->code == IR_OP_moe_matmul || op->code == IR_OP_moe_qmatmul;
+}
+
+/* What op reads of a weight. */
+static double weight_bytes(const kernel *k, const ir_op *op, const ir_value *v, const ir_op *w)
+{
+   dtype stored = w->results[0]->type.dtype;
+
+   if (op->code == IR_OP_embed)
+      return bytes_as(k, &op->results[0]->type, stored);
+   return bytes_as(k, &v->type, stored) * (is_grouped(op) ? experts_needed(k, op, &v->type) : 1);
+}
+
+/* What op reads of a state, and writes to it: rows of positions, or the whole. */
+static double state_bytes(const kernel *k, const ir_op *op, const ir_type *state)
+{
+   double row = bytes_as(k, state, state->dtype) * MAX(ir_state_infos[state->state].rows, 1u);
+
+   if (!ir_state_infos[state->state].rows)
+      return 2 * row;
+   return row *
+          (ir_op_infos[op->code].props & IR_MUTATES ? (double)k->syms[SYM_T] : 2 * context(k));
+}
+
+static double operand_bytes(const kernel *k, const ir_op *op, uint32_t i)
+{
+   const ir_value *v = op->operands[i];
+   const ir_op *weight = pass_weight_behind(v);
+
+   if (v->type.state != IR_STATE_none)
+      return state_bytes(k, op, &v->type);
+   if (weight)
+      return weight_bytes(k, op, v, weight);
+   if (op->code == IR_OP_slice || op->code == IR_OP_take_rows)
+      return i ? 0 : bytes_as(k, &op->results[0]->type, v->type.dtype);
+   return bytes_as(k, &v->type, v->type.dtype);
+}
+
+/* Whether an op before number i, or an operand of it before j, reads the same value from outside. */
+static bool is_read_before(const kernel *k, size_t i, uint32_t j)
+{
+   const ir_value *v = pass_source(k->ops[i]->operands[j]);
+
+   for (size_t m = 0; m <= i; m++)
+      for (uint32_t o = 0; o < (m < i ? k->ops[m]->num_operands : j); o++)
+         if (pass_source(k->ops[m]->operands[o]) == v)
+            return true;
+   return false;
+}
+
+typedef struct readers {
+   const kernel *k;
+   bool outside;
+} readers;
+
+static void look_outside(void *user, ir_op *reader)
+{
+   readers *r = user;
+
+   r->outside |= !reader || !has(r->k, reader);
+}
+
+static double written_bytes(const kernel *k, const ir_op *op)
 {
    double bytes = 0;
 
    for (uint32_t i = 0; i < op->num_results; i++) {
-      reads r = {.s = s};
+      readers r = {k, false};
 
       if (op->results[i]->type.state != IR_STATE_none)
          continue;
-
-      pass_readers(op->results[i], count_read, &r);
-      bytes += pass_value_bytes(s->target, op->results[i]) * (r.inside + (r.outside ? 0 : 1));
+      pass_readers(op->results[i], look_outside, &r);
+      if (r.outside)
+         bytes += bytes_as(k, &op->results[i]->type, op->results[i]->type.dtype);
    }
    return bytes;
 }
 
-/* Members after the first that read the same value from outside. */
-static double shared_saved(const pass_site *s, ir_op *const *ops, size_t n, size_t i)
+static double kernel_bytes(const kernel *k)
 {
    double bytes = 0;
 
-   for (uint32_t k = 0; k < ops[i]->num_operands; k++) {
-      const ir_value *v = pass_source(ops[i]->operands[k]);
-      bool again = false;
-
-      if (has(s, v->def) || pass_weight_behind(v) || v->type.state != IR_STATE_none)
+   for (size_t i = 0; i < k->n; i++) {
+      if (ir_is_alias(k->ops[i]))
          continue;
-      for (size_t j = 0; j < i && j < n && !again; j++)
-         for (uint32_t o = 0; o < ops[j]->num_operands; o++)
-            again |= pass_source(ops[j]->operands[o]) == v;
-      if (again)
-         bytes += pass_value_bytes(s->target, v);
+      for (uint32_t j = 0; j < k->ops[i]->num_operands; j++)
+         if (!has(k, pass_source(k->ops[i]->operands[j])->def) && !is_read_before(k, i, j))
+            bytes += operand_bytes(k, k->ops[i], j);
+      bytes += written_bytes(k, k->ops[i]);
    }
    return bytes;
 }
+
+/* ---- work ---- */
+
+/* Multiply-adds of a product of rows with matrices of `weight`: one for each row. */
+static double products(const kernel *k, const ir_op *op, double rows)
+{
+   const ir_type *w = &op->operands[op->num_operands - 1]->type;
+   double matrices = w->rank == 3 ? (double)MAX(ir_dim_eval(w->dim[0], k->syms), 1) : 1;
+
+   return rows * elements(k, w) / matrices;
+}
+
+static double rows_of(const kernel *k, const ir_op *op)
+{
+   const ir_type *y = &op->results[0]->type;
+
+   return elements(k, y) / (double)MAX(ir_type_row(y), 1);
+}
+
+static double attention_work(const kernel *k, const ir_op *op)
+{
+   const ir_type *q = &op->operands[0]->type;
+   double n = elements(k, q) + elements(k, &op->results[0]->type);
+
+   if (op->code == IR_OP_mla_attention)
+      n += elements(k, &op->operands[1]->type);
+   return n * context(k);
+}
+
+/* Nanoseconds of the arithmetic of one op; 0 where the target does not say how fast it is. */
+static double work(const kernel *k, const ir_op *op)
+{
+   const pass_target *t = k->t;
+   double floats = t->float_ns, elems = t->element_ns;
+
+   switch (op->code) {
+   case IR_OP_matmul:
+   case IR_OP_head_matmul:
+   case IR_OP_moe_matmul: return products(k, op, rows_of(k, op)) * floats;
+   case IR_OP_qmatmul:
+   case IR_OP_moe_qmatmul: return products(k, op, rows_of(k, op)) * t->int8_ns;
+   case IR_OP_attention:
+   case IR_OP_mla_attention: return attention_work(k, op) * floats * t->attention_factor;
+   case IR_OP_gdn:
+      return (double)k->syms[SYM_T] * elements(k, &op->results[0]->type) * 3 * floats *
+             t->attention_factor;
+   case IR_OP_conv_step:
+      return elements(k, &op->results[1]->type) * (double)ir_type_row(&op->operands[2]->type) *
+             floats * t->attention_factor;
+   case IR_OP_route: return elements(k, &op->operands[0]->type) * elems * t->select_factor;
+   case IR_OP_silu:
+   case IR_OP_gelu:
+   case IR_OP_gelu_tanh:
+   case IR_OP_sigmoid:
+   case IR_OP_softplus:
+   case IR_OP_softcap: return elements(k, &op->results[0]->type) * elems * t->exp_factor;
+   case IR_OP_combine: return elements(k, &op->operands[0]->type) * elems;
+   default:
+      return pass_is_leaf(op) || ir_is_alias(op) || op->results[0]->type.state != IR_STATE_none
+                ? 0
+                : elements(k, &op->results[0]->type) * elems;
+   }
+}
+
+/* ---- kernels ---- */
+
+static double kernel_ns(const kernel *k)
+{
+   double ns = k->t->launch_ns + kernel_bytes(k) / k->t->bytes_per_ns;
+
+   for (size_t i = 0; i < k->n; i++)
+      ns += work(k, k->ops[i]);
+   return ns;
+}
+
+double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t rows)
+{
+   ir_op **ops = arena_array(a, ir_op *, g->num_ops);
+   size_t n = 0;
+
+   for (ir_op *op = g->first; op && op->group == g; op = op->next)
+      ops[n++] = op;
+   kernel k = kernel_of(t, ops, n, rows);
+   return kernel_ns(&k);
+}
+
+/* ---- fusions ---- */
 
 static bool breaks(const pass_target *t, const ir_op *op)
 {
@@ -93,26 +265,32 @@ static bool breaks(const pass_target *t, const ir_op *op)
    return false;
 }
 
-static double break_cost(const pass_site *s, ir_op *const *ops, size_t n)
+static double break_cost(const kernel *k)
 {
    size_t broken = 0;
 
-   for (size_t i = 0; i < n; i++)
-      broken += breaks(s->target, ops[i]);
-   return broken && broken < n ? 2 * s->target->launch_ns * (double)(n - broken) : 0;
+   for (size_t i = 0; i < k->n; i++)
+      broken += breaks(k->t, k->ops[i]);
+   return broken && broken < k->n ? 2 * k->t->launch_ns * (double)(k->n - broken) : 0;
 }
 
 double pass_gain(const pass_site *s)
 {
-   size_t n = s->own.count + s->host.count;
+   size_t own = s->own.count, n = own + s->host.count;
    ir_op **ops = arena_array(s->f->a, ir_op *, n);
-   double bytes = 0;
-   double launches = (double)s->own.count - (s->host.count ? 0 : 1);
+   double bytes = 0, launches = s->host.count ? 0 : -1;
 
-   memcpy(ops, s->own.data, s->own.count * sizeof *ops);
+   memcpy(ops, s->own.data, own * sizeof *ops);
    if (s->host.count)
-      memcpy(ops + s->own.count, s->host.data, s->host.count * sizeof *ops);
-   for (size_t i = 0; i < n; i++)
-      bytes += results_saved(s, ops[i]) + shared_saved(s, ops, n, i);
-   return launches * s->target->launch_ns + bytes / s->target->bytes_per_ns - break_cost(s, ops, n);
+      memcpy(ops + own, s->host.data, s->host.count * sizeof *ops);
+   for (size_t i = 0; i < own; i++) {
+      kernel alone = kernel_of(s->target, ops + i, 1, s->target->cost_rows);
+
+      bytes += kernel_bytes(&alone);
+      launches += !ir_is_alias(ops[i]);
+   }
+   kernel host = kernel_of(s->target, ops + own, s->host.count, s->target->cost_rows);
+   kernel all = kernel_of(s->target, ops, n, s->target->cost_rows);
+   bytes += kernel_bytes(&host) - kernel_bytes(&all);
+   return launches * s->target->launch_ns + bytes / s->target->bytes_per_ns - break_cost(&all);
 }

@@ -90,6 +90,11 @@ static void cpu_stats(const rt_device *d, sinter_stats *out)
    rt_host_stats(d->host, out);
 }
 
+static uint32_t cpu_launches(const rt_device *d, const sinter_launch_time **out)
+{
+   return rt_host_launches(d->host, out);
+}
+
 const rt_device_ops rt_cpu_device = {
    .name = "cpu",
    .open = cpu_open,
@@ -99,4 +104,5 @@ const rt_device_ops rt_cpu_device = {
    .copy_page = cpu_copy_page,
    .poison_page = cpu_poison_page,
    .stats = cpu_stats,
+   .launches = cpu_launches,
 };

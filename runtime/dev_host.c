@@ -127,7 +127,8 @@ static sinter_status map_all(rt_host *h, const rt_limits *limits)
 static sinter_status build(rt_host *h, const rt_limits *limits, const rt_host_kind *kind)
 {
    SINTER_TRY(map_all(h, limits));
-   SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, &h->program));
+   SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, limits->time_launches,
+                                &h->program));
    return rt_pool_create(limits->threads, &h->pool);
 }
 
@@ -221,4 +222,9 @@ void rt_host_stats(const rt_host *h, sinter_stats *out)
    out->segments += c->segments;
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
+}
+
+uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out)
+{
+   return rt_program_launches(h->program, out);
 }

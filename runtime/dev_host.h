@@ -25,5 +25,6 @@ const int32_t *rt_host_routes(const rt_host *h, uint32_t index);
 void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
 void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page);
 void rt_host_stats(const rt_host *h, sinter_stats *out);
+uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out);
 
 #endif

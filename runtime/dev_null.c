@@ -71,6 +71,11 @@ static void null_stats(const rt_device *d, sinter_stats *out)
    rt_host_stats(d->host, out);
 }
 
+static uint32_t null_launches(const rt_device *d, const sinter_launch_time **out)
+{
+   return rt_host_launches(d->host, out);
+}
+
 const rt_device_ops rt_null_device = {
    .name = "null",
    .open = null_open,
@@ -79,4 +84,5 @@ const rt_device_ops rt_null_device = {
    .routes = null_routes,
    .copy_page = null_copy_page,
    .stats = null_stats,
+   .launches = null_launches,
 };

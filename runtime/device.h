@@ -16,6 +16,7 @@ typedef struct rt_limits {
    int64_t max_positions;                       /* of one sequence */
    int64_t pages[8];                            /* per cache group */
    uint32_t threads;
+   bool time_launches;
 } rt_limits;
 
 typedef struct rt_step {
@@ -47,6 +48,8 @@ typedef struct rt_device_ops {
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
    /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read. */
    void (*stats)(const rt_device *d, sinter_stats *out);
+   /* As sinter_engine_launches. NULL: a device without launches. */
+   uint32_t (*launches)(const rt_device *d, const sinter_launch_time **out);
 } rt_device_ops;
 
 extern const rt_device_ops rt_cpu_device, rt_null_device;

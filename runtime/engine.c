@@ -433,3 +433,9 @@ void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
    e->ops->stats(e->device, &s);
    memcpy(out, &s, s.size);
 }
+
+uint32_t sinter_engine_launches(const sinter_engine *e, const sinter_launch_time **out)
+{
+   *out = NULL;
+   return e->ops->launches ? e->ops->launches(e->device, out) : 0;
+}

@@ -297,6 +297,8 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
                options->numerics == SINTER_EXACT ? "exact" : "fast");
    if (options->draft)
       text_printf(&t, "\"draft\":true,");
+   if (options->variant_per_bucket)
+      text_printf(&t, "\"variant_per_bucket\":true,");
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));

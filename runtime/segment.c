@@ -2,11 +2,13 @@
 #include "segment.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 typedef struct variant {
    const plan_variant *plan;
    sinter_kargs *args; /* by launch */
    sinter_kernel **kernels;
+   sinter_launch_time *times; /* by launch; NULL when nobody asks */
 } variant;
 
 struct rt_program {
@@ -17,6 +19,8 @@ struct rt_program {
    rt_task *tasks; /* room for the longest variant */
    rt_phase *phases;
    rt_counters counters;
+   sinter_launch_time *times; /* of all variants, one behind the other; NULL when nobody asks */
+   uint32_t num_times;
 };
 
 /* The address of a reference; plan_check has proven that it lies inside its memory. */
@@ -78,16 +82,49 @@ static sinter_status allocate(rt_program *g)
    return SINTER_ok;
 }
 
-static sinter_status fill(rt_program *g, const rt_memory *m, rt_find_kernel *find, void *user)
+static void name_launches(const plan *p, variant *v)
+{
+   for (uint32_t i = 0; i < v->plan->num_launches; i++) {
+      const plan_launch *l = &v->plan->launches[i];
+      plan_group none = {"", ""}, from = l->group < p->num_groups ? p->groups[l->group] : none;
+
+      v->times[i] = (sinter_launch_time){.variant = v->plan->name,
+                                         .group = from.name,
+                                         .rule = from.rule,
+                                         .kernel = p->kernels[l->kernel].symbol};
+   }
+}
+
+static sinter_status make_times(rt_program *g)
+{
+   uint32_t first = 0;
+
+   for (uint32_t i = 0; i < g->num_variants; i++)
+      g->num_times += g->variants[i].plan->num_launches;
+   g->times = calloc(MAX(g->num_times, 1), sizeof *g->times);
+   if (!g->times)
+      return base_fail(SINTER_out_of_memory, "launches", "", "no memory for their times");
+   for (uint32_t i = 0; i < g->num_variants; i++) {
+      g->variants[i].times = g->times + first;
+      first += g->variants[i].plan->num_launches;
+      name_launches(g->plan, &g->variants[i]);
+   }
+   return SINTER_ok;
+}
+
+static sinter_status fill(rt_program *g, const rt_memory *m, rt_find_kernel *find, void *user,
+                          bool times_launches)
 {
    SINTER_TRY(allocate(g));
+   if (times_launches)
+      SINTER_TRY(make_times(g));
    for (uint32_t i = 0; i < g->num_variants; i++)
       SINTER_TRY(bind_variant(g, &g->variants[i], m, find, user));
    return SINTER_ok;
 }
 
 sinter_status rt_program_create(const plan *p, const rt_memory *m, rt_find_kernel *find, void *user,
-                                rt_program **out)
+                                bool times_launches, rt_program **out)
 {
    rt_program *g = calloc(1, sizeof *g);
 
@@ -96,7 +133,7 @@ sinter_status rt_program_create(const plan *p, const rt_memory *m, rt_find_kerne
       return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
    g->plan = p;
    g->block = &m->step->block;
-   sinter_status status = fill(g, m, find, user);
+   sinter_status status = fill(g, m, find, user, times_launches);
    if (status != SINTER_ok) {
       rt_program_destroy(g);
       return status;
@@ -114,6 +151,7 @@ void rt_program_destroy(rt_program *g)
       free(g->variants[i].kernels);
    }
    free(g->variants);
+   free(g->times);
    free(g->tasks);
    free(g->phases);
    free(g);
@@ -163,15 +201,41 @@ static sinter_status run_recorded(rt_program *g, rt_pool *pool, const variant *v
    return SINTER_ok;
 }
 
+static double now(void)
+{
+   struct timespec t;
+
+   clock_gettime(CLOCK_MONOTONIC, &t);
+   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Launch i by itself. */
+static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, uint32_t i)
+{
+   list to = {.program = g};
+
+   SINTER_TRY(append(&to, v, i));
+   if (!v->times || !to.num_phases) {
+      rt_pool_run(pool, g->phases, to.num_phases);
+      return SINTER_ok;
+   }
+   sinter_launch_time *t = &v->times[i];
+   double begin = now();
+   rt_pool_run(pool, g->phases, to.num_phases);
+   double seconds = now() - begin;
+   t->bytes = (uint64_t)plan_extent_eval(&v->plan->launches[i].bytes, g->block->sym);
+   t->ops = (uint64_t)plan_extent_eval(&v->plan->launches[i].flops, g->block->sym);
+   t->best_seconds = t->runs ? MIN(t->best_seconds, seconds) : seconds;
+   t->seconds += seconds;
+   t->runs++;
+   return SINTER_ok;
+}
+
 static sinter_status run_eager(rt_program *g, rt_pool *pool, const variant *v,
                                const plan_segment *s)
 {
-   for (uint32_t i = 0; i < s->num_launches; i++) {
-      list to = {.program = g};
-
-      SINTER_TRY(append(&to, v, s->first_launch + i));
-      rt_pool_run(pool, g->phases, to.num_phases);
-   }
+   for (uint32_t i = 0; i < s->num_launches; i++)
+      SINTER_TRY(run_alone(g, pool, v, s->first_launch + i));
    return SINTER_ok;
 }
 
@@ -200,7 +264,7 @@ sinter_status rt_program_run(rt_program *g, rt_pool *pool)
       const plan_segment *s = &v->plan->segments[i];
 
       g->counters.segments++;
-      if (s->kind == PLAN_SEGMENT_recorded)
+      if (s->kind == PLAN_SEGMENT_recorded && !v->times)
          SINTER_TRY(run_recorded(g, pool, v, s));
       else
          SINTER_TRY(run_eager(g, pool, v, s));
@@ -211,4 +275,10 @@ sinter_status rt_program_run(rt_program *g, rt_pool *pool)
 const rt_counters *rt_program_counters(const rt_program *g)
 {
    return &g->counters;
+}
+
+uint32_t rt_program_launches(const rt_program *g, const sinter_launch_time **out)
+{
+   *out = g->times;
+   return g->num_times;
 }

@@ -33,14 +33,19 @@ typedef struct rt_counters {
    uint64_t launches, segments, graphs, bytes;
 } rt_counters;
 
-/* Binds the launches of every variant. Errors BAD_INPUT: a kernel is missing; OUT_OF_MEMORY. */
+/* Binds the launches of every variant. With times_launches every launch runs alone, between two
+ * looks at the clock. Errors BAD_INPUT: a kernel is missing; OUT_OF_MEMORY. */
 SINTER_CHECKED sinter_status rt_program_create(const plan *p, const rt_memory *m,
-                                               rt_find_kernel *find, void *user, rt_program **out);
+                                               rt_find_kernel *find, void *user,
+                                               bool times_launches, rt_program **out);
 void rt_program_destroy(rt_program *g);
 
 /* Runs the step that the step block describes. Errors BAD_INPUT when no variant takes its rows. */
 SINTER_CHECKED sinter_status rt_program_run(rt_program *g, rt_pool *pool);
 
 const rt_counters *rt_program_counters(const rt_program *g);
+
+/* As sinter_engine_launches. */
+uint32_t rt_program_launches(const rt_program *g, const sinter_launch_time **out);
 
 #endif

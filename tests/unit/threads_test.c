@@ -230,15 +230,32 @@ static plan_launch launch(int64_t number, uint32_t phase, uint32_t by, uint64_t 
    return (plan_launch){.phase = phase,
                         .tiles = {.k = 1, .num_factors = 1, .factor = {{by, 4}}},
                         .bytes = {.k = 10},
+                        .flops = {.k = 20},
+                        .group = number == 11,
                         .num_refs = 1,
                         .num_consts = 1,
                         .refs = {{.kind = PLAN_REF_arena, .offset = offset}},
                         .consts = {number}};
 }
 
-/* Kills: launches out of order over segments; a launch without tiles that runs; a variant chosen by
- * the wrong bound; eager launches counted as a recorded list; extents evaluated once only. */
-Test(segments, run_as_the_plan_says)
+/* What the launches of the program below say after its three steps. */
+static void check_times(const rt_program *g, bool times)
+{
+   static const uint64_t runs[] = {1, 2, 1, 2, 2};
+   const sinter_launch_time *t;
+   uint32_t n = rt_program_launches(g, &t);
+
+   cr_assert(n == (times ? 5 : 0));
+   for (uint32_t i = 0; i < n; i++) {
+      cr_assert(t[i].runs == runs[i] && t[i].bytes == 10 && t[i].ops == 20 &&
+                t[i].best_seconds <= t[i].seconds);
+      cr_assert_str_eq(t[i].variant, i ? "prefill" : "decode");
+      cr_assert_str_eq(t[i].group, i == 2 ? "second" : "first");
+      cr_assert_str_eq(t[i].kernel, "log");
+   }
+}
+
+static void run_program(bool times)
 {
    plan_launch small[] = {launch(1, 0, SYM_T, 0)};
    plan_launch large[] = {launch(10, 0, SYM_T, 0), launch(11, 1, SYM_R, 8),
@@ -250,7 +267,10 @@ Test(segments, run_as_the_plan_says)
    plan_variant variants[] = {{"decode", 4, 0, 1, 1, small, one},
                               {"prefill", 64, 0, 4, 3, large, three}};
    plan_kernel kernels[] = {{"log", "test"}, {"missing", "test"}};
+   plan_group groups[] = {{"first", ""}, {"second", "rule"}};
    plan p = {.target = "test",
+             .num_groups = 2,
+             .groups = groups,
              .num_kernels = 2,
              .kernels = kernels,
              .num_variants = 2,
@@ -261,8 +281,9 @@ Test(segments, run_as_the_plan_says)
    rt_program *g;
    rt_pool *pool;
 
+   log_count = 0;
    cr_assert(rt_pool_create(1, &pool) == SINTER_ok);
-   cr_assert(rt_program_create(&p, &memory, find_log, NULL, &g) == SINTER_ok);
+   cr_assert(rt_program_create(&p, &memory, find_log, NULL, times, &g) == SINTER_ok);
    step.block.sym[SYM_T] = 4;
    cr_assert(rt_program_run(g, pool) == SINTER_ok);
    cr_assert(log_count == 1 && log_of[0] == 1 && room[0] == 4);
@@ -275,14 +296,24 @@ Test(segments, run_as_the_plan_says)
    cr_assert(rt_program_run(g, pool) == SINTER_ok);
    cr_assert(log_count == 14 && log_of[9] == 11 && room[1] == 5);
    const rt_counters *c = rt_program_counters(g);
-   cr_assert(c->launches == 1 + 3 + 4 && c->segments == 1 + 3 + 3 && c->graphs == 1 + 2 + 2 &&
-             c->bytes == 80);
+   cr_assert(c->launches == 1 + 3 + 4 && c->segments == 1 + 3 + 3 &&
+             c->graphs == (times ? 0 : 1 + 2 + 2) && c->bytes == 80);
+   check_times(g, times);
    step.block.sym[SYM_T] = 65;
    cr_assert(rt_program_run(g, pool) == SINTER_bad_input);
    rt_program_destroy(g);
    small[0].kernel = 1;
-   cr_assert(rt_program_create(&p, &memory, find_log, NULL, &g) == SINTER_bad_input && !g);
+   cr_assert(rt_program_create(&p, &memory, find_log, NULL, times, &g) == SINTER_bad_input && !g);
    rt_pool_destroy(pool);
+}
+
+/* Kills: launches out of order over segments; a launch without tiles that runs; a variant chosen by
+ * the wrong bound; eager launches counted as a recorded list; extents evaluated once only; another
+ * order or another launch counted when they are timed. */
+Test(segments, run_as_the_plan_says)
+{
+   run_program(false);
+   run_program(true);
 }
 
 static sinter_kernel *find_tile(void *user, uint32_t index)
@@ -319,7 +350,7 @@ Test(segments, phases_are_barriers)
    tiles_of[1] = TILES;
    step.block.sym[SYM_T] = 1;
    cr_assert(rt_pool_create(3, &pool) == SINTER_ok);
-   cr_assert(rt_program_create(&p, &memory, find_tile, NULL, &g) == SINTER_ok);
+   cr_assert(rt_program_create(&p, &memory, find_tile, NULL, false, &g) == SINTER_ok);
    for (int run = 0; run < 20; run++) {
       memset(ran, 0, sizeof ran);
       memset(done_in, 0, sizeof done_in);

@@ -1,12 +1,12 @@
 /* cmd_bench.c - prefill and decode speed, beside the limits of this machine measured in the same
  * run. What was measured is kept (history.h). */
+#include "bench.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
 #include "history.h"
-#include "limits.h"
 
 typedef struct run_state {
    uint32_t started, finished; /* sequences that have their first token, or all */
@@ -25,8 +25,7 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    s->last = cli_seconds();
 }
 
-/* Token ids without meaning, the same in every run. */
-static int32_t *random_ids(uint32_t vocab, size_t count)
+int32_t *bench_ids(uint32_t vocab, size_t count)
 {
    int32_t *ids = malloc((count + 1) * sizeof *ids);
    uint64_t x = 88172645463325252u;
@@ -41,10 +40,6 @@ static int32_t *random_ids(uint32_t vocab, size_t count)
    }
    return ids;
 }
-
-typedef struct test {
-   int64_t prompt, generate, depth, batch;
-} test;
 
 static sinter_status drain(sinter_engine *e)
 {
@@ -72,10 +67,8 @@ static sinter_status submit(session *s, run_state *state, const int32_t *ids, in
    return sinter_submit(s->engine, &r, out);
 }
 
-/* Prefill: the depth is put into the prefix cache first, then depth + prompt tokens run; one token
- * is made of them. */
-static sinter_status run_prefill(session *s, const test *t, const int32_t *ids, uint64_t salt,
-                                 double *out_seconds)
+sinter_status bench_prefill(session *s, const bench_test *t, const int32_t *ids, uint64_t salt,
+                            double *out_seconds)
 {
    run_state state = {0};
    sinter_request *r[64];
@@ -101,9 +94,8 @@ static sinter_status run_prefill(session *s, const test *t, const int32_t *ids, 
    return status;
 }
 
-/* Decode: every sequence has its first token before the clock starts. */
-static sinter_status run_decode(session *s, const test *t, const int32_t *ids, uint64_t salt,
-                                double *out_seconds, uint64_t *out_tokens)
+sinter_status bench_decode(session *s, const bench_test *t, const int32_t *ids, uint64_t salt,
+                           double *out_seconds, uint64_t *out_tokens)
 {
    run_state state = {0};
    sinter_request *r[64];
@@ -141,7 +133,7 @@ static double median(const double *v, size_t n)
    return sorted[n / 2];
 }
 
-static void name_test(const test *t, char *name, size_t cap)
+static void name_test(const bench_test *t, char *name, size_t cap)
 {
    snprintf(name, cap, "%s%lld", t->prompt ? "pp" : "tg",
             (long long)(t->prompt ? t->prompt : t->generate));
@@ -151,10 +143,10 @@ static void name_test(const test *t, char *name, size_t cap)
       snprintf(name + strlen(name), cap - strlen(name), "x%lld", (long long)t->batch);
 }
 
-static sinter_status measure(session *s, const test *t, int64_t repeat, const limits *l,
+static sinter_status measure(session *s, const bench_test *t, int64_t repeat, const limits *l,
                              history_test *out)
 {
-   int32_t *ids = random_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
+   int32_t *ids = bench_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
    double bytes[HISTORY_SAMPLES];
    sinter_status status = SINTER_ok;
 
@@ -166,8 +158,8 @@ static sinter_status measure(session *s, const test *t, int64_t repeat, const li
       double seconds = 0;
       uint64_t tokens = (uint64_t)(t->prompt * t->batch), salt = (uint64_t)(i + 1) << 32;
       sinter_engine_stats(s->engine, &before);
-      status = t->prompt ? run_prefill(s, t, ids, salt, &seconds)
-                         : run_decode(s, t, ids, salt, &seconds, &tokens);
+      status = t->prompt ? bench_prefill(s, t, ids, salt, &seconds)
+                         : bench_decode(s, t, ids, salt, &seconds, &tokens);
       sinter_engine_stats(s->engine, &after);
       double all = (double)(after.steps - before.steps),
              timed = t->prompt ? all : (double)t->generate;
@@ -223,7 +215,7 @@ static void keep(const options *o, const session *s, const limits *l, const hist
       fprintf(stderr, "kept as run %lld; see sinter bench --history\n", (long long)run.id);
 }
 
-static int run_tests(const options *o, session *s, const limits *l, const test *tests,
+static int run_tests(const options *o, session *s, const limits *l, const bench_test *tests,
                      int64_t repeat)
 {
    history_test results[2];
@@ -255,22 +247,25 @@ static int bench(const options *o)
    sinter_engine_options e = SINTER_INIT(sinter_engine_options);
    int64_t p = cli_int(o->prompt_tokens, 512), n = cli_int(o->num_tokens, 128),
            d = cli_int(o->depth, 0), b = cli_int(o->batch, 1), repeat = cli_int(o->repeat, 5);
-   const test tests[2] = {{p, 0, d, b}, {0, n, d, b}};
+   const bench_test tests[2] = {{p, 0, d, b}, {0, n, d, b}};
 
    if (b < 1 || b > 64 || repeat < 1 || repeat > HISTORY_SAMPLES)
       return cli_usage_error("-b and -r are 1 to 64");
    if (p == 0 && n == 0)
       return cli_usage_error("nothing to measure: -p 0 and -n 0");
+   if (o->kernels && (p != 512 || d || b != 1))
+      return cli_usage_error("--kernels measures steps of one and of 512 rows: no -p, -d, -b");
    int code = cli_open(o, &s);
    if (code)
       return code;
    e.kv_tokens = (uint32_t)((d + p + n + 64) * (b + 1));
    e.max_sequences = 64;
+   e.time_launches = o->kernels;
    code = cli_engine(o, &s, &e);
    if (code)
       return code;
    limits_measure((unsigned)cli_int(o->threads, 0), &l);
-   code = run_tests(o, &s, &l, tests, repeat);
+   code = o->kernels ? bench_kernels(o, &s, &l, repeat) : run_tests(o, &s, &l, tests, repeat);
    cli_close(&s);
    return code;
 }

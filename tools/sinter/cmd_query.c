@@ -33,6 +33,7 @@ static int options_of(const options *o, const char *model, char *path, size_t ca
    c->targets = o->target;
    c->with = o->with;
    c->without = o->without;
+   c->variant_per_bucket = o->variant_per_bucket;
    return code;
 }
 
