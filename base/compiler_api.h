@@ -5,12 +5,13 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 3 };
+enum { COMPILER_ABI = 4 };
 
 typedef struct compiler_request {
    const char *model, *targets;
    sinter_numerics numerics;
-   bool draft; /* compute the logits of the layer that drafts tokens */
+   bool draft;              /* compute the logits of the layer that drafts tokens */
+   bool variant_per_bucket; /* prompts may have a form whose bits differ from decode's */
    const char *with, *without;
    uint32_t threads;
    const char *key_json;    /* the full cache key, stored in the manifest */

@@ -125,8 +125,38 @@ static sinter_status parse_targets(compiling *c)
 typedef struct passed {
    ir_func *f;
    pass_layout layout;
+   ir_func *prompts; /* the form of the prefill variant, NULL: the same */
+   pass_layout prompt_layout;
    const char *ir, *explain;
 } passed;
+
+/* What only prompts are worth (--variant-per-bucket). */
+static const char prompt_passes[] = "mla_expand";
+
+/* The form of prompts: the function as it was imported, with passes that change its bits. */
+static sinter_status run_prompt_passes(compiling *c, const pass_options *from, pass_report *report,
+                                       passed *out)
+{
+   pass_options options = *from;
+   pass_report *own = arena_new(c->a, pass_report);
+   ir_func *f = ir_func_clone(c->a, c->m->f);
+
+   options.with =
+      from->with ? arena_printf(c->a, "%s,%s", from->with, prompt_passes) : prompt_passes;
+   options.shares = &out->layout;
+   SINTER_TRY(pass_run_all(f, &options, own));
+   uint32_t fired = own->entry[pass_find(prompt_passes, strlen(prompt_passes))].fired;
+   *vec_push(c->a, &report->notes) =
+      fired ? arena_printf(c->a, "prompts have a form of their own: %s at %u places", prompt_passes,
+                           fired)
+            : "--variant-per-bucket: prompts have no form of their own in this model";
+   if (!fired)
+      return SINTER_ok;
+   SINTER_TRY(pass_finish(f, &options, own, &out->prompt_layout));
+   f->name = "prefill";
+   out->prompts = f;
+   return SINTER_ok;
+}
 
 static sinter_status run_passes(compiling *c, const target *t, passed *out)
 {
@@ -152,8 +182,12 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    else
       SINTER_TRY(pass_run_all(out->f, &options, report));
    SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
+   if (c->request->variant_per_bucket && !ref)
+      SINTER_TRY(run_prompt_passes(c, &options, report, out));
    if (!ref)
       ir_print(&ir, out->f);
+   if (out->prompts)
+      ir_print(&ir, out->prompts);
    SINTER_TRY(cg_dump(t->name, "after.ir", ir.data, ir.len));
    for (size_t i = 0; i < c->m->notes.count; i++)
       *vec_push(c->a, &report->notes) = c->m->notes.data[i];
@@ -173,7 +207,9 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
    SINTER_TRY(run_passes(c, t, &p));
    if (strcmp(t->info->name, "null") == 0)
       isa = &isa_infos[0]; /* the launches of the lowest level, without their code */
-   SINTER_TRY(cg_plan_build(c->a, c->m, p.f, &p.layout, t->name, isa, c->request->numerics, cp));
+   const cg_form form = {p.f, &p.layout}, prompts = {p.prompts, &p.prompt_layout};
+   SINTER_TRY(cg_plan_build(c->a, c->m, &form, p.prompts ? &prompts : NULL, t->name, isa,
+                            c->request->numerics, cp));
    *out = (cg_artifact_target){.plan = &cp->plan, .ir = p.ir, .explain = p.explain};
    if (!t->info->has_code)
       return SINTER_ok;

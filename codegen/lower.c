@@ -197,6 +197,64 @@ static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
    cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
 }
 
+/* How the weight behind a value is packed; PANEL_none where it is not. */
+static panel_layout panels_of(const cg_lower *l, const ir_value *w)
+{
+   const pass_place *p = cg_place(l, w);
+
+   return p->kind == PASS_PLACE_weight ? (panel_layout)l->layout->weights[p->index].layout
+                                       : PANEL_none;
+}
+
+static sinter_status expanded_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
+{
+   const ir_type *q = &op->operands[0]->type, *p = &op->operands[1]->type;
+   const ir_value *keys = op->operands[3], *values = op->operands[4];
+
+   *out = (attention_key){.form = ATTENTION_expanded,
+                          .q = q->dtype,
+                          .kv = op->operands[2]->type.dtype,
+                          .y = op->results[0]->type.dtype,
+                          .heads = (uint32_t)ir_dim_const(q->dim[1]),
+                          .groups = (uint32_t)ir_dim_const(q->dim[1]),
+                          .width = (uint32_t)(ir_type_row(q) + ir_type_row(p)),
+                          .value = (uint32_t)ir_dim_const(values->type.dim[1]),
+                          .rank = (uint32_t)ir_type_row(&keys->type),
+                          .rotated = (uint32_t)ir_type_row(p),
+                          .keys = panels_of(l, keys),
+                          .values = panels_of(l, values),
+                          .scale = ir_attr_f(op, IR_ATTR_scale, 1)};
+   const char *why = attention_expanded_unsupported(out);
+
+   if (!why && p->dtype != q->dtype)
+      why = "both parts of the queries must have one type";
+   return why ? base_fail(SINTER_unsupported, "mla_expanded",
+                          "compile without mla_expand, or report the model",
+                          "no kernel for cpu: %s", why)
+              : SINTER_ok;
+}
+
+static sinter_status lower_expanded(const cg_lower *l, const ir_op *op, cg_launches *out)
+{
+   uint32_t group = cg_place(l, op->operands[2])->index;
+   plan_ref scratch = {.kind = PLAN_REF_scratch};
+   attention_key key;
+
+   SINTER_TRY(expanded_key_of(l, op, &key));
+   cg_launch *to = attention_launch_of(l, op->group, &key, ATTENTION_expanded, out);
+   cg_launch_value(l, to, op->results[0], true);
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      cg_launch_value(l, to, op->operands[i], false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_runs, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_positions, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_seq_of, 0), 0, false);
+   cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
+   cg_launch_ref(to, scratch, 0, true);
+   out->scratch =
+      MAX(out->scratch, attention_expanded_scratch(&key, l->max_rows, l->f->range[SYM_S].max));
+   return SINTER_ok;
+}
+
 sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    const ir_op *op = g->first;
@@ -206,6 +264,8 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    if (g->num_ops != 1)
       return base_fail(SINTER_unsupported, "attention", "report the model",
                        "attention stands alone in its kernel on cpu");
+   if (op->code == IR_OP_mla_expanded)
+      return lower_expanded(l, op, out);
    SINTER_TRY(attention_key_of(l, op, &key));
    if (!l->decode || l->one_chunk) {
       attention_form form = l->decode ? ATTENTION_row : ATTENTION_whole;

@@ -4,12 +4,15 @@
  *    deep      at most CG_DECODE_ROWS rows                         attention: partials, merge
  *    prefill   all others                             attention: one tile folds all chunks
  *
- * They differ in attention only, where all forms have the same bits. */
+ * They differ in attention only, where all forms have the same bits; unless prefill has a form of its
+ * own (--variant-per-bucket): another function over the same states and weights. */
 #include "plan_build.h"
 
 typedef struct build {
    arena *a;
    cg_lower l;
+   const cg_form *forms[2]; /* of few rows, of a prompt */
+   uint32_t first_group;    /* of the form that is lowered */
    cg_plan *out;
    map kernels; /* symbol → 1 + number */
    VEC(cg_kernel) kernel_list;
@@ -58,7 +61,7 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
       first[i] = (uint32_t)launches.list.count;
       SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
       for (size_t k = first[i]; k < launches.list.count; k++)
-         launches.list.data[k].launch.group = i;
+         launches.list.data[k].launch.group = b->first_group + i;
    }
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
@@ -76,14 +79,24 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
    return SINTER_ok;
 }
 
+static void take_form(build *b, uint32_t which)
+{
+   b->l.f = b->forms[which]->f;
+   b->l.layout = b->forms[which]->layout;
+   b->first_group = which ? b->forms[0]->layout->num_kernels : 0;
+}
+
 static sinter_status add_variants(build *b)
 {
    plan *p = &b->out->plan;
    int64_t most = p->sym_max[SYM_T], few = MIN(most, CG_DECODE_ROWS);
 
    p->variants = arena_array(b->a, plan_variant, 3);
+   take_form(b, 0);
    SINTER_TRY(add_variant(b, "decode", few, 1));
    SINTER_TRY(add_variant(b, "deep", few, 0));
+   if (b->forms[1])
+      take_form(b, 1);
    if (most > CG_DECODE_ROWS)
       SINTER_TRY(add_variant(b, "prefill", most, 0));
    p->num_kernels = (uint32_t)b->kernel_list.count;
@@ -97,13 +110,18 @@ static sinter_status add_variants(build *b)
 
 static void add_groups(build *b)
 {
-   const pass_layout *l = b->l.layout;
    plan *p = &b->out->plan;
+   uint32_t most = 1;
 
-   p->num_groups = l->num_kernels;
-   p->groups = arena_array(b->a, plan_group, l->num_kernels + 1);
-   for (uint32_t i = 0; i < l->num_kernels; i++)
-      p->groups[i] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
+   for (uint32_t k = 0; k < 2; k++)
+      most += b->forms[k] ? b->forms[k]->layout->num_kernels : 0;
+   p->groups = arena_array(b->a, plan_group, most);
+   for (uint32_t k = 0; k < 2 && b->forms[k]; k++) {
+      const pass_layout *l = b->forms[k]->layout;
+
+      for (uint32_t i = 0; i < l->num_kernels; i++)
+         p->groups[p->num_groups++] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
+   }
 }
 
 /* Captured ids are the outputs behind the logits. */
@@ -122,12 +140,36 @@ static void add_routes(build *b)
    }
 }
 
-sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pass_layout *layout,
+/* States must lie where both forms look for them. */
+static sinter_status check_forms(const pass_layout *x, const pass_layout *y)
+{
+   if (x->num_cache_groups == y->num_cache_groups &&
+       memcmp(x->cache_groups, y->cache_groups, x->num_cache_groups * sizeof *x->cache_groups) == 0)
+      return SINTER_ok;
+   return base_fail(SINTER_failed, "prefill", "compile without --variant-per-bucket",
+                    "the two forms keep different states");
+}
+
+/* What both forms share, or the larger of two. */
+static void fill_memory(plan *p, const pass_layout *l)
+{
+   p->arena_bytes = MAX(p->arena_bytes, l->arena_bytes);
+   p->weight_bytes = l->weight_bytes;
+   p->num_cache_groups = l->num_cache_groups;
+   p->cache_groups = l->cache_groups;
+   p->num_weights = l->num_weights;
+   p->weights = l->weights;
+}
+
+sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const cg_form *prompts,
                             const char *target, const isa_info *isa, sinter_numerics numerics,
                             cg_plan *out)
 {
-   build b = {
-      .a = a, .l = {.a = a, .f = f, .layout = layout, .isa = isa}, .out = out, .kernels.a = a};
+   build b = {.a = a,
+              .l = {.a = a, .f = form->f, .layout = form->layout, .isa = isa},
+              .forms = {form, prompts},
+              .out = out,
+              .kernels.a = a};
    plan *p = &out->plan;
 
    *out = (cg_plan){0};
@@ -135,16 +177,15 @@ sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f, const pa
    p->model.exact = numerics == SINTER_EXACT;
    p->target = target;
    for (int s = SYM_T; s <= SYM_S; s++)
-      p->sym_max[s] = MAX(f->range[s].max, 1);
+      p->sym_max[s] = MAX(form->f->range[s].max, 1);
    p->sym_max[SYM_A] = p->sym_max[SYM_T];
-   p->arena_bytes = layout->arena_bytes;
-   p->weight_bytes = layout->weight_bytes;
-   p->num_cache_groups = layout->num_cache_groups;
-   p->cache_groups = layout->cache_groups;
    p->num_ropes = m->num_ropes;
    p->ropes = m->ropes;
-   p->num_weights = layout->num_weights;
-   p->weights = layout->weights;
+   fill_memory(p, form->layout);
+   if (prompts) {
+      SINTER_TRY(check_forms(form->layout, prompts->layout));
+      fill_memory(p, prompts->layout);
+   }
    add_routes(&b);
    if (!isa)
       return SINTER_ok;

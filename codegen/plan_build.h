@@ -12,10 +12,17 @@ typedef struct cg_plan {
    cg_kernel *kernels; /* plan.num_kernels of them, in order of first use */
 } cg_plan;
 
-/* Lowers every group of f for every variant. isa NULL: a target without kernels (ref): no variants.
- */
-SINTER_CHECKED sinter_status cg_plan_build(arena *a, const model *m, const ir_func *f,
-                                           const pass_layout *layout, const char *target,
+/* A grouped function with its layout. */
+typedef struct cg_form {
+   const ir_func *f;
+   const pass_layout *layout;
+} cg_form;
+
+/* Lowers every group of a form for every variant. `prompts` is the form of the prefill variant, NULL:
+ * as all others; its layout shares the weights of `form`. isa NULL: a target without kernels (ref):
+ * no variants. */
+SINTER_CHECKED sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form,
+                                           const cg_form *prompts, const char *target,
                                            const isa_info *isa, sinter_numerics numerics,
                                            cg_plan *out);
 

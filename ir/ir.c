@@ -11,6 +11,12 @@ enum {
 #undef PROP
 };
 
+/* Fields stand above the properties. ROW_FIELDS: what finds the positions of a row; RUN_FIELDS: the
+ * state of a run. */
+#define READS(field) (UINT64_C(1) << (32 + IR_META_##field))
+#define ROW_FIELDS (READS(block_table) | READS(positions) | READS(seq_of))
+#define RUN_FIELDS                                                                                 \
+   (READS(runs) | READS(snap_rows) | READS(state_from) | READS(state_to) | READS(state_snap))
 #define NONE | 0
 #define REQ(x) | UINT64_C(1) << IR_ATTR_##x
 #define OPT(x) | UINT64_C(1) << (32 + IR_ATTR_##x)
@@ -21,11 +27,15 @@ const ir_op_info ir_op_infos[IR_OP_COUNT] = {
                      results,                                                                      \
                      (uint32_t)(UINT64_C(0) attributes),                                           \
                      (uint32_t)((UINT64_C(0) attributes) >> 32),                                   \
-                     properties,                                                                   \
+                     (uint32_t)(UINT64_C(0) | properties),                                         \
+                     (uint32_t)((UINT64_C(0) | properties) >> 32),                                 \
                      meaning},
 #include "ops.def"
 #undef OP
 };
+#undef READS
+#undef ROW_FIELDS
+#undef RUN_FIELDS
 #undef NONE
 #undef REQ
 #undef OPT

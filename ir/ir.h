@@ -187,6 +187,8 @@ typedef struct ir_op_info {
    int results;
    uint32_t required, optional; /* bits 1u << ir_attr_key */
    uint32_t props;
+   uint32_t
+      reads; /* fields of meta.def (1u << IR_META_x) that it reads without an operand for them */
    const char *meaning;
 } ir_op_info;
 

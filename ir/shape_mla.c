@@ -66,3 +66,24 @@ const char *sh_mla_attn(const ir_op *op, ir_type *out)
    out->dtype = declared(op, q->dtype);
    return NULL;
 }
+
+const char *sh_mla_expanded(const ir_op *op, ir_type *out)
+{
+   const ir_type *q = in(op, 0), *p = in(op, 1), *state = in(op, 2), *k = in(op, 3), *v = in(op, 4);
+
+   if (!is_float(q) || q->rank != 3 || !ir_dim_is_const(q->dim[1]) || ir_type_row(q) < 1)
+      return "operand 0 must be floats [T,H,a], H and a numbers";
+   if (!is_float(p) || p->rank != 3 || !same_dims(p, 0, q, 0, 2) || ir_type_row(p) < 1)
+      return "operand 1 must be floats [T,H,n]";
+   if (!is_weight(k) || k->rank != 3 || !same_dims(k, 0, q, 1, 2) || ir_type_row(k) < 1)
+      return "operand 3 must be matrices [H,a,r]";
+   if (!is_weight(v) || v->rank != 3 || !ir_dim_equal(v->dim[0], q->dim[1]) ||
+       !ir_dim_is_const(v->dim[1]) || ir_type_row(v) != ir_type_row(k))
+      return "operand 4 must be matrices [H,v,r] with the H, r of operand 3";
+   if (!is_latent(state) || ir_type_row(k) + ir_type_row(p) != ir_type_row(state))
+      return "operand 2 must be an mla state [1,r+n]";
+   *out = *q;
+   out->dim[2] = v->dim[1];
+   out->dtype = declared(op, q->dtype);
+   return NULL;
+}

@@ -102,6 +102,12 @@ static void differ(verdict *v, uint32_t i, const setting *s, const pass_finding 
    v->same = false;
 }
 
+/* Whether errors may not grow, but bits may change. */
+static bool is_bounded(pass_rounding r)
+{
+   return r == PASS_ROUND_FEWER || r == PASS_REORDER;
+}
+
 static void judge(verdict *v, const ir_func *before, const setting *s, const outcome o[4],
                   uint32_t i)
 {
@@ -119,7 +125,7 @@ static void judge(verdict *v, const ir_func *before, const setting *s, const out
 
    if (f.what)
       differ(v, i, s, &f);
-   else if (v->rounding == PASS_ROUND_FEWER && s->probe == PASS_PROBE_normal && t->bytes > 1 &&
+   else if (is_bounded(v->rounding) && s->probe == PASS_PROBE_normal && t->bytes > 1 &&
             t->kind == DTYPE_FLOAT && i < MAX_RETURNS_POOLED)
       pass_errors_add(v->a, &v->pooled[i], &four);
 }
@@ -152,7 +158,7 @@ static bool writes_state(const ir_func *f)
 static uint32_t list_settings(const ir_func *f, pass_rounding rounding, uint32_t probes,
                               setting *out)
 {
-   uint32_t n = 0, seeds = rounding == PASS_ROUND_FEWER && f->num_ops < SEEDS_MAX_OPS ? SEEDS : 1;
+   uint32_t n = 0, seeds = is_bounded(rounding) && f->num_ops < SEEDS_MAX_OPS ? SEEDS : 1;
 
    if (probes == PASS_PROBES_ALL)
       out[n++] = (setting){PASS_PROBE_normal, 1, 0};

@@ -6,6 +6,7 @@
  *    EXACT         equal bits, in f64 and in declared types
  *    ROUND_FEWER   equal in f64; rms error of the declared run against f64 at most 1.05 times what
  *                  it was, and at most one ulp more at the 99.9th percentile
+ *    REORDER       equal in f64 up to 1e-9 of the size; the errors as for ROUND_FEWER
  *    ROUND_MORE    error against the f64 run of `before` below 3 % of its size
  *    RANGE_CHANGE  the same, but for rows smaller than 1e-6, where a scale's floor decides
  *    all           one-byte codes: at most one step off (floats: unless below 2^-6 of the largest),

@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "base/pack.h"
 
+enum { PREFILL_ROWS = 512 }; /* of the step that `prefill_ns` is for */
+
 static void string(text_buf *out, const char *s)
 {
    json_write_string(out, s ? s : "", s ? strlen(s) : 0);
@@ -64,7 +66,8 @@ static void write_fusions(text_buf *out, const pass_report *report)
    for (pass_id id = 0; id < pass_count(); id++) {
       pass_phase phase = pass_infos[id].phase;
 
-      if (phase != PASS_FUSE && phase != PASS_REST)
+      /* And rewrites that somebody has to ask for. */
+      if (phase != PASS_FUSE && phase != PASS_REST && pass_infos[id].on)
          continue;
       text_printf(out, "%s\n", comma);
       write_pass(out, &report->entry[id]);
@@ -103,7 +106,7 @@ static void write_breaks(text_buf *out, const pass_report *report)
    }
 }
 
-static void write_kernels(text_buf *out, const pass_layout *l)
+static void write_kernels(text_buf *out, const pass_target *t, const pass_layout *l)
 {
    for (uint32_t i = 0; i < l->num_kernels; i++) {
       const ir_group *g = l->kernels[i];
@@ -111,7 +114,8 @@ static void write_kernels(text_buf *out, const pass_layout *l)
       text_printf(out, "%s\n{", i ? "," : "");
       member(out, "", "name", g->name);
       member(out, ",", "rule", g->rule);
-      text_printf(out, ",\"ops\":[");
+      text_printf(out, ",\"decode_ns\":%.0f,\"prefill_ns\":%.0f,\"ops\":[",
+                  pass_kernel_ns(out->a, t, g, 1), pass_kernel_ns(out->a, t, g, PREFILL_ROWS));
       for (const ir_op *op = g->first; op && op->group == g; op = op->next)
          text_printf(out, "%s\"%s\"", op == g->first ? "" : ",", ir_op_infos[op->code].name);
       text_printf(out, "]}");
@@ -151,7 +155,7 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
    text_printf(out, "],\"breaks\":[");
    write_breaks(out, report);
    text_printf(out, "],\"kernels\":[");
-   write_kernels(out, l);
+   write_kernels(out, target, l);
    text_printf(out, "]}\n");
 }
 

@@ -3,6 +3,7 @@
 #ifndef PASS_LAYOUT_H
 #define PASS_LAYOUT_H
 
+#include "base/map.h"
 #include "base/plan.h"
 #include "ir/ir.h"
 
@@ -35,6 +36,7 @@ typedef struct pass_layout {
    uint32_t num_segments, num_weights, num_cache_groups;
    pass_segment *segments;
    plan_weight *weights;
+   map views; /* tensor and view → 1 + index into weights */
    plan_cache_group *cache_groups;
    uint32_t num_kernels;
    ir_group **kernels; /* in program order; segments count in it */

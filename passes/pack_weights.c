@@ -18,7 +18,6 @@ enum { ALIGN = 64 };
 typedef struct packing {
    pass_run *run;
    arena *a;
-   map by_name; /* tensor and view → 1 + index */
    VEC(plan_weight) weights;
    uint64_t end;
 } packing;
@@ -133,12 +132,12 @@ static uint32_t index_of(packing *p, const ir_value *value)
       arena_printf(p->a, "%s %llu %llu %llu %d", ir_attr_s(v.weight, IR_ATTR_name, ""),
                    (unsigned long long)v.stack, (unsigned long long)v.first,
                    (unsigned long long)v.rows, v.transposed);
-   uintptr_t found = (uintptr_t)map_get(&p->by_name, key);
+   uintptr_t found = (uintptr_t)map_get(&p->run->layout->views, key);
 
    if (found)
       return (uint32_t)found - 1;
    uint32_t index = add(p, value, &v);
-   (void)map_set(&p->by_name, key, (void *)(uintptr_t)(index + 1));
+   (void)map_set(&p->run->layout->views, key, (void *)(uintptr_t)(index + 1));
    return index;
 }
 
@@ -157,11 +156,26 @@ static void place(packing *p, ir_value *v)
    at->size = p->weights.data[at->index].size;
 }
 
+/* Starts with the weights of another form of the function. */
+static void share(packing *p)
+{
+   const pass_layout *from = p->run->options->shares;
+
+   if (!from)
+      return;
+   p->run->layout->views = from->views;
+   for (uint32_t i = 0; i < from->num_weights; i++)
+      *vec_push(p->a, &p->weights) = from->weights[i];
+   p->end = from->weight_bytes;
+}
+
 void pass_pack_weights(pass_run *run)
 {
-   packing p = {.run = run, .a = run->f->a, .by_name.a = run->f->a};
+   packing p = {.run = run, .a = run->f->a};
    pass_layout *l = run->layout;
 
+   l->views.a = run->f->a;
+   share(&p);
    ir_op_foreach (run->f, op)
       if (op->group)
          for (uint32_t i = 0; i < op->num_operands; i++)

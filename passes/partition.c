@@ -162,23 +162,12 @@ static void connect(graph *g)
 
 /* ---- close over host fields ---- */
 
-/* Fields that an op reads without an operand for them. */
-static uint32_t fields_of(const ir_op *op)
-{
-   if (op->code == IR_OP_kv_write || op->code == IR_OP_mla_write)
-      return 1u << IR_META_slots;
-   if (op->code == IR_OP_attention || op->code == IR_OP_mla_attention)
-      return 1u << IR_META_tiles | 1u << IR_META_block_table | 1u << IR_META_positions |
-             1u << IR_META_seq_of;
-   return 0;
-}
-
 static uint32_t host_fields(const graph *g, const kernel *k)
 {
    uint32_t fields = 0;
 
    for (ir_op *op = k->group->first; op && op->group == k->group; op = op->next) {
-      fields |= fields_of(op);
+      fields |= ir_op_infos[op->code].reads;
       for (uint32_t i = 0; i < op->num_operands; i++) {
          const ir_op *def = pass_source(op->operands[i])->def;
 

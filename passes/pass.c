@@ -18,6 +18,12 @@ pass_target pass_target_cpu(const char *name)
       .min_segment = 1,
       .launch_ns = 1500,
       .bytes_per_ns = 10,
+      .float_ns = 0.02,
+      .int8_ns = 0.01,
+      .element_ns = 0.1,
+      .attention_factor = 2,
+      .exp_factor = 4,
+      .select_factor = 10,
       .cost_rows = 32,
    };
 }
@@ -31,6 +37,7 @@ pass_target pass_target_arch(const char *name)
       return t;
    t.arch = arch;
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
+   t.float_ns = t.int8_ns = t.element_ns = 0; /* what bounds decode is memory */
    t.launch_ns = arch->launch_ns;
    t.bytes_per_ns = arch->bytes_per_ns;
    return t;

@@ -30,6 +30,7 @@ typedef enum pass_id {
 typedef enum pass_rounding {
    PASS_EXACT,
    PASS_ROUND_FEWER,
+   PASS_REORDER, /* the same in real numbers, summed in another order */
    PASS_ROUND_MORE,
    PASS_RANGE_CHANGE
 } pass_rounding;
@@ -47,7 +48,11 @@ typedef struct pass_target {
    bool rows_only;                 /* weights stay as they are in the checkpoint (ref) */
    uint32_t min_segment;           /* shorter runs of kernels are not worth a recorded segment */
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
-   int64_t cost_rows;              /* T at which kernels are compared */
+   double float_ns, int8_ns;       /* one multiply-add of a product; 0: not judged */
+   double element_ns;              /* one element of a row operation */
+   double attention_factor, exp_factor, select_factor; /* attention's multiply-adds, exponentials,
+                                                          expert selection beside those */
+   int64_t cost_rows;                                  /* T at which kernels are compared */
    uint32_t extra_props[IR_OP_COUNT]; /* properties its kernels add to props.def's */
    uint32_t host_meta;                /* fields (1u << IR_META_x) that only the host holds */
    const arch_info *arch;             /* of archs.def; NULL for a CPU */
@@ -153,6 +158,13 @@ ir_op *pass_def(ir_value *v, ir_opcode code);
 ir_op *pass_only_reader(const ir_value *v);
 bool pass_is_matmul(const ir_op *op);
 bool pass_is_leaf(const ir_op *op);
+/* The matmul that v comes from, through ops of a set (by their operand 0) and biases; NULL: none. */
+ir_op *pass_matmul_behind(ir_value *v, uint64_t through);
+/* Whether two ops of one kind read the same values but for their last operand, the weight. NULL, or
+ * the reason. */
+const char *pass_other_inputs(const ir_op *a, const ir_op *b);
+/* Whether only one op reads a value of the match; else declines. */
+bool pass_is_inner(pass_site *s, int cap);
 /* Weight operand of a (q)matmul. */
 ir_value *pass_weight_of(const ir_op *matmul);
 /* The weight that v is, or the matrices that v is a view of (reshape, slice, transpose): such a
@@ -194,8 +206,8 @@ void pass_propose_attn(pass_run *run, bool norms, bool write);
 
 /* ---- cost (cost.c), conflicts (conflict.c) ---- */
 
-/* Bytes of a value at T = R = the target's cost_rows; weights count once. */
-double pass_value_bytes(const pass_target *t, const ir_value *v);
+/* Nanoseconds that the kernel of a group takes in a step of so many rows. */
+double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t rows);
 /* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner
  * values, shared inputs; less what it costs to pull recordable ops into a break. */
 double pass_gain(const pass_site *s);
@@ -240,6 +252,9 @@ typedef struct pass_options {
    const char *with, *without; /* comma-separated names, NULL none */
    const char *skip;           /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
    const char *only;           /* comma-separated passes to run, NULL: all that are on */
+   /* Layout of another form of the same function whose weights are packed already: they keep their
+    * numbers and places, and what else is needed comes behind them. NULL: none. */
+   const pass_layout *shares;
    /* Which sites may be touched, besides the skip list; NULL: all. */
    bool (*allow)(void *user, pass_id pass, uint32_t number);
    /* Sees the function before and after each pass; NULL none. */

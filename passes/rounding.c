@@ -2,6 +2,7 @@
  *
  *    EXACT          no type changed, no rounding op appeared
  *    ROUND_FEWER    a value became wider
+ *    REORDER        a sum of products appeared that was not there
  *    ROUND_MORE     a value became narrower, or a quant or a narrowing cast appeared
  *    RANGE_CHANGE   a value changed to a type of the same width or another kind
  *
@@ -11,6 +12,7 @@
 static const char *const names[] = {
    [PASS_EXACT] = "EXACT",
    [PASS_ROUND_FEWER] = "ROUND_FEWER",
+   [PASS_REORDER] = "REORDER",
    [PASS_ROUND_MORE] = "ROUND_MORE",
    [PASS_RANGE_CHANGE] = "RANGE_CHANGE",
 };
@@ -59,7 +61,7 @@ static pass_rounding created(const ir_op *op)
       return compare(op->operands[0]->type.dtype, op->results[0]->type.dtype) == PASS_ROUND_MORE
                 ? PASS_ROUND_MORE
                 : PASS_EXACT;
-   return PASS_EXACT;
+   return ir_op_infos[op->code].props & IR_SUMS ? PASS_REORDER : PASS_EXACT;
 }
 
 pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before)

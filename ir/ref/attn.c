@@ -24,12 +24,13 @@ sinter_status ref_rope(ref_call *c)
 }
 
 typedef struct head {
-   const double *q, *k, *v; /* k, v: of position 0, this kv head */
-   int64_t stride, width;   /* elements between positions; of one key */
-   int64_t value_width;     /* of one value */
-   int64_t first, last;     /* visible positions */
-   double scale, cap;       /* cap 0: none */
-   double sink;             /* one more score, of no value; -inf: none */
+   const double *q, *k, *v;      /* k, v: of position 0, this kv head */
+   int64_t stride, value_stride; /* elements between positions */
+   int64_t width;                /* of one key */
+   int64_t value_width;          /* of one value */
+   int64_t first, last;          /* visible positions */
+   double scale, cap;            /* cap 0: none */
+   double sink;                  /* one more score, of no value; -inf: none */
 } head;
 
 static double dot(const double *x, const double *y, int64_t n)
@@ -56,7 +57,7 @@ static void attend(const head *h, double *scores, double *out)
    }
    memset(out, 0, (size_t)h->value_width * sizeof *out);
    for (int64_t p = h->first; p <= h->last; p++) {
-      const double e = exp(scores[p] - most), *v = h->v + p * h->stride;
+      const double e = exp(scores[p] - most), *v = h->v + p * h->value_stride;
       sum += e;
       for (int64_t i = 0; i < h->value_width; i++)
          out[i] += e * v[i];
@@ -97,6 +98,7 @@ sinter_status ref_attention(ref_call *c)
                    .k = kv->k[seq] + at,
                    .v = kv->v[seq] + at,
                    .stride = kv->heads * width,
+                   .value_stride = kv->heads * width,
                    .width = width,
                    .value_width = width,
                    .last = last,
@@ -128,6 +130,7 @@ sinter_status ref_mla_attention(ref_call *c)
                       .k = kv->k[seq],
                       .v = kv->k[seq],
                       .stride = kv->width,
+                      .value_stride = kv->width,
                       .width = r + n,
                       .value_width = r,
                       .last = last,
@@ -135,5 +138,78 @@ sinter_status ref_mla_attention(ref_call *c)
                       .sink = -INFINITY};
       attend(&h, scores, c->out[0]->t.data + row * r);
    }
+   return SINTER_ok;
+}
+
+/* Keys a[h] c | k and values b[h] c of one head, of one sequence, for the positions so far. */
+typedef struct expanded {
+   double *keys, *values;
+   int64_t head, seq, count;
+} expanded;
+
+static void multiply_row(const double *matrix, int64_t rows, int64_t cols, const double *x,
+                         double *out)
+{
+   for (int64_t i = 0; i < rows; i++)
+      out[i] = dot(matrix + i * cols, x, cols);
+}
+
+static void expand(const ref_call *c, expanded *e, int64_t number, int64_t seq, int64_t last)
+{
+   const ir_tensor *a = &c->in[3]->t, *b = &c->in[4]->t;
+   const ir_kv *kv = c->in[2]->kv;
+   const int64_t r = a->dim[2], n = kv->width - r, key = a->dim[1] + n, value = b->dim[1];
+
+   if (e->head != number || e->seq != seq)
+      *e = (expanded){e->keys, e->values, number, seq, 0};
+   for (; e->count <= last; e->count++) {
+      const double *row = kv->k[seq] + e->count * kv->width;
+      double *to = e->keys + e->count * key;
+
+      multiply_row(a->data + number * a->dim[1] * r, a->dim[1], r, row, to);
+      memcpy(to + a->dim[1], row + r, (size_t)n * sizeof *to);
+      multiply_row(b->data + number * value * r, value, r, row, e->values + e->count * value);
+   }
+}
+
+static void attend_expanded(const ref_call *c, const expanded *e, int64_t t, int64_t last,
+                            double *scores, double *both)
+{
+   const ir_tensor *q = &c->in[0]->t, *p = &c->in[1]->t;
+   const int64_t a = q->dim[2], n = p->dim[2], v = c->in[4]->t.dim[1];
+   const int64_t row = t * q->dim[1] + e->head;
+
+   memcpy(both, q->data + row * a, (size_t)a * sizeof *both);
+   memcpy(both + a, p->data + row * n, (size_t)n * sizeof *both);
+   const head h = {.q = both,
+                   .k = e->keys,
+                   .v = e->values,
+                   .stride = a + n,
+                   .value_stride = v,
+                   .width = a + n,
+                   .value_width = v,
+                   .last = last,
+                   .scale = ir_attr_f(c->op, IR_ATTR_scale, 1),
+                   .sink = -INFINITY};
+   attend(&h, scores, c->out[0]->t.data + row * v);
+}
+
+sinter_status ref_mla_expanded(ref_call *c)
+{
+   const ir_tensor *q = &c->in[0]->t;
+   const ir_kv *kv = c->in[2]->kv;
+   const int64_t key = q->dim[2] + c->in[1]->t.dim[2], value = c->in[4]->t.dim[1];
+   double *scores = ref_scratch(c, 0, kv->capacity), *both = ref_scratch(c, 1, key);
+   expanded e = {.keys = ref_scratch(c, 2, kv->capacity * key),
+                 .values = ref_scratch(c, 3, kv->capacity * value),
+                 .head = -1};
+
+   for (int64_t h = 0; h < q->dim[1]; h++)
+      for (int64_t t = 0; t < q->dim[0]; t++) {
+         int64_t seq, last;
+         SINTER_TRY(place(c, kv, t, &seq, &last));
+         expand(c, &e, h, seq, last);
+         attend_expanded(c, &e, t, last, scores, both);
+      }
    return SINTER_ok;
 }

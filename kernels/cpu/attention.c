@@ -43,14 +43,42 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
    static const char *const forms[] = {"whole", "row", "part", "merge"};
 
+   if (k->form == ATTENTION_expanded) {
+      snprintf(out, ATTENTION_SYMBOL_MAX, "attention_expanded_%s_%s_%s_h%u_d%u_v%u_r%u_%s_%s_s%a",
+               dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads,
+               k->width, k->value, k->rank, panel_infos[k->keys].name, panel_infos[k->values].name,
+               k->scale);
+      return;
+   }
    snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
             k->sinks ? "sinks_" : "", k->latent ? "latent_" : "", forms[k->form],
             dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads,
             k->groups, k->width, k->value, (long long)k->window, k->scale, k->cap);
 }
 
+/* A tile a head, through which the step's runs pass one by one. Counted as one sequence whose rows
+ * see half of the chunks. */
+static void expanded_launch(const attention_key *k, plan_launch *out)
+{
+   int64_t heads = k->heads;
+   int64_t latent = (int64_t)(k->rank + k->rotated) * dtype_infos[k->kv].bytes;
+   plan_extent chunks = {.k = ATTN_CHUNK * latent, .num_factors = 1, .factor = {{SYM_C, 1}}};
+   plan_extent rows = {.k = ATTN_CHUNK * heads * (k->width + k->value),
+                       .num_factors = 2,
+                       .factor = {{SYM_T, 1}, {SYM_C, 1}}};
+
+   out->tiles = (plan_extent){.k = heads};
+   out->num_refs = ATTENTION_EXPANDED_REFS;
+   out->bytes = chunks;
+   out->flops = rows;
+}
+
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 {
+   if (k->form == ATTENTION_expanded) {
+      expanded_launch(k, out);
+      return;
+   }
    int64_t n = (int64_t)k->groups * num_blocks(k, lanes), both = k->width + k->value;
    int64_t kept = k->latent ? k->width : both;
    int64_t kv = (int64_t)ATTN_CHUNK * kept * k->groups * dtype_infos[k->kv].bytes;
@@ -64,6 +92,7 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
+   case ATTENTION_expanded: break;
    case ATTENTION_row:
    case ATTENTION_whole: /* a prompt: half of the chunks are behind a row; tiles share what they
                             read */
@@ -86,7 +115,7 @@ static void zero_output(attn *t, vec_value r, vec_value col, uint32_t lanes)
              vec_at(t->f, t->o, attn_times(t, vec_add(t->f, attn_times(t, r, t->dv), col), 4)), 4);
 }
 
-static void clear_fold(attn *t)
+void attn_clear_fold(attn *t)
 {
    vec_loop l = attn_rows_begin(t);
    vec_value head, row, m = attn_infinity(t, 1);
@@ -145,7 +174,7 @@ static void finish_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
    vec_store_f32(f, t->k->y, v, vec_at(f, to, attn_times(t, col, dtype_infos[t->k->y].bytes)));
 }
 
-static void finish(attn *t)
+void attn_finish(attn *t)
 {
    vec_fn *f = t->f;
    vec_loop l = attn_rows_begin(t);
@@ -224,17 +253,28 @@ static void take_stack(attn *t)
    t->top = vec_stack(f, (uint64_t)t->block * t->lanes * 4, 64);
 }
 
-static void find_sequence(attn *t)
+void attn_find_sequence(attn *t, vec_value tables)
 {
    vec_fn *f = t->f;
    vec_value seq = attn_load_index(t, t->seq_of, t->first_row);
 
-   t->table = vec_at(f, t->table, attn_times(t, vec_mul(f, seq, vec_sym(f, SYM_B)), 4));
+   t->table = vec_at(f, tables, attn_times(t, vec_mul(f, seq, vec_sym(f, SYM_B)), 4));
 }
 
-static vec_value chunk_of(attn *t, vec_value position)
+vec_value attn_chunk_of(attn *t, vec_value position)
 {
    return vec_lshr_i(t->f, position, __builtin_ctz(ATTN_CHUNK));
+}
+
+void attn_fold_chunk(attn *t)
+{
+   attn_pages_of_chunk(t);
+   scores(t);
+   attn_softmax(t);
+   vec_loop r = attn_rows_begin(t);
+   fold_scalars(t, r.i);
+   vec_loop_end(t->f, &r, NULL);
+   attn_weigh_all(t, fold_sink);
 }
 
 static void emit_whole(attn *t)
@@ -243,21 +283,15 @@ static void emit_whole(attn *t)
 
    find_tile(t, vec_tile(f));
    attn_find_rows(t);
-   find_sequence(t);
+   attn_find_sequence(t, t->table);
    attn_load_queries(t);
-   clear_fold(t);
-   vec_loop c =
-      vec_loop_begin(f, chunk_of(t, t->low), vec_add_i(f, chunk_of(t, t->high), 1), 1, 0, NULL);
+   attn_clear_fold(t);
+   vec_loop c = vec_loop_begin(f, attn_chunk_of(t, t->low),
+                               vec_add_i(f, attn_chunk_of(t, t->high), 1), 1, 0, NULL);
    t->chunk = c.i;
-   attn_pages_of_chunk(t);
-   scores(t);
-   attn_softmax(t);
-   vec_loop r = attn_rows_begin(t);
-   fold_scalars(t, r.i);
-   vec_loop_end(f, &r, NULL);
-   attn_weigh_all(t, fold_sink);
+   attn_fold_chunk(t);
    vec_loop_end(f, &c, NULL);
-   finish(t);
+   attn_finish(t);
 }
 
 static void emit_part(attn *t)
@@ -268,9 +302,9 @@ static void emit_part(attn *t)
    t->chunk = vec_rem(f, vec_tile(f), chunks);
    find_tile(t, number);
    attn_find_rows(t);
-   vec_return_if(f, vec_icmp(f, VEC_lt, t->chunk, chunk_of(t, t->low)));
-   vec_return_if(f, vec_icmp(f, VEC_gt, t->chunk, chunk_of(t, t->high)));
-   find_sequence(t);
+   vec_return_if(f, vec_icmp(f, VEC_lt, t->chunk, attn_chunk_of(t, t->low)));
+   vec_return_if(f, vec_icmp(f, VEC_gt, t->chunk, attn_chunk_of(t, t->high)));
+   attn_find_sequence(t, t->table);
    attn_load_queries(t);
    attn_pages_of_chunk(t);
    scores(t);
@@ -289,9 +323,9 @@ static void emit_merge(attn *t)
 
    find_tile(t, vec_tile(f));
    attn_find_rows(t);
-   clear_fold(t);
-   vec_loop c =
-      vec_loop_begin(f, chunk_of(t, t->low), vec_add_i(f, chunk_of(t, t->high), 1), 1, 0, NULL);
+   attn_clear_fold(t);
+   vec_loop c = vec_loop_begin(f, attn_chunk_of(t, t->low),
+                               vec_add_i(f, attn_chunk_of(t, t->high), 1), 1, 0, NULL);
    t->pages = entry(t, vec_tile(f), c.i); /* the entry takes the place of the pages */
    vec_loop r = attn_rows_begin(t);
    attn_put(t, t->mc, r.i, attn_get(t, t->pages, r.i));
@@ -300,7 +334,7 @@ static void emit_merge(attn *t)
    attn_columns(t, r.i, t->dv, merge_column);
    vec_loop_end(f, &r, NULL);
    vec_loop_end(f, &c, NULL);
-   finish(t);
+   attn_finish(t);
 }
 
 void attention_emit(vec_module *m, const attention_key *key)
@@ -315,6 +349,12 @@ void attention_emit(vec_module *m, const attention_key *key)
    t.d = key->width;
    t.dv = key->value;
    t.kv_bytes = dtype_infos[key->kv].bytes;
+   t.split = key->latent ? t.dv : t.d;
+   if (key->form == ATTENTION_expanded) {
+      attn_emit_expanded(&t, m);
+      vec_end(f);
+      return;
+   }
    bool merge = key->form == ATTENTION_merge;
    t.y = vec_karg_ptr(f, 0);
    t.scratch = vec_karg_ptr(f, merge ? 1 : 0);

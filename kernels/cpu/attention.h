@@ -16,6 +16,7 @@
 #ifndef KERNEL_ATTENTION_H
 #define KERNEL_ATTENTION_H
 
+#include "base/pack.h"
 #include "base/plan.h"
 #include "codegen/vec.h"
 
@@ -23,7 +24,8 @@ typedef enum attention_form {
    ATTENTION_whole,
    ATTENTION_row,
    ATTENTION_part,
-   ATTENTION_merge
+   ATTENTION_merge,
+   ATTENTION_expanded
 } attention_form;
 
 enum { ATTENTION_SYMBOL_MAX = 192 };
@@ -37,6 +39,10 @@ typedef struct attention_key {
    bool latent;                   /* a position is one row c | k, which is key, and c value */
    int64_t window;                /* 0: all positions */
    double scale, cap;             /* cap 0: none */
+   /* expanded: d = a + n of a head's key, of which n are the row's own */
+   uint32_t rank;             /* r, elements of a latent row that the matrices take */
+   uint32_t rotated;          /* n */
+   panel_layout keys, values; /* of the matrices [H, a, r], [H, v, r] */
 } attention_key;
 
 void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);
@@ -50,5 +56,17 @@ void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out
 
 /* Scratch bytes of the part form for each chunk of context, with at most max_tiles row tiles. */
 uint64_t attention_scratch(const attention_key *key, uint32_t lanes, int64_t max_tiles);
+
+/* ---- expanded (attention_expand.c) ----
+ * Latent pages, from which keys and values of a head are made chunk by chunk. Rows of a step that
+ * belong together (runs) are taken one run after the other; refs:
+ *    y, q[T,H,a], p[T,H,n], pages, keys, values, runs, positions, seq_of, block_table, scratch */
+enum { ATTENTION_EXPANDED_REFS = 11 };
+
+/* Scratch bytes for steps of at most so many rows in so many runs. */
+uint64_t attention_expanded_scratch(const attention_key *key, int64_t max_rows, int64_t max_runs);
+
+/* NULL when there is a kernel, else the reason. */
+const char *attention_expanded_unsupported(const attention_key *key);
 
 #endif

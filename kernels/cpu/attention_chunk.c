@@ -6,6 +6,11 @@ vec_value attn_head_of_page(attn *t, vec_value page)
 {
    vec_fn *f = t->f;
    int64_t head = (t->k->latent ? 1 : 2) * t->d * PAGE_TOKENS * t->kv_bytes;
+
+   if (t->expanded)
+      return vec_at(f, t->expanded,
+                    attn_times(t, vec_and_i(f, page, ATTN_CHUNK / PAGE_TOKENS - 1),
+                               (t->d + t->dv) * PAGE_TOKENS * t->kv_bytes));
    vec_value id = attn_load_index(t, t->table, page);
    vec_value at = vec_add(f, attn_times(t, id, head * t->k->groups), attn_times(t, t->group, head));
 
@@ -146,7 +151,8 @@ static void weigh(attn *t, vec_value col, uint32_t n, uint32_t lanes, attn_chunk
    vec_value left = vec_sub(f, vec_add_i(f, t->high, 1), attn_times(t, page.i, PAGE_TOKENS));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_imin(f, left, vec_i(f, PAGE_TOKENS)), 1,
                                n * t->block, page.var);
-   vec_value line = vec_at(f, base, attn_times(t, l.i, t->d * t->kv_bytes));
+   vec_value line =
+      vec_at(f, base, attn_times(t, l.i, (t->k->latent ? t->d : t->dv) * t->kv_bytes));
    for (uint32_t j = 0; j < n; j++)
       v[j] = vec_load_f32(f, t->k->kv, lanes, vec_at_i(f, line, (int64_t)j * lanes * t->kv_bytes));
    for (uint32_t r = 0; r < t->block; r++) {

@@ -19,6 +19,8 @@ typedef struct attn {
    const attention_key *k;
    uint32_t lanes, per_kv, block, num_blocks;
    int64_t d, dv, kv_bytes; /* elements of a key and of a value; bytes of one */
+   int64_t split;      /* elements of a query that come from `queries`; the rest from `rotated` */
+   vec_value expanded; /* pages of the chunk, k and v in f32; NULL: pages of the state */
    vec_value y, queries, rotated, pages, tiles, positions, seq_of, table, scratch, sinks;
    vec_value row_tile, group, first_row_head, first_row, num_rows;
    vec_value q, s, top, o, last, first, m, l, mc, lc, a, b;
@@ -109,6 +111,25 @@ void attn_find_rows(attn *t);
 
 /* Queries of the block; rows that are not there are 0, and see nothing. */
 void attn_load_queries(attn *t);
+
+/* ---- folding chunks (attention.c) ---- */
+
+/* No chunk so far, for every row-head. */
+void attn_clear_fold(attn *t);
+
+/* Folds what the rows see of t->chunk. */
+void attn_fold_chunk(attn *t);
+
+/* Writes the rows of the block. */
+void attn_finish(attn *t);
+
+vec_value attn_chunk_of(attn *t, vec_value position);
+
+/* The block table of the sequence of t->first_row. */
+void attn_find_sequence(attn *t, vec_value tables);
+
+/* The expanded form (attention_expand.c): t has its key and nothing else. */
+void attn_emit_expanded(attn *t, vec_module *m);
 
 /* ---- one chunk (attention_chunk.c) ---- */
 

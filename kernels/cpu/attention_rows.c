@@ -34,13 +34,13 @@ static void copy_query(attn *t, vec_value base, int64_t n, int64_t first, vec_va
 
 static void load_query(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
-   copy_query(t, t->queries, t->k->latent ? t->dv : t->d, 0, r, col, lanes);
+   copy_query(t, t->queries, t->split, 0, r, col, lanes);
 }
 
 /* The rotated part stands behind the latent one, as in the pages. */
 static void load_rotated(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
-   copy_query(t, t->rotated, t->d - t->dv, t->dv, r, col, lanes);
+   copy_query(t, t->rotated, t->d - t->split, t->split, r, col, lanes);
 }
 
 void attn_find_rows(attn *t)
@@ -77,9 +77,8 @@ void attn_load_queries(attn *t)
    attn_row_head(t, l.i, &head, &row);
    vec_value real = vec_icmp(f, VEC_lt, row, t->num_rows);
    vec_if there = vec_if_begin(f, real);
-   attn_columns(t, l.i, t->k->latent ? t->dv : t->d, load_query);
-   if (t->k->latent)
-      attn_columns(t, l.i, t->d - t->dv, load_rotated);
+   attn_columns(t, l.i, t->split, load_query);
+   attn_columns(t, l.i, t->d - t->split, load_rotated);
    vec_if_else(f, &there);
    vec_loop z = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, 0, NULL);
    vec_store(f, vec_float(f, 1, 0),

@@ -56,6 +56,38 @@ def family(c):
     return c["architectures"][0]
 
 
+def latent_layer(c, n):
+    """The same of one layer of DeepSeek V2 or V3: latent attention, experts behind the first layers."""
+    d, heads, r = c["hidden_size"], c["num_attention_heads"], c["kv_lora_rank"]
+    nope, rope, value = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+    sparse = c.get("n_routed_experts") and n >= c["first_k_dense_replace"]
+    norms = [("input_layernorm", "attn_norm", d), ("post_attention_layernorm", "ffn_norm", d),
+             ("self_attn.kv_a_layernorm", "attn_kv_a_norm", r)]
+    linear = [("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa", r + rope, d), ("self_attn.o_proj", "attn_output", d, heads * value),
+              ("self_attn.kv_b_proj", "attn_kv_b", heads * (nope + value), r)]
+    if c.get("q_lora_rank"):
+        norms.append(("self_attn.q_a_layernorm", "attn_q_a_norm", c["q_lora_rank"]))
+        linear += [("self_attn.q_a_proj", "attn_q_a", c["q_lora_rank"], d),
+                   ("self_attn.q_b_proj", "attn_q_b", heads * (nope + rope), c["q_lora_rank"])]
+    else:
+        linear.append(("self_attn.q_proj", "attn_q", heads * (nope + rope), d))
+    mlps = [("mlp.", "", c["intermediate_size"])]
+    if sparse:
+        mlps = [(f"mlp.experts.{e}.", "", c["moe_intermediate_size"]) for e in range(c["n_routed_experts"])]
+        mlps.append(("mlp.shared_experts.", "_shexp", c["moe_intermediate_size"] * c["n_shared_experts"]))
+    for hf, gguf, f in mlps:
+        linear += [(hf + "gate_proj", "ffn_gate" + gguf, f, d), (hf + "up_proj", "ffn_up" + gguf, f, d),
+                   (hf + "down_proj", "ffn_down" + gguf, d, f)]
+    at, to = f"model.layers.{n}.", f"blk.{n}."
+    out = [(at + hf + ".weight", to + gguf + ".weight", [size], .1, 1.0) for hf, gguf, size in norms]
+    out += [(at + hf + ".weight", to + gguf + ".weight", [rows, cols], cols ** -.5, 0) for hf, gguf, rows, cols in linear]
+    if sparse:  # a router whose choice is clear
+        out.append((at + "mlp.gate.weight", to + "ffn_gate_inp.weight", [c["n_routed_experts"], d], 6 * d ** -.5, 0))
+        if c.get("topk_method") == "noaux_tc":
+            out.append((at + "mlp.gate.e_score_correction_bias", to + "exp_probs_b.bias", [c["n_routed_experts"]], .1, 0))
+    return out
+
+
 def tensors(c):
     """(Hugging Face name, GGUF name, shape, spread, mean) of every tensor of a configuration."""
     width, ffn, vocab = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
@@ -67,6 +99,8 @@ def tensors(c):
            ("model.norm.weight", "output_norm.weight", [width], .1, mean)]
     if not c.get("tie_word_embeddings", gemma):
         out.append(("lm_head.weight", "output.weight", [vocab, width], 2 * width ** -.5, 0))
+    if "Deepseek" in family(c):
+        return out + [t for n in range(c["num_hidden_layers"]) for t in latent_layer(c, n)]
     norms = [("input_layernorm", "attn_norm", width)]
     if exaone:
         norms = [("post_attention_layernorm", "post_attention_norm", width),
@@ -114,7 +148,7 @@ def write_folder(path, config, kind, seed):
 
     block = config.get("quantization_config", {}).get("weight_block_size")
     for name, _, shape, spread, mean in tensors(config):
-        if block and len(shape) == 2 and ".layers." in name:
+        if block and len(shape) == 2 and ".layers." in name and not name.endswith("mlp.gate.weight"):
             codes, blocks_shape, scales = fp8(rng, shape, spread, block)
             put(name, "F8_E4M3", shape, codes)
             put(name + "_scale_inv", "F32", blocks_shape, scales)

@@ -32,6 +32,9 @@ static void put_ops(text_buf *out)
       for (int bit = 0; bit < IR_PROP_COUNT; bit++)
          if (info->props >> bit & 1)
             text_printf(out, " %s", ir_prop_names[bit]);
+      for (int field = 0; field < IR_META_COUNT; field++)
+         if (info->reads >> field & 1)
+            text_printf(out, " `%s`", ir_meta_infos[field].name);
       text_printf(out, " | ");
       for (const char *s = info->meaning; *s; s++)
          text_printf(out, *s == '|' ? "\\%c" : "%c", *s);
