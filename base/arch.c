@@ -4,11 +4,16 @@
 #include "isa.h"
 
 static const arch_info infos[] = {
-#define ARCH(name, machine, shared_kib, gb_s, launch_ns, fp8)                                      \
-   {#name, machine, shared_kib * 1024, gb_s, launch_ns, ARCH_FP8_##fp8},
+#define ARCH(name, machine, shared_kib, gb_s, launch_ns, fp8, warp)                                \
+   {#name, machine, shared_kib * 1024, gb_s, launch_ns, ARCH_FP8_##fp8, warp},
 #include "archs.def"
 #undef ARCH
 };
+
+const arch_info *arch_at(uint32_t i)
+{
+   return i < countof(infos) ? &infos[i] : NULL;
+}
 
 const arch_info *arch_find(const char *name)
 {

@@ -13,7 +13,11 @@ typedef struct arch_info {
    uint32_t shared_bytes; /* of one block */
    double bytes_per_ns, launch_ns;
    arch_fp8 fp8;
+   uint32_t warp; /* threads that run in step */
 } arch_info;
+
+/* Rows in order; NULL past the last. */
+const arch_info *arch_at(uint32_t i);
 
 /* The row of that name; NULL when there is none. */
 const arch_info *arch_find(const char *name);

@@ -14,15 +14,26 @@
 #include "passes/pass.h"
 #include "plan_build.h"
 #include "ref_device.h"
+#include "simt.h"
 #include "target_cpu.h"
 
+typedef enum target_id {
+#define TARGET(id, ...) TARGET_##id,
+#include "base/targets.def"
+#undef TARGET
+} target_id;
+
+typedef enum target_levels { LEVELS_NONE, LEVELS_ISA, LEVELS_SM, LEVELS_GFX } target_levels;
+
 typedef struct target_info {
+   target_id id;
    const char *name;
-   bool has_code, levels;
+   bool has_code;
+   target_levels levels;
 } target_info;
 
 static const target_info targets[] = {
-#define TARGET(name, has_code, levels, what) {#name, has_code, levels},
+#define TARGET(id, name, has_code, levels, what) {TARGET_##id, name, has_code, LEVELS_##levels},
 #include "base/targets.def"
 #undef TARGET
 };
@@ -30,8 +41,9 @@ static const target_info targets[] = {
 /* One target of a request. */
 typedef struct target {
    const target_info *info;
-   const isa_info *isa; /* NULL: no kernels */
-   const char *name;    /* as in the plan: "cpu:x86-64-v3" */
+   const isa_info *isa;   /* NULL: no kernels */
+   const arch_info *arch; /* NULL: no GPU, real or stood in for */
+   const char *name;      /* as in the plan: "cpu:x86-64-v3" */
 } target;
 
 typedef struct compiling {
@@ -79,6 +91,29 @@ static sinter_status find_level(arena *a, const char *name, const isa_info **out
                          : "this machine's CPU is older than x86-64-v3");
 }
 
+static bool is_mock(const target *t)
+{
+   return t->info->id == TARGET_mock_cuda || t->info->id == TARGET_mock_hip;
+}
+
+/* The mocks stand in for one machine each. */
+static sinter_status find_arch(arena *a, target *t, const char *name)
+{
+   bool is_sm = t->info->id == TARGET_cuda || t->info->id == TARGET_mock_cuda;
+   const char *begin = is_sm ? "sm_" : "gfx";
+
+   if (is_mock(t))
+      name = is_sm ? "sm_90a" : "gfx90a";
+   t->arch = name && strncmp(name, begin, 3) == 0 ? arch_find(name) : NULL;
+   t->isa = &isa_infos[0]; /* launches have the shape of the lowest level's */
+   if (t->arch)
+      return SINTER_ok;
+   return base_fail(SINTER_usage, t->info->name,
+                    arena_printf(a, "name one of base/archs.def: %s:%s", t->info->name,
+                                 is_sm ? "sm_90a" : "gfx90a"),
+                    "the target needs an architecture");
+}
+
 static sinter_status parse_target(compiling *c, const char *text, size_t len)
 {
    const char *colon = memchr(text, ':', len);
@@ -94,11 +129,13 @@ static sinter_status parse_target(compiling *c, const char *text, size_t len)
       return base_fail(SINTER_usage, arena_strndup(c->a, text, len),
                        arena_printf(c->a, "targets: %s", target_names(c->a)),
                        "there is no such target");
-   t->name = t->info->name;
-   if (t->info->levels) {
-      SINTER_TRY(
-         find_level(c->a, colon ? arena_strndup(c->a, colon + 1, len - base - 1) : NULL, &t->isa));
+   const char *level = colon ? arena_strndup(c->a, colon + 1, len - base - 1) : NULL;
+   t->name = arena_strndup(c->a, text, len);
+   if (t->info->levels == LEVELS_ISA) {
+      SINTER_TRY(find_level(c->a, level, &t->isa));
       t->name = arena_printf(c->a, "%s:%s", t->info->name, t->isa->name);
+   } else if (t->info->levels != LEVELS_NONE || is_mock(t)) {
+      SINTER_TRY(find_arch(c->a, t, level));
    }
    for (uint32_t i = 0; i < c->num_targets; i++)
       if (strcmp(c->targets[i].name, t->name) == 0)
@@ -160,11 +197,12 @@ static sinter_status run_prompt_passes(compiling *c, const pass_options *from, p
 
 static sinter_status run_passes(compiling *c, const target *t, passed *out)
 {
-   bool ref = strcmp(t->info->name, "ref") == 0;
+   bool ref = t->info->id == TARGET_ref;
    const char *arch = c->request->arch;
-   pass_target pt = arch  ? pass_target_arch(arch)
-                    : ref ? pass_target_ref()
-                          : pass_target_cpu(t->name);
+   pass_target pt = arch      ? pass_target_arch(arch)
+                    : t->arch ? pass_target_arch(t->arch->name)
+                    : ref     ? pass_target_ref()
+                              : pass_target_cpu(t->name);
    pass_options options = {.target = &pt,
                            .numerics = c->request->numerics,
                            .with = c->request->with,
@@ -198,6 +236,24 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    return SINTER_ok;
 }
 
+/* Kernels as SIMT text, compiled for the target. */
+static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
+                               cg_artifact_target *out)
+{
+   cg_dialect dialect = is_mock(t) ? CG_HOST : t->info->id == TARGET_cuda ? CG_CUDA : CG_HIP;
+   text_buf text = {.a = c->a};
+
+   SINTER_TRY(cg_simt_text(c->a, dialect, t->arch->warp, c->request->numerics == SINTER_FAST,
+                           t->name, cp->kernels, cp->plan.num_kernels, &text));
+   SINTER_TRY(cg_simt_substitute(c->a, t->name, &text));
+   SINTER_TRY(cg_dump(t->name, "simt", text.data, text.len));
+   tell(c, SINTER_STAGE_codegen, 0, cp->plan.num_kernels, t->name);
+   SINTER_TRY(
+      cg_simt_object(c->a, dialect, t->arch, text.data, text.len, &out->code, &out->code_size));
+   tell(c, SINTER_STAGE_codegen, cp->plan.num_kernels, cp->plan.num_kernels, "");
+   return SINTER_ok;
+}
+
 static sinter_status make_target(compiling *c, const target *t, cg_artifact_target *out)
 {
    passed p = {0};
@@ -205,14 +261,17 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
    const isa_info *isa = t->isa;
 
    SINTER_TRY(run_passes(c, t, &p));
-   if (strcmp(t->info->name, "null") == 0)
+   if (t->info->id == TARGET_null)
       isa = &isa_infos[0]; /* the launches of the lowest level, without their code */
-   const cg_form form = {p.f, &p.layout}, prompts = {p.prompts, &p.prompt_layout};
+   const cg_form form = {p.f, &p.layout, t->arch != NULL},
+                 prompts = {p.prompts, &p.prompt_layout, t->arch != NULL};
    SINTER_TRY(cg_plan_build(c->a, c->m, &form, p.prompts ? &prompts : NULL, t->name, isa,
                             c->request->numerics, cp));
    *out = (cg_artifact_target){.plan = &cp->plan, .ir = p.ir, .explain = p.explain};
    if (!t->info->has_code)
       return SINTER_ok;
+   if (t->arch)
+      return make_simt(c, t, cp, out);
    return cg_cpu_object(c->a, isa, cp->kernels, cp->plan.num_kernels, c->request->progress,
                         c->request->user, &out->code, &out->code_size);
 }

@@ -19,9 +19,8 @@ typedef struct cg_emit {
    vec_value *base;     /* address of the row, by value */
    cg_memo *memo;       /* by value */
    vec_value o;         /* current head */
-   const ir_op *run[8]; /* ops whose results are stored by the next loop */
-   uint32_t num_run;
-   vec_value at; /* kv_write: where the current head of this row goes */
+   const cg_stage *run; /* what the current loop stores */
+   vec_value at;        /* kv_write: where the current head of this row goes */
 } cg_emit;
 
 static inline const cg_value *cg_emit_value(const cg_emit *e, const ir_value *v)

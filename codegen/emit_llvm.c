@@ -255,8 +255,8 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
 static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lanes)
 {
    (void)first;
-   for (uint32_t k = 0; k < e->num_run; k++) {
-      const ir_op *op = e->run[k];
+   for (uint32_t k = 0; k < e->run->num_ops; k++) {
+      const ir_op *op = e->run->ops[k];
       const cg_value *c = cg_emit_value(e, op->results[0]);
       vec_value v = c->source >= 0 ? vec_load_f32(e->f, c->dtype, lanes,
                                                   cg_emit_element(e, &e->r->values[c->source], i))
@@ -266,8 +266,8 @@ static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lane
                                               .lanes = lanes,
                                               .factor = memo_of(e, op->results[0])->factor};
    }
-   for (uint32_t k = 0; k < e->num_run; k++) {
-      const ir_value *v = e->run[k]->results[0];
+   for (uint32_t k = 0; k < e->run->num_ops; k++) {
+      const ir_value *v = e->run->ops[k]->results[0];
       const cg_value *c = cg_emit_value(e, v);
       vec_store_f32(e->f, c->dtype, memo_of(e, v)->value, cg_emit_element(e, c, i));
    }
@@ -276,18 +276,17 @@ static void store_run(cg_emit *e, const ir_op *first, vec_value i, uint32_t lane
 static void store_head(cg_emit *e)
 {
    cg_emit_forget(e, true);
-   for (uint32_t k = 0; k < e->num_run; k++)
-      cg_emit_prepare(e, e->run[k]);
-   cg_emit_elements(e, cg_emit_value(e, e->run[0]->results[0])->last, e->run[0], store_run);
+   for (uint32_t k = 0; k < e->run->num_ops; k++)
+      cg_emit_prepare(e, e->run->ops[k]);
+   cg_emit_elements(e, cg_emit_value(e, e->run->ops[0]->results[0])->last, e->run->ops[0],
+                    store_run);
 }
 
-static void store_heads(cg_emit *e)
+static void store_heads(cg_emit *e, const cg_stage *stage)
 {
-   const cg_value *c;
+   const cg_value *c = cg_emit_value(e, stage->ops[0]->results[0]);
 
-   if (!e->num_run)
-      return;
-   c = cg_emit_value(e, e->run[0]->results[0]);
+   e->run = stage;
    e->o = vec_i(e->f, 0);
    if (c->outer == 1) {
       store_head(e);
@@ -297,74 +296,19 @@ static void store_heads(cg_emit *e)
       store_head(e);
       vec_loop_end(e->f, &l, NULL);
    }
-   e->num_run = 0;
 }
 
-static bool in_run(const cg_emit *e, const ir_op *op)
+static void emit_stage(cg_emit *e, const cg_stage *stage)
 {
-   for (uint32_t k = 0; k < e->num_run; k++)
-      if (e->run[k] == op)
-         return true;
-   return false;
-}
+   const ir_op *op = stage->ops[0];
 
-/* op reads the run's results at other places than its own element: through a view, or in a norm's
- * sum. */
-static bool reads_across(const cg_emit *e, const ir_op *op)
-{
-   for (uint32_t k = 0; k < op->num_operands; k++) {
-      const cg_value *c = cg_emit_value(e, op->operands[k]);
-      const ir_op *def = op->operands[k]->def;
-      bool is_view = def->code == IR_OP_reshape || def->code == IR_OP_slice;
-      if (!c)
-         continue;
-      if (in_run(e, def) ? cg_is_norm(op) || op->code == IR_OP_reshape || op->code == IR_OP_slice
-                         : is_view && def->group == op->group)
-         return true;
-      if (c->home == CG_HOME_inline && reads_across(e, def))
-         return true;
-   }
-   return false;
-}
-
-static bool joins(const cg_emit *e, const ir_op *op)
-{
-   if (!e->num_run)
-      return true;
-   const cg_value *a = cg_emit_value(e, e->run[0]->results[0]);
-   const cg_value *b = cg_emit_value(e, op->results[0]);
-   return e->num_run < countof(e->run) && a->outer == b->outer && a->last == b->last &&
-          !reads_across(e, op);
-}
-
-/* A value has a stage of its own when it is stored by this kernel. */
-static bool is_stage(const cg_emit *e, const ir_op *op)
-{
-   const cg_value *c = cg_emit_value(e, op->results[0]);
-   bool is_view =
-      op->code == IR_OP_reshape || op->code == IR_OP_slice || op->code == IR_OP_take_rows;
-
-   if (is_view)
-      return c->source >= 0;
-   return c->home != CG_HOME_inline;
-}
-
-static void emit_op(cg_emit *e, const ir_op *op)
-{
-   bool own_form = op->code == IR_OP_rope || op->code == IR_OP_concat || cg_is_write(op) ||
-                   op->code == IR_OP_quant;
-
-   if (!own_form && !is_stage(e, op))
-      return;
-   if (own_form || !joins(e, op))
-      store_heads(e);
    switch (op->code) {
    case IR_OP_rope: cg_emit_rope(e, op); break;
    case IR_OP_concat: cg_emit_concat(e, op); break;
    case IR_OP_kv_write: cg_emit_kv(e, op); break;
    case IR_OP_mla_write: cg_emit_latent(e, op); break;
    case IR_OP_quant: cg_emit_quant(e, op); break;
-   default: e->run[e->num_run++] = op;
+   default: store_heads(e, stage);
    }
 }
 
@@ -372,6 +316,8 @@ void cg_region_emit(const cg_region *r, arena *a, vec_module *m)
 {
    vec_fn *f = vec_kernel(m, r->symbol);
    cg_emit e = {.f = f, .r = r, .lanes = vec_lanes(f)};
+   cg_stage *stages;
+   uint32_t num_stages;
 
    e.base = arena_array(a, vec_value, r->num_values);
    e.memo = arena_array(a, cg_memo, r->num_values);
@@ -383,8 +329,8 @@ void cg_region_emit(const cg_region *r, arena *a, vec_module *m)
    for (uint32_t i = 0; i < r->num_refs; i++)
       e.ptr[i] = vec_karg_ptr(f, i);
    find_bases(&e);
-   for (uint32_t i = 0; i < r->num_ops; i++)
-      emit_op(&e, r->ops[i]);
-   store_heads(&e);
+   num_stages = cg_region_stages(r, a, &stages);
+   for (uint32_t i = 0; i < num_stages; i++)
+      emit_stage(&e, &stages[i]);
    vec_end(f);
 }

@@ -107,7 +107,7 @@ sinter_status cg_lower_region(const cg_lower *l, const ir_group *g, cg_launches 
 
    SINTER_TRY(cg_region_build(l, g, &r));
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {r->symbol, "region", emit_region, r}};
+   *to = (cg_launch){.kernel = {r->symbol, "region", emit_region, r, &cg_simt_region}};
    to->launch.group = g->id;
    for (uint32_t i = 0; i < r->num_refs; i++) {
       cg_launch_ref(to, r->refs[i], region_bytes(l, r, i), r->ref_written[i]);
@@ -177,7 +177,8 @@ static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g,
 
    own->form = form;
    attention_symbol(own, symbol);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "attention", emit_attention, own}};
+   *to = (cg_launch){
+      .kernel = {arena_strdup(l->a, symbol), "attention", emit_attention, own, &cg_simt_attention}};
    attention_launch(own, l->isa->lanes, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;
@@ -267,8 +268,8 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    if (op->code == IR_OP_mla_expanded)
       return lower_expanded(l, op, out);
    SINTER_TRY(attention_key_of(l, op, &key));
-   if (!l->decode || l->one_chunk) {
-      attention_form form = l->decode ? ATTENTION_row : ATTENTION_whole;
+   if (!l->decode || l->one_chunk || l->simt) {
+      attention_form form = l->decode && !l->simt ? ATTENTION_row : ATTENTION_whole;
       cg_launch *whole = attention_launch_of(l, g, &key, form, out);
       cg_launch_value(l, whole, op->results[0], true);
       attention_inputs(l, op, whole);

@@ -11,12 +11,18 @@
 #include "passes/layout.h"
 #include "vec.h"
 
+/* Of simt.h: how a family is emitted and launched where kernels are SIMT text. */
+typedef struct cg_simt_kind cg_simt_kind;
+extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_attention,
+   cg_simt_route, cg_simt_permute, cg_simt_combine, cg_simt_conv, cg_simt_gdn;
+
 /* What lowering reads. */
 typedef struct cg_lower {
    arena *a;
    const ir_func *f;
    const pass_layout *layout;
    const isa_info *isa;
+   bool simt;        /* kernels are SIMT text: isa is the lowest level, for the shape of launches */
    int64_t max_rows; /* of the variant */
    bool decode;      /* few rows: attention is parallel over the context */
    bool
@@ -28,6 +34,7 @@ typedef struct cg_kernel {
    const char *symbol, *family;
    void (*emit)(arena *a, vec_module *m, const void *what);
    const void *what;
+   const cg_simt_kind *simt; /* NULL: there is no SIMT form of it */
 } cg_kernel;
 
 /* Memory that a launch touches. */

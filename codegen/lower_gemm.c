@@ -206,7 +206,7 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    gemm_symbol(&c->key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
-                                arena_copy(l->a, &c->key, sizeof c->key)}};
+                                arena_copy(l->a, &c->key, sizeof c->key), &cg_simt_gemm}};
    if (c->key.grouped) {
       gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
       gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
@@ -343,7 +343,7 @@ sinter_status cg_lower_head_gemm(const cg_lower *l, const ir_group *g, cg_launch
    gemm_symbol(&key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
-                                arena_copy(l->a, &key, sizeof key)}};
+                                arena_copy(l->a, &key, sizeof key), &cg_simt_gemm}};
    gemm_launch_heads(&key, rows, &heads, (uint64_t)ir_dim_const(w->type.dim[1]), k, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;
@@ -386,7 +386,7 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    embed_symbol(&key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "embed", emit_embed,
-                                arena_copy(l->a, &key, sizeof key)}};
+                                arena_copy(l->a, &key, sizeof key), &cg_simt_embed}};
    embed_launch(&key, cg_rows_of(op->operands[0]->type.dim[0]), n, k, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;

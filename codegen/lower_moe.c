@@ -10,11 +10,11 @@ static sinter_status refuse(const ir_op *op, const char *why)
 
 static cg_launch *add_launch(const cg_lower *l, const ir_group *g, const char *symbol,
                              void (*emit)(arena *, vec_module *, const void *), const void *what,
-                             cg_launches *out)
+                             const cg_simt_kind *simt, cg_launches *out)
 {
    cg_launch *to = vec_push(l->a, &out->list);
 
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "moe", emit, what}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "moe", emit, what, simt}};
    to->launch.group = g->id;
    return to;
 }
@@ -55,7 +55,7 @@ static route_key route_key_of(const ir_op *op)
 /* The permutation of the same group that one tile can make, too: few rows. */
 static const ir_op *permute_behind(const cg_lower *l, const ir_group *g, const ir_op *op)
 {
-   const ir_op *next = op->code == IR_OP_route && l->decode ? op->next : NULL;
+   const ir_op *next = op->code == IR_OP_route && l->decode && !l->simt ? op->next : NULL;
    bool joins = next && next->group == g && next->code == IR_OP_permute;
 
    return joins && next->operands[0] == op->results[0] ? next : NULL;
@@ -79,7 +79,8 @@ static sinter_status lower_route(const cg_lower *l, const ir_group *g, const ir_
    if (why)
       return refuse(op, why);
    route_symbol(&key, symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_route, arena_copy(l->a, &key, sizeof key), out);
+   cg_launch *to =
+      add_launch(l, g, symbol, emit_route, arena_copy(l->a, &key, sizeof key), &cg_simt_route, out);
    route_launch(&key, rows, &to->launch);
    to->launch.num_refs = 0;
    for (uint32_t i = 0; i < op->num_results; i++)
@@ -110,7 +111,7 @@ static sinter_status lower_permute(const cg_lower *l, const ir_group *g, const i
    if (op->operands[0]->type.dtype != DT_i32)
       return refuse(op, "ids are i32");
    permute_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_permute, NULL, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_permute, NULL, &cg_simt_permute, out);
    permute_launch(slots, (uint64_t)ir_attr_i(op, IR_ATTR_experts, 0), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -138,7 +139,7 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
        ir_type_row(x) < 0)
       return refuse(op, "rows and weights are f32, and a row's length a number");
    combine_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_combine, NULL, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_combine, NULL, &cg_simt_combine, out);
    combine_launch(rows, (uint64_t)ir_type_row(w), (uint64_t)ir_type_row(x), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);

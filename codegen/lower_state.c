@@ -141,7 +141,7 @@ sinter_status cg_lower_conv(const cg_lower *l, const ir_group *g, cg_launches *o
    SINTER_TRY(conv_key_of(l, g, op, key, outs));
    conv_symbol(key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "conv", emit_conv, key}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "conv", emit_conv, key, &cg_simt_conv}};
    conv_launch(key, &to->launch);
    for (uint32_t i = 0; i < key->num_parts; i++)
       cg_launch_value(l, to, outs[i], true);
@@ -227,7 +227,7 @@ sinter_status cg_lower_gdn(const cg_lower *l, const ir_group *g, cg_launches *ou
    SINTER_TRY(gdn_key_of(&p, key));
    gdn_symbol(key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gdn", emit_gdn, key}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gdn", emit_gdn, key, &cg_simt_gdn}};
    gdn_launch(key, l->isa->lanes, &to->launch);
    gdn_refs(l, &p, to);
    return SINTER_ok;

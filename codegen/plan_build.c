@@ -8,6 +8,8 @@
  * own (--variant-per-bucket): another function over the same states and weights. */
 #include "plan_build.h"
 
+#include "simt.h"
+
 typedef struct build {
    arena *a;
    cg_lower l;
@@ -60,8 +62,12 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
    for (uint32_t i = 0; i < l->num_kernels; i++) {
       first[i] = (uint32_t)launches.list.count;
       SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
-      for (size_t k = first[i]; k < launches.list.count; k++)
+      for (size_t k = first[i]; k < launches.list.count; k++) {
          launches.list.data[k].launch.group = b->first_group + i;
+         if (b->l.simt)
+            SINTER_TRY_IN(l->kernels[i]->name,
+                          cg_simt_launch(b->a, b->out->plan.target, &launches.list.data[k]));
+      }
    }
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
@@ -166,7 +172,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
                             cg_plan *out)
 {
    build b = {.a = a,
-              .l = {.a = a, .f = form->f, .layout = form->layout, .isa = isa},
+              .l = {.a = a, .f = form->f, .layout = form->layout, .isa = isa, .simt = form->simt},
               .forms = {form, prompts},
               .out = out,
               .kernels.a = a};

@@ -8,9 +8,10 @@
 #include "base/pack.h"
 
 enum {
-   MAX_TEMP = 24 << 10,  /* bytes of one stack temporary */
-   MAX_STACK = 56 << 10, /* of all of them; vec_stack allows 64 KiB */
-   WIDE_ROW = 8192,      /* elements from which a pointwise row is cut into blocks */
+   MAX_TEMP = 24 << 10,   /* bytes of one stack temporary */
+   MAX_STACK = 56 << 10,  /* of all of them; vec_stack allows 64 KiB */
+   MAX_SHARED = 40 << 10, /* the same in a block's memory (base/simt_abi.h), which holds sums too */
+   WIDE_ROW = 8192,       /* elements from which a pointwise row is cut into blocks */
    BLOCK = 4096,
 };
 
@@ -26,6 +27,11 @@ typedef struct build {
    VEC(uint64_t) temps;
    uint64_t stack;
 } build;
+
+static uint64_t max_stack(const build *b)
+{
+   return b->l->simt ? MAX_SHARED : MAX_STACK;
+}
 
 static sinter_status refuse(const ir_op *op, const char *why)
 {
@@ -167,7 +173,7 @@ static bool wants_storing(const build *b, const ir_value *v, uint64_t bytes)
       if (u->user->code == IR_OP_reshape || u->user->code == IR_OP_slice)
          return true;
       if (cg_is_norm(u->user) && u->operand == 0 && bytes <= MAX_TEMP &&
-          b->stack + bytes <= MAX_STACK)
+          b->stack + bytes <= max_stack(b))
          return true; /* else it is computed twice */
    }
    return false;
@@ -191,7 +197,7 @@ static sinter_status temporary(build *b, const ir_op *op, cg_value *c)
 {
    uint64_t bytes = base_align((uint64_t)(c->outer * c->last) * elem_bytes(c), 64);
 
-   if (bytes + b->stack > MAX_STACK)
+   if (bytes + b->stack > max_stack(b))
       return refuse(op, "a row does not fit the stack of one kernel");
    b->stack += bytes;
    c->home = CG_HOME_stack;
@@ -278,10 +284,12 @@ static void add_kv(build *b, const ir_op *op)
    *vec_push(b->l->a, &b->values) = c;
 }
 
-static sinter_status check_quant(const ir_op *op)
+static sinter_status check_quant(const build *b, const ir_op *op)
 {
    int64_t group = ir_attr_i(op, IR_ATTR_group, 0), cols = ir_type_row(&op->operands[0]->type);
 
+   if (b->l->simt)
+      return refuse(op, "inputs are not quantised on a GPU");
    if (group != 32)
       return refuse(op, "only groups of 32 are quantised on cpu");
    if (op->operands[0]->type.rank != 2 || cols % group)
@@ -352,7 +360,7 @@ static sinter_status add_op(build *b, const ir_op *op)
       return SINTER_ok;
    }
    if (op->code == IR_OP_quant)
-      SINTER_TRY(check_quant(op));
+      SINTER_TRY(check_quant(b, op));
    for (uint32_t i = 0; i < op->num_results; i++)
       SINTER_TRY(add_result(b, op, i));
    return SINTER_ok;

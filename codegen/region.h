@@ -46,6 +46,18 @@ typedef struct cg_region {
    uint64_t flops;        /* per row, roughly */
 } cg_region;
 
+/* What one loop of a row kernel computes: a run of results of one shape, or an op of its own form. */
+typedef struct cg_stage {
+   uint32_t num_ops;
+   const ir_op *ops[8];
+} cg_stage;
+
+/* The stages of a region in the order in which they run; returns how many. */
+uint32_t cg_region_stages(const cg_region *r, arena *a, cg_stage **out);
+
+/* Whether an op is a stage of its own, with a loop that is not element by element. */
+bool cg_has_own_form(const ir_op *op);
+
 /* Whether op writes rows into the pages of operand 0. */
 static inline bool cg_is_write(const ir_op *op)
 {

@@ -101,6 +101,9 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
                                                        char *out_path, size_t path_cap,
                                                        bool *out_cached);
 
+/* What to compile for so that a device ("cuda", NULL: "cpu") runs it: a value of `targets`. */
+SINTER_API const char *sinter_device_target(const char *device);
+
 /* ---- artifact ---- */
 
 typedef struct sinter_artifact sinter_artifact;
@@ -214,7 +217,7 @@ typedef struct sinter_request sinter_request;
 
 typedef struct sinter_engine_options {
    size_t size;
-   const char *device;     /* "cpu" (NULL), "ref", "null" */
+   const char *device;     /* a name of base/devices.def: "cpu" (NULL), "cuda", "ref", … */
    uint32_t threads;       /* 0: one per core */
    uint32_t kv_tokens;     /* KV pool size in tokens; 0: the trained context, bounded by memory */
    uint32_t max_sequences; /* 0: 64 */

@@ -12,7 +12,8 @@
    OPTION(steps, max_steps)                                                                        \
    OPTION(quant, epilogue_quant)                                                                   \
    OPTION(segment, min_segment)                                                                    \
-   OPTION(int8, has_int8)
+   OPTION(int8, has_int8)                                                                          \
+   OPTION(combine, has_combine)
 
 static const char *comma_list(arena *a, const char *value)
 {

@@ -29,6 +29,8 @@ static bool fits_gate(pass_site *s)
 
 static bool fits_combine(pass_site *s)
 {
+   if (!s->target->has_combine)
+      return pass_decline(s, "the target adds up the results of experts in a kernel of its own");
    return pass_is_inner(s, DOWN);
 }
 

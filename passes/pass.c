@@ -14,6 +14,7 @@ pass_target pass_target_cpu(const char *name)
       .max_parts = 3,
       .max_steps = 8,
       .has_int8 = true,
+      .has_combine = true,
       .epilogue_quant = 0,
       .min_segment = 1,
       .launch_ns = 1500,
@@ -36,6 +37,8 @@ pass_target pass_target_arch(const char *name)
    if (!arch)
       return t;
    t.arch = arch;
+   t.has_int8 = false;    /* weights are widened in registers, inputs stay floats */
+   t.has_combine = false; /* blocks would add to one row in an order of their own */
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
    t.float_ns = t.int8_ns = t.element_ns = 0; /* what bounds decode is memory */
    t.launch_ns = arch->launch_ns;

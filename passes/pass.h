@@ -44,6 +44,7 @@ typedef struct pass_target {
    uint32_t max_parts;             /* matmuls in one group */
    uint32_t max_steps;             /* operations behind one matmul in its kernel */
    bool has_int8;                  /* qmatmul */
+   bool has_combine;               /* a grouped matmul adds its rows to their tokens' */
    uint32_t epilogue_quant;        /* largest quant group that the gate-up kernel makes; 0: none */
    bool rows_only;                 /* weights stay as they are in the checkpoint (ref) */
    uint32_t min_segment;           /* shorter runs of kernels are not worth a recorded segment */

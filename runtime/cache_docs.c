@@ -7,9 +7,11 @@
 #include "base/artifact.h"
 #include "base/isa.h"
 #include "base/json.h"
+#include "base/toolkit.h"
 #include "cache.h"
 #include "compile.h"
 #include "key.h"
+#include "gpu.h"
 #include "level.h"
 
 /* A document in the making: body writes into t, in an arena. */
@@ -302,6 +304,32 @@ static const char *compiler_state(arena *a)
    return arena_printf(a, "absent: %.*s", (int)strcspn(error, "\n"), error);
 }
 
+/* The GPU of a vendor, or why there is none. */
+static const char *gpu_state(arena *a, const rt_gpu_ops *ops)
+{
+   rt_gpu *gpu;
+
+   if (ops->open(NULL, &gpu) == SINTER_ok) {
+      const char *arch = arena_strdup(a, ops->arch(gpu));
+      ops->close(gpu);
+      return arch;
+   }
+   const char *error = sinter_error();
+   return arena_printf(a, "absent: %.*s", (int)strcspn(error, "\n"), error);
+}
+
+/* Whose kernels can be made here. */
+static void write_toolkits(document *d)
+{
+   for (int t = 0; t < TOOLKIT_COUNT; t++) {
+      char path[TOOLKIT_PATH];
+      bool found = toolkit_find((toolkit)t, path) == SINTER_ok;
+
+      text_field(&d->t, ",", toolkit_infos[t].name,
+                 found ? path : arena_printf(d->a, "absent: %s", toolkit_infos[t].remedy));
+   }
+}
+
 static sinter_status doctor(void *user)
 {
    document *d = user;
@@ -319,6 +347,9 @@ static sinter_status doctor(void *user)
    text_printf(&d->t, "]");
    text_field(&d->t, ",", "tiles", isa_no_tiles()[0] ? isa_no_tiles() : "amx");
    text_field(&d->t, ",", "compiler", compiler_state(d->a));
+   text_field(&d->t, ",", "cuda", gpu_state(d->a, &rt_cuda_ops));
+   text_field(&d->t, ",", "hip", gpu_state(d->a, &rt_hip_ops));
+   write_toolkits(d);
    text_field(&d->t, ",", "cache", d->cache);
    text_printf(&d->t, ",\"cache_entries\":%zu,\"cache_bytes\":%llu", d->count,
                (unsigned long long)bytes);

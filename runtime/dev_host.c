@@ -75,8 +75,7 @@ static sinter_status map_group(rt_host *h, uint32_t index, const rt_limits *limi
    return SINTER_ok;
 }
 
-/* The largest step that the limits allow. */
-static void limit_syms(const plan *p, const rt_limits *limits, int64_t syms[SYM_COUNT])
+void rt_host_largest_step(const plan *p, const rt_limits *limits, int64_t syms[SYM_COUNT])
 {
    /* Plans are checked (plan_check.h) against scratch memory for their own largest step. */
    syms[SYM_T] = MAX(limits->max_rows, p->sym_max[SYM_T]);
@@ -109,7 +108,7 @@ static sinter_status map_all(rt_host *h, const rt_limits *limits)
    const plan *p = h->plan;
    int64_t syms[SYM_COUNT];
 
-   limit_syms(p, limits, syms);
+   rt_host_largest_step(p, limits, syms);
    SINTER_TRY(map_memory(p->arena_bytes, true, "activations", &h->arena));
    SINTER_TRY(
       map_memory((uint64_t)plan_extent_eval(&p->scratch, syms), true, "scratch", &h->scratch));

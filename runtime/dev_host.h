@@ -19,6 +19,9 @@ SINTER_CHECKED sinter_status rt_host_create(const plan *p, const rt_limits *limi
                                             const rt_host_kind *kind, rt_host **out);
 void rt_host_destroy(rt_host *h);
 
+/* The largest step that the limits allow, by symbol. */
+void rt_host_largest_step(const plan *p, const rt_limits *limits, int64_t syms[SYM_COUNT]);
+
 /* As in rt_device_ops. */
 SINTER_CHECKED sinter_status rt_host_run(rt_host *h, const float **out_logits);
 const int32_t *rt_host_routes(const rt_host *h, uint32_t index);

@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include "compile.h"
+#include "dev_gpu.h"
 
 static sinter_status find_in_runtime(const rt_device_ops *ops, const rt_device_ops **out)
 {
@@ -21,22 +22,32 @@ static sinter_status find_in_compiler(const char *name, const rt_device_ops **ou
    return SINTER_ok;
 }
 
-#define FIND_runtime(name) find_in_runtime(&rt_##name##_device, out)
-#define FIND_compiler(name) find_in_compiler(#name, out)
+#define FIND_runtime(id, name) find_in_runtime(&rt_##id##_device, out)
+#define FIND_compiler(id, name) find_in_compiler(name, out)
 
 sinter_status rt_device_find(const char *name, const rt_device_ops **out)
 {
    if (!name)
       name = "cpu";
-#define DEVICE(id, home, what)                                                                     \
-   if (strcmp(name, #id) == 0)                                                                     \
-      return FIND_##home(id);
+#define DEVICE(id, text, home, target, what)                                                       \
+   if (strcmp(name, text) == 0)                                                                    \
+      return FIND_##home(id, text);
 #include "base/devices.def"
 #undef DEVICE
    return base_fail(SINTER_no_device, name, "use one of"
-#define DEVICE(id, home, what) " " #id
+#define DEVICE(id, text, home, target, what) " " text
 #include "base/devices.def"
 #undef DEVICE
                     ,
                     "there is no device of this name");
+}
+
+const char *sinter_device_target(const char *device)
+{
+#define DEVICE(id, text, home, target, what)                                                       \
+   if (device && strcmp(device, text) == 0)                                                        \
+      return target;
+#include "base/devices.def"
+#undef DEVICE
+   return "cpu";
 }

@@ -12,6 +12,7 @@
 #include "base/isa.h"
 #include "base/json.h"
 #include "base/kargs.h"
+#include "base/toolkit.h"
 #include "compile.h"
 #include "level.h"
 #include "memo.h"
@@ -250,35 +251,65 @@ static void write_names(arena *a, text_buf *t, const char *field, const char *li
    text_printf(t, "],");
 }
 
-/* Objects that take the place of the compiler's (codegen/target_cpu.h), by what is in them. */
-static sinter_status write_kernels(arena *a, text_buf *t)
+/* Digest of $SINTER_KERNELS/<name>, if there is such a file. */
+static sinter_status write_kernel(arena *a, text_buf *t, const char *dir, const char *name, int *n)
+{
+   FILE *f = fopen(arena_printf(a, "%s/%s", dir, name), "rb");
+   uint8_t block[4096];
+   digest_state s;
+   size_t got;
+   char hex[65];
+
+   if (!f)
+      return SINTER_ok;
+   digest_init(&s);
+   while ((got = fread(block, 1, sizeof block, f)))
+      digest_update(&s, block, got);
+   bool failed = ferror(f);
+   fclose(f);
+   if (failed)
+      return base_fail(SINTER_io, dir, "look at SINTER_KERNELS", "an object cannot be read");
+   digest d = digest_final(&s);
+   digest_hex(&d, hex);
+   text_printf(t, "%s\"%s\":\"%s\"", (*n)++ ? "," : "", name, hex);
+   return SINTER_ok;
+}
+
+/* What takes the place of the compiler's objects (codegen/target_cpu.h) and texts (codegen/simt.h), by what is
+ * in it. */
+static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
 {
    const char *dir = getenv("SINTER_KERNELS");
-   char hex[65];
+   int n = 0;
 
    if (!dir || !*dir)
       return SINTER_ok;
    text_printf(t, "\"kernels\":{");
-   for (int i = 0, n = 0; i < ISA_LEVEL_COUNT; i++) {
-      FILE *f = fopen(arena_printf(a, "%s/%s.o", dir, isa_infos[i].name), "rb");
-      uint8_t block[4096];
-      digest_state s;
-      size_t got;
-
-      if (!f)
-         continue;
-      digest_init(&s);
-      while ((got = fread(block, 1, sizeof block, f)))
-         digest_update(&s, block, got);
-      bool failed = ferror(f);
-      fclose(f);
-      if (failed)
-         return base_fail(SINTER_io, dir, "look at SINTER_KERNELS", "an object cannot be read");
-      digest d = digest_final(&s);
-      digest_hex(&d, hex);
-      text_printf(t, "%s\"%s\":\"%s\"", n++ ? "," : "", isa_infos[i].name, hex);
-   }
+   for (int i = 0; i < ISA_LEVEL_COUNT; i++)
+      SINTER_TRY(write_kernel(a, t, dir, arena_printf(a, "%s.o", isa_infos[i].name), &n));
+   for (const char *p = targets; *p; p += strcspn(p, ","), p += *p == ',')
+      SINTER_TRY(
+         write_kernel(a, t, dir, arena_printf(a, "%.*s.simt", (int)strcspn(p, ","), p), &n));
    text_printf(t, "},");
+   return SINTER_ok;
+}
+
+/* Compilers that are no part of ours, by what is in their files; an absent one fails when it is needed. */
+static sinter_status write_toolkits(text_buf *t, const char *cache, const char *targets)
+{
+   for (const char *p = targets; *p; p += strcspn(p, ","), p += *p == ',') {
+      toolkit kit = toolkit_of(p);
+      char path[TOOLKIT_PATH], hex[65];
+      digest d;
+      uint64_t size;
+
+      if (kit == TOOLKIT_COUNT)
+         continue;
+      SINTER_TRY(toolkit_find(kit, path));
+      SINTER_TRY(rt_key_digest(cache, path, &d, &size));
+      digest_hex(&d, hex);
+      text_printf(t, "\"%.*s\":\"%s\",", (int)strcspn(p, ","), p, hex);
+   }
    return SINTER_ok;
 }
 
@@ -302,7 +333,8 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));
-   SINTER_TRY(write_kernels(a, &t));
+   SINTER_TRY(write_kernels(a, &t, targets));
+   SINTER_TRY(write_toolkits(&t, cache, targets));
    SINTER_TRY(write_source(&s, &t));
    text_printf(&t, "}");
    SINTER_TRY(rt_compiler_build(cache, &build));

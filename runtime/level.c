@@ -4,15 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/arch.h"
 #include "base/isa.h"
+#include "gpu.h"
 
 enum { MAX_TARGETS = 8, NAME_BYTES = 40 };
 
+typedef enum levels { LEVELS_NONE, LEVELS_ISA, LEVELS_SM, LEVELS_GFX } levels;
+
 static const struct {
    const char *name;
-   bool has_levels;
+   levels levels;
 } known_targets[] = {
-#define TARGET(name, has_code, levels, what) {#name, levels},
+#define TARGET(id, name, has_code, levels, what) {name, LEVELS_##levels},
 #include "base/targets.def"
 #undef TARGET
 };
@@ -50,32 +54,63 @@ int rt_level_rank(const char *device, const char *target)
    return isa_runs(level) ? (int)level : -1;
 }
 
+static sinter_status no_target(const char *name)
+{
+   return base_fail(
+      SINTER_usage, "--target",
+      "use cpu, cpu:x86-64-v3, cuda:sm_90a, hip:gfx90a, mock-cuda, mock-hip, ref or null; "
+      "`sinter doctor` lists the rest",
+      "there is no target `%.40s`", name);
+}
+
+/* `cpu` is the best level that runs here. */
+static sinter_status resolve_isa(const char *name, const char *level, char *out)
+{
+   level = level ? level : rt_level_name();
+   if (strcmp(level, "none") == 0)
+      return base_fail(SINTER_no_device, name, "name a level: --target cpu:x86-64-v3",
+                       "this CPU has no instruction set that kernels are made for");
+   if (isa_from_name(level) == ISA_LEVEL_COUNT)
+      return no_target(name);
+   snprintf(out, NAME_BYTES, "cpu:%s", level);
+   return SINTER_ok;
+}
+
+/* `cuda` and `hip` are the GPU that is here. */
+static sinter_status resolve_arch(const char *name, levels kind, const char *arch, char *out)
+{
+   const char *begin = kind == LEVELS_SM ? "sm_" : "gfx";
+
+   if (!arch)
+      return rt_gpu_target(kind == LEVELS_SM ? &rt_cuda_ops : &rt_hip_ops, out, NAME_BYTES);
+   if (!arch_find(arch) || strncmp(arch, begin, 3) != 0)
+      return no_target(name);
+   snprintf(out, NAME_BYTES, "%s", name);
+   return SINTER_ok;
+}
+
 /* Writes the full name of one target. */
 static sinter_status resolve(const char *name, char *out)
 {
    size_t len = strcspn(name, ":");
+   const char *level = name[len] ? name + len + 1 : NULL;
 
    for (size_t i = 0; i < countof(known_targets); i++) {
       const char *target = known_targets[i].name;
       if (strlen(target) != len || memcmp(name, target, len) != 0)
          continue;
-      if (!known_targets[i].has_levels && name[len])
-         break;
-      if (!known_targets[i].has_levels) {
-         snprintf(out, NAME_BYTES, "%s", target);
-         return SINTER_ok;
+      switch (known_targets[i].levels) {
+      case LEVELS_ISA: return resolve_isa(name, level, out);
+      case LEVELS_SM:
+      case LEVELS_GFX: return resolve_arch(name, known_targets[i].levels, level, out);
+      case LEVELS_NONE: break;
       }
-      const char *level = name[len] ? name + len + 1 : rt_level_name();
-      if (strcmp(level, "none") == 0)
-         return base_fail(SINTER_no_device, name, "name a level: --target cpu:x86-64-v3",
-                          "this CPU has no instruction set that kernels are made for");
-      if (isa_from_name(level) == ISA_LEVEL_COUNT)
+      if (level)
          break;
-      snprintf(out, NAME_BYTES, "%s:%s", target, level);
+      snprintf(out, NAME_BYTES, "%s", target);
       return SINTER_ok;
    }
-   return base_fail(SINTER_usage, "--target", "use cpu, cpu:x86-64-v3, ref or null",
-                    "there is no target `%.40s`", name);
+   return no_target(name);
 }
 
 static int by_name(const void *a, const void *b)

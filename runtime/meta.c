@@ -34,6 +34,16 @@ static int64_t extent(int dim, const int64_t *syms, uint32_t width)
    return dim < 0 ? syms[-1 - dim] : dim;
 }
 
+uint64_t rt_meta_bytes(const plan *p, uint32_t field, uint32_t instance, const int64_t *syms)
+{
+   uint32_t width = fields[field].per == PER_ROPE ? p->ropes[instance].width : 0;
+   int64_t n = extent(fields[field].dim[0], syms, width);
+
+   if (fields[field].rank > 1)
+      n *= extent(fields[field].dim[1], syms, width);
+   return (uint64_t)n * dtype_infos[fields[field].dtype].bytes;
+}
+
 static bool allocate_field(rt_meta *m, uint32_t field, const int64_t *syms)
 {
    uint32_t count = fields[field].per == PER_GROUP  ? m->num_groups

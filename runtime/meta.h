@@ -33,6 +33,9 @@ void rt_meta_set_tables(rt_meta *m, const kv_cache *cache);
 /* Writes the rows of the items, in their order, and the symbols of the step. */
 void rt_meta_fill(rt_meta *m, const rt_item *items, uint32_t num_items);
 
+/* Bytes of one array in a step of these symbols. */
+uint64_t rt_meta_bytes(const plan *p, uint32_t field, uint32_t instance, const int64_t *syms);
+
 /* Names the rotary tables of a position over all ropes. */
 uint64_t rt_meta_rope_id(const rt_meta *m, int64_t num_prompt, int64_t position);
 

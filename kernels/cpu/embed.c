@@ -9,7 +9,6 @@
 
 #include <stdio.h>
 
-enum embed_const { E_N, E_K, E_PANEL_BYTES, EMBED_CONSTS };
 enum { PART = 8 };
 
 typedef struct embed {

@@ -6,6 +6,9 @@
 
 #include "gemm.h"
 
+/* Constants of a launch. */
+enum embed_const { E_N, E_K, E_PANEL_BYTES, EMBED_CONSTS };
+
 typedef struct embed_key {
    panel_layout w;
    float scale; /* 1: none; applied to the f32 value, one rounding */

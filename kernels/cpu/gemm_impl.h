@@ -31,28 +31,25 @@ typedef struct gemm_step_info {
 } gemm_step_info;
 extern const gemm_step_info gemm_step_infos[GEMM_STEP_COUNT];
 
-/* Constants of a launch. */
+/* Constants of a launch; kernels of other targets take them by these names, too. */
+/* clang-format off */
+#define GEMM_CONST_LIST(C) \
+   C(ROWS_PER_SYM) /* rows (grouped: slots) = C_ROWS_PER_SYM * sym[C_SYM] + C_ROWS */ \
+   C(SYM) C(ROWS) C(N) C(K) \
+   C(COLUMN_TILES) /* of a head */ \
+   C(PANELS)       /* of a tile */ \
+   C(X_STRIDE) C(S_STRIDE) C(PANEL_BYTES) C(PANEL_BYTES2) C(HEADS) \
+   C(X_HEAD) C(W_HEAD) C(W_HEAD2) /* bytes between heads of a row of x, and between weights of heads or experts */ \
+   C(Y_STRIDE)      /* outputs of a row */ \
+   C(EXPERTS)       /* grouped */ \
+   C(SLOTS_PER_ROW) /* of x */ \
+   C(SLOTS_PER_TOKEN)
+/* clang-format on */
 enum gemm_const {
-   C_ROWS_PER_SYM, /* rows (grouped: slots) = C_ROWS_PER_SYM * sym[C_SYM] + C_ROWS */
-   C_SYM,
-   C_ROWS,
-   C_N,
-   C_K,
-   C_COLUMN_TILES, /* of a head */
-   C_PANELS,       /* of a tile */
-   C_X_STRIDE,
-   C_S_STRIDE,
-   C_PANEL_BYTES,
-   C_PANEL_BYTES2,
-   C_HEADS,
-   C_X_HEAD, /* bytes between heads of a row of x, and between weights of heads or experts */
-   C_W_HEAD,
-   C_W_HEAD2,
-   C_Y_STRIDE,      /* outputs of a row */
-   C_EXPERTS,       /* grouped */
-   C_SLOTS_PER_ROW, /* of x */
-   C_SLOTS_PER_TOKEN,
-   GEMM_CONSTS
+#define C(name) C_##name,
+   GEMM_CONST_LIST(C)
+#undef C
+      GEMM_CONSTS
 };
 
 /* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */

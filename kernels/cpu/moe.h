@@ -34,6 +34,10 @@ typedef struct route_key {
 
 enum { ROUTE_MAX_EXPERTS = 2048, MOE_SYMBOL_MAX = 160 };
 
+/* Constants of launches. */
+enum permute_const { P_PER_SYM, P_SYM, P_SLOTS, P_EXPERTS, PERMUTE_CONSTS };
+enum combine_const { M_K, M_WIDTH, COMBINE_CONSTS };
+
 /* NULL when there is a kernel for the key, else the reason in words. */
 const char *route_unsupported(const route_key *key);
 void route_symbol(const route_key *key, char out[MOE_SYMBOL_MAX]);

@@ -5,8 +5,6 @@
 
 /* ---- permute ---- */
 
-enum permute_const { P_PER_SYM, P_SYM, P_SLOTS, P_EXPERTS, PERMUTE_CONSTS };
-
 typedef struct permute {
    vec_fn *f;
    vec_value order, offsets, ids, slots, experts;
@@ -114,8 +112,6 @@ void permute_emit(vec_module *m)
 }
 
 /* ---- combine ---- */
-
-enum combine_const { M_K, M_WIDTH, COMBINE_CONSTS };
 
 void combine_symbol(char out[MOE_SYMBOL_MAX])
 {

@@ -190,8 +190,8 @@ static inline harness *harness_compile(const char *text, harness_options o)
       HARNESS_OK(pass_run_all(h->f, &options, report));
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
    const isa_info isa = conform_isa(o.level);
-   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout}, NULL, "cpu:test", &isa, o.numerics,
-                            &h->plan));
+   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, false}, NULL, "cpu:test", &isa,
+                            o.numerics, &h->plan));
    h->code = conform_load(a, &isa, h->plan.kernels, h->plan.plan.num_kernels);
    harness_pack(h);
    return h;

@@ -5,11 +5,6 @@
 #include "cli.h"
 #include "tree.h"
 
-static bool is_device(const options *o, const char *name)
-{
-   return o->device && strcmp(o->device, name) == 0;
-}
-
 int cli_numerics(const options *o, sinter_numerics *out)
 {
    const char *mode = o->numerics ? o->numerics : "fast";
@@ -46,8 +41,7 @@ int cli_open(const options *o, session *s)
    progress_init(&p, o->quiet);
    c.model = model;
    c.output = o->command == CMD_compile ? o->output : NULL;
-   /* The interpreter takes the unfused graph and the source rows, not machine code. */
-   c.targets = o->target ? o->target : is_device(o, "ref") ? "ref" : "cpu";
+   c.targets = o->target ? o->target : sinter_device_target(o->device);
    c.with = o->with;
    c.without = o->without;
    c.no_cache = o->no_cache;

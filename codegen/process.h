@@ -1,0 +1,18 @@
+/* process.h - compilers that are programs. */
+#ifndef CG_PROCESS_H
+#define CG_PROCESS_H
+
+#include "base/arena.h"
+
+enum { CG_ARG_MAX = 32 };
+
+/* Runs argv[0] (found in PATH) with `text` as its input and a new file as its output: the argument
+ * "@out" becomes the file's path, "@in" that of the text. *out is what it wrote. What it said goes to
+ * $SINTER_DUMP/<dump>.resources.
+ *
+ * Errors NO_DEVICE with `remedy` when there is no such program; FAILED with the first line it said. */
+SINTER_CHECKED sinter_status cg_run_compiler(arena *a, const char *const *argv, const char *text,
+                                             size_t size, const char *remedy, const char *dump,
+                                             const uint8_t **out, size_t *out_size);
+
+#endif

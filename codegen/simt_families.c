@@ -1,0 +1,177 @@
+/* simt_families.c - the parameters of the templates in kernels/, from the keys of the families. */
+#include "simt.h"
+
+#include "base/simt_abi.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/embed.h"
+#include "kernels/cpu/gemm_impl.h"
+
+/* ---- weights ---- */
+
+void cg_simt_format(text_buf *out, const char *name, panel_layout layout)
+{
+   const panel_info *p = &panel_infos[layout];
+   uint32_t float_bytes = p->kind == PANEL_KIND_FLOAT ? p->block_bytes / PANEL_ROWS : 0;
+
+   text_printf(out,
+               "#ifndef FORMAT_%s\n#define FORMAT_%s\n"
+               "SIMT_FN simt_format format_%s(void)\n{\n"
+               "   const simt_format f = {%d, %u, %d, %u, %u, %u, %u, %d, %d, %d, %u, %u, %u};\n\n"
+               "   return f;\n}\n#endif\n",
+               p->name, p->name, p->name, p->kind, float_bytes, p->dtype == DT_bf16, p->low,
+               p->high, p->block, p->sub, p->has_min, p->code,
+               p->block == 32 && p->has_min ? 0 : p->bias, p->scales_at, p->cell_bytes,
+               p->block_bytes);
+   text_printf(out, "#define %s format_%s()\n", name, p->name);
+}
+
+/* ---- gemm ---- */
+
+static void write_step(text_buf *out, const gemm_step *s, uint32_t *ptr)
+{
+   const char *each = s->kind == GEMM_STEP_add_row || s->kind == GEMM_STEP_mul_row ? "n" : "at";
+
+   switch (s->kind) {
+   case GEMM_STEP_add_row:
+   case GEMM_STEP_add_mat:
+      text_printf(out, " v = v + ((const float *)a->ptr[%u])[%s];", (*ptr)++, each);
+      break;
+   case GEMM_STEP_mul_row:
+   case GEMM_STEP_mul_mat:
+      text_printf(out, " v = v * ((const float *)a->ptr[%u])[%s];", (*ptr)++, each);
+      break;
+   case GEMM_STEP_mul_second: text_printf(out, " v = v * v2;"); break;
+   case GEMM_STEP_scale: text_printf(out, " v = v * %af;", s->arg); break;
+   case GEMM_STEP_softcap: text_printf(out, " v = simt_softcap(v, %af);", s->arg); break;
+   case GEMM_STEP_silu: text_printf(out, " v = simt_silu(v);"); break;
+   case GEMM_STEP_gelu: text_printf(out, " v = simt_gelu(v);"); break;
+   case GEMM_STEP_gelu_tanh: text_printf(out, " v = simt_gelu_tanh(v);"); break;
+   case GEMM_STEP_COUNT: break;
+   }
+}
+
+/* Codes that bf16 holds exactly, which all but wide floats are. */
+static bool has_matrix_form(panel_layout w)
+{
+   return w != PANEL_f32 && w != PANEL_f16;
+}
+
+static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *what)
+{
+   const gemm_key *key = what;
+   uint32_t ptr = 3 + (key->w2 != PANEL_none);
+
+   (void)a;
+   assert(!key->int8 && !key->combine && !key->parts);
+   text_printf(out, "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n",
+               symbol, key->grouped, ptr);
+   ptr += 2 * key->grouped;
+   cg_simt_format(out, "GEMM_W", key->w);
+   if (key->w2 != PANEL_none)
+      cg_simt_format(out, "GEMM_W2", key->w2);
+   text_printf(out, "#define GEMM_STEPS");
+   for (uint32_t i = 0; i < key->num_steps; i++)
+      write_step(out, &key->steps[i], &ptr);
+   text_printf(out, "\n");
+   cg_simt_include(out, "gemm_rows.cuh");
+   bool matrix = has_matrix_form(key->w) && (key->w2 == PANEL_none || has_matrix_form(key->w2));
+   if (matrix) {
+      text_printf(out, "#if SIMT_MATRIX && SIMT_HAS_MMA\n");
+      cg_simt_include(out, "fragments.cuh");
+      cg_simt_include(out, "gemm_mma.cuh");
+      text_printf(out, "#else\n");
+   }
+   cg_simt_include(out, "gemm.cuh");
+   if (matrix)
+      text_printf(out, "#endif\n");
+}
+
+static void gemm_grid(const void *what, plan_launch *to)
+{
+   const int64_t *c = to->consts;
+   int64_t columns = (c[C_N] + CG_SIMT_GEMM_COLUMNS - 1) / CG_SIMT_GEMM_COLUMNS;
+   gemm_rows rows = {.is_sym = c[C_ROWS_PER_SYM] > 0,
+                     .sym = (sym)c[C_SYM],
+                     .num = c[C_ROWS_PER_SYM] > 0 ? c[C_ROWS_PER_SYM] : c[C_ROWS]};
+
+   /* Of slots there may be a tile each: as many as experts that have one. */
+   to->tiles = gemm_row_extent(columns * c[C_HEADS], rows,
+                               ((const gemm_key *)what)->grouped ? 1 : CG_SIMT_GEMM_ROWS);
+}
+
+const cg_simt_kind cg_simt_gemm = {emit_gemm, gemm_grid};
+
+/* ---- embed ---- */
+
+static void emit_embed(arena *a, text_buf *out, const char *symbol, const void *what)
+{
+   const embed_key *key = what;
+
+   (void)a;
+   text_printf(out, "#define EMBED_NAME %s\n#define EMBED_SCALE %af\n", symbol, key->scale);
+   cg_simt_format(out, "EMBED_W", key->w);
+   cg_simt_include(out, "embed.cuh");
+}
+
+const cg_simt_kind cg_simt_embed = {emit_embed, NULL};
+
+/* ---- attention ---- */
+
+/* Heads that one block takes: few enough for its memory and registers. */
+static uint32_t attention_block(const attention_key *k)
+{
+   uint32_t most = MIN(k->heads / k->groups, 8u);
+
+   while (most > 1 && (uint64_t)most * (k->width + SIMT_THREADS) * 4 + 2048 > SIMT_MAX_SHARED)
+      most--;
+   return most;
+}
+
+static void write_type(text_buf *out, const char *name, dtype t)
+{
+   const char *types[] = {"float", "simt_u16", "simt_u16"};
+   const char *loads[] = {"", "simt_f16", "simt_bf16"};
+   const char *stores[] = {"", "simt_to_f16", "simt_to_bf16"};
+   int i = t == DT_f16 ? 1 : t == DT_bf16 ? 2 : 0;
+   bool stored = strcmp(name, "STORE") == 0;
+
+   if (stored)
+      text_printf(out, "#define ATTN_STORE(base, i, v) ((%s *)(base))[i] = %s(v)\n", types[i],
+                  stores[i]);
+   else
+      text_printf(out, "#define ATTN_%s(base, i) %s(((const %s *)(base))[i])\n", name, loads[i],
+                  types[i]);
+}
+
+static void emit_attention(arena *a, text_buf *out, const char *symbol, const void *what)
+{
+   const attention_key *k = what;
+
+   (void)a;
+   text_printf(out,
+               "#define ATTN_NAME %s\n#define ATTN_H %u\n#define ATTN_G %u\n#define ATTN_D %u\n"
+               "#define ATTN_V %u\n#define ATTN_Q %u\n#define ATTN_BLOCK %u\n"
+               "#define ATTN_WINDOW %lldll\n#define ATTN_SCALE %af\n#define ATTN_CAPPED %d\n"
+               "#define ATTN_CAP %af\n#define ATTN_SINKS %d\n#define ATTN_LATENT %d\n"
+               "#define ATTN_KV_BYTES %u\n",
+               symbol, k->heads, k->groups, k->width, k->value, k->latent ? k->value : k->width,
+               attention_block(k), (long long)k->window, k->scale, k->cap != 0, k->cap, k->sinks,
+               k->latent, dtype_infos[k->kv].bytes);
+   write_type(out, "LOAD_Q", k->q);
+   write_type(out, "LOAD_KV", k->kv);
+   write_type(out, "STORE", k->y);
+   cg_simt_include(out, "attention.cuh");
+}
+
+/* A tile is a row and a block of the heads of one kv head. */
+static void attention_grid(const void *what, plan_launch *to)
+{
+   const attention_key *k = what;
+   uint32_t block = attention_block(k), per = k->heads / k->groups;
+
+   to->tiles = (plan_extent){.k = (int64_t)k->groups * ((per + block - 1) / block),
+                             .num_factors = 1,
+                             .factor = {{SYM_T, 1}}};
+}
+
+const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};

@@ -1,0 +1,35 @@
+/* simt_files.h - the files of kernels/ that are part of the compiler library as text, and the only list of them
+ * (CMakeLists.txt reads it). */
+#ifndef CG_SIMT_FILES_H
+#define CG_SIMT_FILES_H
+
+#include <stddef.h>
+
+/* clang-format off */
+#define SIMT_FILES(F) \
+   F("simt_host.h", simt_host) \
+   F("prelude_cuda.h", prelude_cuda) \
+   F("prelude_hip.h", prelude_hip) \
+   F("prelude_host.h", prelude_host) \
+   F("simt.h", simt) \
+   F("weights.cuh", weights) \
+   F("fragments.cuh", fragments) \
+   F("gemm_rows.cuh", gemm_rows) \
+   F("gemm.cuh", gemm) \
+   F("gemm_mma.cuh", gemm_mma) \
+   F("embed.cuh", embed) \
+   F("attention.cuh", attention) \
+   F("moe.cuh", moe) \
+   F("route.cuh", route) \
+   F("state.cuh", state) \
+   F("conv.cuh", conv) \
+   F("gdn.cuh", gdn)
+/* clang-format on */
+
+#define FILE_ROW(name, id)                                                                         \
+   extern const unsigned char simt_file_##id[];                                                    \
+   extern const size_t simt_file_##id##_len;
+SIMT_FILES(FILE_ROW)
+#undef FILE_ROW
+
+#endif

@@ -1,0 +1,198 @@
+/* simt_text.c - a module of SIMT text: our tables as constants, the language, its prelude, kernels. */
+#include "simt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/quant.h"
+#include "base/simt_abi.h"
+#include "kernels/cpu/embed.h"
+#include "kernels/cpu/gemm_impl.h"
+#include "kernels/cpu/moe.h"
+#include "simt_files.h"
+
+static const struct {
+   const char *name;
+   const unsigned char *text;
+   const size_t *size;
+} files[] = {
+#define FILE_ROW(name, id) {name, simt_file_##id, &simt_file_##id##_len},
+   SIMT_FILES(FILE_ROW)
+#undef FILE_ROW
+};
+
+/* Appends text without its #include lines, which stay as empty ones: the module stands alone. */
+static void append_lines(text_buf *out, const char *text, size_t size)
+{
+   for (size_t at = 0; at < size;) {
+      const char *line = text + at, *end = memchr(line, '\n', size - at);
+      size_t len = end ? (size_t)(end - line) + 1 : size - at;
+
+      if (len > 8 && memcmp(line, "#include", 8) == 0)
+         text_append(out, "\n", 1);
+      else
+         text_append(out, line, len);
+      at += len;
+   }
+}
+
+void cg_simt_include(text_buf *out, const char *name)
+{
+   for (size_t i = 0; i < countof(files); i++) {
+      if (strcmp(files[i].name, name) != 0)
+         continue;
+      text_printf(out, "#line 1 \"kernels/%s\"\n", name);
+      append_lines(out, (const char *)files[i].text, *files[i].size);
+      return;
+   }
+   assert(!"a file of kernels/ that is not in SIMT_FILES");
+}
+
+static void number(text_buf *out, const char *name, int64_t value)
+{
+   text_printf(out, "#define %s %lld\n", name, (long long)value);
+}
+
+static void write_table(text_buf *out, const char *name, const int8_t *values)
+{
+   text_printf(out, "SIMT_TABLE signed char %s[16] = {", name);
+   for (int i = 0; i < 16; i++)
+      text_printf(out, "%s%d", i ? ", " : "", values[i]);
+   text_printf(out, "};\n");
+}
+
+/* Numbers that our tables own. */
+static void write_constants(text_buf *out, uint32_t warp, bool matrix)
+{
+   number(out, "SIMT_MATRIX", matrix);
+   number(out, "SIMT_ARCH_WARP", warp);
+   number(out, "SIMT_THREADS", SIMT_THREADS);
+   number(out, "SIMT_MAX_SHARED", SIMT_MAX_SHARED);
+   number(out, "SIMT_MAX_PTRS", KARGS_MAX_PTRS);
+   number(out, "SIMT_MAX_CONSTS", KARGS_MAX_CONSTS);
+   number(out, "PAGE_TOKENS", PAGE_TOKENS);
+   number(out, "PANEL_ROWS", PANEL_ROWS);
+   number(out, "GEMM_TILE_ROWS", CG_SIMT_GEMM_ROWS);
+   number(out, "GEMM_TILE_COLUMNS", CG_SIMT_GEMM_COLUMNS);
+#define SYM(name, what) number(out, "SYM_" #name, SYM_##name);
+#include "base/syms.def"
+#undef SYM
+#define C(name) number(out, "C_" #name, C_##name);
+   GEMM_CONST_LIST(C)
+#undef C
+#define NUMBER(name) number(out, #name, name);
+   NUMBER(E_N)
+   NUMBER(E_K)
+   NUMBER(E_PANEL_BYTES)
+   NUMBER(P_PER_SYM)
+   NUMBER(P_SYM) NUMBER(P_SLOTS) NUMBER(P_EXPERTS) NUMBER(M_K) NUMBER(M_WIDTH) NUMBER(
+      ROUTE_none) NUMBER(ROUTE_softmax) NUMBER(ROUTE_sigmoid) NUMBER(ROUTE_sqrt_softplus)
+#undef NUMBER
+#define KIND(name) number(out, "PANEL_KIND_" #name, PANEL_KIND_##name);
+      KIND(FLOAT) KIND(CODES) KIND(SCALED)
+#undef KIND
+#define CODE(name) number(out, "PANEL_CODE_" #name, PANEL_CODE_##name);
+         CODE(U) CODE(S) CODE(T) CODE(E)
+#undef CODE
+            text_printf(
+               out, "#define SIMT_PASTE_(a, b) a##b\n#define SIMT_PASTE(a, b) SIMT_PASTE_(a, b)\n");
+}
+
+static void write_asserts(text_buf *out)
+{
+#define SAME(field)                                                                                \
+   text_printf(out, "SIMT_ASSERT(SIMT_OFFSET(simt_args, " #field ") == %zu);\n",                   \
+               offsetof(simt_args, field));
+   text_printf(out, "SIMT_ASSERT(sizeof(simt_args) == %zu);\n", sizeof(simt_args));
+   SAME(tiles)
+   SAME(num_factors)
+   SAME(factor)
+#undef SAME
+   text_printf(out, "SIMT_ASSERT(SIMT_OFFSET(simt_args, ptr) == %zu);\n",
+               offsetof(sinter_kargs, ptr));
+   text_printf(out, "SIMT_ASSERT(SIMT_OFFSET(simt_args, konst) == %zu);\n",
+               offsetof(sinter_kargs, konst));
+}
+
+static void write_language(text_buf *out, cg_dialect dialect, uint32_t warp, bool matrix)
+{
+   static const char *const preludes[] = {
+      [CG_CUDA] = "prelude_cuda.h", [CG_HIP] = "prelude_hip.h", [CG_HOST] = "prelude_host.h"};
+
+   write_constants(out, warp, matrix);
+   if (dialect == CG_HOST)
+      cg_simt_include(out, "simt_host.h");
+   /* The prelude's kernels take simt_args, which simt.h declares behind SIMT_FN. */
+   cg_simt_include(out, preludes[dialect]);
+   cg_simt_include(out, "simt.h");
+   write_asserts(out);
+   write_table(out, "simt_iq4_values", quant_iq4_values);
+   write_table(out, "simt_e2m1_values", quant_e2m1_values);
+   cg_simt_include(out, "weights.cuh");
+}
+
+static sinter_status no_form(const char *target, const char *family, const char *symbol)
+{
+   return base_fail(SINTER_unsupported, symbol,
+                    "use --device cpu: docs/gpu.md lists the families that have one",
+                    "there is no %s kernel for target %s", family, target);
+}
+
+/* A symbol as an identifier: numbers in names of kernels have signs. */
+static const char *identifier(arena *a, const char *symbol)
+{
+   char *out = arena_strdup(a, symbol);
+
+   for (char *c = out; *c; c++)
+      *c = *c == '-' ? 'm' : *c == '+' || *c == '.' ? '_' : *c;
+   return out;
+}
+
+sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch)
+{
+   const cg_simt_kind *kind = launch->kernel.simt;
+
+   if (!kind)
+      return no_form(target, launch->kernel.family, launch->kernel.symbol);
+   launch->kernel.symbol = identifier(a, launch->kernel.symbol);
+   if (kind->grid)
+      kind->grid(launch->kernel.what, &launch->launch);
+   return SINTER_ok;
+}
+
+sinter_status cg_simt_text(arena *a, cg_dialect dialect, uint32_t warp, bool matrix,
+                           const char *target, const cg_kernel *kernels, uint32_t num_kernels,
+                           text_buf *out)
+{
+   write_language(out, dialect, warp, matrix);
+   for (uint32_t i = 0; i < num_kernels; i++) {
+      if (!kernels[i].simt)
+         return no_form(target, kernels[i].family, kernels[i].symbol);
+      text_printf(out, "#line 1 \"%s\"\n", kernels[i].symbol);
+      kernels[i].simt->emit(a, out, kernels[i].symbol, kernels[i].what);
+   }
+   return SINTER_ok;
+}
+
+sinter_status cg_simt_substitute(arena *a, const char *target, text_buf *text)
+{
+   const char *dir = getenv("SINTER_KERNELS"), *path;
+   size_t got = 1;
+
+   if (!dir || !*dir)
+      return SINTER_ok;
+   path = arena_printf(a, "%s/%s.simt", dir, target);
+   FILE *f = fopen(path, "rb");
+   if (!f)
+      return SINTER_ok;
+   *text = (text_buf){.a = a};
+   while (got) {
+      char block[4096];
+      got = fread(block, 1, sizeof block, f);
+      text_append(text, block, got);
+   }
+   bool failed = ferror(f);
+   fclose(f);
+   return failed ? base_fail(SINTER_io, path, "write the text again", "it cannot be read")
+                 : SINTER_ok;
+}

@@ -1,0 +1,48 @@
+/* target_host.c - SIMT text for the mock devices, by the system's C compiler; and which compiler a
+ * dialect takes. */
+#include "simt.h"
+
+#include "base/toolkit.h"
+#include "process.h"
+
+sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint8_t **out,
+                             size_t *out_size)
+{
+   char path[TOOLKIT_PATH];
+   /* No build id, no names of temporary files: equal text, equal bytes. */
+   const char *const argv[] = {path,
+                               "-std=gnu11",
+                               "-O2",
+                               "-w",
+                               "-march=x86-64-v3",
+                               "-ffp-contract=off",
+                               "-fno-math-errno",
+                               "-fno-strict-aliasing",
+                               "-fvisibility=hidden",
+                               "-fPIC",
+                               "-shared",
+                               "-s",
+                               "-nostartfiles",
+                               "-Wl,--build-id=none",
+                               "-x",
+                               "c",
+                               "@in",
+                               "-o",
+                               "@out",
+                               NULL};
+
+   SINTER_TRY(toolkit_find(TOOLKIT_cc, path));
+   return cg_run_compiler(a, argv, text, size, toolkit_infos[TOOLKIT_cc].remedy, "mock", out,
+                          out_size);
+}
+
+sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch, const char *text,
+                             size_t size, const uint8_t **out, size_t *out_size)
+{
+   switch (dialect) {
+   case CG_CUDA: return cg_cuda_object(a, arch, text, out, out_size);
+   case CG_HIP: return cg_hip_object(a, arch, text, size, out, out_size);
+   case CG_HOST: break;
+   }
+   return cg_host_object(a, text, size, out, out_size);
+}

@@ -1,0 +1,246 @@
+/* gemm_mma.cuh - the product of gemm.cuh on matrix instructions; the same parameters and hooks.
+ *
+ *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
+ *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
+ *
+ * A warp takes a panel of 16 outputs and GEMM_TILE_ROWS rows of x: m16n8k16 with w as the 16 x 16 matrix. The tile of x comes
+ * by asynchronous copies, one tile ahead. Scales are applied to sums, so codes are never rounded and neither is x. An
+ * output's bits depend on its own row and column only, for any M. Layouts: all of blocks or sub-blocks of 16 and
+ * 32, e4m3, bf16. */
+#ifndef GEMM_MMA_CUH
+#define GEMM_MMA_CUH
+
+enum { MMA_K = 16, MMA_N = 8, MMA_TILES = GEMM_TILE_ROWS / MMA_N, MMA_STAGES = 2 };
+
+typedef struct gemm_mma_shared {
+   /* rows are 4 floats apart from a multiple of 32: lanes of a fragment read different banks */
+   float x[MMA_STAGES][GEMM_TILE_ROWS][GEMM_TILE_K + 4];
+} gemm_mma_shared;
+
+/* Starts the copy of columns k0 … of the rows; what is not there becomes 0. */
+SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], const simt_u8 *x,
+                            const gemm_rows *r, simt_i64 k0)
+{
+   const simt_i64 depth = a->konst[C_K];
+
+   if (depth % 4 == 0 && a->konst[C_X_STRIDE] % 16 == 0 && a->konst[C_X_HEAD] % 16 == 0) {
+      for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K / 4; i += SIMT_THREADS) {
+         const int m = i / (GEMM_TILE_K / 4), k = i % (GEMM_TILE_K / 4) * 4;
+         const int there = m < r->count && k0 + k < depth;
+         const simt_i64 row = there ? gemm_row(r, m) / r->share : 0;
+         simt_copy16(&to[m][k], x + row * a->konst[C_X_STRIDE] + 4 * (there ? k0 + k : 0), there);
+      }
+   } else {
+      for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K; i += SIMT_THREADS) {
+         const int m = i / GEMM_TILE_K, k = i % GEMM_TILE_K;
+         const int there = m < r->count && k0 + k < depth;
+         const simt_i64 row = there ? gemm_row(r, m) / r->share : 0;
+         simt_copy4(&to[m][k], x + row * a->konst[C_X_STRIDE] + 4 * (there ? k0 + k : 0), there);
+      }
+   }
+   simt_copy_end();
+}
+
+/* The largest bf16 part of x, without rounding up past it: what is left is exact. */
+SIMT_FN simt_u32 gemm_part(float *x)
+{
+   const simt_u32 part = simt_bits(*x) & 0xffff0000u;
+
+   *x = *x - simt_float(part);
+   return part >> 16;
+}
+
+/* The three parts of B: elements (k, n) of a lane as simt_mma_k, simt_mma_n say. */
+SIMT_FN void gemm_mma_x(const float (*x)[GEMM_TILE_K + 4], int tile, int k0, simt_u32 (*parts)[2])
+{
+   SIMT_UNROLL
+   for (int i = 0; i < 2; i++) {
+      float low = x[tile * MMA_N + simt_mma_n(simt_lane())][k0 + simt_mma_k(simt_lane(), 2 * i)];
+      float high = x[tile * MMA_N + simt_mma_n(simt_lane())][k0 + simt_mma_k(simt_lane(), 2 * i + 1)];
+      SIMT_UNROLL
+      for (int p = 0; p < 3; p++) {
+         const simt_u32 lower = gemm_part(&low);
+         parts[p][i] = lower | gemm_part(&high) << 16;
+      }
+   }
+}
+
+/* The code of element k of row r as bf16 bits; bf16 weights are their own codes. */
+SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i64 k, int r)
+{
+   if (f.kind == PANEL_KIND_FLOAT)
+      return *(const simt_u16 *)(panel + k * f.block_bytes + 2 * r);
+   const simt_u8 *block = panel + k / f.block * f.block_bytes;
+   const int kk = (int)(k % f.block);
+   if (f.kind == PANEL_KIND_SCALED)
+      return simt_bits(simt_e4m3(block[64 + kk * 16 + r])) >> 16;
+   return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
+}
+
+/* A: elements of a lane as simt_mma_row, simt_mma_k say; pairs of neighbours in k share a word. */
+SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, simt_i64 depth,
+                        simt_u32 *out)
+{
+   SIMT_UNROLL
+   for (int i = 0; i < 4; i++) {
+      const simt_i64 k = k0 + simt_mma_k(simt_lane(), i / 2 * 2);
+      const int r = simt_mma_row(simt_lane(), i);
+      out[i] = k < depth ? gemm_mma_code(f, panel, k, r) : 0;
+      out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r) << 16 : 0;
+   }
+}
+
+/* d and m of row r at column k: value = d code + m. */
+SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d,
+                            float *m)
+{
+   *d = 1;
+   *m = 0;
+   if (f.kind == PANEL_KIND_FLOAT)
+      return;
+   const simt_u8 *block = panel + k / f.block * f.block_bytes;
+   if (f.kind == PANEL_KIND_SCALED) {
+      *d = ((const float *)block)[r];
+   } else if (f.block == 32) {
+      *d = simt_half(f, block + f.scales_at + 2 * r);
+      if (f.min)
+         *m = simt_half(f, block + f.scales_at + 32 + 2 * r);
+   } else {
+      int scale, min;
+      simt_sub_scale(f, block, (int)(k % f.block), r, &scale, &min);
+      const simt_u8 *tail = block + f.block / 32 * f.cell_bytes;
+      *d = simt_half(f, tail + 2 * r) * (float)scale;
+      if (f.min)
+         *m = -(simt_half(f, tail + 32 + 2 * r) * (float)min);
+   }
+}
+
+/* Columns k0 … of the tile: total[tile][4] gains the products of `group` columns at a time. */
+SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
+                           simt_i64 k0, simt_i64 depth, float (*total)[4])
+{
+   const int group = f.block == 256 && f.sub == 16 ? 16 : 32;
+
+   for (int g = 0; g < GEMM_TILE_K; g += group) {
+      float sum[MMA_TILES][4], d[2], m[2];
+      SIMT_UNROLL
+      for (int t = 0; t < MMA_TILES; t++)
+         SIMT_UNROLL
+         for (int i = 0; i < 4; i++)
+            sum[t][i] = 0;
+      for (int k = g; k < g + group; k += MMA_K) {
+         simt_u32 w[4];
+         gemm_mma_w(f, panel, k0 + k, depth, w);
+         SIMT_UNROLL
+         for (int t = 0; t < MMA_TILES; t++) {
+            simt_u32 parts[3][2];
+            gemm_mma_x(x, t, k, parts);
+            SIMT_UNROLL
+            for (int p = 2; p >= 0; p--)
+               simt_mma(sum[t], w, parts[p]);
+         }
+      }
+      if (k0 + g >= depth)
+         return;
+      SIMT_UNROLL
+      for (int half = 0; half < 2; half++)
+         gemm_mma_scale(f, panel, k0 + g, simt_mma_c_row(simt_lane(), 2 * half), &d[half], &m[half]);
+      SIMT_UNROLL
+      for (int t = 0; t < MMA_TILES; t++)
+         SIMT_UNROLL
+         for (int i = 0; i < 4; i++) {
+            total[t][i] = simt_fma(d[i / 2], sum[t][i], total[t][i]);
+            if (f.min) {
+               float all = 0;
+               for (int k = g; k < g + group; k++)
+                  all += x[t * MMA_N + simt_mma_c_col(simt_lane(), i)][k];
+               total[t][i] = simt_fma(m[i / 2], all, total[t][i]);
+            }
+         }
+   }
+}
+
+#endif
+
+SIMT_KERNEL(GEMM_NAME)
+{
+   SIMT_BEGIN(a);
+   SIMT_SHARED(gemm_mma_shared, s);
+   const simt_i64 columns = a->konst[C_N];
+   const simt_i64 column_tiles = (columns + GEMM_TILE_COLUMNS - 1) / GEMM_TILE_COLUMNS;
+   const simt_i64 rest = simt_tile() / column_tiles, head = rest % a->konst[C_HEADS];
+#if GEMM_GROUPED
+   const gemm_rows r = gemm_slots(a, (const simt_i32 *)a->ptr[GEMM_ORDER],
+                                  (const simt_i32 *)a->ptr[GEMM_ORDER + 1], rest);
+   const simt_i64 matrix = r.expert < 0 ? 0 : r.expert;
+   if (!r.count)
+      return;
+#else
+   const simt_i64 m0 = rest / a->konst[C_HEADS] * GEMM_TILE_ROWS;
+   const gemm_rows r = {0, m0, simt_least(GEMM_TILE_ROWS, gemm_num_rows(a) - m0), 1, 0};
+   const simt_i64 matrix = head;
+#endif
+   const simt_i64 depth = r.expert < 0 ? 0 : a->konst[C_K];
+   const simt_i64 n0 = simt_tile() % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * PANEL_ROWS;
+   const simt_u8 *x = (const simt_u8 *)a->ptr[1] + head * a->konst[C_X_HEAD];
+   const simt_u8 *w = (const simt_u8 *)a->ptr[2] + matrix * a->konst[C_W_HEAD] +
+                      n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES];
+   float total[MMA_TILES][4];
+#ifdef GEMM_W2
+   const simt_u8 *w2 = (const simt_u8 *)a->ptr[3] + matrix * a->konst[C_W_HEAD2] +
+                       n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES2];
+   float total2[MMA_TILES][4];
+#endif
+
+   SIMT_UNROLL
+   for (int t = 0; t < MMA_TILES; t++)
+      SIMT_UNROLL
+      for (int i = 0; i < 4; i++) {
+         total[t][i] = 0;
+#ifdef GEMM_W2
+         total2[t][i] = 0;
+#endif
+      }
+   if (depth)
+      gemm_mma_fetch(a, s->x[0], x, &r, 0);
+   for (simt_i64 k0 = 0; k0 < depth; k0 += GEMM_TILE_K) {
+      const int stage = (int)(k0 / GEMM_TILE_K % MMA_STAGES);
+      if (k0 + GEMM_TILE_K < depth) {
+         gemm_mma_fetch(a, s->x[1 - stage], x, &r, k0 + GEMM_TILE_K);
+         simt_copy_wait(1);
+      } else {
+         simt_copy_wait(0);
+      }
+      simt_sync(); /* what every thread has copied is there */
+      if (n0 < columns) {
+         gemm_mma_tile(GEMM_W, w, s->x[stage], k0, depth, total);
+#ifdef GEMM_W2
+         gemm_mma_tile(GEMM_W2, w2, s->x[stage], k0, depth, total2);
+#endif
+      }
+      simt_sync(); /* it has been read, and may be written again */
+   }
+   SIMT_UNROLL
+   for (int t = 0; t < MMA_TILES; t++)
+      SIMT_UNROLL
+      for (int i = 0; i < 4; i++) {
+         const int row = t * MMA_N + simt_mma_c_col(simt_lane(), i);
+         const simt_i64 n = n0 + simt_mma_c_row(simt_lane(), i);
+         float v = total[t][i];
+         if (row >= r.count || n >= columns)
+            continue;
+         const simt_i64 m = gemm_row(&r, row);
+         const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
+#ifdef GEMM_W2
+         const float v2 = total2[t][i];
+#endif
+         GEMM_STEPS
+         ((float *)a->ptr[0])[at] = v;
+      }
+}
+#undef GEMM_NAME
+#undef GEMM_W
+#undef GEMM_W2
+#undef GEMM_STEPS
+#undef GEMM_GROUPED
+#undef GEMM_ORDER

@@ -1,0 +1,216 @@
+/* block.c - fibers of a block, and where they meet. */
+#include "block.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/simt_abi.h"
+#include "fiber.h"
+
+enum { STACK = 64 << 10, GUARD = 4096, MAX_WARP = 64 };
+
+typedef enum state { READY, AT_BARRIER, AT_WARP, DONE } state;
+
+typedef struct lane {
+   simt_fiber f; /* first: the kernel's view */
+   void *sp;
+   state state;
+   int place;
+   void *data;
+   void (*what)(void **lanes, int count);
+} lane;
+
+typedef struct block {
+   lane lanes[SIMT_THREADS];
+   uint32_t threads, warp, current;
+   mock_order order;
+   const mock_kernel *kernel;
+   const void *args;
+   void *scheduler;
+   uint8_t *stacks, *shared;
+   const char *error;
+   char text[256];
+} block;
+
+static block the; /* one engine thread runs grids at a time: mock_run_grid is called under a lock */
+
+/* ---- fibers ---- */
+
+static void leave(lane *l)
+{
+   mock_switch(&l->sp, the.scheduler);
+}
+
+static void entry(void)
+{
+   lane *l = &the.lanes[the.current];
+
+   the.kernel->call(the.args);
+   l->state = DONE;
+   leave(l);
+}
+
+static void sync_lane(simt_fiber *self, int place)
+{
+   lane *l = (lane *)self;
+
+   l->state = AT_BARRIER;
+   l->place = place;
+   leave(l);
+}
+
+static void meet_warp(simt_fiber *self, void *data, void (*what)(void **lanes, int count),
+                      int place)
+{
+   lane *l = (lane *)self;
+
+   l->state = AT_WARP;
+   l->place = place;
+   l->data = data;
+   l->what = what;
+   leave(l);
+}
+
+static const simt_meet meet = {sync_lane, meet_warp};
+
+/* ---- meeting ---- */
+
+static void fail(const char *what, uint32_t thread)
+{
+   snprintf(the.text, sizeof the.text, "kernel %.120s, tile %lld, thread %u: %s", the.kernel->name,
+            the.lanes[thread].f.tile, thread, what);
+   the.error = the.text;
+}
+
+/* All lanes of l's warp have come: runs what they came for. */
+static void try_warp(uint32_t thread)
+{
+   uint32_t first = thread / the.warp * the.warp;
+   void *data[MAX_WARP];
+
+   for (uint32_t i = 0; i < the.warp; i++) {
+      const lane *l = &the.lanes[first + i];
+      if (l->state == DONE || l->state == AT_BARRIER) {
+         fail(l->state == DONE ? "a lane of its warp has returned"
+                               : "a lane of its warp waits at a barrier",
+              thread);
+         return;
+      }
+      if (l->state != AT_WARP)
+         return;
+      if (l->place != the.lanes[thread].place) {
+         fail("lanes of its warp meet at different places", thread);
+         return;
+      }
+      data[i] = l->data;
+   }
+   the.lanes[first].what(data, (int)the.warp);
+   for (uint32_t i = 0; i < the.warp; i++)
+      the.lanes[first + i].state = READY;
+}
+
+static void try_barrier(uint32_t thread)
+{
+   for (uint32_t i = 0; i < the.threads; i++) {
+      if (the.lanes[i].state == DONE) {
+         fail("it waits at a barrier that another thread has passed by", thread);
+         return;
+      }
+      if (the.lanes[i].state != AT_BARRIER)
+         return;
+   }
+   for (uint32_t i = 0; i < the.threads; i++)
+      if (the.lanes[i].place != the.lanes[0].place) {
+         fail("threads meet at different barriers", i);
+         return;
+      }
+   for (uint32_t i = 0; i < the.threads; i++)
+      the.lanes[i].state = READY;
+}
+
+/* ---- schedule ---- */
+
+/* The next thread that can go on; -1: none. */
+static int next_thread(void)
+{
+   int n = (int)the.threads;
+
+   for (int i = 0; i < n; i++) {
+      int t = the.order == MOCK_FIRST  ? i
+              : the.order == MOCK_LAST ? n - 1 - i
+                                       : (int)(the.current + 1 + (uint32_t)i) % n;
+      if (the.lanes[t].state == READY)
+         return t;
+   }
+   return -1;
+}
+
+static void start_block(uint32_t tile)
+{
+   memset(the.shared, 0xff, SIMT_MAX_SHARED);
+   for (uint32_t i = 0; i < the.threads; i++) {
+      lane *l = &the.lanes[i];
+      *l = (lane){.f = {&meet, the.shared, tile, (int)i}};
+      l->sp = mock_stack(the.stacks + (size_t)i * (STACK + GUARD) + GUARD, STACK, entry);
+   }
+   the.current = the.threads - 1;
+}
+
+static const char *run_block(uint32_t tile)
+{
+   int t;
+
+   start_block(tile);
+   while (!the.error && (t = next_thread()) >= 0) {
+      lane *l = &the.lanes[t];
+      the.current = (uint32_t)t;
+      *the.kernel->self = &l->f;
+      mock_switch(&the.scheduler, l->sp);
+      if (l->state == AT_WARP)
+         try_warp((uint32_t)t);
+      else if (l->state == AT_BARRIER)
+         try_barrier((uint32_t)t);
+   }
+   for (uint32_t i = 0; !the.error && i < the.threads; i++)
+      if (the.lanes[i].state != DONE)
+         fail("it waits for threads that never come", i);
+   return the.error;
+}
+
+/* Stacks with a page in front of each that faults; shared memory that ends at one. */
+static bool prepare(void)
+{
+   size_t one = STACK + GUARD, shared = SIMT_MAX_SHARED + GUARD;
+
+   if (the.stacks)
+      return true;
+   uint8_t *memory = mmap(NULL, one * SIMT_THREADS + shared, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+   if (memory == MAP_FAILED)
+      return false;
+   for (size_t i = 0; i < SIMT_THREADS; i++)
+      mprotect(memory + i * one, GUARD, PROT_NONE);
+   the.stacks = memory;
+   the.shared = memory + one * SIMT_THREADS;
+   mprotect(the.shared + SIMT_MAX_SHARED, GUARD, PROT_NONE);
+   return true;
+}
+
+const char *mock_run_grid(const mock_kernel *kernel, uint32_t grid, uint32_t threads, uint32_t warp,
+                          mock_order order, const void *args)
+{
+   if (!prepare())
+      return "there is no memory for fibers";
+   the.kernel = kernel;
+   the.args = args;
+   the.threads = threads;
+   the.warp = warp;
+   the.order = order;
+   the.error = NULL;
+   for (uint32_t tile = 0; tile < grid; tile++)
+      if (run_block(tile))
+         break;
+   return the.error;
+}

@@ -1,0 +1,281 @@
+/* device.c - the mock's state, memory, faults on demand, and counters. */
+#include "mock_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, MAX_SYMBOLS = 96 };
+
+static const uint64_t SPACE = (uint64_t)1 << 40;
+
+mock_state mock = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct {
+   const char *symbol;
+   uint32_t calls, fail_at;
+} symbols[MAX_SYMBOLS];
+
+/* ---- counters and faults ---- */
+
+static uint32_t find_symbol(const char *symbol)
+{
+   uint32_t i = 0;
+
+   while (i < MAX_SYMBOLS - 1 && symbols[i].symbol && strcmp(symbols[i].symbol, symbol) != 0)
+      i++;
+   if (!symbols[i].symbol)
+      symbols[i].symbol = symbol;
+   return i;
+}
+
+/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3 */
+static void read_environment(void)
+{
+   static const char *const orders[] = {"first", "last", "round"};
+   static char name[64];
+   const char *text = getenv("SINTER_MOCK");
+   uint32_t n;
+
+   for (const char *p = text ? text : ""; *p; p += strcspn(p, ","), p += *p == ',') {
+      for (uint32_t i = 0; i < MOCK_ORDER_COUNT; i++)
+         if (strncmp(p, "order=", 6) == 0 && strncmp(p + 6, orders[i], strlen(orders[i])) == 0)
+            mock.order = (mock_order)i;
+      if (sscanf(p, "fail=%63[A-Za-z0-9_]:%u", name, &n) == 2)
+         symbols[find_symbol(name)].fail_at = n;
+   }
+}
+
+int mock_enter(const char *symbol)
+{
+   static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+   pthread_once(&once, read_environment);
+   pthread_mutex_lock(&mock.lock);
+   uint32_t i = find_symbol(symbol);
+   bool fails = ++symbols[i].calls == symbols[i].fail_at;
+   pthread_mutex_unlock(&mock.lock);
+   return fails ? mock_says(MOCK_ERROR_planted, "a failure was asked for: %s", symbol) : 0;
+}
+
+void mock_fail(const char *symbol, uint32_t n)
+{
+   pthread_mutex_lock(&mock.lock);
+   uint32_t i = find_symbol(symbol);
+   symbols[i].fail_at = n ? symbols[i].calls + n : 0;
+   pthread_mutex_unlock(&mock.lock);
+}
+
+uint32_t mock_calls(const char *symbol)
+{
+   uint32_t n = 0;
+
+   pthread_mutex_lock(&mock.lock);
+   for (uint32_t i = 0; i < MAX_SYMBOLS && symbols[i].symbol; i++)
+      if (!symbol || strcmp(symbols[i].symbol, symbol) == 0)
+         n += symbols[i].calls;
+   pthread_mutex_unlock(&mock.lock);
+   return n;
+}
+
+int mock_says(int error, const char *fmt, ...)
+{
+   va_list args;
+
+   va_start(args, fmt);
+   vsnprintf(mock.message, sizeof mock.message, fmt, args);
+   va_end(args);
+   return error;
+}
+
+const char *mock_message(void)
+{
+   return mock.message;
+}
+
+const char *mock_error_name(int error)
+{
+   return error && mock.message[0] ? mock.message : NULL;
+}
+
+void mock_set_order(mock_order order)
+{
+   mock.order = order;
+}
+
+/* ---- context ---- */
+
+static __thread void *current_context;
+
+void *mock_context(void)
+{
+   return &mock;
+}
+
+int mock_context_set(void *context)
+{
+   if (context != &mock)
+      return mock_says(CUDA_ERROR_invalid_context, "this is no context");
+   current_context = context;
+   return 0;
+}
+
+int mock_ready(void)
+{
+   if (current_context != &mock)
+      return mock_says(CUDA_ERROR_invalid_context, "the thread has no context, or another one");
+   return 0;
+}
+
+int mock_start(uint32_t warp)
+{
+   pthread_mutex_lock(&mock.lock);
+   mock.warp = warp;
+   if (!mock.space)
+      mock.space = mmap(NULL, SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+   bool ok = mock.space != MAP_FAILED;
+   if (!ok)
+      mock.space = NULL;
+   pthread_mutex_unlock(&mock.lock);
+   return ok ? 0 : mock_says(CUDA_ERROR_out_of_memory, "there are no addresses for the device");
+}
+
+/* ---- memory ---- */
+
+int mock_building(const char *what)
+{
+   if (!mock.building)
+      return 0;
+   return mock_says(CUDA_ERROR_stream_capture_unsupported, "%s while a graph is under construction",
+                    what);
+}
+
+/* Addresses are never used twice, and a page that faults lies behind each piece. */
+int mock_alloc(size_t size, uint64_t *out)
+{
+   int error = mock_ready();
+
+   if (!error)
+      error = mock_building("memory is taken");
+   if (error)
+      return error;
+   pthread_mutex_lock(&mock.lock);
+   uint64_t whole = (size + PAGE - 1) / PAGE * PAGE;
+   if (!size || whole > SPACE || mock.used + whole + PAGE > SPACE ||
+       mock.num_pieces == MOCK_MAX_PIECES) {
+      error = mock_says(CUDA_ERROR_out_of_memory, "the device has no room for %zu bytes", size);
+   } else {
+      mock.pieces[mock.num_pieces++] = (mock_piece){(uintptr_t)mock.space + mock.used, size, true};
+      *out = (uintptr_t)mock.space + mock.used;
+      mock.used += whole + PAGE;
+   }
+   pthread_mutex_unlock(&mock.lock);
+   return error;
+}
+
+static mock_piece *piece_of(uint64_t address, uint64_t size)
+{
+   for (uint32_t i = 0; i < mock.num_pieces; i++) {
+      mock_piece *p = &mock.pieces[i];
+      if (p->live && address >= p->address && address - p->address <= p->size &&
+          size <= p->size - (address - p->address))
+         return p;
+   }
+   return NULL;
+}
+
+int mock_check(uint64_t address, uint64_t size)
+{
+   return piece_of(address, size)
+             ? 0
+             : mock_says(CUDA_ERROR_illegal_address, "%llu bytes do not lie in the device's memory",
+                         (unsigned long long)size);
+}
+
+int mock_free(uint64_t address)
+{
+   int error = mock_ready();
+
+   if (!error)
+      error = mock_building("memory is given back");
+   if (!error)
+      error = mock_drain(); /* as the driver: what was asked for may still use it */
+   if (error)
+      return error;
+   pthread_mutex_lock(&mock.lock);
+   mock_piece *p = piece_of(address, 0);
+   if (!p || p->address != address)
+      error =
+         mock_says(CUDA_ERROR_invalid_value, "this memory was not taken, or given back before");
+   else
+      p->live = false;
+   if (!error)
+      madvise((void *)(uintptr_t)address, (p->size + PAGE - 1) / PAGE * PAGE, MADV_DONTNEED);
+   pthread_mutex_unlock(&mock.lock);
+   return error;
+}
+
+uint64_t mock_memory(void)
+{
+   uint64_t bytes = 0;
+
+   for (uint32_t i = 0; i < mock.num_pieces; i++)
+      bytes += mock.pieces[i].live ? mock.pieces[i].size : 0;
+   return bytes;
+}
+
+/* Between these two the host's thread is the device. */
+void mock_memory_open(bool open)
+{
+   for (uint32_t i = 0; i < mock.num_pieces; i++)
+      if (mock.pieces[i].live)
+         mprotect((void *)(uintptr_t)mock.pieces[i].address,
+                  (mock.pieces[i].size + PAGE - 1) / PAGE * PAGE,
+                  open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+/* ---- memory of the host that work may read later ---- */
+
+int mock_host_alloc(size_t size, void **out)
+{
+   int error = mock_ready();
+
+   if (!error)
+      error = mock_building("memory is pinned");
+   if (error)
+      return error;
+   *out = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+   pthread_mutex_lock(&mock.lock);
+   if (*out == MAP_FAILED || mock.num_pinned == MOCK_MAX_PIECES)
+      error = mock_says(CUDA_ERROR_out_of_memory, "%zu bytes cannot be pinned", size);
+   else
+      mock.pinned[mock.num_pinned++] = (mock_piece){(uintptr_t)*out, size, true};
+   pthread_mutex_unlock(&mock.lock);
+   return error;
+}
+
+bool mock_is_pinned(const void *memory)
+{
+   for (uint32_t i = 0; i < mock.num_pinned; i++) {
+      const mock_piece *p = &mock.pinned[i];
+      if (p->live && (uintptr_t)memory >= p->address && (uintptr_t)memory < p->address + p->size)
+         return true;
+   }
+   return false;
+}
+
+int mock_host_free(void *memory)
+{
+   int error = mock_drain();
+
+   for (uint32_t i = 0; !error && i < mock.num_pinned; i++) {
+      mock_piece *p = &mock.pinned[i];
+      if (p->live && p->address == (uintptr_t)memory) {
+         p->live = false;
+         munmap(memory, p->size + PAGE);
+         return 0;
+      }
+   }
+   return error ? error : mock_says(CUDA_ERROR_invalid_value, "this memory was not pinned");
+}

@@ -1,0 +1,63 @@
+/* mock_impl.h - what the files of the mock share. */
+#ifndef MOCK_IMPL_H
+#define MOCK_IMPL_H
+
+#include <pthread.h>
+#include <stdarg.h>
+
+#include "mock.h"
+
+enum { MOCK_MAX_PIECES = 1 << 15, MOCK_MAX_ARGS = 1024 };
+
+typedef struct mock_piece {
+   uint64_t address, size;
+   bool live;
+} mock_piece;
+
+/* One thing to do on the stream. */
+typedef struct mock_work {
+   enum { MOCK_WORK_copy, MOCK_WORK_fill, MOCK_WORK_kernel } kind;
+   void *to;
+   const void *from;
+   size_t size;
+   uint8_t byte;
+   const mock_kernel *kernel;
+   uint32_t grid, threads;
+   uint8_t args[MOCK_MAX_ARGS];
+} mock_work;
+
+typedef struct mock_state {
+   pthread_mutex_t lock; /* over everything; held while work is done */
+   uint32_t warp;
+   mock_order order;
+   char message[400];
+   int broken; /* the first error of work: it sticks, as a context's does */
+   uint32_t building;
+   uint8_t *space;
+   uint64_t used;
+   uint32_t num_pieces, num_pinned, num_work, room;
+   mock_piece pieces[MOCK_MAX_PIECES], pinned[MOCK_MAX_PIECES];
+   mock_work *work; /* the one stream's queue */
+} mock_state;
+
+extern mock_state mock;
+
+/* Keeps words for an error, and returns it. */
+int mock_says(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* 0 when this thread has the context. */
+int mock_ready(void);
+/* An error while a graph is under construction. */
+int mock_building(const char *what);
+/* 0 when bytes lie in one live piece of device memory. */
+int mock_check(uint64_t address, uint64_t size);
+bool mock_is_pinned(const void *memory);
+void mock_memory_open(bool open);
+/* A launch as work for the stream, checked. */
+int mock_kernel_work(void *given, const unsigned *grid, const unsigned *threads, unsigned shared,
+                     void **parameters, mock_work *out);
+int mock_push_all(const mock_work *work, size_t count, void *stream);
+/* Does all work that was asked for. */
+int mock_drain(void);
+
+#endif

@@ -1,0 +1,264 @@
+/* stream.c - the stream's queue, modules, launches. */
+#include "mock_impl.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/simt_abi.h"
+
+typedef struct module {
+   void *library;
+   simt_fiber **self;
+   struct function *functions;
+   bool live;
+} module;
+
+typedef struct function {
+   mock_kernel kernel;
+   module *of;
+   struct function *next;
+   char name[256];
+} function;
+
+static char the_stream;
+
+/* ---- work ---- */
+
+static int do_work(const mock_work *w)
+{
+   const char *error;
+
+   switch (w->kind) {
+   case MOCK_WORK_copy: memcpy(w->to, w->from, w->size); return 0;
+   case MOCK_WORK_fill: memset(w->to, w->byte, w->size); return 0;
+   case MOCK_WORK_kernel:
+      error = mock_run_grid(w->kernel, w->grid, w->threads, mock.warp, mock.order, w->args);
+      return error ? mock_says(MOCK_ERROR_failed, "%s", error) : 0;
+   }
+   return 0;
+}
+
+int mock_drain(void)
+{
+   pthread_mutex_lock(&mock.lock);
+   if (mock.num_work && !mock.broken) {
+      mock_memory_open(true);
+      for (uint32_t i = 0; i < mock.num_work && !mock.broken; i++)
+         mock.broken = do_work(&mock.work[i]);
+      mock_memory_open(false);
+   }
+   mock.num_work = 0;
+   int error = mock.broken;
+   pthread_mutex_unlock(&mock.lock);
+   return error;
+}
+
+static int push(const mock_work *w)
+{
+   int error = mock.broken;
+
+   pthread_mutex_lock(&mock.lock);
+   if (mock.num_work == mock.room) {
+      uint32_t room = mock.room ? 2 * mock.room : 64;
+      mock_work *more = realloc(mock.work, room * sizeof *more);
+      if (!more)
+         error = mock_says(CUDA_ERROR_out_of_memory, "there is no room on the stream");
+      mock.work = more ? more : mock.work;
+      mock.room = more ? room : mock.room;
+   }
+   if (!error)
+      mock.work[mock.num_work++] = *w;
+   pthread_mutex_unlock(&mock.lock);
+   return error;
+}
+
+static int check_stream(void *stream)
+{
+   int error = mock_ready();
+
+   if (!error && stream != &the_stream)
+      error = mock_says(CUDA_ERROR_invalid_handle, "this is no stream");
+   return error;
+}
+
+int mock_stream_create(void **out)
+{
+   *out = &the_stream;
+   return mock_ready();
+}
+
+int mock_stream_destroy(void *stream)
+{
+   int error = check_stream(stream);
+
+   return error ? error : mock_drain();
+}
+
+int mock_stream_wait(void *stream)
+{
+   int error = check_stream(stream);
+
+   if (!error)
+      error = mock_building("the stream is waited for");
+   return error ? error : mock_drain();
+}
+
+int mock_copy(void *to, const void *from, size_t size, int kind, void *stream)
+{
+   const mock_work w = {.kind = MOCK_WORK_copy, .to = to, .from = from, .size = size};
+   int error = check_stream(stream);
+
+   if (!error && kind != HIP_COPY_out)
+      error = mock_check((uintptr_t)to, size);
+   if (!error && kind != HIP_COPY_in)
+      error = mock_check((uintptr_t)from, size);
+   if (!error)
+      error = push(&w);
+   /* Only pinned memory is read later: from other memory the copy is made before the call returns. */
+   if (!error && kind != HIP_COPY_within && !mock_is_pinned(kind == HIP_COPY_in ? from : to))
+      error = mock_drain();
+   return error;
+}
+
+int mock_fill(uint64_t to, uint8_t byte, size_t size, void *stream)
+{
+   const mock_work w = {
+      .kind = MOCK_WORK_fill, .to = (void *)(uintptr_t)to, .size = size, .byte = byte};
+   int error = check_stream(stream);
+
+   if (!error)
+      error = mock_check(to, size);
+   return error ? error : push(&w);
+}
+
+/* ---- modules ---- */
+
+/* Bytes of an ELF file: its section headers are at its end. */
+static size_t image_size(const void *image)
+{
+   const Elf64_Ehdr *head = image;
+
+   if (memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_type != ET_DYN)
+      return 0;
+   return head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
+}
+
+static void *open_image(const void *image, size_t size)
+{
+   char path[64];
+   int fd = memfd_create("mock module", MFD_CLOEXEC);
+
+   if (fd < 0 || write(fd, image, size) != (ssize_t)size) {
+      if (fd >= 0)
+         close(fd);
+      return NULL;
+   }
+   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+   close(fd);
+   return library;
+}
+
+int mock_module_load(const void *image, void **out)
+{
+   int error = mock_ready();
+   size_t size = error || !image ? 0 : image_size(image);
+
+   if (!error)
+      error = mock_building("a module is loaded");
+   if (error)
+      return error;
+   if (!size)
+      return mock_says(CUDA_ERROR_invalid_value, "this image is not for the mock device");
+   module *m = calloc(1, sizeof *m);
+   m->library = open_image(image, size);
+   m->self = m->library ? (simt_fiber **)dlsym(m->library, "simt_self") : NULL;
+   m->live = true;
+   *out = m;
+   return m->self ? 0
+                  : mock_says(CUDA_ERROR_invalid_value, "the module does not open: %s", dlerror());
+}
+
+int mock_module_unload(void *given)
+{
+   module *m = given;
+   int error = mock_ready();
+
+   if (!error)
+      error = mock_drain();
+   if (!error && !m->live)
+      error = mock_says(CUDA_ERROR_invalid_handle, "the module is not loaded");
+   if (error)
+      return error;
+   m->live = false;
+   dlclose(m->library);
+   return 0; /* handles stay, so that using one after this is an error and no crash */
+}
+
+int mock_function(void *given, const char *name, void **out)
+{
+   module *m = given;
+   int error = mock_ready();
+   void *address = error || !m->live ? NULL : dlsym(m->library, name);
+
+   if (error)
+      return error;
+   if (!address)
+      return mock_says(CUDA_ERROR_not_found, "the module has no kernel %.200s", name);
+   function *f = calloc(1, sizeof *f);
+   snprintf(f->name, sizeof f->name, "%s", name);
+   f->of = m;
+   f->next = m->functions;
+   m->functions = f;
+   f->kernel = (mock_kernel){(void (*)(const void *))(uintptr_t)address, m->self, f->name};
+   *out = f;
+   return 0;
+}
+
+int mock_kernel_work(void *given, const unsigned *grid, const unsigned *threads, unsigned shared,
+                     void **parameters, mock_work *out)
+{
+   const function *f = given;
+
+   if (!f || !f->of->live)
+      return mock_says(CUDA_ERROR_invalid_handle, "this is no kernel of a loaded module");
+   if (!grid[0] || grid[0] > INT32_MAX || grid[1] != 1 || grid[2] != 1 || !threads[0] ||
+       threads[0] > SIMT_THREADS || threads[0] % mock.warp || threads[1] != 1 || threads[2] != 1)
+      return mock_says(CUDA_ERROR_invalid_value, "the grid of %.200s is empty or too large",
+                       f->name);
+   if (shared || !parameters || !parameters[0])
+      return mock_says(CUDA_ERROR_invalid_value, "%.200s takes one block of arguments", f->name);
+   *out = (mock_work){
+      .kind = MOCK_WORK_kernel, .kernel = &f->kernel, .grid = grid[0], .threads = threads[0]};
+   memcpy(out->args, parameters[0], sizeof(simt_args));
+   return 0;
+}
+
+_Static_assert(sizeof(simt_args) <= MOCK_MAX_ARGS, "arguments fit");
+
+int mock_launch(void *given, const unsigned *grid, const unsigned *threads, unsigned shared,
+                void **parameters, void *stream)
+{
+   mock_work w;
+   int error = check_stream(stream);
+
+   if (!error)
+      error = mock_kernel_work(given, grid, threads, shared, parameters, &w);
+   return error ? error : push(&w);
+}
+
+/* ---- graphs run on the stream ---- */
+
+int mock_push_all(const mock_work *work, size_t count, void *stream)
+{
+   int error = check_stream(stream);
+
+   for (size_t i = 0; i < count && !error; i++)
+      error = push(&work[i]);
+   return error;
+}

@@ -1,0 +1,373 @@
+/* dev_gpu.c - memory and steps of a device behind a driver.
+ *
+ *    open   driver ─▶ target of the artifact ─▶ kernels ─▶ weights, KV pages, arena ─▶ graphs
+ *    run    meta arrays ─▶ staging (pinned) ─▶ device;  graphs;  logits ─▶ host
+ *
+ * Everything is taken when the device is opened; a step takes nothing. */
+#include "dev_gpu.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "artifact.h"
+#include "base/debug.h"
+#include "dev_host.h"
+#include "gpu_program.h"
+#include "meta.h"
+
+enum { MAX_MEMORY = 4096, PATH_BYTES = 4096 };
+
+/* A field of meta.def on its way to the device. */
+typedef struct stage {
+   void *host; /* pinned; NULL: no launch reads the field */
+   uint64_t device;
+} stage;
+
+struct rt_device {
+   const rt_gpu_ops *ops;
+   rt_gpu *gpu;
+   const plan *plan;
+   rt_step *step;
+   int64_t most[SYM_COUNT];
+   void *module;
+   rt_gpu_memory memory;
+   stage block, meta[16][8];
+   float *logits; /* pinned */
+   int32_t **routes;
+   uint64_t page_bytes[8];
+   rt_gpu_program *program;
+   uint32_t num_device, num_host;
+   uint64_t device_memory[MAX_MEMORY];
+   void *host_memory[MAX_MEMORY];
+};
+
+/* ---- memory ---- */
+
+static sinter_status take(rt_device *d, uint64_t size, const char *what, uint64_t *out)
+{
+   if (d->num_device == MAX_MEMORY)
+      return base_fail(SINTER_unsupported, what, "report the model",
+                       "the device would need more than %d pieces of memory", MAX_MEMORY);
+   /* Kernels may load whole vectors at the end of a buffer. */
+   SINTER_TRY_IN(what, d->ops->alloc(d->gpu, base_align(size + 64, 256), out));
+   d->device_memory[d->num_device++] = *out;
+   return SINTER_ok;
+}
+
+static sinter_status take_host(rt_device *d, uint64_t size, void **out)
+{
+   if (d->num_host == MAX_MEMORY)
+      return base_fail(SINTER_unsupported, "staging", "report the model",
+                       "the device would need more than %d pieces of memory", MAX_MEMORY);
+   SINTER_TRY_IN("staging", d->ops->host_alloc(d->gpu, base_align(size + 64, 64), out));
+   d->host_memory[d->num_host++] = *out;
+   return SINTER_ok;
+}
+
+static sinter_status take_stage(rt_device *d, uint64_t size, const char *what, stage *out)
+{
+   SINTER_TRY(take_host(d, size, &out->host));
+   return take(d, size, what, &out->device);
+}
+
+/* Fields that no launch reads stay on the host. */
+static sinter_status take_meta(rt_device *d)
+{
+   const plan *p = d->plan;
+
+   for (uint32_t v = 0; v < p->num_variants; v++) {
+      for (uint32_t i = 0; i < p->variants[v].num_launches; i++) {
+         const plan_launch *l = &p->variants[v].launches[i];
+         for (uint32_t k = 0; k < l->num_refs; k++) {
+            const plan_ref *r = &l->refs[k];
+            stage *s = r->kind == PLAN_REF_meta ? &d->meta[r->index][r->index2] : NULL;
+            if (!s || s->host)
+               continue;
+            SINTER_TRY(
+               take_stage(d, rt_meta_bytes(p, r->index, r->index2, d->most), "step arrays", s));
+            d->memory.meta[r->index][r->index2] = s->device;
+         }
+      }
+   }
+   SINTER_TRY(take_stage(d, sizeof(sinter_step_block), "step block", &d->block));
+   d->memory.step = d->block.device;
+   return SINTER_ok;
+}
+
+static sinter_status take_group(rt_device *d, uint32_t index, const rt_limits *limits)
+{
+   const plan_cache_group *g = &d->plan->cache_groups[index];
+   uint64_t bytes;
+
+   d->page_bytes[index] = plan_page_bytes(g);
+   d->memory.state[index] = calloc(g->num_layers, sizeof(uint64_t));
+   if (!d->memory.state[index] ||
+       !base_mul(d->page_bytes[index], (uint64_t)limits->pages[index], &bytes))
+      return base_fail(SINTER_out_of_memory, "KV pool", "use a smaller KV pool",
+                       "no memory for the pages of a cache group");
+   for (uint32_t l = 0; l < g->num_layers; l++)
+      SINTER_TRY(take(d, bytes, "KV pool", &d->memory.state[index][l]));
+   return SINTER_ok;
+}
+
+static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
+{
+   const plan *p = d->plan;
+   uint64_t logits = (uint64_t)limits->max_wanted * p->model.vocab * sizeof(float);
+
+   SINTER_TRY(take(d, logits, "logits", &d->memory.logits));
+   SINTER_TRY(take_host(d, logits, (void **)&d->logits));
+   d->routes = calloc(MAX(p->num_routes, 1u), sizeof *d->routes);
+   d->memory.routes = calloc(MAX(p->num_routes, 1u), sizeof *d->memory.routes);
+   if (!d->routes || !d->memory.routes)
+      return base_fail(SINTER_out_of_memory, "device", "", "no memory for expert ids");
+   for (uint32_t i = 0; i < p->num_routes; i++) {
+      uint64_t bytes = (uint64_t)d->most[SYM_T] * p->routes[i].k * sizeof(int32_t);
+      SINTER_TRY(take(d, bytes, "expert ids", &d->memory.routes[i]));
+      SINTER_TRY(take_host(d, bytes, (void **)&d->routes[i]));
+   }
+   return SINTER_ok;
+}
+
+static sinter_status take_weights(rt_device *d, const rt_bytes *weights)
+{
+   SINTER_TRY(take(d, weights->size, "weights", &d->memory.weights));
+   if (weights->size)
+      SINTER_TRY(d->ops->copy_in(d->gpu, d->memory.weights, weights->data, weights->size));
+   return d->ops->wait(d->gpu);
+}
+
+static sinter_status take_all(rt_device *d, const rt_limits *limits, const rt_bytes *weights)
+{
+   const plan *p = d->plan;
+
+   rt_host_largest_step(p, limits, d->most);
+   SINTER_TRY(take(d, p->arena_bytes, "activations", &d->memory.arena));
+   SINTER_TRY(
+      take(d, (uint64_t)plan_extent_eval(&p->scratch, d->most), "scratch", &d->memory.scratch));
+   SINTER_TRY(take_outputs(d, limits));
+   for (uint32_t i = 0; i < p->num_cache_groups; i++)
+      SINTER_TRY(take_group(d, i, limits));
+   SINTER_TRY(take_meta(d));
+   return take_weights(d, weights);
+}
+
+/* ---- opening ---- */
+
+/* The artifact's target for the GPU that is there. */
+static sinter_status find_target(rt_device *d, const char *name, const rt_artifact *a,
+                                 uint32_t *out)
+{
+   size_t len = strlen(d->ops->vendor);
+
+   if (strcmp(name, d->ops->vendor) != 0)
+      return rt_artifact_target(a, name, out);
+   for (*out = 0; *out < rt_artifact_num_targets(a); ++*out) {
+      const char *target = rt_artifact_plan(a, *out)->target;
+      if (strncmp(target, d->ops->vendor, len) == 0 && target[len] == ':' &&
+          rt_gpu_runs(d->ops->arch(d->gpu), target + len + 1))
+         return SINTER_ok;
+   }
+   return base_fail(SINTER_unsupported, rt_artifact_path(a),
+                    "compile it with --target for this GPU", "the artifact has no kernels for %s",
+                    d->ops->arch(d->gpu));
+}
+
+static sinter_status load(rt_device *d, const char *name, const rt_artifact *artifact,
+                          const rt_limits *limits)
+{
+   uint32_t target;
+   rt_bytes weights;
+
+   SINTER_TRY(find_target(d, name, artifact, &target));
+   d->plan = rt_artifact_plan(artifact, target);
+   rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
+   SINTER_TRY(d->ops->load(d->gpu, code.data, &d->module));
+   SINTER_TRY(rt_artifact_weights(artifact, target, &weights));
+   SINTER_TRY(take_all(d, limits, &weights));
+   return rt_gpu_program_create(d->ops, d->gpu, d->module, d->plan, &d->memory, d->most,
+                                debug_is_on(DEBUG_eager), &d->program);
+}
+
+static void gpu_close(rt_device *d)
+{
+   rt_gpu_program_destroy(d->program);
+   for (uint32_t i = 0; i < d->num_device; i++)
+      d->ops->release(d->gpu, d->device_memory[i]);
+   for (uint32_t i = 0; i < d->num_host; i++)
+      d->ops->host_release(d->gpu, d->host_memory[i]);
+   for (uint32_t i = 0; i < countof(d->memory.state); i++)
+      free(d->memory.state[i]);
+   free(d->memory.routes);
+   free(d->routes);
+   if (d->module)
+      d->ops->unload(d->gpu, d->module);
+   if (d->gpu)
+      d->ops->close(d->gpu);
+   free(d);
+}
+
+/* The stand-in for a driver lies beside this library. */
+static sinter_status mock_path(char out[PATH_BYTES])
+{
+   Dl_info info;
+   const char *slash = dladdr((void *)(uintptr_t)&gpu_close, &info) && info.dli_fname
+                          ? strrchr(info.dli_fname, '/')
+                          : NULL;
+
+   if (!slash)
+      return base_fail(SINTER_no_device, "mock", "run ./setup",
+                       "this library's own folder is not known");
+   snprintf(out, PATH_BYTES, "%.*s/libsinter_mock.so", (int)(slash - info.dli_fname),
+            info.dli_fname);
+   return SINTER_ok;
+}
+
+static sinter_status open_driver(rt_device *d, const char *name)
+{
+   char path[PATH_BYTES];
+
+   if (strcmp(name, d->ops->vendor) == 0)
+      return d->ops->open(NULL, &d->gpu);
+   SINTER_TRY(mock_path(path));
+   return d->ops->open(path, &d->gpu);
+}
+
+static sinter_status gpu_open(const rt_gpu_ops *ops, const char *name, const rt_artifact *artifact,
+                              const rt_limits *limits, rt_step *step, rt_device **out)
+{
+   rt_device *d = calloc(1, sizeof *d);
+
+   *out = NULL;
+   if (!d)
+      return base_fail(SINTER_out_of_memory, name, "", "no memory for the device");
+   d->ops = ops;
+   d->step = step;
+   sinter_status status = open_driver(d, name);
+   if (status == SINTER_ok)
+      status = load(d, name, artifact, limits);
+   if (status != SINTER_ok) {
+      gpu_close(d);
+      return status;
+   }
+   *out = d;
+   return SINTER_ok;
+}
+
+/* ---- steps ---- */
+
+static sinter_status send(rt_device *d, const stage *s, const void *from, uint64_t size)
+{
+   if (!size)
+      return SINTER_ok;
+   memcpy(s->host, from, size);
+   return d->ops->copy_in(d->gpu, s->device, s->host, size);
+}
+
+static sinter_status send_step(rt_device *d)
+{
+   const int64_t *syms = d->step->block.sym;
+
+   SINTER_TRY(send(d, &d->block, &d->step->block, sizeof d->step->block));
+   for (uint32_t f = 0; f < RT_META_COUNT; f++)
+      for (uint32_t i = 0; i < countof(d->meta[f]); i++)
+         if (d->meta[f][i].host)
+            SINTER_TRY(
+               send(d, &d->meta[f][i], d->step->meta[f][i], rt_meta_bytes(d->plan, f, i, syms)));
+   return SINTER_ok;
+}
+
+static sinter_status fetch(rt_device *d)
+{
+   const int64_t *syms = d->step->block.sym;
+   uint64_t row = (uint64_t)d->plan->model.vocab * sizeof(float);
+
+   if (syms[SYM_R])
+      SINTER_TRY(
+         d->ops->copy_out(d->gpu, d->logits, d->memory.logits, (uint64_t)syms[SYM_R] * row));
+   for (uint32_t i = 0; i < d->plan->num_routes; i++)
+      SINTER_TRY(d->ops->copy_out(d->gpu, d->routes[i], d->memory.routes[i],
+                                  (uint64_t)syms[SYM_T] * d->plan->routes[i].k * sizeof(int32_t)));
+   return d->ops->wait(d->gpu);
+}
+
+/* No step may read what an earlier one has left: all bits set is NaN. */
+static sinter_status poison(rt_device *d)
+{
+   SINTER_TRY(d->ops->fill(d->gpu, d->memory.arena, 0xff, d->plan->arena_bytes));
+   return d->ops->fill(d->gpu, d->memory.logits, 0xff,
+                       (uint64_t)d->step->block.sym[SYM_R] * d->plan->model.vocab * sizeof(float));
+}
+
+static sinter_status gpu_run(rt_device *d, const float **out_logits)
+{
+   SINTER_TRY(d->ops->enter(d->gpu));
+   if (debug_is_on(DEBUG_poison) && d->step->block.sym[SYM_R])
+      SINTER_TRY(poison(d));
+   SINTER_TRY(send_step(d));
+   SINTER_TRY(rt_gpu_program_run(d->program, &d->step->block));
+   SINTER_TRY(fetch(d));
+   *out_logits = d->logits;
+   return SINTER_ok;
+}
+
+static const int32_t *gpu_routes(const rt_device *d, uint32_t index)
+{
+   return d->routes[index];
+}
+
+/* A failure is found again by the next step: the stream is in order, and errors stick. */
+static void gpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
+{
+   uint64_t size = d->page_bytes[group];
+   sinter_status status = d->ops->enter(d->gpu);
+
+   for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++) {
+      uint64_t pages = d->memory.state[group][l];
+      status =
+         d->ops->copy(d->gpu, pages + (uint64_t)to * size, pages + (uint64_t)from * size, size);
+   }
+}
+
+static void gpu_poison_page(rt_device *d, uint32_t group, int32_t page)
+{
+   uint64_t size = d->page_bytes[group];
+   sinter_status status = d->ops->enter(d->gpu);
+
+   for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
+      status = d->ops->fill(d->gpu, d->memory.state[group][l] + (uint64_t)page * size, 0xff, size);
+}
+
+static void gpu_stats(const rt_device *d, sinter_stats *out)
+{
+   const rt_gpu_counters *c = rt_gpu_program_counters(d->program);
+
+   out->launches += c->launches;
+   out->segments += c->segments;
+   out->graphs += c->graphs;
+   out->weight_bytes_read += c->bytes;
+}
+
+/* One table for each device name. */
+#define DEVICE_TABLE(id, text, vendor)                                                             \
+   static sinter_status open_##id(const rt_artifact *artifact, const rt_limits *limits,            \
+                                  rt_step *step, rt_device **out)                                  \
+   {                                                                                               \
+      return gpu_open(&rt_##vendor##_ops, text, artifact, limits, step, out);                      \
+   }                                                                                               \
+   const rt_device_ops rt_##id##_device = {                                                        \
+      .name = text,                                                                                \
+      .open = open_##id,                                                                           \
+      .close = gpu_close,                                                                          \
+      .run = gpu_run,                                                                              \
+      .routes = gpu_routes,                                                                        \
+      .copy_page = gpu_copy_page,                                                                  \
+      .poison_page = gpu_poison_page,                                                              \
+      .stats = gpu_stats,                                                                          \
+   };
+
+DEVICE_TABLE(cuda, "cuda", cuda)
+DEVICE_TABLE(hip, "hip", hip)
+DEVICE_TABLE(mock_cuda, "mock-cuda", cuda)
+DEVICE_TABLE(mock_hip, "mock-hip", hip)

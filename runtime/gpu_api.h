@@ -1,0 +1,43 @@
+/* gpu_api.h - structs and numbers of the vendors' interfaces that the *_api.def rows speak of. */
+#ifndef RT_GPU_API_H
+#define RT_GPU_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CUDA_KERNEL_NODE_PARAMS_v2; older drivers read its first fields. */
+struct cuda_node {
+   void *function;
+   unsigned gx, gy, gz, bx, by, bz, shared;
+   void **parameters, **extra;
+   void *kernel, *context;
+};
+
+/* hipKernelNodeParams. */
+struct hip_node {
+   unsigned bx, by, bz;
+   void **extra;
+   void *function;
+   unsigned gx, gy, gz;
+   void **parameters;
+   unsigned shared;
+};
+
+enum {
+   CUDA_ERROR_invalid_value = 1,
+   CUDA_ERROR_out_of_memory = 2,
+   CUDA_ERROR_stub_library = 34,
+   CUDA_ERROR_no_device = 100,
+   CUDA_ERROR_invalid_context = 201,
+   CUDA_ERROR_invalid_handle = 400,
+   CUDA_ERROR_not_found = 500,
+   CUDA_ERROR_illegal_address = 700,
+   CUDA_ERROR_stream_capture_unsupported = 900,
+   CUDA_ATTRIBUTE_major = 75,
+   CUDA_ATTRIBUTE_minor = 76,
+   HIP_COPY_in = 1,
+   HIP_COPY_out = 2,
+   HIP_COPY_within = 3,
+};
+
+#endif

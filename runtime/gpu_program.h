@@ -1,0 +1,42 @@
+/* gpu_program.h - a plan's launches on a GPU: bound once, recorded as graphs, replayed.
+ *
+ *    variant ─ bucket of rows ─ segment ─┬ recorded: one graph, a node a launch; nodes of a phase wait
+ *                                        │           for those of the phase before
+ *                                        └ eager: launch by launch
+ *
+ * Graphs are built from the plan when the device is opened, never captured and never changed. A grid is
+ * that of the bucket's largest step; blocks past the step's own tiles return (base/simt_abi.h), so
+ * what a step changes is only the step block and the arrays of meta.def. */
+#ifndef RT_GPU_PROGRAM_H
+#define RT_GPU_PROGRAM_H
+
+#include "gpu.h"
+
+/* Where a plan's memory lies on the device. */
+typedef struct rt_gpu_memory {
+   uint64_t step, arena, scratch, weights, logits;
+   uint64_t *routes;     /* by plan.routes */
+   uint64_t *state[8];   /* by cache group, by layer */
+   uint64_t meta[16][8]; /* by row of meta.def and instance */
+} rt_gpu_memory;
+
+typedef struct rt_gpu_counters {
+   uint64_t launches, segments, graphs, bytes;
+} rt_gpu_counters;
+
+typedef struct rt_gpu_program rt_gpu_program;
+
+/* Finds every kernel, binds every launch, and builds every graph. syms: the largest step, by symbol.
+ * eager: no graphs. Errors BAD_INPUT for a missing kernel, those of the driver. */
+SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module,
+                                                   const plan *p, const rt_gpu_memory *memory,
+                                                   const int64_t *syms, bool eager,
+                                                   rt_gpu_program **out);
+void rt_gpu_program_destroy(rt_gpu_program *g);
+
+/* Puts the step that the block describes on the stream. Errors BAD_INPUT when no variant takes it. */
+SINTER_CHECKED sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *block);
+
+const rt_gpu_counters *rt_gpu_program_counters(const rt_gpu_program *g);
+
+#endif

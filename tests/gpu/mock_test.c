@@ -1,0 +1,338 @@
+// LINK: codegen runtime sinter_mock
+/* The mock device against its own promises: what it refuses, what it does late, and which mistakes of kernels it
+ * shows. Kernels are small ones in the language of kernels/simt.h, built as the compiler builds its own. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/simt_abi.h"
+#include "codegen/simt.h"
+#include "mock/mock.h"
+
+#define OK(call) cr_assert(eq(int, (call), 0), "%s", mock_message())
+#define ERROR(error, call) cr_assert(eq(int, (call), (error)), "%s", mock_message())
+
+static const unsigned one[] = {1, 1, 1}, threads[] = {SIMT_THREADS, 1, 1};
+
+typedef struct device {
+   arena *a;
+   void *stream, *module;
+   uint64_t memory; /* 4 KiB */
+   float *pinned;
+} device;
+
+static void open_device(device *d)
+{
+   OK(mock_start(32));
+   OK(mock_context_set(mock_context()));
+   OK(mock_stream_create(&d->stream));
+   OK(mock_alloc(4096, &d->memory));
+   OK(mock_host_alloc(4096, (void **)&d->pinned));
+}
+
+/* A module of kernels with these bodies; `out` is the memory that they get. */
+static void load(device *d, const char *kernels)
+{
+   text_buf text = {0};
+   const uint8_t *object;
+   size_t size;
+
+   cr_assert(eq(int, arena_create(&d->a), SINTER_ok));
+   text.a = d->a;
+   cr_assert(
+      eq(int, cg_simt_text(d->a, CG_HOST, 32, true, "mock-cuda", NULL, 0, &text), SINTER_ok));
+   text_printf(&text, "typedef struct { float x[SIMT_THREADS]; } some;\n%s", kernels);
+   cr_assert(eq(int, cg_host_object(d->a, text.data, text.len, &object, &size), SINTER_ok), "%s",
+             sinter_error());
+   OK(mock_module_load(object, &d->module));
+}
+
+static void *find(device *d, const char *name)
+{
+   void *function;
+
+   OK(mock_function(d->module, name, &function));
+   return function;
+}
+
+/* Arguments of one tile: the memory. A step block is not looked at without factors. */
+static simt_args args_of(const device *d)
+{
+   return (simt_args){.k.ptr[0] = (void *)(uintptr_t)d->memory, .tiles = 1};
+}
+
+/* Runs a kernel under an order of threads; x[0 .. 128) of the memory, or the error. */
+static int run(device *d, const char *name, mock_order order, float *x)
+{
+   simt_args args = args_of(d);
+   void *parameters[] = {&args};
+
+   mock_set_order(order);
+   OK(mock_launch(find(d, name), one, threads, 0, parameters, d->stream));
+   int error = mock_stream_wait(d->stream);
+   if (error)
+      return error;
+   OK(mock_copy(d->pinned, (void *)(uintptr_t)d->memory, SIMT_THREADS * 4, HIP_COPY_out,
+                d->stream));
+   OK(mock_stream_wait(d->stream));
+   memcpy(x, d->pinned, SIMT_THREADS * 4);
+   return 0;
+}
+
+#define BEGIN                                                                                      \
+   "{ SIMT_BEGIN(a); SIMT_SHARED(some, s); const int t = simt_thread(); float *y = (float "        \
+   "*)a->ptr[0]; "
+
+/* ---- what is refused ---- */
+
+Test(mock, refuses_while_a_graph_is_built)
+{
+   device d = {0};
+   uint64_t address;
+   void *graph, *memory, *exec;
+
+   open_device(&d);
+   OK(mock_graph_create(&graph));
+   ERROR(CUDA_ERROR_stream_capture_unsupported, mock_alloc(64, &address));
+   ERROR(CUDA_ERROR_stream_capture_unsupported, mock_free(d.memory));
+   ERROR(CUDA_ERROR_stream_capture_unsupported, mock_host_alloc(64, &memory));
+   ERROR(CUDA_ERROR_stream_capture_unsupported, mock_stream_wait(d.stream));
+   ERROR(
+      CUDA_ERROR_stream_capture_unsupported,
+      mock_module_load("no image at all, and too short for one.......................", &memory));
+   OK(mock_graph_make(graph, &exec));
+   OK(mock_alloc(64, &address));
+   OK(mock_graph_destroy(graph));
+}
+
+Test(mock, refuses_what_is_not_its_own)
+{
+   device d = {0};
+   char bytes[64] = "";
+   void *out;
+
+   open_device(&d);
+   ERROR(CUDA_ERROR_illegal_address,
+         mock_copy((void *)(uintptr_t)d.memory, bytes, 5000, HIP_COPY_in, d.stream));
+   ERROR(CUDA_ERROR_illegal_address,
+         mock_copy((void *)(uintptr_t)(d.memory + 4090), bytes, 64, HIP_COPY_in, d.stream));
+   ERROR(CUDA_ERROR_invalid_handle, mock_fill(d.memory, 0, 64, &d));
+   OK(mock_free(d.memory));
+   ERROR(CUDA_ERROR_invalid_value, mock_free(d.memory));
+   ERROR(CUDA_ERROR_illegal_address, mock_fill(d.memory, 0, 64, d.stream));
+   ERROR(CUDA_ERROR_invalid_value, mock_host_free(bytes));
+   ERROR(CUDA_ERROR_invalid_handle, mock_graph_destroy(NULL));
+   ERROR(CUDA_ERROR_invalid_value, mock_module_load(bytes, &out));
+   ERROR(CUDA_ERROR_invalid_context, mock_context_set(&d));
+}
+
+static void *without_context(void *user)
+{
+   uint64_t address;
+
+   *(int *)user = mock_alloc(64, &address);
+   return NULL;
+}
+
+Test(mock, a_thread_needs_the_context)
+{
+   device d = {0};
+   pthread_t thread;
+   int error = 0;
+
+   open_device(&d);
+   pthread_create(&thread, NULL, without_context, &error);
+   pthread_join(thread, NULL);
+   cr_assert(eq(int, error, CUDA_ERROR_invalid_context));
+}
+
+Test(mock, refuses_bad_launches)
+{
+   device d = {0}, other = {0};
+   simt_args args;
+   void *parameters[] = {&args}, *graph, *another, *node, *exec;
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(k) " BEGIN "y[t] = 1; s->x[t] = 0; }");
+   args = args_of(&d);
+   void *k = find(&d, "k");
+   ERROR(CUDA_ERROR_not_found, mock_function(d.module, "no_such", &node));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_launch(k, (unsigned[]){0, 1, 1}, threads, 0, parameters, d.stream));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_launch(k, (unsigned[]){1, 2, 1}, threads, 0, parameters, d.stream));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_launch(k, one, (unsigned[]){33, 1, 1}, 0, parameters, d.stream));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_launch(k, one, (unsigned[]){2048, 1, 1}, 0, parameters, d.stream));
+   ERROR(CUDA_ERROR_invalid_value, mock_launch(k, one, threads, 1 << 20, parameters, d.stream));
+   ERROR(CUDA_ERROR_invalid_value, mock_launch(k, one, threads, 0, NULL, d.stream));
+   OK(mock_graph_create(&graph));
+   OK(mock_graph_create(&another));
+   OK(mock_graph_add(another, NULL, 0, k, one, threads, parameters, &node));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_graph_add(graph, &node, 1, k, one, threads, parameters, &node));
+   OK(mock_graph_make(another, &exec));
+   ERROR(CUDA_ERROR_invalid_value,
+         mock_graph_add(another, NULL, 0, k, one, threads, parameters, &node));
+   OK(mock_graph_destroy(graph));
+   OK(mock_module_unload(d.module));
+   ERROR(CUDA_ERROR_invalid_handle, mock_launch(k, one, threads, 0, parameters, d.stream));
+   (void)other;
+}
+
+Test(mock, fails_when_it_is_asked_to)
+{
+   OK(mock_start(32));
+   uint32_t before = mock_calls("cuSomething");
+   mock_fail("cuSomething", 2);
+   OK(mock_enter("cuSomething"));
+   ERROR(MOCK_ERROR_planted, mock_enter("cuSomething"));
+   OK(mock_enter("cuSomething"));
+   cr_assert(eq(u32, mock_calls("cuSomething") - before, 3));
+}
+
+/* ---- memory and time ---- */
+
+Test(mock, the_host_cannot_read_the_device, .signal = SIGSEGV)
+{
+   device d = {0};
+
+   open_device(&d);
+   cr_assert(eq(flt, *(volatile float *)(uintptr_t)d.memory, 0));
+}
+
+Test(mock, a_kernel_cannot_read_past_the_end, .signal = SIGSEGV)
+{
+   device d = {0};
+   float x[SIMT_THREADS];
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(k) " BEGIN "y[t] = y[1024 + t]; s->x[t] = 0; }");
+   (void)run(&d, "k", MOCK_FIRST, x);
+}
+
+Test(mock, pinned_memory_is_read_late)
+{
+   device d = {0};
+   float own = 1, got = 0;
+
+   open_device(&d);
+   d.pinned[0] = 1;
+   OK(mock_copy((void *)(uintptr_t)d.memory, d.pinned, 4, HIP_COPY_in, d.stream));
+   d.pinned[0] = 2; /* too early: what arrives is this */
+   OK(mock_stream_wait(d.stream));
+   OK(mock_copy(&got, (void *)(uintptr_t)d.memory, 4, HIP_COPY_out, d.stream));
+   cr_assert(eq(flt, got, 2));
+   OK(mock_copy((void *)(uintptr_t)d.memory, &own, 4, HIP_COPY_in, d.stream));
+   own = 2;
+   OK(mock_copy(&got, (void *)(uintptr_t)d.memory, 4, HIP_COPY_out, d.stream));
+   cr_assert(eq(flt, got, 1));
+}
+
+/* ---- kernels ---- */
+
+Test(mock, barriers_and_shuffles)
+{
+   static const mock_order orders[] = {MOCK_FIRST, MOCK_LAST, MOCK_ROUND};
+   device d = {0};
+   float x[SIMT_THREADS];
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(right) " BEGIN
+            "s->x[t] = (float)t; simt_sync(); y[t] = s->x[SIMT_THREADS - 1 - t]; }"
+            "SIMT_KERNEL(missing) " BEGIN "s->x[t] = (float)t; y[t] = s->x[SIMT_THREADS - 1 - t]; }"
+            "SIMT_KERNEL(sum) " BEGIN "s->x[0] = 0; y[t] = simt_warp_sum((float)t); }"
+            "SIMT_KERNEL(unset) " BEGIN "y[t] = s->x[t]; }");
+   for (size_t o = 0; o < countof(orders); o++) {
+      OK(run(&d, "right", orders[o], x));
+      for (int i = 0; i < SIMT_THREADS; i++)
+         cr_assert(eq(flt, x[i], (float)(SIMT_THREADS - 1 - i)));
+      OK(run(&d, "sum", orders[o], x));
+      for (int i = 0; i < SIMT_THREADS; i++)
+         cr_assert(eq(flt, x[i], 496.0f + 1024.0f * (float)(i / 32)));
+      OK(run(&d, "unset", orders[o], x));
+      cr_assert(isnan(x[0]) && isnan(x[SIMT_THREADS - 1]), "shared memory begins as NaN");
+   }
+   OK(run(&d, "missing", MOCK_FIRST, x));
+   cr_assert(isnan(x[0]), "the first thread reads what the last one has not written");
+   OK(run(&d, "missing", MOCK_LAST, x));
+   cr_assert(isnan(x[SIMT_THREADS - 1]));
+}
+
+/* Each of these ends the context's work, so each is a test of its own. */
+static void must_fail(const char *body, const char *says)
+{
+   device d = {0};
+   float x[SIMT_THREADS];
+   char text[512];
+
+   open_device(&d);
+   snprintf(text, sizeof text, "SIMT_KERNEL(k) " BEGIN "s->x[t] = 0; y[t] = 0; %s }", body);
+   load(&d, text);
+   ERROR(MOCK_ERROR_failed, run(&d, "k", MOCK_FIRST, x));
+   cr_assert(strstr(mock_message(), says), "%s", mock_message());
+   cr_assert(strstr(mock_message(), "kernel k, tile 0"), "%s", mock_message());
+   ERROR(MOCK_ERROR_failed, mock_fill(d.memory, 0, 64, d.stream));
+}
+
+Test(mock, a_barrier_that_one_thread_misses)
+{
+   must_fail("if (t == 3) return; simt_sync();", "passed by");
+}
+
+Test(mock, two_barriers_at_once)
+{
+   must_fail("if (t < 64) simt_sync(); else simt_sync();", "different barriers");
+}
+
+Test(mock, a_lane_that_returned)
+{
+   must_fail("if (t == 40) return; y[t] = simt_shfl_xor(1, 1);", "has returned");
+}
+
+Test(mock, lanes_at_different_places)
+{
+   must_fail("if (t & 1) y[t] = simt_shfl_xor(1, 1); else y[t] = simt_shfl_xor(1, 1);",
+             "different places");
+}
+
+Test(mock, a_lane_at_a_barrier)
+{
+   must_fail("if (t == 1) simt_sync(); y[t] = simt_shfl_xor(1, 1);", "barrier");
+}
+
+/* ---- graphs ---- */
+
+/* y[t] = 2 y[t] + 1, then y[t] = 3 y[t]: only one order gives 3 from 0. */
+Test(mock, edges_order_nodes)
+{
+   device d = {0};
+   simt_args args;
+   void *parameters[] = {&args}, *exec;
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(first) " BEGIN "s->x[t] = 0; y[t] = 2 * y[t] + 1; }"
+            "SIMT_KERNEL(second) " BEGIN "s->x[t] = 0; y[t] = 3 * y[t]; }");
+   args = args_of(&d);
+   for (int edge = 1; edge >= 0; edge--) {
+      void *graph, *nodes[2];
+      float got = -1;
+      OK(mock_graph_create(&graph));
+      OK(mock_graph_add(graph, NULL, 0, find(&d, "first"), one, threads, parameters, &nodes[0]));
+      OK(mock_graph_add(graph, nodes, (size_t)edge, find(&d, "second"), one, threads, parameters,
+                        &nodes[1]));
+      args.k.ptr[0] = NULL; /* nodes have copies of their arguments */
+      OK(mock_graph_make(graph, &exec));
+      args = args_of(&d);
+      OK(mock_fill(d.memory, 0, 512, d.stream));
+      OK(mock_graph_launch(exec, d.stream));
+      OK(mock_copy(&got, (void *)(uintptr_t)d.memory, 4, HIP_COPY_out, d.stream));
+      cr_assert(eq(flt, got, edge ? 3.0f : 1.0f));
+      OK(mock_exec_destroy(exec));
+      OK(mock_graph_destroy(graph));
+   }
+}
