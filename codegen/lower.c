@@ -268,7 +268,7 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    if (op->code == IR_OP_mla_expanded)
       return lower_expanded(l, op, out);
    SINTER_TRY(attention_key_of(l, op, &key));
-   if (!l->decode || l->one_chunk || l->simt) {
+   if (!l->decode || l->one_chunk) {
       attention_form form = l->decode && !l->simt ? ATTENTION_row : ATTENTION_whole;
       cg_launch *whole = attention_launch_of(l, g, &key, form, out);
       cg_launch_value(l, whole, op->results[0], true);
@@ -286,7 +286,9 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    cg_launch_ref(merge, cg_ref_meta(IR_META_tiles, 0), 0, false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
    key.form = ATTENTION_part; /* whose blocks are not those of the whole form */
-   out->scratch = MAX(out->scratch, attention_scratch(&key, l->isa->lanes, l->max_rows));
+   uint64_t bytes = l->simt ? cg_simt_attention_scratch(&key, l->max_rows)
+                            : attention_scratch(&key, l->isa->lanes, l->max_rows);
+   out->scratch = MAX(out->scratch, bytes);
    return SINTER_ok;
 }
 

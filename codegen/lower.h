@@ -7,6 +7,7 @@
 
 #include "base/isa.h"
 #include "ir/ir.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
 #include "passes/layout.h"
 #include "vec.h"
@@ -15,6 +16,9 @@
 typedef struct cg_simt_kind cg_simt_kind;
 extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_attention,
    cg_simt_route, cg_simt_permute, cg_simt_combine, cg_simt_conv, cg_simt_gdn;
+
+/* Bytes of scratch memory that the part form needs there for each chunk of context. */
+uint64_t cg_simt_attention_scratch(const attention_key *key, int64_t max_rows);
 
 /* What lowering reads. */
 typedef struct cg_lower {

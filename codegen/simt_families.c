@@ -122,7 +122,7 @@ static uint32_t attention_block(const attention_key *k)
 {
    uint32_t most = MIN(k->heads / k->groups, 8u);
 
-   while (most > 1 && (uint64_t)most * (k->width + SIMT_THREADS) * 4 + 2048 > SIMT_MAX_SHARED)
+   while (most > 1 && (uint64_t)most * (k->width + ATTN_CHUNK) * 4 + 2048 > SIMT_MAX_SHARED)
       most--;
    return most;
 }
@@ -149,29 +149,45 @@ static void emit_attention(arena *a, text_buf *out, const char *symbol, const vo
 
    (void)a;
    text_printf(out,
-               "#define ATTN_NAME %s\n#define ATTN_H %u\n#define ATTN_G %u\n#define ATTN_D %u\n"
+               "#define ATTN_NAME %s\n#define ATTN_FORM %d\n#define ATTN_H %u\n#define ATTN_G "
+               "%u\n#define ATTN_D %u\n"
                "#define ATTN_V %u\n#define ATTN_Q %u\n#define ATTN_BLOCK %u\n"
                "#define ATTN_WINDOW %lldll\n#define ATTN_SCALE %af\n#define ATTN_CAPPED %d\n"
                "#define ATTN_CAP %af\n#define ATTN_SINKS %d\n#define ATTN_LATENT %d\n"
                "#define ATTN_KV_BYTES %u\n",
-               symbol, k->heads, k->groups, k->width, k->value, k->latent ? k->value : k->width,
-               attention_block(k), (long long)k->window, k->scale, k->cap != 0, k->cap, k->sinks,
-               k->latent, dtype_infos[k->kv].bytes);
+               symbol, k->form == ATTENTION_row ? ATTENTION_whole : k->form, k->heads, k->groups,
+               k->width, k->value, k->latent ? k->value : k->width, attention_block(k),
+               (long long)k->window, k->scale, k->cap != 0, k->cap, k->sinks, k->latent,
+               dtype_infos[k->kv].bytes);
    write_type(out, "LOAD_Q", k->q);
    write_type(out, "LOAD_KV", k->kv);
    write_type(out, "STORE", k->y);
    cg_simt_include(out, "attention.cuh");
 }
 
-/* A tile is a row and a block of the heads of one kv head. */
+static int64_t attention_blocks(const attention_key *k)
+{
+   uint32_t block = attention_block(k), per = k->heads / k->groups;
+
+   return (int64_t)k->groups * ((per + block - 1) / block);
+}
+
+uint64_t cg_simt_attention_scratch(const attention_key *k, int64_t max_rows)
+{
+   uint64_t entry = (uint64_t)attention_block(k) * (k->value + 2) * sizeof(float);
+
+   return entry * (uint64_t)attention_blocks(k) * (uint64_t)max_rows;
+}
+
+/* A tile is a row and a block of the heads of one kv head; of parts also a chunk. */
 static void attention_grid(const void *what, plan_launch *to)
 {
    const attention_key *k = what;
-   uint32_t block = attention_block(k), per = k->heads / k->groups;
 
-   to->tiles = (plan_extent){.k = (int64_t)k->groups * ((per + block - 1) / block),
-                             .num_factors = 1,
-                             .factor = {{SYM_T, 1}}};
+   to->tiles =
+      (plan_extent){.k = attention_blocks(k), .num_factors = 1, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
+   if (k->form == ATTENTION_part)
+      to->tiles.num_factors = 2;
 }
 
 const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};

@@ -6,6 +6,7 @@
 
 #include "base/quant.h"
 #include "base/simt_abi.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/gemm_impl.h"
 #include "kernels/cpu/moe.h"
@@ -61,52 +62,76 @@ static void write_table(text_buf *out, const char *name, const int8_t *values)
    text_printf(out, "};\n");
 }
 
+#define N(name)                                                                                    \
+   {                                                                                               \
+#name, name                                                                                  \
+   }
+#define C(name) {"C_" #name, C_##name},
+#define SYM(name, what) {"SYM_" #name, SYM_##name},
+
 /* Numbers that our tables own. */
+static const struct {
+   const char *name;
+   int64_t value;
+} constants[] = {
+   N(SIMT_THREADS),
+   N(SIMT_MAX_SHARED),
+   {"SIMT_MAX_PTRS", KARGS_MAX_PTRS},
+   {"SIMT_MAX_CONSTS", KARGS_MAX_CONSTS},
+   N(PAGE_TOKENS),
+   N(PANEL_ROWS),
+   N(ATTN_CHUNK),
+   {"GEMM_TILE_ROWS", CG_SIMT_GEMM_ROWS},
+   {"GEMM_TILE_COLUMNS", CG_SIMT_GEMM_COLUMNS},
+#include "base/syms.def"
+   GEMM_CONST_LIST(C) /* then those of other families */
+   N(E_N),
+   N(E_K),
+   N(E_PANEL_BYTES),
+   N(P_PER_SYM),
+   N(P_SYM),
+   N(P_SLOTS),
+   N(P_EXPERTS),
+   N(M_K),
+   N(M_WIDTH),
+   N(ROUTE_none),
+   N(ROUTE_softmax),
+   N(ROUTE_sigmoid),
+   N(ROUTE_sqrt_softplus),
+   N(ATTENTION_whole),
+   N(ATTENTION_part),
+   N(ATTENTION_merge),
+   N(PANEL_KIND_FLOAT),
+   N(PANEL_KIND_CODES),
+   N(PANEL_KIND_SCALED),
+   N(PANEL_CODE_U),
+   N(PANEL_CODE_S),
+   N(PANEL_CODE_T),
+   N(PANEL_CODE_E),
+};
+
+#undef N
+#undef C
+#undef SYM
+
 static void write_constants(text_buf *out, uint32_t warp, bool matrix)
 {
    number(out, "SIMT_MATRIX", matrix);
    number(out, "SIMT_ARCH_WARP", warp);
-   number(out, "SIMT_THREADS", SIMT_THREADS);
-   number(out, "SIMT_MAX_SHARED", SIMT_MAX_SHARED);
-   number(out, "SIMT_MAX_PTRS", KARGS_MAX_PTRS);
-   number(out, "SIMT_MAX_CONSTS", KARGS_MAX_CONSTS);
-   number(out, "PAGE_TOKENS", PAGE_TOKENS);
-   number(out, "PANEL_ROWS", PANEL_ROWS);
-   number(out, "GEMM_TILE_ROWS", CG_SIMT_GEMM_ROWS);
-   number(out, "GEMM_TILE_COLUMNS", CG_SIMT_GEMM_COLUMNS);
-#define SYM(name, what) number(out, "SYM_" #name, SYM_##name);
-#include "base/syms.def"
-#undef SYM
-#define C(name) number(out, "C_" #name, C_##name);
-   GEMM_CONST_LIST(C)
-#undef C
-#define NUMBER(name) number(out, #name, name);
-   NUMBER(E_N)
-   NUMBER(E_K)
-   NUMBER(E_PANEL_BYTES)
-   NUMBER(P_PER_SYM)
-   NUMBER(P_SYM) NUMBER(P_SLOTS) NUMBER(P_EXPERTS) NUMBER(M_K) NUMBER(M_WIDTH) NUMBER(
-      ROUTE_none) NUMBER(ROUTE_softmax) NUMBER(ROUTE_sigmoid) NUMBER(ROUTE_sqrt_softplus)
-#undef NUMBER
-#define KIND(name) number(out, "PANEL_KIND_" #name, PANEL_KIND_##name);
-      KIND(FLOAT) KIND(CODES) KIND(SCALED)
-#undef KIND
-#define CODE(name) number(out, "PANEL_CODE_" #name, PANEL_CODE_##name);
-         CODE(U) CODE(S) CODE(T) CODE(E)
-#undef CODE
-            text_printf(
-               out, "#define SIMT_PASTE_(a, b) a##b\n#define SIMT_PASTE(a, b) SIMT_PASTE_(a, b)\n");
+   for (size_t i = 0; i < countof(constants); i++)
+      number(out, constants[i].name, constants[i].value);
+   text_printf(out, "#define SIMT_PASTE_(a, b) a##b\n#define SIMT_PASTE(a, b) SIMT_PASTE_(a, b)\n");
 }
 
 static void write_asserts(text_buf *out)
 {
 #define SAME(field)                                                                                \
    text_printf(out, "SIMT_ASSERT(SIMT_OFFSET(simt_args, " #field ") == %zu);\n",                   \
-               offsetof(simt_args, field));
+               offsetof(simt_args, field))
    text_printf(out, "SIMT_ASSERT(sizeof(simt_args) == %zu);\n", sizeof(simt_args));
-   SAME(tiles)
-   SAME(num_factors)
-   SAME(factor)
+   SAME(tiles);
+   SAME(num_factors);
+   SAME(factor);
 #undef SAME
    text_printf(out, "SIMT_ASSERT(SIMT_OFFSET(simt_args, ptr) == %zu);\n",
                offsetof(sinter_kargs, ptr));

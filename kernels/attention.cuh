@@ -1,21 +1,23 @@
 /* attention.cuh - one query row against the pages of its sequence; a template by inclusion.
  *
- *    ATTN_NAME
+ *    ATTN_NAME, ATTN_FORM (ATTENTION_whole, _part, _merge)
  *    ATTN_H, ATTN_G, ATTN_D, ATTN_V   heads, kv heads, width of a key, of a value
  *    ATTN_Q                           width of the first part of a query: all of it, but for latent rows
  *    ATTN_BLOCK                       heads of one block: of one kv head, at most
- *    ATTN_WINDOW, ATTN_SCALE, ATTN_CAP, ATTN_SINKS, ATTN_LATENT   as in kernels/cpu/attention.h
+ *    ATTN_WINDOW, ATTN_SCALE, ATTN_CAPPED, ATTN_CAP, ATTN_SINKS, ATTN_LATENT   as in kernels/cpu/attention.h
  *    ATTN_LOAD_Q(base, i), ATTN_LOAD_KV(base, i), ATTN_STORE(base, i, v)   by type
  *    ATTN_KV_BYTES
  *
- * Pointers: y, q, (p,) pages, (sinks,) tiles, positions, seq_of, block_table. A block takes a row and some
- * heads that share keys. Positions go in chunks of SIMT_THREADS, at multiples of it: a thread scores one
- * of them, then the threads share the value's columns. The bits of a row depend on its own q and its
- * visible positions only. */
+ * Pointers: those of kernels/cpu/attention.h. A block takes a row and some heads that share keys. Positions go in chunks of
+ * ATTN_CHUNK: threads score them, then share the value's columns. Chunks are computed apart and folded in order, in one
+ * block (whole) or by a kernel of their own (merge) from what a block each has left (part): so the bits are the same, and
+ * depend on the row's own q and its visible positions only. */
 #ifndef ATTENTION_CUH
 #define ATTENTION_CUH
 
-/* Where the line of position `at` and kv head g begins; d elements a line, lines of a head in a page. */
+enum { ATTN_EACH = ATTN_CHUNK / SIMT_THREADS };
+
+/* The page of position `at`, from kv head g on; head_bytes of a head in a page. */
 SIMT_FN const simt_u8 *attn_head(const void *pages, const simt_i32 *table, simt_i64 at, simt_i64 g,
                                  simt_i64 groups, simt_i64 head_bytes)
 {
@@ -24,149 +26,276 @@ SIMT_FN const simt_u8 *attn_head(const void *pages, const simt_i32 *table, simt_
    return (const simt_u8 *)pages + (page * groups + g) * head_bytes;
 }
 
+/* What a row sees. */
+typedef struct attn_row {
+   simt_i64 row, g, first, last, head0;
+   int heads;
+} attn_row;
+
+/* Scores that are folded so far: m and l of each head, o of the thread's own elements. */
+SIMT_FN void attn_fold(int block, int outs, float *m, float *l, float *o, const float *mc,
+                       const float *lc, const float *oc, int width)
+{
+   float a[16], b[16];
+
+   SIMT_UNROLL
+   for (int h = 0; h < block; h++) {
+      const float top = simt_max(m[h], mc[h]);
+      a[h] = simt_exp(m[h] - top);
+      b[h] = simt_exp(mc[h] - top);
+      m[h] = top;
+      l[h] = simt_fma(l[h], a[h], lc[h] * b[h]);
+   }
+   SIMT_UNROLL
+   for (int i = 0; i < outs; i++) {
+      const int own = (simt_thread() + i * SIMT_THREADS) / width;
+      float ka = 0, kb = 0;
+      SIMT_UNROLL
+      for (int h = 0; h < block; h++) {
+         ka = h == own ? a[h] : ka;
+         kb = h == own ? b[h] : kb;
+      }
+      o[i] = simt_fma(o[i], ka, oc[i] * kb);
+   }
+}
+
 #endif
+
+#define ATTN_PER_KV (ATTN_H / ATTN_G)
+#define ATTN_BLOCKS ((ATTN_PER_KV + ATTN_BLOCK - 1) / ATTN_BLOCK)
+#define ATTN_OUTS ((ATTN_BLOCK * ATTN_V + SIMT_THREADS - 1) / SIMT_THREADS)
+#define ATTN_ENTRY (ATTN_BLOCK * (ATTN_V + 2)) /* floats that a part leaves: m, l, o of each head */
 
 typedef struct SIMT_PASTE(ATTN_NAME, _shared)
 {
    float q[ATTN_BLOCK][ATTN_D];
-   float p[ATTN_BLOCK][SIMT_THREADS];
+   float p[ATTN_BLOCK][ATTN_CHUNK];
    float each[2][ATTN_BLOCK][SIMT_WARPS];
 }
 SIMT_PASTE(ATTN_NAME, _shared);
 
-SIMT_KERNEL(ATTN_NAME)
+/* The row of tile `number`; positions: the meta array. */
+SIMT_FN attn_row SIMT_PASTE(ATTN_NAME, _row)(simt_i64 number, const void *positions)
 {
-   enum {
-      PER_KV = ATTN_H / ATTN_G,
-      BLOCKS = (PER_KV + ATTN_BLOCK - 1) / ATTN_BLOCK,
-      OUTS = (ATTN_BLOCK * ATTN_V + SIMT_THREADS - 1) / SIMT_THREADS,
-      HEAD_BYTES = (ATTN_LATENT ? 1 : 2) * ATTN_D * PAGE_TOKENS * ATTN_KV_BYTES,
-      P = 3 + ATTN_LATENT + ATTN_SINKS, /* of tiles */
-   };
-   SIMT_BEGIN(a);
-   SIMT_SHARED(SIMT_PASTE(ATTN_NAME, _shared), s);
-   const simt_i64 row = simt_tile() / (BLOCKS * ATTN_G), g = simt_tile() / BLOCKS % ATTN_G;
-   const int within = (int)(simt_tile() % BLOCKS) * ATTN_BLOCK; /* first head of those of g */
-   const int heads = within + ATTN_BLOCK <= PER_KV ? ATTN_BLOCK : PER_KV - within;
-   const simt_i64 head0 = g * PER_KV + within;
-   const simt_i64 last = ((const simt_i32 *)a->ptr[P + 1])[row];
-   const simt_i64 first = ATTN_WINDOW && last + 1 > ATTN_WINDOW ? last + 1 - ATTN_WINDOW : 0;
-   const simt_i32 *table =
-      (const simt_i32 *)a->ptr[P + 3] + ((const simt_i32 *)a->ptr[P + 2])[row] * a->step[SYM_B];
-   const void *pages = a->ptr[2 + ATTN_LATENT];
-   const int t = simt_thread();
-   float m[ATTN_BLOCK], l[ATTN_BLOCK], o[OUTS];
+   const int within = (int)(number % ATTN_BLOCKS) * ATTN_BLOCK; /* first head of those of g */
+   attn_row r;
 
-   for (int i = t; i < ATTN_BLOCK * ATTN_D; i += SIMT_THREADS) {
-      const int h = i / ATTN_D, c = i % ATTN_D;
-      float v = 0;
-      if (h < heads && c < ATTN_Q)
-         v = ATTN_LOAD_Q(a->ptr[1], (row * ATTN_H + head0 + h) * ATTN_Q + c);
-      else if (h < heads)
-         v = ATTN_LOAD_Q(a->ptr[ATTN_LATENT ? 2 : 1],
-                         (row * ATTN_H + head0 + h) * (ATTN_D - ATTN_Q) + c - ATTN_Q);
-      s->q[h][c] = v;
-   }
+   r.row = number / (ATTN_BLOCKS * ATTN_G);
+   r.g = number / ATTN_BLOCKS % ATTN_G;
+   r.heads = within + ATTN_BLOCK <= ATTN_PER_KV ? ATTN_BLOCK : ATTN_PER_KV - within;
+   r.head0 = r.g * ATTN_PER_KV + within;
+   r.last = ((const simt_i32 *)positions)[r.row];
+   r.first = ATTN_WINDOW && r.last + 1 > ATTN_WINDOW ? r.last + 1 - ATTN_WINDOW : 0;
+   return r;
+}
+
+SIMT_FN void SIMT_PASTE(ATTN_NAME, _clear)(const attn_row *r, const void *sinks, float *m, float *l,
+                                           float *o)
+{
    SIMT_UNROLL
    for (int h = 0; h < ATTN_BLOCK; h++) {
       m[h] = -simt_float(0x7f800000u);
       l[h] = 0;
 #if ATTN_SINKS
-      if (h < heads) {
-         m[h] = ((const float *)a->ptr[3 + ATTN_LATENT])[head0 + h];
+      if (h < r->heads) {
+         m[h] = ((const float *)sinks)[r->head0 + h];
          l[h] = 1;
       }
 #endif
    }
    SIMT_UNROLL
-   for (int i = 0; i < OUTS; i++)
+   for (int i = 0; i < ATTN_OUTS; i++)
       o[i] = 0;
+}
+
+SIMT_FN void SIMT_PASTE(ATTN_NAME, _finish)(const simt_args *a, const attn_row *r, const float *l,
+                                            const float *o)
+{
+   SIMT_UNROLL
+   for (int i = 0; i < ATTN_OUTS; i++) {
+      const int e = simt_thread() + i * SIMT_THREADS, h = e / ATTN_V, c = e % ATTN_V;
+      float total = 1;
+      SIMT_UNROLL
+      for (int k = 0; k < ATTN_BLOCK; k++)
+         total = k == h ? l[k] : total;
+      if (h < r->heads)
+         ATTN_STORE(a->ptr[0], (r->row * ATTN_H + r->head0 + h) * ATTN_V + c, o[i] / total);
+   }
+}
+
+#if ATTN_FORM != ATTENTION_merge
+
+/* The queries of the block, to shared memory. */
+SIMT_FN void SIMT_PASTE(ATTN_NAME, _queries)(const simt_args *a, const attn_row *r,
+                                             SIMT_PASTE(ATTN_NAME, _shared) * s)
+{
+   for (int i = simt_thread(); i < ATTN_BLOCK * ATTN_D; i += SIMT_THREADS) {
+      const int h = i / ATTN_D, c = i % ATTN_D;
+      const simt_i64 head = r->row * ATTN_H + r->head0 + h;
+      float v = 0;
+
+      if (h < r->heads && c < ATTN_Q)
+         v = ATTN_LOAD_Q(a->ptr[1], head * ATTN_Q + c);
+      else if (h < r->heads)
+         v = ATTN_LOAD_Q(a->ptr[ATTN_LATENT ? 2 : 1], head * (ATTN_D - ATTN_Q) + c - ATTN_Q);
+      s->q[h][c] = v;
+   }
    simt_sync();
-   for (simt_i64 c0 = first / SIMT_THREADS * SIMT_THREADS; c0 <= last; c0 += SIMT_THREADS) {
-      const simt_i64 at = c0 + t;
-      float score[ATTN_BLOCK], keep[ATTN_BLOCK];
+}
+
+/* m, l and o of the positions of one chunk that the row sees: at least one. */
+SIMT_FN void SIMT_PASTE(ATTN_NAME, _chunk)(const attn_row *r, SIMT_PASTE(ATTN_NAME, _shared) * s,
+                                           const void *pages, const simt_i32 *table, simt_i64 chunk,
+                                           float *m, float *l, float *o)
+{
+   enum { HEAD_BYTES = (ATTN_LATENT ? 1 : 2) * ATTN_D * PAGE_TOKENS * ATTN_KV_BYTES };
+   const simt_i64 c0 = chunk * ATTN_CHUNK;
+   float score[ATTN_EACH][ATTN_BLOCK];
 
    SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++)
-         score[h] = 0;
-      if (at >= first && at <= last) {
-         const simt_u8 *head = attn_head(pages, table, at, g, ATTN_G, HEAD_BYTES);
+   for (int e = 0; e < ATTN_EACH; e++) {
+      const simt_i64 at = c0 + e * SIMT_THREADS + simt_thread();
+      SIMT_UNROLL
+      for (int h = 0; h < ATTN_BLOCK; h++)
+         score[e][h] = 0;
+      if (at >= r->first && at <= r->last) {
+         const simt_u8 *head = attn_head(pages, table, at, r->g, ATTN_G, HEAD_BYTES);
          const simt_i64 in_page = at % PAGE_TOKENS;
          for (int c = 0; c < ATTN_D; c++) {
             const float k =
                ATTN_LOAD_KV(head, ATTN_LATENT ? in_page * ATTN_D + c : c * PAGE_TOKENS + in_page);
+            SIMT_UNROLL
+            for (int h = 0; h < ATTN_BLOCK; h++)
+               score[e][h] = simt_fma(s->q[h][c], k, score[e][h]);
+         }
+      }
+      SIMT_UNROLL
+      for (int h = 0; h < ATTN_BLOCK; h++) {
+         score[e][h] = score[e][h] * ATTN_SCALE;
+#if ATTN_CAPPED
+         score[e][h] = simt_softcap(score[e][h], ATTN_CAP);
+#endif
+         if (at < r->first || at > r->last)
+            score[e][h] = -simt_float(0x7f800000u);
+      }
+   }
+   SIMT_UNROLL
+   for (int h = 0; h < ATTN_BLOCK; h++) {
+      float most = score[0][h];
+      SIMT_UNROLL
+      for (int e = 1; e < ATTN_EACH; e++)
+         most = simt_max(most, score[e][h]);
+      most = simt_warp_max(most);
+      if (simt_lane() == 0)
+         s->each[0][h][simt_warp()] = most;
+   }
+   simt_sync();
+   SIMT_UNROLL
+   for (int h = 0; h < ATTN_BLOCK; h++) {
+      float top = s->each[0][h][0], sum = 0;
+      for (int w = 1; w < SIMT_WARPS; w++)
+         top = simt_max(top, s->each[0][h][w]);
+      SIMT_UNROLL
+      for (int e = 0; e < ATTN_EACH; e++) {
+         const float p = simt_exp(score[e][h] - top);
+         s->p[h][e * SIMT_THREADS + simt_thread()] = p;
+         sum += p;
+      }
+      m[h] = top;
+      sum = simt_warp_sum(sum);
+      if (simt_lane() == 0)
+         s->each[1][h][simt_warp()] = sum;
+   }
+   simt_sync();
+   SIMT_UNROLL
+   for (int h = 0; h < ATTN_BLOCK; h++) {
+      l[h] = s->each[1][h][0];
+      for (int w = 1; w < SIMT_WARPS; w++)
+         l[h] += s->each[1][h][w];
+   }
+   SIMT_UNROLL
+   for (int i = 0; i < ATTN_OUTS; i++) {
+      const int own = simt_thread() + i * SIMT_THREADS, h = own / ATTN_V, c = own % ATTN_V;
+      const simt_i64 from = c0 < r->first ? r->first - c0 : 0;
+      float sum = 0;
+      for (simt_i64 j = from; h < r->heads && j < ATTN_CHUNK && c0 + j <= r->last; j++) {
+         const simt_u8 *head = attn_head(pages, table, c0 + j, r->g, ATTN_G, HEAD_BYTES);
+         const simt_i64 line = (c0 + j) % PAGE_TOKENS * ATTN_D + c;
+         sum = simt_fma(s->p[h][j],
+                        ATTN_LOAD_KV(head, ATTN_LATENT ? line : ATTN_D * PAGE_TOKENS + line), sum);
+      }
+      o[i] = sum;
+   }
+   simt_sync(); /* before p and each are written again */
+}
+
+#endif
+
+SIMT_KERNEL(ATTN_NAME)
+{
+   enum { P = ATTN_FORM == ATTENTION_merge ? 2 + ATTN_SINKS : 3 + ATTN_LATENT + ATTN_SINKS }; /* tiles */
+   SIMT_BEGIN(a);
+   float mc[ATTN_BLOCK], lc[ATTN_BLOCK], oc[ATTN_OUTS];
+#if ATTN_FORM == ATTENTION_part
+   const simt_i64 chunks = a->step[SYM_C], chunk = simt_tile() % chunks;
+   const attn_row r = SIMT_PASTE(ATTN_NAME, _row)(simt_tile() / chunks, a->ptr[P + 1]);
+   if (chunk < r.first / ATTN_CHUNK || chunk > r.last / ATTN_CHUNK)
+      return;
+#else
+   const attn_row r = SIMT_PASTE(ATTN_NAME, _row)(simt_tile(), a->ptr[P + 1]);
+   float m[ATTN_BLOCK], l[ATTN_BLOCK], o[ATTN_OUTS];
+   SIMT_PASTE(ATTN_NAME, _clear)(&r, a->ptr[P - 1], m, l, o);
+#endif
+#if ATTN_FORM == ATTENTION_merge
+   for (simt_i64 c = r.first / ATTN_CHUNK; c <= r.last / ATTN_CHUNK; c++) {
+      const float *from = (const float *)a->ptr[1] + (simt_tile() * a->step[SYM_C] + c) * ATTN_ENTRY;
+      SIMT_UNROLL
+      for (int h = 0; h < ATTN_BLOCK; h++) {
+         mc[h] = from[h];
+         lc[h] = from[ATTN_BLOCK + h];
+      }
+      SIMT_UNROLL
+      for (int i = 0; i < ATTN_OUTS; i++) {
+         const int own = simt_thread() + i * SIMT_THREADS;
+         oc[i] = own < ATTN_BLOCK * ATTN_V ? from[2 * ATTN_BLOCK + own] : 0;
+      }
+      attn_fold(ATTN_BLOCK, ATTN_OUTS, m, l, o, mc, lc, oc, ATTN_V);
+   }
+#else
+   SIMT_SHARED(SIMT_PASTE(ATTN_NAME, _shared), s);
+   const simt_i32 *table = (const simt_i32 *)a->ptr[P + 3] +
+                           ((const simt_i32 *)a->ptr[P + 2])[r.row] * a->step[SYM_B];
+   SIMT_PASTE(ATTN_NAME, _queries)(a, &r, s);
+#endif
+#if ATTN_FORM == ATTENTION_part
+   SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[2 + ATTN_LATENT], table, chunk, mc, lc, oc);
+   float *to = (float *)a->ptr[0] + simt_tile() * ATTN_ENTRY;
    SIMT_UNROLL
    for (int h = 0; h < ATTN_BLOCK; h++)
-               score[h] = simt_fma(s->q[h][c], k, score[h]);
-         }
+      if (simt_thread() == h) {
+         to[h] = mc[h];
+         to[ATTN_BLOCK + h] = lc[h];
       }
    SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-         score[h] = score[h] * ATTN_SCALE;
-#if ATTN_CAPPED
-         score[h] = simt_softcap(score[h], ATTN_CAP);
+   for (int i = 0; i < ATTN_OUTS; i++)
+      if (simt_thread() + i * SIMT_THREADS < ATTN_BLOCK * ATTN_V)
+         to[2 * ATTN_BLOCK + simt_thread() + i * SIMT_THREADS] = oc[i];
+#elif ATTN_FORM == ATTENTION_whole
+   for (simt_i64 c = r.first / ATTN_CHUNK; c <= r.last / ATTN_CHUNK; c++) {
+      SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[2 + ATTN_LATENT], table, c, mc, lc, oc);
+      attn_fold(ATTN_BLOCK, ATTN_OUTS, m, l, o, mc, lc, oc, ATTN_V);
+   }
 #endif
-         if (at < first || at > last)
-            score[h] = -simt_float(0x7f800000u);
-         const float most = simt_warp_max(score[h]);
-         if (simt_lane() == 0)
-            s->each[0][h][simt_warp()] = most;
-      }
-      simt_sync();
-   SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-         float top = m[h];
-         for (int w = 0; w < SIMT_WARPS; w++)
-            top = simt_max(top, s->each[0][h][w]);
-         const float p = simt_exp(score[h] - top);
-         keep[h] = simt_exp(m[h] - top);
-         m[h] = top;
-         s->p[h][t] = p;
-         const float sum = simt_warp_sum(p);
-         if (simt_lane() == 0)
-            s->each[1][h][simt_warp()] = sum;
-      }
-      simt_sync();
-   SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-         float sum = s->each[1][h][0];
-         for (int w = 1; w < SIMT_WARPS; w++)
-            sum += s->each[1][h][w];
-         l[h] = simt_fma(l[h], keep[h], sum);
-      }
-   SIMT_UNROLL
-   for (int i = 0; i < OUTS; i++) {
-         const int e = t + i * SIMT_THREADS, h = e / ATTN_V, c = e % ATTN_V;
-         float sum = 0, kept = 0;
-         if (h >= heads)
-            continue;
-         SIMT_UNROLL
-         for (int k = 0; k < ATTN_BLOCK; k++)
-            kept = k == h ? keep[k] : kept;
-         for (simt_i64 j = c0 < first ? first - c0 : 0; j < SIMT_THREADS && c0 + j <= last; j++) {
-            const simt_u8 *head = attn_head(pages, table, c0 + j, g, ATTN_G, HEAD_BYTES);
-            const simt_i64 line = (c0 + j) % PAGE_TOKENS * ATTN_D + c;
-            sum = simt_fma(s->p[h][j],
-                           ATTN_LOAD_KV(head, ATTN_LATENT ? line : ATTN_D * PAGE_TOKENS + line),
-                           sum);
-         }
-         o[i] = simt_fma(o[i], kept, sum);
-      }
-      simt_sync(); /* before p and each are written again */
-   }
-   SIMT_UNROLL
-   for (int i = 0; i < OUTS; i++) {
-      const int e = t + i * SIMT_THREADS, h = e / ATTN_V, c = e % ATTN_V;
-      float total = 1;
-      if (h >= heads)
-         continue;
-      SIMT_UNROLL
-      for (int k = 0; k < ATTN_BLOCK; k++)
-         total = k == h ? l[k] : total;
-      ATTN_STORE(a->ptr[0], (row * ATTN_H + head0 + h) * ATTN_V + c, o[i] / total);
-   }
+#if ATTN_FORM != ATTENTION_part
+   SIMT_PASTE(ATTN_NAME, _finish)(a, &r, l, o);
+#endif
 }
+#undef ATTN_PER_KV
+#undef ATTN_BLOCKS
+#undef ATTN_OUTS
+#undef ATTN_ENTRY
 #undef ATTN_NAME
+#undef ATTN_FORM
 #undef ATTN_H
 #undef ATTN_G
 #undef ATTN_D

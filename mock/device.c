@@ -30,7 +30,20 @@ static uint32_t find_symbol(const char *symbol)
    return i;
 }
 
-/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3 */
+static const char *count_file;
+
+/* Calls of every function, as the process ends. */
+static void write_counts(void)
+{
+   FILE *f = fopen(count_file, "w");
+
+   for (uint32_t i = 0; f && i < MAX_SYMBOLS && symbols[i].symbol; i++)
+      fprintf(f, "%s %u\n", symbols[i].symbol, symbols[i].calls);
+   if (f)
+      fclose(f);
+}
+
+/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3,count=FILE (FILE last) */
 static void read_environment(void)
 {
    static const char *const orders[] = {"first", "last", "round"};
@@ -42,6 +55,10 @@ static void read_environment(void)
       for (uint32_t i = 0; i < MOCK_ORDER_COUNT; i++)
          if (strncmp(p, "order=", 6) == 0 && strncmp(p + 6, orders[i], strlen(orders[i])) == 0)
             mock.order = (mock_order)i;
+      if (strncmp(p, "count=", 6) == 0 && !count_file) {
+         count_file = p + 6;
+         atexit(write_counts);
+      }
       if (sscanf(p, "fail=%63[A-Za-z0-9_]:%u", name, &n) == 2)
          symbols[find_symbol(name)].fail_at = n;
    }

@@ -20,7 +20,7 @@
 
 enum { MOCK_ERROR_failed = 719, MOCK_ERROR_planted = 999 };
 
-/* ---- for tests; also by the environment: SINTER_MOCK=order=last,fail=NAME:N ---- */
+/* ---- for tests; also by the environment: SINTER_MOCK=order=last,fail=NAME:N,count=FILE ---- */
 
 /* Which thread goes on where several can. */
 void mock_set_order(mock_order order);

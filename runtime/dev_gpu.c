@@ -186,8 +186,11 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
    SINTER_TRY(d->ops->load(d->gpu, code.data, &d->module));
    SINTER_TRY(rt_artifact_weights(artifact, target, &weights));
    SINTER_TRY(take_all(d, limits, &weights));
-   return rt_gpu_program_create(d->ops, d->gpu, d->module, d->plan, &d->memory, d->most,
-                                debug_is_on(DEBUG_eager), &d->program);
+   rt_gpu_graphs graphs = debug_is_on(DEBUG_eager)   ? RT_GPU_GRAPHS_none
+                          : debug_is_on(DEBUG_split) ? RT_GPU_GRAPHS_phases
+                                                     : RT_GPU_GRAPHS_segments;
+   return rt_gpu_program_create(d->ops, d->gpu, d->module, d->plan, &d->memory, d->most, graphs,
+                                &d->program);
 }
 
 static void gpu_close(rt_device *d)

@@ -7,7 +7,13 @@
 
 enum { MAX_BUCKETS = 24 };
 
-/* One step size: the graphs of its segments, NULL for eager ones. */
+/* Launches that are started together: a segment, or a phase of one. */
+typedef struct piece {
+   uint32_t first, num;
+   bool recorded;
+} piece;
+
+/* One step size: the graphs of its pieces, NULL for eager ones. */
 typedef struct bucket {
    int64_t rows;
    void **execs;
@@ -16,6 +22,8 @@ typedef struct bucket {
 typedef struct variant {
    const plan_variant *plan;
    simt_args *args; /* by launch */
+   piece *pieces;
+   uint32_t num_pieces;
    uint32_t num_buckets;
    bucket buckets[MAX_BUCKETS];
 } variant;
@@ -66,15 +74,32 @@ static sinter_status no_memory(void)
    return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
 }
 
-static sinter_status bind_variant(rt_gpu_program *g, variant *v, const rt_gpu_memory *m)
+static sinter_status bind_variant(variant *v, const rt_gpu_memory *m)
 {
    v->args = calloc(MAX(v->plan->num_launches, 1u), sizeof *v->args);
-   if (!v->args)
+   v->pieces = calloc(v->plan->num_launches + v->plan->num_segments + 1, sizeof *v->pieces);
+   if (!v->args || !v->pieces)
       return no_memory();
    for (uint32_t i = 0; i < v->plan->num_launches; i++)
       bind(m, &v->plan->launches[i], &v->args[i]);
-   (void)g;
    return SINTER_ok;
+}
+
+/* A piece a segment; by phases: a piece a phase of it. */
+static void cut(variant *v, rt_gpu_graphs graphs)
+{
+   for (uint32_t i = 0; i < v->plan->num_segments; i++) {
+      const plan_segment *s = &v->plan->segments[i];
+      for (uint32_t k = s->first_launch; k < s->first_launch + s->num_launches; k++) {
+         const plan_launch *l = &v->plan->launches[k];
+         bool begins =
+            k == s->first_launch || (graphs == RT_GPU_GRAPHS_phases && l->phase != (l - 1)->phase);
+         if (begins)
+            v->pieces[v->num_pieces++] =
+               (piece){k, 0, graphs != RT_GPU_GRAPHS_none && s->kind == PLAN_SEGMENT_recorded};
+         v->pieces[v->num_pieces - 1].num++;
+      }
+   }
 }
 
 static sinter_status find_kernels(rt_gpu_program *g, void *module)
@@ -112,13 +137,13 @@ static sinter_status grid_of(const rt_gpu_program *g, const plan_launch *l, cons
    return SINTER_ok;
 }
 
-/* Nodes of the launches of a segment: nodes[before .. first) are the phase that the next ones wait for. */
-static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const plan_segment *s,
+/* Nodes of the launches of a piece: nodes[before .. first) are the phase that the next ones wait for. */
+static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece *s,
                                const int64_t *syms, void *graph)
 {
    uint32_t before = 0, first = 0, num = 0, phase = 0, grid;
 
-   for (uint32_t i = s->first_launch; i < s->first_launch + s->num_launches; i++) {
+   for (uint32_t i = s->first; i < s->first + s->num; i++) {
       const plan_launch *l = &v->plan->launches[i];
       SINTER_TRY(grid_of(g, l, syms, &grid));
       if (!grid)
@@ -136,8 +161,8 @@ static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const plan_s
    return SINTER_ok;
 }
 
-static sinter_status record_segment(rt_gpu_program *g, const variant *v, const plan_segment *s,
-                                    const int64_t *syms, void **out)
+static sinter_status record_piece(rt_gpu_program *g, const variant *v, const piece *s,
+                                  const int64_t *syms, void **out)
 {
    void *graph;
 
@@ -156,16 +181,14 @@ static sinter_status record_bucket(rt_gpu_program *g, variant *v, int64_t rows)
    int64_t syms[SYM_COUNT];
 
    b->rows = rows;
-   b->execs = calloc(MAX(v->plan->num_segments, 1u), sizeof *b->execs);
+   b->execs = calloc(v->num_pieces + 1, sizeof *b->execs);
    if (!b->execs)
       return no_memory();
    v->num_buckets++;
    bucket_syms(g, rows, syms);
-   for (uint32_t i = 0; i < v->plan->num_segments; i++) {
-      const plan_segment *s = &v->plan->segments[i];
-      if (s->kind == PLAN_SEGMENT_recorded)
-         SINTER_TRY(record_segment(g, v, s, syms, &b->execs[i]));
-   }
+   for (uint32_t i = 0; i < v->num_pieces; i++)
+      if (v->pieces[i].recorded)
+         SINTER_TRY(record_piece(g, v, &v->pieces[i], syms, &b->execs[i]));
    return SINTER_ok;
 }
 
@@ -180,7 +203,8 @@ static sinter_status record_variant(rt_gpu_program *g, variant *v, int64_t more_
    return record_bucket(g, v, most);
 }
 
-static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *m, bool eager)
+static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *m,
+                          rt_gpu_graphs graphs)
 {
    uint32_t longest = 1;
    int64_t more_than = 0;
@@ -195,17 +219,17 @@ static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *
    for (uint32_t i = 0; i < g->plan->num_variants; i++) {
       variant *v = &g->variants[i];
       v->plan = &g->plan->variants[i];
-      SINTER_TRY(bind_variant(g, v, m));
-      if (!eager)
-         SINTER_TRY(record_variant(g, v, more_than));
+      SINTER_TRY(bind_variant(v, m));
+      cut(v, graphs);
+      SINTER_TRY(record_variant(g, v, more_than));
       more_than = v->plan->max_chunks ? more_than : v->plan->max_rows;
    }
    return SINTER_ok;
 }
 
 sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module, const plan *p,
-                                    const rt_gpu_memory *memory, const int64_t *syms, bool eager,
-                                    rt_gpu_program **out)
+                                    const rt_gpu_memory *memory, const int64_t *syms,
+                                    rt_gpu_graphs graphs, rt_gpu_program **out)
 {
    rt_gpu_program *g = calloc(1, sizeof *g);
 
@@ -216,7 +240,7 @@ sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *mo
    g->gpu = gpu;
    g->plan = p;
    memcpy(g->most, syms, sizeof g->most);
-   sinter_status status = fill(g, module, memory, eager);
+   sinter_status status = fill(g, module, memory, graphs);
    if (status != SINTER_ok) {
       rt_gpu_program_destroy(g);
       return status;
@@ -232,12 +256,13 @@ void rt_gpu_program_destroy(rt_gpu_program *g)
    for (uint32_t i = 0; g->variants && i < g->plan->num_variants; i++) {
       variant *v = &g->variants[i];
       for (uint32_t b = 0; b < v->num_buckets; b++) {
-         for (uint32_t s = 0; s < v->plan->num_segments; s++)
+         for (uint32_t s = 0; v->buckets[b].execs && s < v->num_pieces; s++)
             if (v->buckets[b].execs[s])
                g->ops->exec_destroy(g->gpu, v->buckets[b].execs[s]);
          free(v->buckets[b].execs);
       }
       free(v->args);
+      free(v->pieces);
    }
    free(g->variants);
    free(g->kernels);
@@ -265,12 +290,12 @@ static const bucket *bucket_of(const variant *v, int64_t rows)
    return NULL;
 }
 
-static sinter_status run_eager(rt_gpu_program *g, const variant *v, const plan_segment *s,
+static sinter_status run_eager(rt_gpu_program *g, const variant *v, const piece *s,
                                const int64_t *syms)
 {
    uint32_t grid;
 
-   for (uint32_t i = s->first_launch; i < s->first_launch + s->num_launches; i++) {
+   for (uint32_t i = s->first; i < s->first + s->num; i++) {
       const plan_launch *l = &v->plan->launches[i];
       SINTER_TRY(grid_of(g, l, syms, &grid));
       if (grid)
@@ -289,14 +314,13 @@ sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *blo
       return base_fail(SINTER_bad_input, g->plan->target, "compile the model again",
                        "no variant of the plan takes a step of %lld rows",
                        (long long)block->sym[SYM_T]);
-   for (uint32_t i = 0; i < v->plan->num_segments; i++) {
-      const plan_segment *s = &v->plan->segments[i];
-      g->counters.segments++;
+   g->counters.segments += v->plan->num_segments;
+   for (uint32_t i = 0; i < v->num_pieces; i++) {
       if (b && b->execs[i]) {
          SINTER_TRY(g->ops->graph_launch(g->gpu, b->execs[i]));
          g->counters.graphs++;
       } else {
-         SINTER_TRY(run_eager(g, v, s, block->sym));
+         SINTER_TRY(run_eager(g, v, &v->pieces[i], block->sym));
       }
    }
    for (uint32_t i = 0; i < v->plan->num_launches; i++) {

@@ -26,11 +26,18 @@ typedef struct rt_gpu_counters {
 
 typedef struct rt_gpu_program rt_gpu_program;
 
+/* What becomes a graph. All give the same bits. */
+typedef enum rt_gpu_graphs {
+   RT_GPU_GRAPHS_segments,
+   RT_GPU_GRAPHS_phases, /* SINTER_DEBUG=split: breaks wherever one may be */
+   RT_GPU_GRAPHS_none,   /* SINTER_DEBUG=eager */
+} rt_gpu_graphs;
+
 /* Finds every kernel, binds every launch, and builds every graph. syms: the largest step, by symbol.
- * eager: no graphs. Errors BAD_INPUT for a missing kernel, those of the driver. */
+ * Errors BAD_INPUT for a missing kernel, those of the driver. */
 SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module,
                                                    const plan *p, const rt_gpu_memory *memory,
-                                                   const int64_t *syms, bool eager,
+                                                   const int64_t *syms, rt_gpu_graphs graphs,
                                                    rt_gpu_program **out);
 void rt_gpu_program_destroy(rt_gpu_program *g);
 

@@ -76,7 +76,11 @@ static void refused(const char *targets, sinter_status status, const char *word)
 /* Kills: an unknown target taken for cpu; a prefix taken for a name. */
 Test(compile, targets_are_checked)
 {
-   refused("cuda", SINTER_usage, "targets: cpu, ref, null");
+   refused("vulkan", SINTER_usage, "targets: cpu, cuda, hip, mock-cuda, mock-hip, ref, null");
+   refused("cuda", SINTER_usage, "cuda:sm_90a");
+   refused("cuda:gfx90a", SINTER_usage, "cuda:sm_90a");
+   refused("hip:sm_90a", SINTER_usage, "hip:gfx90a");
+   refused("mock-cuda:sm_90a", SINTER_usage, "targets");
    refused("cpu:x86-64", SINTER_usage, "x86-64-v3");
    refused("ref:x86-64-v3", SINTER_usage, "ref");
    refused("", SINTER_usage, "target");
