@@ -88,10 +88,12 @@ static sinter_status run(const job *j)
    int code;
 
    for (int i = 0; i < CG_ARG_MAX && j->argv[i]; i++)
-      argv[i] = strcmp(j->argv[i], "@out") == 0  ? j->out
-                : strcmp(j->argv[i], "@in") == 0 ? j->in
+      argv[i] = strcmp(j->argv[i], "@out") == 0  ? "out"
+                : strcmp(j->argv[i], "@in") == 0 ? "in"
                                                  : j->argv[i];
    posix_spawn_file_actions_init(&files);
+   /* Names that compilers write into objects are the same ones everywhere. */
+   posix_spawn_file_actions_addchdir_np(&files, j->folder);
    posix_spawn_file_actions_addopen(&files, 1, j->said, O_WRONLY | O_CREAT | O_TRUNC, 0600);
    posix_spawn_file_actions_adddup2(&files, 1, 2);
    int error = posix_spawnp(&pid, argv[0], &files, NULL, (char **)(uintptr_t)argv, environ);

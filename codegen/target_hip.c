@@ -16,6 +16,7 @@ sinter_status cg_hip_object(arena *a, const arch_info *arch, const char *text, s
                                "--no-gpu-bundle-output",
                                "-nogpuinc",
                                "-nogpulib",
+                               "-fuse-cuid=none",
                                "-std=c++17",
                                "-O3",
                                "-w",

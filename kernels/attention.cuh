@@ -226,7 +226,7 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _chunk)(const attn_row *r, SIMT_PASTE(ATTN_NA
       }
       o[i] = sum;
    }
-   simt_sync(); /* before p and each are written again */
+   /* p and each[1] are written again behind the next barrier only, which all reach when they have read them. */
 }
 
 #endif

@@ -1,7 +1,7 @@
 // LINK: sinter_rt
 /* The same tokens and logprobs, bit for bit, whatever else happens: threads, split of the prompt,
  * neighbours in the batch, prefix hits, a pool so small that sequences are preempted. Through the
- * public interface, on recorded checkpoints of both numerics. */
+ * public interface, on recorded checkpoints of both numerics; on the device $SINTER_TEST_DEVICE. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -55,6 +55,7 @@ static sinter_artifact *open_model(const char *model, sinter_numerics numerics)
    bool cached;
 
    c.model = model;
+   c.targets = sinter_device_target(getenv("SINTER_TEST_DEVICE"));
    c.numerics = numerics;
    c.threads = 1;
    cr_assert(sinter_compile(&c, path, sizeof path, &cached) == SINTER_ok, "%s", sinter_error());
@@ -98,6 +99,7 @@ static outcome run(sinter_artifact *a, setting s)
    outcome out = {.count = 0};
 
    sinter_artifact_info(a, &info);
+   o.device = getenv("SINTER_TEST_DEVICE");
    o.threads = s.threads;
    o.step_tokens = s.step_tokens;
    o.kv_tokens = s.kv_tokens ? s.kv_tokens : 2048;
@@ -123,6 +125,21 @@ static outcome run(sinter_artifact *a, setting s)
    return out;
 }
 
+/* Whether a model is asked for: all are without $SINTER_TEST_MODELS, names in it, comma-separated. */
+static bool is_wanted(const char *model)
+{
+   const char *names = getenv("SINTER_TEST_MODELS");
+   char name[64];
+
+   for (const char *p = names ? names : ""; *p; p += strcspn(p, ","), p += *p == ',') {
+      snprintf(name, sizeof name, "/%.*s", (int)strcspn(p, ","), p);
+      const char *found = strstr(model, name);
+      if (found && (!found[strlen(name)] || found[strlen(name)] == '.'))
+         return true;
+   }
+   return !names;
+}
+
 /* Kills: a reduction split between threads, a row kernel that sums in another order, a chunk border
  * that moves with the prompt's split, a page of another sequence, a block reused under other
  * tokens. */
@@ -143,6 +160,8 @@ static void same_everywhere(sinter_numerics numerics)
    };
 
    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+      if (!is_wanted(models[m]))
+         continue;
       sinter_artifact *a = open_model(models[m], numerics);
       outcome base = run(a, (setting){.threads = 1});
       for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {

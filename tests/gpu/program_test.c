@@ -1,0 +1,230 @@
+// LINK: codegen runtime sinter_mock
+/* A plan's launches on a device behind a driver: what is bound, what becomes a graph, which bucket a step takes. Both
+ * drivers, on the mock, with graphs of segments, of phases, and none.
+ *
+ *    phase 0   y[t] = 2 x[t] + k                          T tiles
+ *    phase 1   z[t] = 3 y[t];   w[t] = y[t] + k'          T tiles each, in one phase
+ *    phase 2   u[q] = z[q] + w[q]                         Q tiles, eager
+ *
+ * Kills: an edge that is missing between phases, or runs to the wrong node; the arguments of another launch; constants
+ * that are not copied; a grid of another bucket; a block past the step's tiles that works; a step block that is not
+ * read; a failure that is not passed on. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdio.h>
+
+#include "base/simt_abi.h"
+#include "codegen/simt.h"
+#include "mock/mock.h"
+#include "runtime/gpu_program.h"
+
+enum {
+   ROWS = 16,
+   FEW = 4,
+   ARRAY = 256,
+   X = 0,
+   Y = ARRAY,
+   Z = 2 * ARRAY,
+   W = 3 * ARRAY,
+   U = 4 * ARRAY
+};
+
+static const char kernels[] =
+   "#define AT(i) ((float *)a->ptr[i])[simt_tile()]\n"
+   "#define ONE if (simt_thread() == 0)\n"
+   "SIMT_KERNEL(first) { SIMT_BEGIN(a); ONE AT(0) = 2 * AT(1) + (float)a->konst[0]; }\n"
+   "SIMT_KERNEL(times) { SIMT_BEGIN(a); ONE AT(0) = 3 * AT(1); }\n"
+   "SIMT_KERNEL(plus) { SIMT_BEGIN(a); ONE AT(0) = AT(1) + (float)a->konst[0]; }\n"
+   "SIMT_KERNEL(sum) { SIMT_BEGIN(a); ONE AT(0) = AT(1) + AT(2); }\n";
+
+static plan_kernel names[] = {
+   {"first", "test"}, {"times", "test"}, {"plus", "test"}, {"sum", "test"}};
+
+typedef struct machine {
+   const rt_gpu_ops *ops;
+   rt_gpu *gpu;
+   void *module;
+   plan p;
+   plan_variant variants[2];
+   plan_launch launches[4];
+   plan_segment segments[2];
+   rt_gpu_memory memory;
+   arena *a;
+} machine;
+
+#define OK(call) cr_assert(eq(int, (call), SINTER_ok), "%s", sinter_error())
+
+static plan_ref at(uint64_t offset)
+{
+   return (plan_ref){.kind = PLAN_REF_arena, .offset = offset};
+}
+
+static plan_launch launch(uint32_t kernel, uint32_t phase, sym s, uint64_t to, uint64_t from)
+{
+   return (plan_launch){.kernel = kernel,
+                        .phase = phase,
+                        .tiles = {.k = 1, .num_factors = 1, .factor = {{s, 1}}},
+                        .num_refs = 2,
+                        .refs = {at(to), at(from)}};
+}
+
+static void build(machine *m, const rt_gpu_ops *ops)
+{
+   text_buf text = {0};
+   const uint8_t *object;
+   size_t size;
+
+   *m = (machine){.ops = ops};
+   OK(arena_create(&m->a));
+   text.a = m->a;
+   OK(cg_simt_text(m->a, CG_HOST, ops == &rt_cuda_ops ? 32 : 64, false, "mock", NULL, 0, &text));
+   text_append(&text, kernels, sizeof kernels - 1);
+   OK(cg_host_object(m->a, text.data, text.len, &object, &size));
+   OK(ops->open("libsinter_mock.so", &m->gpu));
+   OK(ops->load(m->gpu, object, &m->module));
+   OK(ops->alloc(m->gpu, 8 * ARRAY, &m->memory.arena));
+   OK(ops->alloc(m->gpu, sizeof(sinter_step_block), &m->memory.step));
+   m->launches[0] = launch(0, 0, SYM_T, Y, X);
+   m->launches[0].consts[0] = 5;
+   m->launches[1] = launch(1, 1, SYM_T, Z, Y);
+   m->launches[2] = launch(2, 1, SYM_T, W, Y);
+   m->launches[2].consts[0] = 7;
+   m->launches[3] = launch(3, 2, SYM_Q, U, Z);
+   m->launches[3].refs[m->launches[3].num_refs++] = at(W);
+   m->segments[0] = (plan_segment){PLAN_SEGMENT_recorded, 0, 3, ""};
+   m->segments[1] = (plan_segment){PLAN_SEGMENT_eager, 3, 1, "a host looks"};
+   m->variants[0] = (plan_variant){"decode", FEW, 0, 4, 2, m->launches, m->segments};
+   m->variants[1] = (plan_variant){"prefill", ROWS, 0, 4, 2, m->launches, m->segments};
+   m->p = (plan){.target = "mock",
+                 .num_kernels = countof(names),
+                 .kernels = names,
+                 .num_variants = 2,
+                 .variants = m->variants};
+}
+
+static const int64_t most[SYM_COUNT] = {
+   [SYM_T] = ROWS, [SYM_R] = ROWS, [SYM_S] = ROWS, [SYM_A] = ROWS,
+   [SYM_C] = 1,    [SYM_B] = 1,    [SYM_Q] = ROWS};
+
+static void set(machine *m, uint64_t to, const void *from, size_t size)
+{
+   OK(m->ops->copy_in(m->gpu, to, from, size));
+   OK(m->ops->wait(m->gpu));
+}
+
+/* One step of `rows` rows, of which every second one ends a sequence. */
+static void step(machine *m, rt_gpu_program *g, int64_t rows)
+{
+   sinter_step_block block = {{0}};
+   float x[ROWS], got[5][ARRAY / 4];
+   int64_t q = (rows + 1) / 2;
+
+   for (int i = 0; i < ROWS; i++)
+      x[i] = (float)(rows * 100 + i);
+   block.sym[SYM_T] = rows;
+   block.sym[SYM_Q] = q;
+   OK(m->ops->fill(m->gpu, m->memory.arena, 0xff, 8 * ARRAY));
+   set(m, m->memory.arena, x, sizeof x);
+   set(m, m->memory.step, &block, sizeof block);
+   OK(rt_gpu_program_run(g, &block));
+   for (int i = 0; i < 5; i++)
+      OK(m->ops->copy_out(m->gpu, got[i], m->memory.arena + (uint64_t)i * ARRAY, ARRAY));
+   OK(m->ops->wait(m->gpu));
+   for (int i = 0; i < ROWS; i++) {
+      float y = 2 * x[i] + 5, z = 3 * y, w = y + 7;
+      uint32_t bits[4];
+      if (i < rows) {
+         cr_assert(eq(flt, got[1][i], y));
+         cr_assert(eq(flt, got[2][i], z));
+         cr_assert(eq(flt, got[3][i], w));
+      }
+      if (i < q)
+         cr_assert(eq(flt, got[4][i], z + w));
+      for (int k = 0; k < 4; k++)
+         memcpy(&bits[k], &got[k + 1][i], 4);
+      for (int k = 0; k < 4; k++)
+         if (i >= (k == 3 ? q : rows))
+            cr_assert(eq(u32, bits[k], 0xffffffffu), "array %d, row %d of %d is not the step's",
+                      k + 1, i, (int)rows);
+   }
+}
+
+static void all_steps(const rt_gpu_ops *ops, rt_gpu_graphs graphs)
+{
+   static const int64_t rows[] = {1, 16, 1, 2, 3, 5, 8, 9, 4, 16, 1, 7};
+   const char *launches = ops == &rt_cuda_ops ? "cuGraphLaunch" : "hipGraphLaunch";
+   machine m;
+   rt_gpu_program *g;
+
+   build(&m, ops);
+   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, most, graphs, &g));
+   uint32_t before = mock_calls(launches);
+   for (size_t i = 0; i < countof(rows); i++)
+      step(&m, g, rows[i]);
+   uint32_t each = graphs == RT_GPU_GRAPHS_none ? 0 : graphs == RT_GPU_GRAPHS_phases ? 2 : 1;
+   cr_assert(eq(u32, mock_calls(launches) - before, each * (uint32_t)countof(rows)));
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->graphs, (uint64_t)each * countof(rows)));
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->segments, 2 * countof(rows)));
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->launches, 4 * countof(rows)));
+   sinter_step_block block = {.sym = {[SYM_T] = ROWS + 1}};
+   cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_bad_input));
+   rt_gpu_program_destroy(g);
+   ops->close(m.gpu);
+   arena_destroy(m.a);
+}
+
+Test(program, segments)
+{
+   all_steps(&rt_cuda_ops, RT_GPU_GRAPHS_segments);
+   all_steps(&rt_hip_ops, RT_GPU_GRAPHS_segments);
+}
+
+Test(program, phases)
+{
+   all_steps(&rt_cuda_ops, RT_GPU_GRAPHS_phases);
+   all_steps(&rt_hip_ops, RT_GPU_GRAPHS_phases);
+}
+
+Test(program, launches)
+{
+   all_steps(&rt_cuda_ops, RT_GPU_GRAPHS_none);
+   all_steps(&rt_hip_ops, RT_GPU_GRAPHS_none);
+}
+
+/* Each call of the building fails once, and the next try succeeds. */
+Test(program, failures)
+{
+   static const char *const calls[] = {"cuModuleGetFunction", "cuGraphCreate",
+                                       "cuGraphAddKernelNode_v2", "cuGraphInstantiateWithFlags"};
+   machine m;
+   rt_gpu_program *g;
+
+   build(&m, &rt_cuda_ops);
+   for (size_t i = 0; i < countof(calls); i++) {
+      for (uint32_t n = 1; n < 5; n++) {
+         mock_fail(calls[i], n);
+         cr_assert(ne(int,
+                      rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
+                                            RT_GPU_GRAPHS_segments, &g),
+                      SINTER_ok),
+                   "%s %u", calls[i], n);
+         cr_assert(eq(ptr, g, NULL));
+         mock_fail(calls[i], 0);
+      }
+   }
+   OK(rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
+                            &g));
+   step(&m, g, 3);
+   mock_fail("cuGraphLaunch", 1);
+   sinter_step_block block = {.sym = {[SYM_T] = 1, [SYM_Q] = 1}};
+   cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_failed));
+   mock_fail("cuLaunchKernel", 1);
+   cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_failed));
+   names[2].symbol = "absent";
+   rt_gpu_program_destroy(g);
+   cr_assert(ne(int,
+                rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
+                                      RT_GPU_GRAPHS_segments, &g),
+                SINTER_ok));
+   cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());
+}
