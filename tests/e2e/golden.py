@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SINTER = os.path.join(ROOT, "build", "sinter")
@@ -13,15 +14,17 @@ GOLDEN = os.path.join(ROOT, "tests", "golden")
 
 passed = 0
 failed = 0
+counting = threading.Lock()
 
 
 def check(ok, name, detail=""):
     global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAILED:", name, detail, flush=True)
+    with counting:
+        if ok:
+            passed += 1
+        else:
+            failed += 1
+            print("FAILED:", name, detail, flush=True)
 
 
 def finish():
