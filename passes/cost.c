@@ -1,7 +1,8 @@
 /* cost.c - what a kernel takes, and what a fusion saves, in nanoseconds:
  *
- *    kernel   launch_ns + bytes / bytes_per_ns + work of its ops
- *    saved    the kernels before - the kernel after: launches and bytes, as the work stays
+ *    kernel   launch_ns + the larger of bytes / bytes_per_ns and the work of its ops
+ *    saved    launches * launch_ns + bytes / bytes_per_ns: of the kernels before, less the one after;
+ *             what is saved stays in caches, so it does not hide behind the work
  *
  *    bytes    what is read from outside, each value once: of weights what the step needs, of a
  *             state the context that is looked at; and what others read is written
@@ -223,6 +224,7 @@ static double work(const kernel *k, const ir_op *op)
    case IR_OP_sigmoid:
    case IR_OP_softplus:
    case IR_OP_softcap: return elements(k, &op->results[0]->type) * elems * t->exp_factor;
+   case IR_OP_embed: return elements(k, &op->results[0]->type) * elems * t->gather_factor;
    case IR_OP_combine: return elements(k, &op->operands[0]->type) * elems;
    default:
       return pass_is_leaf(op) || ir_is_alias(op) || op->results[0]->type.state != IR_STATE_none
@@ -235,11 +237,11 @@ static double work(const kernel *k, const ir_op *op)
 
 static double kernel_ns(const kernel *k)
 {
-   double ns = k->t->launch_ns + kernel_bytes(k) / k->t->bytes_per_ns;
+   double memory = kernel_bytes(k) / k->t->bytes_per_ns, sum = 0;
 
    for (size_t i = 0; i < k->n; i++)
-      ns += work(k, k->ops[i]);
-   return ns;
+      sum += work(k, k->ops[i]);
+   return k->t->launch_ns + MAX(memory, sum);
 }
 
 double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t rows)
@@ -250,6 +252,7 @@ double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t
    for (ir_op *op = g->first; op && op->group == g; op = op->next)
       ops[n++] = op;
    kernel k = kernel_of(t, ops, n, rows);
+   k.syms[SYM_R] = k.syms[SYM_S] = k.syms[SYM_Q] = 1; /* one sequence, whose last row is wanted */
    return kernel_ns(&k);
 }
 

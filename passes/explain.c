@@ -51,6 +51,18 @@ static void write_pass(text_buf *out, const pass_entry *e)
       write_site(out, e->sites.data[i]);
       comma = ",";
    }
+   text_printf(out, "],\"chosen\":[");
+   comma = "";
+   for (size_t i = 0; i < e->sites.count; i++) {
+      const pass_site *s = e->sites.data[i];
+
+      if (s->verdict != PASS_FIRED)
+         continue;
+      text_printf(out, "%s{\"site\":\"%s:%u\"", comma, pass_infos[s->pass].name, s->number);
+      member(out, ",", "at", s->at);
+      text_printf(out, ",\"gain_ns\":%.0f}", s->gain_ns);
+      comma = ",";
+   }
    text_printf(out, "],\"near\":[");
    for (size_t i = 0; i < e->near.count; i++) {
       text_printf(out, "%s", i ? "," : "");

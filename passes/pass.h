@@ -51,9 +51,9 @@ typedef struct pass_target {
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
    double float_ns, int8_ns;       /* one multiply-add of a product; 0: not judged */
    double element_ns;              /* one element of a row operation */
-   double attention_factor, exp_factor, select_factor; /* attention's multiply-adds, exponentials,
-                                                          expert selection beside those */
-   int64_t cost_rows;                                  /* T at which kernels are compared */
+   /* Attention's multiply-adds, exponentials, expert selection, rows of a table: beside those. */
+   double attention_factor, exp_factor, select_factor, gather_factor;
+   int64_t cost_rows;                 /* T at which kernels are compared */
    uint32_t extra_props[IR_OP_COUNT]; /* properties its kernels add to props.def's */
    uint32_t host_meta;                /* fields (1u << IR_META_x) that only the host holds */
    const arch_info *arch;             /* of archs.def; NULL for a CPU */
@@ -278,7 +278,7 @@ SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options
 pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
- * "lost_to","its_gain_ns"]}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
+ * "lost_to","its_gain_ns"]}],"chosen":[{"site","at","gain_ns"}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
  * "segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
 void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
                   const pass_report *report, const pass_layout *layout);
