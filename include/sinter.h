@@ -73,6 +73,8 @@ typedef enum sinter_stage {
 typedef void sinter_progress(void *user, sinter_stage stage, uint64_t done, uint64_t total,
                              const char *detail);
 
+typedef struct sinter_artifact sinter_artifact;
+
 typedef struct sinter_compile_options {
    size_t size;
    const char *model;   /* GGUF file, checkpoint folder, or artifact (returned as it is) */
@@ -93,6 +95,9 @@ typedef struct sinter_compile_options {
                         sees token t + 1 too, scores token t + 2 */
    bool variant_per_bucket; /* steps of many rows may run in a form of their own that is faster for
                                them: what a token gets then depends on how its prompt was split */
+   /* sinter_compile only: NULL, or where the artifact comes open. What was opened to see that it is
+    * whole is not opened again. */
+   sinter_artifact **artifact;
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -105,8 +110,6 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
 SINTER_API const char *sinter_device_target(const char *device);
 
 /* ---- artifact ---- */
-
-typedef struct sinter_artifact sinter_artifact;
 
 /* Maps and verifies an artifact file: code, plan and tokenizer now, weights on first touch. */
 SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path,

@@ -202,7 +202,7 @@ static bool has_weights(const char *cache, const artifact_toc *toc)
 
 /* Opens the entry, which checks code and plan, and its weights, unless this version of their file is
  * known to be good: a damaged entry is made again instead of failing later. */
-static bool is_whole(const char *path)
+static bool is_whole(const char *path, sinter_artifact **out)
 {
    sinter_artifact *artifact;
    rt_bytes weights;
@@ -213,17 +213,20 @@ static bool is_whole(const char *path)
    const rt_artifact *a = rt_artifact_of(artifact);
    for (uint32_t t = 0; good && t < rt_artifact_num_targets(a); t++)
       good = rt_artifact_weights(a, t, &weights) == SINTER_ok;
-   sinter_artifact_close(artifact);
+   if (good && out)
+      *out = artifact;
+   else
+      sinter_artifact_close(artifact);
    return good;
 }
 
-bool rt_cache_hit(const char *cache, const char *key)
+bool rt_cache_hit(const char *cache, const char *key, sinter_artifact **out)
 {
    char path[RT_CACHE_PATH];
    artifact_toc toc;
 
    rt_cache_entry(cache, key, ".sinter", path);
-   if (!read_toc(path, &toc) || !has_weights(cache, &toc) || !is_whole(path))
+   if (!read_toc(path, &toc) || !has_weights(cache, &toc) || !is_whole(path, out))
       return false;
    /* A cache that cannot be written forgets the order of use; nothing else. */
    rt_cache_entry(cache, key, ".json", path);

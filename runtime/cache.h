@@ -34,9 +34,8 @@ bool rt_cache_of_artifact(const char *artifact_path, char *out);
 void rt_cache_entry(const char *cache, const char *key, const char *suffix,
                     char out[RT_CACHE_PATH]);
 
-/* True when the entry is there and whole as far as its header and file sizes tell; then it counts
- * as used. */
-bool rt_cache_hit(const char *cache, const char *key);
+/* True when the entry is there and whole; then it counts as used. out: NULL, or gets it open. */
+bool rt_cache_hit(const char *cache, const char *key, sinter_artifact **out);
 
 /* Locks for a compile of one key; *out holds both, or -1 where locking is impossible (then it goes
  * on without). */

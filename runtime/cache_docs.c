@@ -222,7 +222,7 @@ static sinter_status why(void *user)
                        "the model is an artifact, which needs no cache");
    SINTER_TRY(rt_key_make(d->a, d->options, d->cache, &key));
    SINTER_TRY(json_parse(d->a, key.full, strlen(key.full), "key", &wanted));
-   bool hit = rt_cache_hit(d->cache, key.name);
+   bool hit = rt_cache_hit(d->cache, key.name, NULL);
    text_printf(&d->t, "{\"hit\":%s", hit ? "true" : "false");
    text_field(&d->t, ",", "key", key.name);
    if (!hit)

@@ -233,7 +233,7 @@ static sinter_status compile_to_cache(task *t)
          "the model is not in the cache, and the cache cannot be written: %s", strerror(errno));
    rt_cache_lock_key(t->cache, t->key.name, &lock);
    /* Another process may have made it while this one waited. */
-   t->hit = !t->options->no_cache && rt_cache_hit(t->cache, t->key.name);
+   t->hit = !t->options->no_cache && rt_cache_hit(t->cache, t->key.name, t->options->artifact);
    if (!t->hit)
       status = compile_entry(t);
    rt_cache_unlock(&lock);
@@ -264,7 +264,7 @@ static sinter_status prepare(void *user)
       SINTER_TRY(rt_cache_trust(t->cache));
    SINTER_TRY(rt_key_make(t->a, o, t->cache, &t->key));
    rt_cache_entry(t->cache, t->key.name, ".sinter", t->path);
-   t->hit = !o->output && !o->no_cache && rt_cache_hit(t->cache, t->key.name);
+   t->hit = !o->output && !o->no_cache && rt_cache_hit(t->cache, t->key.name, t->options->artifact);
    return SINTER_ok;
 }
 
@@ -285,6 +285,15 @@ static sinter_status find_or_make(task *t)
    return o->output ? compile_to_file(t) : compile_to_cache(t);
 }
 
+static sinter_status drop_artifact(const sinter_compile_options *o, sinter_status status)
+{
+   if (o->artifact && *o->artifact) {
+      sinter_artifact_close(*o->artifact);
+      *o->artifact = NULL;
+   }
+   return status;
+}
+
 sinter_status sinter_compile(const sinter_compile_options *options, char *out_path, size_t path_cap,
                              bool *out_cached)
 {
@@ -292,13 +301,18 @@ sinter_status sinter_compile(const sinter_compile_options *options, char *out_pa
    task t = {.options = &o};
 
    memcpy(&o, options, MIN(options->size, sizeof o));
+   if (o.artifact)
+      *o.artifact = NULL;
    SINTER_TRY(arena_create(&t.a));
    sinter_status status = find_or_make(&t);
    arena_destroy(t.a);
-   SINTER_TRY(status);
-   if (strlen(t.path) >= path_cap)
-      return base_fail(SINTER_usage, t.path, "give more room",
-                       "the path of the artifact is too long");
+   if (status == SINTER_ok && strlen(t.path) >= path_cap)
+      status =
+         base_fail(SINTER_usage, t.path, "give more room", "the path of the artifact is too long");
+   if (status == SINTER_ok && o.artifact && !*o.artifact)
+      status = sinter_artifact_open(t.path, o.artifact);
+   if (status != SINTER_ok)
+      return drop_artifact(&o, status);
    memcpy(out_path, t.path, strlen(t.path) + 1);
    if (out_cached)
       *out_cached = t.hit;

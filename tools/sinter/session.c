@@ -48,12 +48,11 @@ int cli_open(const options *o, session *s)
    c.draft = o->mtp;
    c.variant_per_bucket = o->variant_per_bucket;
    c.threads = (uint32_t)cli_int(o->threads, 0);
+   c.artifact = &s->artifact;
    c.progress = progress_report;
    c.user = &p;
    status = sinter_compile(&c, s->path, sizeof s->path, &s->cached);
    progress_end(&p);
-   if (status == SINTER_ok)
-      status = sinter_artifact_open(s->path, &s->artifact);
    if (status != SINTER_ok)
       return cli_error(status);
    if (o->with || !s->cached)
