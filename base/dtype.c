@@ -128,12 +128,18 @@ double dtype_round(dtype t, double v)
    case DT_f16: return round_float(v, 11, -14, 65504, false);
    case DT_bf16: return round_float(v, 8, -126, 0x1.fep127, false);
    case DT_f8e4m3: return round_float(v, 4, -6, 448, true);
+   case DT_f8e4m3fnuz: return round_float(v, 4, -7, 240, true);
    case DT_i8: return round_int(v, -128, 127);
    case DT_u8: return round_int(v, 0, 255);
    case DT_i32: return round_int(v, -2147483648.0, 2147483647.0);
    case DT_i64: return round_int(v, -0x1p63, 0x1p63);
    default: return v;
    }
+}
+
+double dtype_code_max(dtype t)
+{
+   return t == DT_i8 ? 127 : t == DT_f8e4m3 ? 448 : t == DT_f8e4m3fnuz ? 224 : 0;
 }
 
 static double load_f8e4m3(uint8_t c)
@@ -160,6 +166,31 @@ static uint8_t store_f8e4m3(double v)
    return (uint8_t)(sign | (e + 6) << 3 | ((int)ldexp(m, 4 - e) & 7));
 }
 
+/* One more in the exponent's bias; the code of minus zero is the only NaN. */
+static double load_f8e4m3fnuz(uint8_t c)
+{
+   int exp = c >> 3 & 15, man = c & 7;
+   double v = exp ? ldexp(8 + man, exp - 11) : ldexp(man, -10);
+
+   if (c == 0x80)
+      v = NAN;
+   return c & 0x80 ? -v : v;
+}
+
+static uint8_t store_f8e4m3fnuz(double v)
+{
+   int e;
+
+   if (isnan(v))
+      return 0x80;
+   double m = fabs(dtype_round(DT_f8e4m3fnuz, v));
+   uint8_t sign = signbit(v) && m > 0 ? 0x80 : 0;
+   if (m < 0x1p-7)
+      return sign | (uint8_t)(m * 1024);
+   frexp(m, &e);
+   return (uint8_t)(sign | (e + 7) << 3 | ((int)ldexp(m, 4 - e) & 7));
+}
+
 void dtype_load(dtype t, const void *src, uint64_t n, double *dst)
 {
 #define LOAD(type, expr)                                                                           \
@@ -175,6 +206,7 @@ void dtype_load(dtype t, const void *src, uint64_t n, double *dst)
    case DT_f16: LOAD(uint16_t, f16_to_f32(x));
    case DT_bf16: LOAD(uint16_t, bf16_to_f32(x));
    case DT_f8e4m3: LOAD(uint8_t, load_f8e4m3(x));
+   case DT_f8e4m3fnuz: LOAD(uint8_t, load_f8e4m3fnuz(x));
    case DT_i8: LOAD(int8_t, x);
    case DT_u8: LOAD(uint8_t, x);
    case DT_i32: LOAD(int32_t, x);
@@ -200,6 +232,7 @@ void dtype_store(dtype t, void *dst, const double *src, uint64_t n)
    case DT_f16: STORE(uint16_t, f16_from_f32((float)dtype_round(t, v)));
    case DT_bf16: STORE(uint16_t, bf16_from_f32((float)dtype_round(t, v)));
    case DT_f8e4m3: STORE(uint8_t, store_f8e4m3(v));
+   case DT_f8e4m3fnuz: STORE(uint8_t, store_f8e4m3fnuz(v));
    case DT_i8: STORE(int8_t, dtype_round(t, v));
    case DT_u8: STORE(uint8_t, dtype_round(t, v));
    case DT_i32: STORE(int32_t, dtype_round(t, v));

@@ -43,6 +43,10 @@ bool dtype_size(dtype t, uint64_t n, uint64_t *out_bytes);
 /* Rounds to the nearest value of a plain type (ties to even; integers saturate). */
 double dtype_round(dtype t, double v);
 
+/* The largest size of a quantised value in that type, 0 for types that codes do not have. That of
+ * f8e4m3fnuz is 224, though the type holds 240. */
+double dtype_code_max(dtype t);
+
 /* Plain types only: n elements to and from double. Stores round to nearest even and saturate. */
 void dtype_load(dtype t, const void *src, uint64_t n, double *dst);
 void dtype_store(dtype t, void *dst, const double *src, uint64_t n);

@@ -9,8 +9,7 @@
  * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's
  * length alone. */
 #include "emit.h"
-
-enum { ACCUMULATORS = 4 };
+#include "kernels/cpu/norm.h"
 
 static uint32_t number(const cg_emit *e, const cg_value *c)
 {
@@ -193,40 +192,18 @@ void cg_emit_elements(cg_emit *e, int64_t n, const ir_op *op, cg_emit_body *each
 
 /* ---- norms ---- */
 
-static vec_value square_add(cg_emit *e, const ir_value *x, vec_value i, uint32_t lanes,
-                            vec_value sum)
+typedef struct row {
+   cg_emit *e;
+   const ir_value *v;
+} row;
+
+/* Blocks come and go between two loads: nothing is remembered. */
+static vec_value load_row(void *user, vec_value i, uint32_t lanes)
 {
-   vec_value v = cg_emit_eval(e, x, i, lanes);
+   const row *r = user;
 
-   return vec_fma(e->f, v, v, sum);
-}
-
-/* Sum of squares of the current head: interleaved sums over whole vectors, then what is left. */
-static vec_value sum_squares(cg_emit *e, const ir_value *x, int64_t n)
-{
-   vec_fn *f = e->f;
-   uint32_t w = e->lanes;
-   int64_t step = (int64_t)w * ACCUMULATORS, whole = n / w * w, wide = n / step * step;
-   vec_value s[ACCUMULATORS], next[ACCUMULATORS];
-
-   for (int k = 0; k < ACCUMULATORS; k++)
-      s[k] = vec_float(f, w, 0);
-   if (wide) {
-      vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, wide), step, ACCUMULATORS, s);
-      cg_emit_forget(e, false);
-      for (int k = 0; k < ACCUMULATORS; k++)
-         next[k] = square_add(e, x, vec_add_i(f, l.i, k * (int64_t)w), w, l.var[k]);
-      vec_loop_end(f, &l, next);
-      memcpy(s, l.var, sizeof s);
-   }
-   cg_emit_forget(e, false);
-   for (int64_t i = wide; i < whole; i += w)
-      s[0] = square_add(e, x, vec_i(f, i), w, s[0]);
-   vec_value sum = vec_fsum(f, vec_fadd(f, vec_fadd(f, s[0], s[1]), vec_fadd(f, s[2], s[3])));
-   for (int64_t i = whole; i < n; i++)
-      sum = square_add(e, x, vec_i(f, i), 1, sum);
-   cg_emit_forget(e, false);
-   return sum;
+   cg_emit_forget(r->e, false);
+   return cg_emit_eval(r->e, r->v, i, lanes);
 }
 
 void cg_emit_prepare(cg_emit *e, const ir_op *op)
@@ -241,11 +218,11 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
    if (!cg_is_norm(op) || memo_of(e, op->results[0])->factor)
       return;
    int64_t n = cg_emit_value(e, op->results[0])->last;
-   vec_value sum = sum_squares(e, op->operands[0], n);
-   if (op->code == IR_OP_rmsnorm)
-      sum = vec_fdiv(f, sum, vec_float(f, 1, (double)n));
-   vec_value inside = vec_fadd(f, sum, vec_float(f, 1, ir_attr_f(op, IR_ATTR_eps, 0)));
-   memo_of(e, op->results[0])->factor = vec_fdiv(f, vec_float(f, 1, 1), vec_sqrt(f, inside));
+   row r = {e, op->operands[0]};
+   vec_value sum = norm_sum_squares(f, n, load_row, &r);
+   cg_emit_forget(e, false);
+   memo_of(e, op->results[0])->factor =
+      norm_factor(f, sum, op->code == IR_OP_rmsnorm ? n : 1, ir_attr_f(op, IR_ATTR_eps, 0));
 }
 
 /* ---- stages ---- */

@@ -1,7 +1,5 @@
-/* emit_row.c - stages of row kernels with a form of their own: rotation, KV write, quantisation. */
+/* emit_row.c - stages of row kernels with a form of their own: rotation, writes of states. */
 #include "emit.h"
-
-#include "base/pack.h"
 
 /* ---- rope ---- */
 
@@ -226,85 +224,4 @@ void cg_emit_latent(cg_emit *e, const ir_op *op)
    cg_emit_elements(e, n, op, write_rotated);
    vec_if_end(f, &known);
    cg_emit_forget(e, true);
-}
-
-/* ---- quant ---- */
-
-enum { QUANT_GROUP = 32 };
-
-/* One group: where its elements, codes and scales are. */
-typedef struct group {
-   vec_value first, codes, scale;
-   vec_value s, divisor; /* scale; the same, 1 when it is 0 */
-} group;
-
-static void find_scale(cg_emit *e, group *g, vec_value most)
-{
-   vec_fn *f = e->f;
-
-   g->s = vec_fdiv(f, vec_fmax_all(f, most), vec_float(f, 1, 127));
-   vec_value is_zero = vec_fcmp(f, VEC_eq, g->s, vec_float(f, 1, 0));
-   g->divisor = vec_select(f, is_zero, vec_float(f, 1, 1), g->s);
-   vec_store(f, g->s, g->scale, 4);
-}
-
-/* Codes of a vector as floats, stored as i8 at codes + at. A scale that is denormal can be far off:
- * clamp. */
-static vec_value store_codes(cg_emit *e, const group *g, vec_value x, vec_value at)
-{
-   vec_fn *f = e->f;
-   uint32_t n = vec_width(x);
-   vec_value q = vec_round(f, vec_fdiv(f, x, vec_splat(f, g->divisor, n)));
-
-   q = vec_fmax(f, vec_fmin(f, q, vec_float(f, n, 127)), vec_float(f, n, -127));
-   vec_store(f, vec_trunc(f, vec_ftoi(f, q), VEC_i8), vec_at(f, g->codes, at), 1);
-   return q;
-}
-
-/* A group of 32 stays in registers. sum16: where the two sums of 16 codes go. Returns scale * sum
- * of all codes; the sums are exact. */
-static vec_value quant_group(cg_emit *e, const ir_value *x, group *g, vec_value sum16)
-{
-   vec_fn *f = e->f;
-   uint32_t n = QUANT_GROUP / e->lanes, half = n / 2;
-   vec_value v[8], most = NULL, all = NULL, sum = NULL;
-
-   for (uint32_t k = 0; k < n; k++) {
-      v[k] = cg_emit_eval(e, x, vec_add_i(f, g->first, k * e->lanes), e->lanes);
-      vec_value size = vec_fabs(f, v[k]);
-      most = k ? vec_fmax(f, most, size) : size;
-   }
-   find_scale(e, g, most);
-   for (uint32_t k = 0; k < n; k++) {
-      vec_value q = store_codes(e, g, v[k], vec_add_i(f, g->first, k * e->lanes));
-      sum = k % half ? vec_fadd(f, sum, q) : q;
-      if (k % half != half - 1)
-         continue;
-      vec_value total = vec_fsum(f, sum);
-      vec_store(f, vec_trunc(f, vec_ftoi(f, total), VEC_i16), vec_at_i(f, sum16, k / half * 2), 2);
-      all = all ? vec_fadd(f, all, total) : total;
-   }
-   return vec_fmul(f, g->s, all);
-}
-
-void cg_emit_quant(cg_emit *e, const ir_op *op)
-{
-   vec_fn *f = e->f;
-   const ir_value *x = op->operands[0];
-   int64_t groups = ir_type_row(&x->type) / QUANT_GROUP;
-   vec_value codes = e->base[cg_emit_value(e, op->results[0]) - e->r->values];
-   vec_value scales = e->base[cg_emit_value(e, op->results[1]) - e->r->values];
-   vec_value dsums = vec_at_i(f, scales, 4 * groups), sum16s = vec_at_i(f, dsums, 4 * groups);
-
-   e->o = vec_i(f, 0);
-   cg_emit_forget(e, true);
-   cg_emit_prepare(e, op);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, groups), 1, 0, NULL);
-   cg_emit_forget(e, false);
-   vec_value at = vec_mul_i(f, l.i, 4);
-   group g = {
-      .first = vec_mul_i(f, l.i, QUANT_GROUP), .codes = codes, .scale = vec_at(f, scales, at)};
-   vec_store(f, quant_group(e, x, &g, vec_at(f, sum16s, at)), vec_at(f, dsums, at), 4);
-   vec_loop_end(f, &l, NULL);
-   cg_emit_forget(e, false);
 }

@@ -2,6 +2,8 @@
 #include "lower.h"
 
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/quant.h"
+#include "passes/pass.h"
 #include "region.h"
 
 const pass_place *cg_place(const cg_lower *l, const ir_value *v)
@@ -78,6 +80,11 @@ sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out)
       out->factor[0].div = 1;
    }
    return SINTER_ok;
+}
+
+bool cg_is_panel_quant(const ir_op *op)
+{
+   return pass_quant_is_packed(op) && op->operands[0]->type.rank == 2;
 }
 
 /* ---- row kernels ---- */
@@ -256,22 +263,55 @@ static sinter_status lower_expanded(const cg_lower *l, const ir_op *op, cg_launc
    return SINTER_ok;
 }
 
+/* What takes the result into the same kernel; *out NULL when the attention is alone. */
+static sinter_status quant_behind(const cg_lower *l, const ir_group *g, attention_key *key,
+                                  const ir_op **out)
+{
+   const ir_op *op = g->first, *quant = op->next;
+   const char *why = NULL;
+
+   while (quant && quant->group == g && ir_is_alias(quant))
+      quant = quant->next;
+
+   *out = NULL;
+   if (g->num_ops == 1)
+      return SINTER_ok;
+   if (!quant || quant->group != g || quant->code != IR_OP_quant ||
+       (quant->next && quant->next->group == g) ||
+       cg_place(l, op->results[0])->kind != PASS_PLACE_kernel)
+      why = "only a quant of its result follows an attention in its kernel";
+   else if (!cg_is_panel_quant(quant) || key->value % QUANT_GROUP)
+      why = "an attention's kernel quantises in groups of 32 inside of a head";
+   if (why)
+      return base_fail(SINTER_unsupported, "attention", "compile with --without attn_quant", "%s",
+                       why);
+   key->quant = true;
+   *out = quant;
+   return SINTER_ok;
+}
+
+static void attention_outputs(const cg_lower *l, const ir_op *op, const ir_op *quant, cg_launch *to)
+{
+   const ir_op *last = quant ? quant : op;
+
+   for (uint32_t i = 0; i < last->num_results; i++)
+      cg_launch_value(l, to, last->results[i], true);
+}
+
 sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
-   const ir_op *op = g->first;
+   const ir_op *op = g->first, *quant;
    plan_ref scratch = {.kind = PLAN_REF_scratch};
    attention_key key;
 
-   if (g->num_ops != 1)
-      return base_fail(SINTER_unsupported, "attention", "report the model",
-                       "attention stands alone in its kernel on cpu");
    if (op->code == IR_OP_mla_expanded)
       return lower_expanded(l, op, out);
    SINTER_TRY(attention_key_of(l, op, &key));
+   SINTER_TRY(quant_behind(l, g, &key, &quant));
    if (!l->decode || l->one_chunk) {
       attention_form form = l->decode && !l->simt ? ATTENTION_row : ATTENTION_whole;
       cg_launch *whole = attention_launch_of(l, g, &key, form, out);
-      cg_launch_value(l, whole, op->results[0], true);
+      attention_outputs(l, op, quant, whole);
       attention_inputs(l, op, whole);
       return SINTER_ok;
    }
@@ -279,7 +319,7 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    cg_launch_ref(part, scratch, 0, true);
    attention_inputs(l, op, part);
    cg_launch *merge = attention_launch_of(l, g, &key, ATTENTION_merge, out);
-   cg_launch_value(l, merge, op->results[0], true);
+   attention_outputs(l, op, quant, merge);
    cg_launch_ref(merge, scratch, 0, false);
    if (sinks_of(op))
       cg_launch_value(l, merge, sinks_of(op), false);

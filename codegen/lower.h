@@ -82,6 +82,9 @@ gemm_rows cg_rows_of(ir_dim d);
 /* k times a dim that is a number or a symbol. Errors UNSUPPORTED. */
 SINTER_CHECKED sinter_status cg_extent(int64_t k, ir_dim d, plan_extent *out);
 
+/* Whether a quant makes what the int8 kernels read: codes of whole groups of 32 (base/pack.h). */
+bool cg_is_panel_quant(const ir_op *op);
+
 /* Appends the launches of one group. Errors UNSUPPORTED naming op and reason when there is no
  * kernel. */
 SINTER_CHECKED sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);

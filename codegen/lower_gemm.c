@@ -53,6 +53,8 @@ typedef struct chain {
    const ir_group *g;
    const ir_op *start, *second; /* second: matmul behind mul_second */
    const ir_op *combine;        /* the end, when slots come together in it */
+   const ir_op *quant;          /* the end, when the result is quantised */
+   const ir_op *norm;           /* of x, in the same kernel */
    const ir_value *end;         /* what the chain has come to */
    gemm_key key;
    const ir_value *extra[GEMM_MAX_STEPS];
@@ -107,8 +109,8 @@ static const char *add_binary(chain *c, const ir_op *op)
 
 static const char *add_step(chain *c, const ir_op *op)
 {
-   if (c->combine)
-      return "nothing follows a combination in its kernel";
+   if (c->combine || c->quant)
+      return "nothing follows a combination or a quant in its kernel";
    if (c->key.num_steps == GEMM_MAX_STEPS)
       return "too many operations follow a matmul";
    gemm_step *s = &c->key.steps[c->key.num_steps];
@@ -140,6 +142,18 @@ static const char *add_combine(chain *c, const ir_op *op)
       return "weights are f32 and come from outside";
    c->key.combine = true;
    c->combine = op;
+   return NULL;
+}
+
+/* A tile's columns are whole groups. */
+static const char *add_quant(chain *c, const ir_op *op)
+{
+   if (c->combine || c->quant || op->operands[0] != c->end)
+      return "what is quantised is the result itself";
+   if (!cg_is_panel_quant(op))
+      return "only groups of 32 are quantised in a matmul's kernel";
+   c->key.quant = true;
+   c->quant = op;
    return NULL;
 }
 
@@ -220,9 +234,15 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    to->launch.num_refs = 0;
    to->launch.group = c->g->id;
    cg_launch_value(l, to, c->end, true);
+   if (c->quant)
+      cg_launch_value(l, to, c->quant->results[1], true);
    if (c->key.parts)
       cg_launch_ref(to, parts, 0, false);
-   for (uint32_t i = c->key.parts; i < inputs; i++)
+   if (c->key.norm.stored)
+      cg_launch_value(l, to, c->norm->results[0], true);
+   for (uint32_t i = 0; c->norm && i < 2; i++)
+      cg_launch_value(l, to, c->norm->operands[i], false);
+   for (uint32_t i = c->key.parts; !c->norm && i < inputs; i++)
       cg_launch_value(l, to, c->start->operands[i], false);
    cg_launch_value(l, to, weight_of(c->start), false);
    if (c->second)
@@ -234,6 +254,24 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    for (uint32_t i = 0; i < c->num_extra; i++)
       cg_launch_value(l, to, c->extra[i], false);
    return SINTER_ok;
+}
+
+/* The norm of the group whose result the matmul reads. */
+static const char *add_norm(chain *c)
+{
+   const ir_op *op = c->start->operands[0]->def;
+
+   if (op->group != c->g)
+      return NULL;
+   if (op->code != IR_OP_rmsnorm || op->operands[0]->type.dtype != DT_f32 ||
+       op->operands[1]->type.dtype != DT_f32 || op->operands[0]->type.rank != 2)
+      return "only a norm of f32 rows stands in front of a matmul in its kernel";
+   c->norm = op;
+   c->key.norm = (gemm_norm){.k = (uint32_t)ir_type_row(&op->operands[0]->type),
+                             .stored = cg_place(c->l, op->results[0])->kind != PASS_PLACE_kernel,
+                             .eps = ir_attr_f(op, IR_ATTR_eps, 0),
+                             .offset = ir_attr_f(op, IR_ATTR_offset, 0)};
+   return NULL;
 }
 
 static sinter_status check_types(const ir_op *op)
@@ -262,8 +300,13 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
    c.key.w = layout_of(l, weight_of(start));
    if (c.key.w == PANEL_none || c.key.w == PANEL_rows)
       return refuse(start, "the weight is not packed in panels");
+   const char *norm = add_norm(&c);
+   if (norm)
+      return refuse(start, norm);
    for (const ir_op *op; (op = inner_reader(&c, c.end)) != NULL; c.end = op->results[0]) {
-      const char *why = op->code == IR_OP_combine ? add_combine(&c, op) : add_step(&c, op);
+      const char *why = op->code == IR_OP_combine ? add_combine(&c, op)
+                        : op->code == IR_OP_quant ? add_quant(&c, op)
+                                                  : add_step(&c, op);
       if (why)
          return refuse(op, why);
    }

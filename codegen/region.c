@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/pack.h"
+#include "passes/pass.h"
 
 enum {
    MAX_TEMP = 24 << 10,   /* bytes of one stack temporary */
@@ -172,8 +173,9 @@ static bool wants_storing(const build *b, const ir_value *v, uint64_t bytes)
          continue;
       if (u->user->code == IR_OP_reshape || u->user->code == IR_OP_slice)
          return true;
-      if (cg_is_norm(u->user) && u->operand == 0 && bytes <= MAX_TEMP &&
-          b->stack + bytes <= max_stack(b))
+      bool twice =
+         cg_is_norm(u->user) || (u->user->code == IR_OP_quant && !pass_quant_is_packed(u->user));
+      if (twice && u->operand == 0 && bytes <= MAX_TEMP && b->stack + bytes <= max_stack(b))
          return true; /* else it is computed twice */
    }
    return false;
@@ -186,7 +188,7 @@ static bool is_stored_outside(const build *b, const ir_value *v)
 
 static uint64_t result_stride(const ir_op *op, uint32_t i, const cg_value *c)
 {
-   if (op->code != IR_OP_quant)
+   if (op->code != IR_OP_quant || !pass_quant_is_packed(op))
       return (uint64_t)(c->outer * c->last) * elem_bytes(c);
    uint64_t cols = (uint64_t)ir_type_row(&op->operands[0]->type);
    return i == 0 ? pack_codes_stride(cols)
@@ -228,6 +230,21 @@ static void add_view(build *b, const ir_op *op, cg_value at)
    *vec_push(b->l->a, &b->values) = at;
 }
 
+/* Scales by column: a row has one in each group's part, 4 bytes from the next row's. */
+static sinter_status add_columns(build *b, const ir_op *op)
+{
+   const ir_value *v = op->results[1];
+   cg_value c = {.v = v, .index_ptr = -1, .source = -1, .home = CG_HOME_memory, .dtype = DT_f32};
+
+   if (!is_stored_outside(b, v))
+      return refuse(op, "its results must leave the kernel");
+   c.outer = c.last = c.pitch = 1;
+   c.row_bytes = 4;
+   c.ptr = pointer(b, cg_ref_of(b->l, v), 4 * (uint64_t)ir_dim_const(v->type.dim[0]), true);
+   *vec_push(b->l->a, &b->values) = c;
+   return SINTER_ok;
+}
+
 static sinter_status add_result(build *b, const ir_op *op, uint32_t i)
 {
    const ir_value *v = op->results[i];
@@ -240,6 +257,8 @@ static sinter_status add_result(build *b, const ir_op *op, uint32_t i)
       add_view(b, op, c);
       return SINTER_ok;
    }
+   if (i == 1 && cg_is_by_column(op))
+      return add_columns(b, op);
    if (!shape(&c, &v->type))
       return refuse(op, "its result has no known row length");
    if (is_stored_outside(b, v)) {
@@ -286,14 +305,14 @@ static void add_kv(build *b, const ir_op *op)
 
 static sinter_status check_quant(const build *b, const ir_op *op)
 {
-   int64_t group = ir_attr_i(op, IR_ATTR_group, 0), cols = ir_type_row(&op->operands[0]->type);
+   gemm_rows rows = cg_rows_of(op->operands[0]->type.dim[0]);
 
    if (b->l->simt)
       return refuse(op, "inputs are not quantised on a GPU");
-   if (group != 32)
-      return refuse(op, "only groups of 32 are quantised on cpu");
-   if (op->operands[0]->type.rank != 2 || cols % group)
-      return refuse(op, "a row must be whole groups");
+   if (op->operands[0]->type.rank != 2)
+      return refuse(op, "rows of a matrix are quantised on cpu");
+   if (cg_is_by_column(op) && !rows.is_sym && rows.num < 0)
+      return refuse(op, "scales by column need rows that are a number or one symbol");
    return SINTER_ok;
 }
 
@@ -333,7 +352,7 @@ static bool is_rowless(const ir_op *op, uint32_t operand)
       return operand > 0;
    if (operand != 1)
       return false;
-   if (op->code == IR_OP_rmsnorm)
+   if (op->code == IR_OP_rmsnorm || op->code == IR_OP_quant)
       return true;
    return (op->code == IR_OP_add || op->code == IR_OP_mul) &&
           op->operands[1]->type.rank < op->operands[0]->type.rank;
@@ -403,6 +422,11 @@ static void print_key(text_buf *t, const build *b)
       text_printf(t, " ->");
       for (uint32_t k = 0; k < op->num_results; k++)
          print_number(t, b, op->results[k]);
+      if (cg_is_by_column(op)) {
+         gemm_rows rows = cg_rows_of(op->operands[0]->type.dim[0]);
+         text_printf(t, " of %s%d * %lld rows", rows.is_sym ? "sym " : "", (int)rows.sym,
+                     (long long)rows.num);
+      }
       text_printf(t, "\n");
    }
    for (size_t i = 0; i < b->values.count; i++)

@@ -64,6 +64,12 @@ static inline bool cg_is_write(const ir_op *op)
    return op->code == IR_OP_kv_write || op->code == IR_OP_mla_write;
 }
 
+/* Whether a quant's scales lie by column: all rows of a group, then the next group's. */
+static inline bool cg_is_by_column(const ir_op *op)
+{
+   return op->code == IR_OP_quant && strcmp(ir_attr_s(op, IR_ATTR_layout, "row"), "col") == 0;
+}
+
 /* Analyses a group. Errors UNSUPPORTED naming the op when it holds something that is no row
  * operation. */
 SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *g, cg_region **out);

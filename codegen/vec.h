@@ -194,7 +194,7 @@ void vec_store(vec_fn *f, vec_value v, vec_value ptr, uint32_t align);
  * aligned. */
 vec_value vec_load_f32(vec_fn *f, dtype t, uint32_t lanes, vec_value ptr);
 void vec_store_f32(vec_fn *f, dtype t, vec_value v, vec_value ptr);
-/* f32 rounded to the nearest value of f32, f16 or bf16. */
+/* f32 rounded to the nearest value of a float type of at most 32 bits. */
 vec_value vec_round_to(vec_fn *f, dtype t, vec_value v);
 /* f32 only: the first n lanes (i64 n, may exceed the lanes or be <= 0), others 0 / untouched. */
 vec_value vec_load_first(vec_fn *f, uint32_t lanes, vec_value ptr, vec_value n);

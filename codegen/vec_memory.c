@@ -1,6 +1,8 @@
 /* vec_memory.c - loads, stores, stack, loops and branches of the vector builder. */
 #include "vec_impl.h"
 
+#include <math.h>
+
 /* ---- memory ---- */
 
 vec_value vec_at(vec_fn *f, vec_value ptr, vec_value bytes)
@@ -26,12 +28,69 @@ void vec_store(vec_fn *f, vec_value v, vec_value ptr, uint32_t align)
    LLVMSetAlignment(LLVMBuildStore(f->b, v, ptr), align);
 }
 
+/* Bias of the exponent of a float of one byte. */
+static int f8_bias(dtype t)
+{
+   return t == DT_f8e4m3fnuz ? 8 : 7;
+}
+
+/* The bits below the sign, moved to those of an f32, are that f32 times a power of two. */
+static vec_value from_f8(vec_fn *f, dtype t, vec_value code)
+{
+   uint32_t lanes = vec_width(code);
+   vec_value wide = vec_zext(f, code, VEC_i32), size = vec_and_i(f, wide, 0x7f);
+   vec_value v = vec_bits(f, vec_shl_i(f, size, 20), VEC_f32, lanes);
+   bool fnuz = t == DT_f8e4m3fnuz;
+   vec_value nan =
+      vec_icmp(f, VEC_eq, fnuz ? wide : size, vec_int(f, VEC_i32, lanes, fnuz ? 0x80 : 0x7f));
+
+   v = vec_fmul(f, v, vec_float(f, lanes, ldexp(1, 127 - f8_bias(t))));
+   vec_value sign = vec_shl_i(f, vec_and_i(f, wide, 0x80), 24);
+   v = vec_bits(f, vec_or(f, vec_bits(f, v, VEC_i32, lanes), sign), VEC_f32, lanes);
+   return vec_select(f, nan, vec_float(f, lanes, NAN), v);
+}
+
+/* f32 to a float of one byte, ties to even, saturating. Sizes below the smallest normal number are
+ * multiples of the smallest one. */
+static vec_value to_f8(vec_fn *f, dtype t, vec_value v)
+{
+   uint32_t lanes = vec_width(v);
+   int bias = f8_bias(t);
+   bool fnuz = t == DT_f8e4m3fnuz;
+   vec_value is_number = vec_fcmp(f, VEC_eq, v, v), zero = vec_int(f, VEC_i32, lanes, 0);
+   vec_value size = vec_select(f, is_number, vec_fabs(f, v), vec_float(f, lanes, 0));
+
+   size = vec_fmin(f, size, vec_float(f, lanes, fnuz ? 240 : 448));
+   vec_value bits = vec_bits(f, size, VEC_i32, lanes);
+   vec_value odd = vec_and_i(f, vec_lshr_i(f, bits, 20), 1);
+   vec_value normal = vec_lshr_i(f, vec_add(f, bits, vec_add_i(f, odd, 0x7ffff)), 20);
+   vec_value unit = vec_float(f, lanes, ldexp(1, bias + 2));
+   vec_value small = vec_ftoi(f, vec_round(f, vec_fmul(f, size, unit)));
+   vec_value is_small = vec_fcmp(f, VEC_lt, size, vec_float(f, lanes, ldexp(1, 1 - bias)));
+   small = vec_select(f, is_small, small, zero); /* the other lanes' are out of range */
+   vec_value code = vec_select(f, is_small, small, vec_add_i(f, normal, -(127 - bias) * 8));
+   vec_value sign = vec_and_i(f, vec_lshr_i(f, vec_bits(f, v, VEC_i32, lanes), 24), 0x80);
+   if (fnuz)
+      sign = vec_select(f, vec_icmp(f, VEC_eq, code, zero), zero, sign);
+   vec_value nan = vec_or(f, sign, vec_int(f, VEC_i32, lanes, 0x7f));
+   if (fnuz)
+      nan = vec_int(f, VEC_i32, lanes, 0x80);
+   return vec_trunc(f, vec_select(f, is_number, vec_or(f, code, sign), nan), VEC_i8);
+}
+
+static bool is_f8(dtype t)
+{
+   return t == DT_f8e4m3 || t == DT_f8e4m3fnuz;
+}
+
 vec_value vec_load_f32(vec_fn *f, dtype t, uint32_t lanes, vec_value ptr)
 {
    if (t == DT_f32)
       return vec_load(f, VEC_f32, lanes, ptr, 4);
    if (t == DT_f16)
       return vec_fconv(f, vec_load(f, VEC_f16, lanes, ptr, 2), VEC_f32);
+   if (is_f8(t))
+      return from_f8(f, t, vec_load(f, VEC_i8, lanes, ptr, 1));
    assert(t == DT_bf16);
    vec_value wide = vec_zext(f, vec_load(f, VEC_i16, lanes, ptr, 2), VEC_i32);
    return vec_bits(f, vec_shl_i(f, wide, 16), VEC_f32, lanes);
@@ -56,6 +115,8 @@ void vec_store_f32(vec_fn *f, dtype t, vec_value v, vec_value ptr)
       vec_store(f, v, ptr, 4);
    } else if (t == DT_f16) {
       vec_store(f, vec_fconv(f, v, VEC_f16), ptr, 2);
+   } else if (is_f8(t)) {
+      vec_store(f, to_f8(f, t, v), ptr, 1);
    } else {
       assert(t == DT_bf16);
       vec_store(f, to_bf16(f, v), ptr, 2);
@@ -68,6 +129,8 @@ vec_value vec_round_to(vec_fn *f, dtype t, vec_value v)
 
    if (t == DT_f16)
       return vec_fconv(f, vec_fconv(f, v, VEC_f16), VEC_f32);
+   if (is_f8(t))
+      return from_f8(f, t, to_f8(f, t, v));
    if (t != DT_bf16)
       return v;
    vec_value wide = vec_zext(f, to_bf16(f, v), VEC_i32);

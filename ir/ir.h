@@ -237,8 +237,8 @@ ir_func *ir_func_clone(arena *a, const ir_func *f);
 
 /* Attributes of one op under construction: AT(.eps = 1e-5, .scale = 2). Unset ones are absent. */
 typedef struct ir_attrs {
-   const char *name, *style, *score;
-   double eps, scale, cap, offset, min, max;
+   const char *name, *style, *score, *scale_fn, *layout;
+   double eps, scale, cap, offset, min, max, floor;
    int64_t axis, start, size, group, window, index, layer, field;
    int64_t k, experts, groups, kept, group_top, norm;
 } ir_attrs;
@@ -260,6 +260,7 @@ typedef struct ir_attrs {
                .field = IR_NO_I,                                                                   \
                .min = IR_NO_F,                                                                     \
                .max = IR_NO_F,                                                                     \
+               .floor = IR_NO_F,                                                                   \
                .k = IR_NO_I,                                                                       \
                .experts = IR_NO_I,                                                                 \
                .groups = IR_NO_I,                                                                  \

@@ -227,18 +227,35 @@ const char *sh_norm(const ir_op *op, ir_type *out)
 const char *sh_quant(const ir_op *op, ir_type *out)
 {
    const ir_type *x = in(op, 0);
+   const char *fn = ir_attr_s(op, IR_ATTR_scale_fn, "absmax");
+   const char *layout = ir_attr_s(op, IR_ATTR_layout, "row");
    int64_t group = ir_attr_i(op, IR_ATTR_group, 0), row = ir_type_row(x);
 
-   if (!is_float(x))
-      return "operand 0 must be a tensor of floats";
-   if (row < 0)
-      return "the last extent of operand 0 must be a number";
-   if (group < 1 || row % group)
-      return "group must divide the last extent of operand 0";
+   if (op->num_operands > 2)
+      return "quant takes x and perhaps a scale";
+   if (!is_float(x) || row < 1)
+      return "operand 0 must be floats, its last extent a number";
+   if (group < 1 || group > row)
+      return "group must be 1 .. the last extent of operand 0";
+   if (op->num_operands == 2 && (!is_float(in(op, 1)) || in(op, 1)->rank != 1 ||
+                                 ir_type_row(in(op, 1)) != 1 || group != row))
+      return "operand 1 must be one float, and the group then a row";
+   if (strcmp(fn, "absmax") != 0 && strcmp(fn, "ue8m0") != 0)
+      return "scale_fn must be \"absmax\" or \"ue8m0\"";
+   bool by_column = strcmp(layout, "col") == 0;
+   if ((!by_column && strcmp(layout, "row") != 0) || (by_column && x->rank != 2))
+      return "layout must be \"row\", or \"col\" of a matrix";
+   if (!(ir_attr_f(op, IR_ATTR_floor, 0) >= 0))
+      return "floor must not be negative";
    out[0] = out[1] = *x;
-   out[0].dtype = DT_i8;
+   out[0].dtype =
+      dtype_code_max(op->results[0]->type.dtype) > 0 ? op->results[0]->type.dtype : DT_i8;
    out[1].dtype = DT_f32;
-   out[1].dim[x->rank - 1] = ir_dim_of(row / group);
+   out[1].dim[x->rank - 1] = ir_dim_of((row + group - 1) / group);
+   if (by_column) {
+      out[1].dim[0] = out[1].dim[1];
+      out[1].dim[1] = x->dim[0];
+   }
    return NULL;
 }
 

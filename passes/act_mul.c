@@ -3,12 +3,11 @@
  *    kernel { %g, %u }            kernel {
  *    %a = silu %g                   %g, %u
  *    %y = mul %a, %u        ->      %a = silu %g
- *    %q, %s = quant %y              %y = mul %a, %u
- *                                   %q, %s = quant %y }    where the target's kernel can
+ *                                   %y = mul %a, %u }
  *
  * Saves writing and reading gate and up, 4 * T * F values. Declines when gate, up or the activation
- * has a second reader, and when gate and up are not one kernel. Kills: taking the activation of up
- * instead of gate; a quant whose groups are wider than a kernel's columns. */
+ * has a second reader, and when gate and up are not one kernel. A quant behind it is act_quant's.
+ * Kills: taking the activation of up instead of gate. */
 #include "gate.h"
 
 static bool fits(pass_site *s)
@@ -26,22 +25,12 @@ static bool merged(pass_site *s)
    return pass_decline(s, "gate and up are not one kernel");
 }
 
-static ir_op *quant_behind(const pass_site *s)
-{
-   ir_op *reader = ir_only_user(s->match.cap[PASS_GATED]);
-
-   if (!reader || reader->code != IR_OP_quant)
-      return NULL;
-   return ir_attr_i(reader, IR_ATTR_group, 0) <= s->target->epilogue_quant ? reader : NULL;
-}
-
 void pass_act_mul(pass_run *run)
 {
    const ir_pat *pattern = PASS_GATE_PAT;
 
    ir_op_foreach (pass_func(run), op) {
       ir_match m = {0};
-      ir_op *quant;
       pass_site *s;
 
       if (!pass_match(run, pattern, op, &m) || !(s = pass_site_open(run, op)))
@@ -53,8 +42,6 @@ void pass_act_mul(pass_run *run)
       pass_host(s, m.cap[PASS_UP]->def);
       pass_own(s, m.cap[PASS_ACT]->def);
       pass_own(s, op);
-      if ((quant = quant_behind(s)))
-         pass_own(s, quant);
       s->ready = merged;
       pass_propose(s);
    }

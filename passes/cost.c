@@ -2,7 +2,8 @@
  *
  *    kernel   launch_ns + the larger of bytes / bytes_per_ns and the work of its ops
  *    saved    launches * launch_ns + bytes / bytes_per_ns: of the kernels before, less the one after;
- *             what is saved stays in caches, so it does not hide behind the work
+ *             what is saved stays in caches, so it does not hide behind the work;
+ *             less what every tile computes again
  *
  *    bytes    what is read from outside, each value once: of weights what the step needs, of a
  *             state the context that is looked at; and what others read is written
@@ -295,5 +296,6 @@ double pass_gain(const pass_site *s)
    kernel host = kernel_of(s->target, ops + own, s->host.count, s->target->cost_rows);
    kernel all = kernel_of(s->target, ops, n, s->target->cost_rows);
    bytes += kernel_bytes(&host) - kernel_bytes(&all);
-   return launches * s->target->launch_ns + bytes / s->target->bytes_per_ns - break_cost(&all);
+   return launches * s->target->launch_ns + bytes / s->target->bytes_per_ns - break_cost(&all) -
+          s->again_ns;
 }

@@ -11,6 +11,8 @@
    OPTION(parts, max_parts)                                                                        \
    OPTION(steps, max_steps)                                                                        \
    OPTION(quant, epilogue_quant)                                                                   \
+   OPTION(prologue, prologue_row)                                                                  \
+   OPTION(repeat, repeat_ns)                                                                       \
    OPTION(segment, min_segment)                                                                    \
    OPTION(int8, has_int8)                                                                          \
    OPTION(combine, has_combine)
@@ -77,6 +79,8 @@ const char *pass_golden_option(arena *a, const char *key, const char *value, pas
       o->without = comma_list(a, value);
    else if (!strcmp(key, "skip"))
       o->skip = comma_list(a, value);
+   else if (!strcmp(key, "arch"))
+      *t = pass_target_arch(value);
    else if (!strcmp(key, "prop"))
       return add_prop(a, value, t);
    else if (!strcmp(key, "host"))

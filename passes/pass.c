@@ -15,7 +15,9 @@ pass_target pass_target_cpu(const char *name)
       .max_steps = 8,
       .has_int8 = true,
       .has_combine = true,
-      .epilogue_quant = 0,
+      .epilogue_quant = 32,
+      .prologue_row = 10240,
+      .repeat_ns = 20000,
       .min_segment = 1,
       .launch_ns = 1000, /* these from bench/kernel_costs.py, two threads of AVX2 */
       .bytes_per_ns = 20,
@@ -30,6 +32,9 @@ pass_target pass_target_cpu(const char *name)
    };
 }
 
+/* Of a matmul's tile: the widest group that one block has whole. */
+enum { ARCH_TILE_COLUMNS = 128 };
+
 pass_target pass_target_arch(const char *name)
 {
    pass_target t = pass_target_cpu(name);
@@ -40,8 +45,11 @@ pass_target pass_target_arch(const char *name)
    t.arch = arch;
    t.has_int8 = false;    /* weights are widened in registers, inputs stay floats */
    t.has_combine = false; /* blocks would add to one row in an order of their own */
+   t.epilogue_quant = ARCH_TILE_COLUMNS;
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
    t.float_ns = t.int8_ns = t.element_ns = 0; /* what bounds decode is memory */
+   t.prologue_row = 0;                        /* no kernel of ours norms what it multiplies */
+   t.repeat_ns = 0;
    t.launch_ns = arch->launch_ns;
    t.bytes_per_ns = arch->bytes_per_ns;
    return t;
@@ -127,6 +135,8 @@ static sinter_status run_one(pass_run *run, pass_id id, void (*body)(pass_run *r
    run->changed = false;
    tell(run, false);
    start = now();
+   if (pass_infos[id].phase == PASS_CLEAN || pass_infos[id].phase == PASS_REST)
+      SINTER_TRY(pass_refuse_narrowing(run, id, body));
    body(run);
    entry->seconds += now() - start;
    SINTER_TRY(run->status);
@@ -150,18 +160,30 @@ static void apply_proposals(pass_run *run)
    }
 }
 
+/* A fusion only proposes: what is narrower afterwards was narrowed behind the driver's back. */
+static sinter_status propose(pass_run *run, pass_id id)
+{
+   pass_types before = pass_types_of(run->f->a, run->f);
+   double start = now();
+
+   run->current = id;
+   run->refused.count = 0;
+   pass_bodies[id](run);
+   run->report->entry[id].seconds += now() - start;
+   SINTER_TRY(run->status);
+   if (!pass_narrows(run->f, &before))
+      return SINTER_ok;
+   return base_fail(SINTER_failed, run->f->name,
+                    "This is a defect of the pass; skip it with --without.",
+                    "pass %s narrows values while it proposes sites", pass_infos[id].name);
+}
+
 /* Fusions propose on the same ungrouped function; only then the sites that won are carried out. */
 static sinter_status run_fusions(pass_run *run)
 {
-   for (pass_id id = 0; id < pass_count(); id++) {
-      double start = now();
-
-      run->current = id;
+   for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == PASS_FUSE && runs(run, id))
-         pass_bodies[id](run);
-      run->report->entry[id].seconds += now() - start;
-   }
-   SINTER_TRY(run->status);
+         SINTER_TRY(propose(run, id));
    pass_resolve(run->f->a, run->f, run->proposals.data, run->proposals.count);
    for (pass_id id = 0; id < pass_count(); id++)
       if (pass_infos[id].phase == PASS_FUSE && runs(run, id))

@@ -38,16 +38,19 @@ const char *pass_rounding_name(pass_rounding r);
 
 /* What the kernels of a target can do. */
 typedef struct pass_target {
-   const char *name;               /* "cpu:x86-64-v3", "ref" */
-   int64_t row_limit;              /* elements of the longest row one row kernel holds */
-   uint32_t max_pointers;          /* values, weights and states one kernel can be given */
-   uint32_t max_parts;             /* matmuls in one group */
-   uint32_t max_steps;             /* operations behind one matmul in its kernel */
-   bool has_int8;                  /* qmatmul */
-   bool has_combine;               /* a grouped matmul adds its rows to their tokens' */
-   uint32_t epilogue_quant;        /* largest quant group that the gate-up kernel makes; 0: none */
-   bool rows_only;                 /* weights stay as they are in the checkpoint (ref) */
-   uint32_t min_segment;           /* shorter runs of kernels are not worth a recorded segment */
+   const char *name;        /* "cpu:x86-64-v3", "ref" */
+   int64_t row_limit;       /* elements of the longest row one row kernel holds */
+   uint32_t max_pointers;   /* values, weights and states one kernel can be given */
+   uint32_t max_parts;      /* matmuls in one group */
+   uint32_t max_steps;      /* operations behind one matmul in its kernel */
+   bool has_int8;           /* qmatmul */
+   bool has_combine;        /* a grouped matmul adds its rows to their tokens' */
+   uint32_t epilogue_quant; /* largest quant group that the kernel of a matmul or an attention
+                                      makes; 0: none */
+   int64_t prologue_row;    /* elements of the longest row that a matmul's tile norms; 0: none */
+   double repeat_ns;        /* what that costs more than a row kernel before it */
+   bool rows_only;          /* weights stay as they are in the checkpoint (ref) */
+   uint32_t min_segment;    /* shorter runs of kernels are not worth a recorded segment */
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
    double float_ns, int8_ns;       /* one multiply-add of a product; 0: not judged */
    double element_ns;              /* one element of a row operation */
@@ -103,6 +106,7 @@ typedef struct pass_site {
    VEC(ir_op *) host;  /* ops whose kernel it joins */
    ir_match match;     /* of a rule */
    double gain_ns;     /* FUSE: what the cost model expects */
+   double again_ns;    /* of that: what it costs to compute something again in every tile */
    bool forced;
    const struct pass_site *lost_to; /* the site that took its ops, NULL none */
    bool extends;                    /* a kernel that it joins keeps its rule's name */
@@ -115,6 +119,8 @@ typedef struct pass_site {
 pass_site *pass_site_open(pass_run *run, const ir_op *root);
 void pass_own(pass_site *s, ir_op *op);
 void pass_host(pass_site *s, ir_op *op);
+/* Claims the views between v and the value it is a view of, each once. */
+void pass_own_views(pass_site *s, ir_value *v);
 
 /* Refuses a site. Always false, so that predicates can return it. */
 bool pass_decline(pass_site *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -155,6 +161,13 @@ pass_layout *pass_run_layout(const pass_run *run);
 ir_value *pass_source(ir_value *v);
 /* The op that computes pass_source(v), or NULL for another op than `code`. */
 ir_op *pass_def(ir_value *v, ir_opcode code);
+/* Whether a quant's results have the form that int8 kernels read (base/pack.h): i8 codes in whole
+ * groups of 32, with the plain scale of each. Those of other quants are dense. */
+bool pass_quant_is_packed(const ir_op *quant);
+/* Whether the target's kernels of matmuls and attentions can quantise their result so; declines. */
+bool pass_fits_epilogue(pass_site *s, const ir_op *quant);
+/* Whether the target has codes of that type; declines. */
+bool pass_has_codes(pass_site *s, const ir_op *quant);
 /* Sole reader of v, views looked through; NULL when there are several, or v is returned. */
 ir_op *pass_only_reader(const ir_value *v);
 bool pass_is_matmul(const ir_op *op);

@@ -50,18 +50,19 @@ static bool value_bytes(const plan_state *p, const ir_value *v, uint64_t *out)
 {
    const ir_op *op = v->def;
    const ir_type *t = &v->type;
+   bool packed = op->code == IR_OP_quant && pass_quant_is_packed(op);
    uint64_t n = 1;
 
    for (uint32_t i = 0; i < t->rank; i++) {
       int64_t d = ir_dim_eval(t->dim[i], p->syms);
 
-      /* Quant results are rows with a stride of their own. */
-      if (op->code == IR_OP_quant && i + 1 == t->rank)
+      /* Codes for int8 kernels, and their scales, are rows with a stride of their own. */
+      if (packed && i + 1 == t->rank)
          d = 1;
       if (d < 0 || !base_mul(n, (uint64_t)d, &n))
          return false;
    }
-   if (op->code != IR_OP_quant)
+   if (!packed)
       return dtype_size(t->dtype, n, out);
    uint64_t cols = (uint64_t)ir_type_row(&op->operands[0]->type);
    uint64_t stride = v->result
@@ -202,7 +203,8 @@ static void collect_lives(plan_state *p)
 
          if (v->type.state != IR_STATE_none || p->l->places[v->id].kind == PASS_PLACE_output)
             continue;
-         if (v->uses && pass_is_internal(v, op->group))
+         /* the permutation of a router's kernel reads ids from memory */
+         if (v->uses && op->code != IR_OP_route && pass_is_internal(v, op->group))
             p->l->places[v->id].kind = PASS_PLACE_kernel;
          else
             add_life(p, v, p->order[op->group->id]);

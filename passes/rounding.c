@@ -64,18 +64,28 @@ static pass_rounding created(const ir_op *op)
    return ir_op_infos[op->code].props & IR_SUMS ? PASS_REORDER : PASS_EXACT;
 }
 
+static pass_rounding of_value(const ir_value *v, const pass_types *before)
+{
+   bool old = v->id < before->count && before->dtype[v->id] != DT_none;
+
+   return old ? compare(before->dtype[v->id], v->type.dtype) : created(v->def);
+}
+
 pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before)
 {
    pass_rounding worst = PASS_EXACT;
 
-   ir_op_foreach (f, op) {
-      for (uint32_t i = 0; i < op->num_results; i++) {
-         const ir_value *v = op->results[i];
-         bool old = v->id < before->count && before->dtype[v->id] != DT_none;
-         pass_rounding r = old ? compare(before->dtype[v->id], v->type.dtype) : created(op);
-
-         worst = MAX(worst, r);
-      }
-   }
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         worst = MAX(worst, of_value(op->results[i], before));
    return worst;
+}
+
+bool pass_narrows(const ir_func *f, const pass_types *before)
+{
+   ir_op_foreach (f, op)
+      for (uint32_t i = 0; i < op->num_results; i++)
+         if (of_value(op->results[i], before) == PASS_ROUND_MORE)
+            return true;
+   return false;
 }

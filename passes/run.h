@@ -16,6 +16,9 @@ struct pass_run {
    pass_mode mode[PASS_MAX];
    map skip;                   /* "name:number" */
    VEC(pass_site *) proposals; /* of the FUSE phase, in passes.def and site order */
+   VEC(uint32_t) refused;      /* sites of the current pass that would add roundings (narrow.c) */
+   VEC(uint32_t) narrowing;    /* of a trial: sites that did */
+   struct pass_types *watch;   /* of a trial: types after the last site; NULL: nobody looks */
    sinter_status status;
 };
 
@@ -32,5 +35,15 @@ typedef struct pass_types {
 } pass_types;
 pass_types pass_types_of(arena *a, const ir_func *f);
 pass_rounding pass_rounding_since(const ir_func *f, const pass_types *before);
+/* Whether any value became narrower, or a quant or a narrowing cast appeared. */
+bool pass_narrows(const ir_func *f, const pass_types *before);
+
+/* Closes the sites of a pass that is about to run which would add roundings, unless it may
+ * (narrow.c). Errors  failed: roundings that belong to no site. */
+SINTER_CHECKED sinter_status pass_refuse_narrowing(pass_run *run, pass_id id,
+                                                   void (*body)(pass_run *run));
+bool pass_is_refused(const pass_run *run, uint32_t number);
+/* A site of a trial was carried out. */
+void pass_trial_fired(pass_site *s);
 
 #endif

@@ -29,9 +29,13 @@ pass_site *pass_site_open(pass_run *run, const ir_op *root)
    s->forced = run->mode[run->current] == PASS_FORCED;
    *vec_push(a, &entry->sites) = s;
    entry->matched++;
-   if (!is_skipped(run, s->pass, s->number))
+   if (is_skipped(run, s->pass, s->number))
+      (void)pass_decline(s, "skipped by request");
+   else if (pass_is_refused(run, s->number))
+      (void)pass_decline(s, "it adds a rounding (ROUND_MORE): only --with %s asks for that",
+                         pass_infos[s->pass].name);
+   else
       return s;
-   (void)pass_decline(s, "skipped by request");
    return NULL;
 }
 
@@ -43,6 +47,18 @@ void pass_own(pass_site *s, ir_op *op)
 void pass_host(pass_site *s, ir_op *op)
 {
    *vec_push(s->f->a, &s->host) = op;
+}
+
+void pass_own_views(pass_site *s, ir_value *v)
+{
+   for (; ir_is_alias(v->def); v = v->def->operands[0]) {
+      bool known = false;
+
+      for (size_t i = 0; i < s->own.count; i++)
+         known |= s->own.data[i] == v->def;
+      if (!known)
+         pass_own(s, v->def);
+   }
 }
 
 bool pass_decline(pass_site *s, const char *fmt, ...)
@@ -63,6 +79,8 @@ void pass_fired(pass_site *s)
    s->verdict = PASS_FIRED;
    s->run->report->entry[s->pass].fired++;
    s->run->changed = true;
+   if (s->run->watch)
+      pass_trial_fired(s);
    if (s->run->options->site_hook)
       s->run->options->site_hook(s->run->options->user, s, s->f);
 }
@@ -121,7 +139,7 @@ static void widen_inside(ir_func *f, const ir_group *g)
          const dtype_info *t = &dtype_infos[v->type.dtype];
 
          if (t->kind == DTYPE_FLOAT && t->bytes < 4 && v->type.state == IR_STATE_none &&
-             op->code != IR_OP_cast && pass_is_internal(v, g))
+             op->code != IR_OP_cast && op->code != IR_OP_quant && pass_is_internal(v, g))
             ir_retype(f, v, DT_f32);
       }
 }

@@ -1,6 +1,9 @@
 /* attention.c - keys, launches and the forms: whole and row, part, merge. */
 #include "attention_impl.h"
 
+#include "base/pack.h"
+#include "quant.h"
+
 #include <stdio.h>
 
 enum { STACK_FLOATS = 14 << 10 }; /* queries, scores and sums of a latent block */
@@ -39,6 +42,12 @@ uint64_t attention_scratch(const attention_key *key, uint32_t lanes, int64_t max
    return entry_bytes(key, lanes) * num_blocks(key, lanes) * key->groups * (uint64_t)max_tiles;
 }
 
+/* Parts are floats in scratch memory, whatever becomes of the result. */
+static bool writes_codes(const attention_key *k)
+{
+   return k->quant && k->form != ATTENTION_part;
+}
+
 void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
    static const char *const forms[] = {"whole", "row", "part", "merge"};
@@ -50,10 +59,10 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
                k->scale);
       return;
    }
-   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
-            k->sinks ? "sinks_" : "", k->latent ? "latent_" : "", forms[k->form],
-            dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads,
-            k->groups, k->width, k->value, (long long)k->window, k->scale, k->cap);
+   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
+            writes_codes(k) ? "quant_" : "", k->sinks ? "sinks_" : "", k->latent ? "latent_" : "",
+            forms[k->form], dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name,
+            k->heads, k->groups, k->width, k->value, (long long)k->window, k->scale, k->cap);
 }
 
 /* A tile a head, through which the step's runs pass one by one. Counted as one sequence whose rows
@@ -88,7 +97,10 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    plan_extent per_row = {.k = work, .num_factors = 2, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
 
    out->tiles = k->form == ATTENTION_part ? per_part : per_tile;
-   out->num_refs = (k->form == ATTENTION_merge ? 4 : k->latent ? 8 : 7) + k->sinks;
+   out->num_refs = (k->form == ATTENTION_merge ? 4
+                    : k->latent                ? 8
+                                               : 7) +
+                   k->sinks + writes_codes(k);
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
@@ -162,16 +174,42 @@ static void fold_sink(attn *t, uint32_t r, vec_value col, vec_value oc)
    fold_column(t, vec_i(t->f, r), col, oc);
 }
 
-static void finish_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
+static vec_value result_at(attn *t, vec_value r, vec_value col, uint32_t lanes)
 {
    vec_fn *f = t->f;
    vec_value o =
       vec_load(f, VEC_f32, lanes,
                vec_at(f, t->o, attn_times(t, vec_add(f, attn_times(t, r, t->dv), col), 4)), 4);
-   vec_value v = vec_fdiv(f, o, vec_splat(f, attn_get(t, t->l, r), lanes));
+
+   return vec_fdiv(f, o, vec_splat(f, attn_get(t, t->l, r), lanes));
+}
+
+static void finish_column(attn *t, vec_value r, vec_value col, uint32_t lanes)
+{
+   vec_fn *f = t->f;
+   vec_value v = result_at(t, r, col, lanes);
    vec_value to = attn_row_address(t, t->y, t->dv, t->k->y, r);
 
    vec_store_f32(f, t->k->y, v, vec_at(f, to, attn_times(t, col, dtype_infos[t->k->y].bytes)));
+}
+
+/* The groups of one row-head. */
+static void finish_codes(attn *t, vec_value r, vec_value head, vec_value row)
+{
+   vec_fn *f = t->f;
+   int64_t groups = t->dv / QUANT_GROUP, all = groups * t->k->heads;
+   vec_value at = vec_add(f, row, t->first_row), v[QUANT_GROUP];
+   vec_value codes = vec_at(f, t->y, attn_times(t, at, all * QUANT_GROUP));
+   uint64_t stride = pack_scales_stride((uint64_t)all * QUANT_GROUP, QUANT_GROUP);
+   vec_value scales = vec_at(f, t->scales, attn_times(t, at, (int64_t)stride));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, groups), 1, 0, NULL);
+
+   for (uint32_t k = 0; k < QUANT_GROUP / t->lanes; k++)
+      v[k] = result_at(t, r, vec_add_i(f, attn_times(t, l.i, QUANT_GROUP), k * t->lanes), t->lanes);
+   quant_place to =
+      quant_place_of(f, codes, scales, vec_i(f, all), vec_add(f, attn_times(t, head, groups), l.i));
+   quant_emit_group(f, v, &to);
+   vec_loop_end(f, &l, NULL);
 }
 
 void attn_finish(attn *t)
@@ -182,7 +220,10 @@ void attn_finish(attn *t)
 
    attn_row_head(t, l.i, &head, &row);
    vec_if real = vec_if_begin(f, vec_icmp(f, VEC_lt, row, t->num_rows));
-   attn_columns(t, l.i, t->dv, finish_column);
+   if (t->k->quant)
+      finish_codes(t, l.i, head, row);
+   else
+      attn_columns(t, l.i, t->dv, finish_column);
    vec_if_end(f, &real);
    vec_loop_end(f, &l, NULL);
 }
@@ -356,10 +397,15 @@ void attention_emit(vec_module *m, const attention_key *key)
       return;
    }
    bool merge = key->form == ATTENTION_merge;
-   t.y = vec_karg_ptr(f, 0);
-   t.scratch = vec_karg_ptr(f, merge ? 1 : 0);
-   t.queries = vec_karg_ptr(f, 1);
-   uint32_t next = 2;
+   uint32_t next = 0;
+   if (key->form != ATTENTION_part)
+      t.y = vec_karg_ptr(f, next++);
+   if (writes_codes(key))
+      t.scales = vec_karg_ptr(f, next++);
+   if (key->form == ATTENTION_part || merge)
+      t.scratch = vec_karg_ptr(f, next++);
+   if (!merge)
+      t.queries = vec_karg_ptr(f, next++);
    if (!merge) {
       if (key->latent)
          t.rotated = vec_karg_ptr(f, next++);

@@ -39,6 +39,7 @@ typedef struct attention_key {
    bool latent;                   /* a position is one row c | k, which is key, and c value */
    int64_t window;                /* 0: all positions */
    double scale, cap;             /* cap 0: none */
+   bool quant; /* y is quantised in groups of 32, which heads are whole ones of */
    /* expanded: d = a + n of a head's key, of which n are the row's own */
    uint32_t rank;             /* r, elements of a latent row that the matrices take */
    uint32_t rotated;          /* n */
@@ -51,7 +52,8 @@ void attention_emit(vec_module *m, const attention_key *key);
 /* Fills tiles, num_refs, bytes and flops of a launch. The caller fills refs in this order:
  *    whole   y, q, (p,) pages, (sinks,) tiles, positions, seq_of, block_table; row alike
  *    part    scratch, q, (p,) pages, (sinks,) tiles, positions, seq_of, block_table
- *    merge   y, scratch, (sinks,) tiles, positions */
+ *    merge   y, scratch, (sinks,) tiles, positions
+ * With quant, y is the codes i8[T][H d], and scales (base/pack.h) stand behind it. */
 void attention_launch(const attention_key *key, uint32_t lanes, plan_launch *out);
 
 /* Scratch bytes of the part form for each chunk of context, with at most max_tiles row tiles. */

@@ -1,4 +1,4 @@
-/* gemm.c - GEMM kernels: the tile loop and the epilogue.
+/* gemm.c - GEMM kernels: the tile loop; what becomes of its products is gemm_epilogue.c.
  *
  *    for each panel of the tile
  *       dot products of 4, 2, 1 rows at a time   -> block[64][16] on the stack   (L1)
@@ -9,7 +9,7 @@
  * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits, and for
  * all codes where tile registers multiply them.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
-#include "gemm_impl.h"
+#include "gemm_kernel.h"
 
 #include <stdio.h>
 
@@ -50,26 +50,7 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
 
 /* ---- the kernel ---- */
 
-typedef struct kernel {
-   vec_fn *f;
-   const gemm_key *key;
-   char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
-   char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
-   char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
-   vec_value k[GEMM_CONSTS];
-   vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
-   vec_value order, offsets;  /* grouped */
-   vec_value weights, factor; /* combine: of all slots; f32[64], of the chunk's rows */
-   vec_value row0, rows;      /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
-   vec_value from, to;        /* i64[64], row of x and row of y of each; the same unless grouped */
-   vec_value has_expert;      /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
-   vec_value y_column;        /* of the head's first output */
-   vec_value block[2];        /* f32[64][16] of the two weights */
-   vec_value tile;            /* TILE_BYTES; NULL when nothing is unpacked */
-   vec_value sums;            /* i32[TILE_K / 32][2][16][16]; NULL without products */
-} kernel;
-
-static void load_arguments(kernel *g)
+static void load_arguments(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    uint32_t p = 0;
@@ -77,7 +58,13 @@ static void load_arguments(kernel *g)
    for (uint32_t i = 0; i < GEMM_CONSTS; i++)
       g->k[i] = vec_karg_const(f, i);
    g->y = vec_karg_ptr(f, p++);
+   if (g->key->quant)
+      g->scales = vec_karg_ptr(f, p++);
+   if (g->key->norm.stored)
+      g->normed = vec_karg_ptr(f, p++);
    g->x = vec_karg_ptr(f, p++);
+   if (g->key->norm.k)
+      g->norm_weight = vec_karg_ptr(f, p++);
    g->s = g->key->int8 ? vec_karg_ptr(f, p++) : g->x;
    g->w[0] = vec_karg_ptr(f, p++);
    if (g->key->w2 != PANEL_none)
@@ -101,13 +88,14 @@ typedef struct stretch {
    vec_value products; /* of `rows`; NULL: the dot product makes them */
 } stretch;
 
-static vec_value x_at(kernel *g, vec_value row)
+static vec_value x_at(gemm_kernel *g, vec_value row)
 {
    return vec_at(g->f, g->x, vec_mul(g->f, vec_add(g->f, g->row0, row), g->k[C_X_STRIDE]));
 }
 
 /* One call for 1 << log rows from the stretch's row `number` on. */
-static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value number, uint32_t log)
+static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value number,
+                     uint32_t log)
 {
    vec_fn *f = g->f;
    vec_value row = vec_add(f, s->first, number);
@@ -130,7 +118,7 @@ static void call_dot(kernel *g, uint32_t weight, const stretch *s, vec_value num
 }
 
 /* All rows of the stretch. */
-static void all_rows(kernel *g, uint32_t weight, const stretch *s)
+static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
    vec_value done = vec_and_i(f, s->rows, -4);
@@ -147,7 +135,7 @@ static void all_rows(kernel *g, uint32_t weight, const stretch *s)
    }
 }
 
-static void clear_block(kernel *g, uint32_t weight)
+static void clear_block(gemm_kernel *g, uint32_t weight)
 {
    vec_fn *f = g->f;
    uint32_t bytes = 4 * vec_lanes(f);
@@ -159,7 +147,7 @@ static void clear_block(kernel *g, uint32_t weight)
 }
 
 /* The same, 16 rows at a time: their products first. */
-static void product_rows(kernel *g, uint32_t weight, const stretch *all)
+static void product_rows(gemm_kernel *g, uint32_t weight, const stretch *all)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, PANEL_ROWS, 0, NULL);
@@ -176,7 +164,7 @@ static void product_rows(kernel *g, uint32_t weight, const stretch *all)
 }
 
 /* The panel unpacked tile by tile; every row passes over a tile. */
-static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
+static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
    vec_fn *f = g->f;
@@ -196,7 +184,7 @@ static void tiled_rows(kernel *g, uint32_t weight, vec_value panel)
 }
 
 /* All rows of the chunk against one panel. */
-static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
+static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    vec_fn *f = g->f;
    vec_value zero = vec_i(f, 0);
@@ -229,95 +217,9 @@ static void panel_dots(kernel *g, uint32_t weight, vec_value panel)
       vec_if_end(f, &here);
 }
 
-/* ---- epilogue ---- */
+/* ---- tiles ---- */
 
-/* Where `lanes` outputs of one row lie. */
-typedef struct place {
-   vec_value row, column; /* of y */
-   vec_value block;       /* byte offset in the stack blocks */
-   vec_value left;        /* outputs that exist from column on; NULL: all */
-} place;
-
-static vec_value load_f32s(kernel *g, const place *at, vec_value ptr)
-{
-   uint32_t lanes = vec_lanes(g->f);
-
-   return at->left ? vec_load_first(g->f, lanes, ptr, at->left)
-                   : vec_load(g->f, VEC_f32, lanes, ptr, 4);
-}
-
-static vec_value row_operand(kernel *g, const place *at, vec_value base)
-{
-   return load_f32s(g, at, vec_at(g->f, base, vec_shl_i(g->f, at->column, 2)));
-}
-
-static vec_value matrix_at(kernel *g, const place *at, vec_value base)
-{
-   vec_value index = vec_add(g->f, vec_mul(g->f, at->row, g->k[C_Y_STRIDE]), at->column);
-
-   index = vec_add(g->f, index, g->y_column);
-   return vec_at(g->f, base, vec_shl_i(g->f, index, 2));
-}
-
-static vec_value apply_step(kernel *g, uint32_t i, const place *at, vec_value v)
-{
-   const gemm_step *s = &g->key->steps[i];
-   vec_fn *f = g->f;
-   vec_value base = g->operand[i];
-
-   switch (s->kind) {
-   case GEMM_STEP_add_row: return vec_fadd(f, v, row_operand(g, at, base));
-   case GEMM_STEP_mul_row: return vec_fmul(f, v, row_operand(g, at, base));
-   case GEMM_STEP_add_mat: return vec_fadd(f, v, load_f32s(g, at, matrix_at(g, at, base)));
-   case GEMM_STEP_mul_mat: return vec_fmul(f, v, load_f32s(g, at, matrix_at(g, at, base)));
-   case GEMM_STEP_mul_second:
-      base = vec_at(f, g->block[1], at->block);
-      return vec_fmul(f, v, vec_load(f, VEC_f32, vec_lanes(f), base, 32));
-   case GEMM_STEP_scale: return vec_fmul(f, v, vec_float(f, vec_lanes(f), s->arg));
-   case GEMM_STEP_softcap: return vec_softcap(f, v, s->arg);
-   case GEMM_STEP_silu: return vec_silu(f, v);
-   case GEMM_STEP_gelu: return vec_gelu(f, v);
-   case GEMM_STEP_gelu_tanh: return vec_gelu_tanh(f, v);
-   case GEMM_STEP_COUNT: break;
-   }
-   assert(!"no such step");
-   return v;
-}
-
-/* Rows of the chunk from the stack to y, 16 columns from `column`; tail: fewer than 16 exist. */
-static void write_block(kernel *g, vec_value column, bool tail)
-{
-   vec_fn *f = g->f;
-   uint32_t lanes = vec_lanes(f);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
-   vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
-   vec_value factor = NULL;
-
-   if (g->key->combine)
-      factor = vec_load(f, VEC_f32, 1, vec_at(f, g->factor, vec_shl_i(f, l.i, 2)), 4);
-
-   for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
-      place at = {
-         .row = row,
-         .column = vec_add_i(f, column, c),
-         .block = vec_add_i(f, vec_mul_i(f, l.i, PANEL_ROWS * 4), 4 * c),
-      };
-      if (tail)
-         at.left = vec_sub(f, g->k[C_N], at.column);
-      vec_value v = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at.block), 32);
-      for (uint32_t i = 0; i < g->key->num_steps; i++)
-         v = apply_step(g, i, &at, v);
-      if (g->key->combine)
-         v = vec_fma(f, vec_splat(f, factor, lanes), v, load_f32s(g, &at, matrix_at(g, &at, g->y)));
-      if (tail)
-         vec_store_first(f, v, matrix_at(g, &at, g->y), at.left);
-      else
-         vec_store(f, v, matrix_at(g, &at, g->y), 4);
-   }
-   vec_loop_end(f, &l, NULL);
-}
-
-static vec_loop each_panel(kernel *g, vec_value column_tile)
+static vec_loop each_panel(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_value first = vec_mul(f, column_tile, g->k[C_PANELS]);
@@ -327,25 +229,19 @@ static vec_loop each_panel(kernel *g, vec_value column_tile)
    return vec_loop_begin(f, first, end, 1, 0, NULL);
 }
 
-static void tile_panels(kernel *g, vec_value column_tile)
+void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_loop l = each_panel(g, column_tile);
 
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       panel_dots(g, i, vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i])));
-   vec_value column = vec_mul_i(f, l.i, PANEL_ROWS);
-   vec_value left = vec_sub(f, g->k[C_N], column);
-   vec_if whole = vec_if_begin(f, vec_icmp(f, VEC_ge, left, vec_i(f, PANEL_ROWS)));
-   write_block(g, column, false);
-   vec_if_else(f, &whole);
-   write_block(g, column, true);
-   vec_if_end(f, &whole);
+   gemm_write_panel(g, l.i);
    vec_loop_end(f, &l, NULL);
 }
 
 /* Rows first .. first + rows, as they are. */
-static void number_rows(kernel *g, vec_value first)
+static void number_rows(gemm_kernel *g, vec_value first)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
@@ -354,7 +250,7 @@ static void number_rows(kernel *g, vec_value first)
    vec_loop_end(f, &l, NULL);
 }
 
-static vec_value load_i32(kernel *g, vec_value base, vec_value index)
+static vec_value load_i32(gemm_kernel *g, vec_value base, vec_value index)
 {
    vec_fn *f = g->f;
 
@@ -362,7 +258,7 @@ static vec_value load_i32(kernel *g, vec_value base, vec_value index)
 }
 
 /* Slots order[first .. first + rows): their own rows of y, and their tokens' of x. */
-static void number_slots(kernel *g, vec_value first)
+static void number_slots(gemm_kernel *g, vec_value first)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
@@ -379,7 +275,7 @@ static void number_slots(kernel *g, vec_value first)
    vec_loop_end(f, &l, NULL);
 }
 
-static vec_value all_rows_of_step(kernel *g)
+static vec_value all_rows_of_step(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
@@ -388,7 +284,7 @@ static vec_value all_rows_of_step(kernel *g)
 }
 
 /* A tile is a chunk of rows x some columns. */
-static void dense_tile(kernel *g)
+static void dense_tile(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value rest = vec_div(f, vec_tile(f), g->k[C_COLUMN_TILES]);
@@ -400,30 +296,26 @@ static void dense_tile(kernel *g)
    g->w[0] = vec_at(f, g->w[0], vec_mul(f, head, g->k[C_W_HEAD]));
    g->rows = vec_imin(f, vec_sub(f, all_rows_of_step(g), g->row0), vec_i(f, GEMM_ROWS));
    vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
+   vec_value column_tile = vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]);
+   if (g->key->norm.k) {
+      gemm_norm_tile(g, column_tile);
+      return;
+   }
    number_rows(g, g->row0);
-   tile_panels(g, vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]));
+   gemm_tile_panels(g, column_tile);
 }
 
 /* Columns of the tile = 0, for every token. */
-static void clear_outputs(kernel *g, vec_value tokens)
+static void clear_outputs(gemm_kernel *g, vec_value tokens)
 {
-   vec_fn *f = g->f;
-   uint32_t lanes = vec_lanes(f);
-   vec_value zero = vec_float(f, lanes, 0);
-   vec_loop p = each_panel(g, vec_tile(f));
-   vec_loop t = vec_loop_begin(f, vec_i(f, 0), tokens, 1, 0, NULL);
+   vec_loop l = each_panel(g, vec_tile(g->f));
 
-   for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
-      place at = {.row = t.i, .column = vec_add_i(f, vec_mul_i(f, p.i, PANEL_ROWS), c)};
-      vec_value left = vec_sub(f, g->k[C_N], at.column);
-      vec_store_first(f, zero, matrix_at(g, &at, g->y), left);
-   }
-   vec_loop_end(f, &t, NULL);
-   vec_loop_end(f, &p, NULL);
+   gemm_clear_panel(g, l.i, tokens);
+   vec_loop_end(g->f, &l, NULL);
 }
 
 /* A tile is some columns of all experts that have rows; slots without an expert come last. */
-static void grouped_tile(kernel *g)
+static void grouped_tile(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value w[2] = {g->w[0], g->w[1]}, slots = all_rows_of_step(g);
@@ -441,12 +333,12 @@ static void grouped_tile(kernel *g)
    vec_loop l = vec_loop_begin(f, load_i32(g, g->offsets, e.i), end, GEMM_ROWS, 0, NULL);
    g->rows = vec_imin(f, vec_sub(f, end, l.i), vec_i(f, GEMM_ROWS));
    number_slots(g, l.i);
-   tile_panels(g, vec_tile(f));
+   gemm_tile_panels(g, vec_tile(f));
    vec_loop_end(f, &l, NULL);
    vec_loop_end(f, &e, NULL);
 }
 
-static void emit_kernel(kernel *g)
+static void emit_kernel(gemm_kernel *g)
 {
    vec_fn *f = g->f;
 
@@ -458,10 +350,12 @@ static void emit_kernel(kernel *g)
    if (g->products[0][0] || g->products[1][0])
       g->sums = vec_stack(f, TILE_K / CELL_K * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
    g->from = g->to = vec_stack(f, GEMM_ROWS * 8, 64);
-   if (g->key->grouped)
+   if (g->key->grouped || g->key->norm.k)
       g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->combine)
       g->factor = vec_stack(f, GEMM_ROWS * 4, 64);
+   if (g->key->quant)
+      g->group = vec_stack(f, GEMM_ROWS * QUANT_GROUP * 4, 64);
    if (g->key->grouped)
       grouped_tile(g);
    else
@@ -469,12 +363,13 @@ static void emit_kernel(kernel *g)
 }
 
 /* The local functions that the kernel calls for one of its weights. */
-static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
+static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
 {
    panel_layout w = weight ? g->key->w2 : g->key->w;
    const panel_info *p = &panel_infos[w];
    bool int8 = g->key->int8, products = int8 && !g->key->grouped && vec_module_isa(m)->amx;
    bool tiles = int8 ? products || p->high > 0 : p->kind != PANEL_KIND_FLOAT;
+   tiles = tiles && !g->key->norm.k; /* few rows at a time */
    dot_family tiled = products ? DOT_products : DOT_int8_tile;
 
    if (w == PANEL_none)
@@ -499,7 +394,7 @@ static void emit_dots(vec_module *m, kernel *g, uint32_t weight)
 
 void gemm_emit(vec_module *m, const gemm_key *key)
 {
-   kernel g = {.key = key};
+   gemm_kernel g = {.key = key};
    char symbol[GEMM_SYMBOL_MAX];
 
    gemm_symbol(key, symbol);

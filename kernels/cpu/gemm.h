@@ -18,6 +18,7 @@
  * Epilogue: v = x w^T, then the steps in order, then y = v in f32:
  *    gate/up:   {GEMM_STEP_silu}, {GEMM_STEP_mul_second}       v = silu(x w^T) * (x w2^T)
  *    residual:  {GEMM_STEP_add_mat}                            v = x w^T + r[M,N]
+ * With quant, y is quantised instead, in groups of 32 outputs: codes and scales of pack.h.
  *
  * Adding a step: a row in GEMM_STEPS and a case in apply_step. */
 #ifndef KERNEL_GEMM_H
@@ -54,12 +55,23 @@ typedef struct gemm_step {
 
 enum { GEMM_MAX_STEPS = 8, GEMM_SYMBOL_MAX = 160 };
 
+/* x is normed by the kernel itself: rmsnorm with weights w[K]. */
+typedef struct gemm_norm {
+   uint32_t k;  /* 0: no norm */
+   bool stored; /* the normed rows go to memory, too */
+   double eps, offset;
+} gemm_norm;
+
+enum { GEMM_NORM_BYTES = 40 << 10 }; /* of normed rows on the stack */
+
 /* What a kernel is specialised on; extents are run-time constants of the launch. */
 typedef struct gemm_key {
    panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
    bool int8, grouped;
-   bool combine; /* grouped: y[token] += weight of the slot * v, experts ascending, from 0 on */
-   bool parts;   /* x is what the split kernel made of it */
+   bool combine;   /* grouped: y[token] += weight of the slot * v, experts ascending, from 0 on */
+   bool parts;     /* x is what the split kernel made of it */
+   bool quant;     /* y is quantised; N is whole groups, and there is one head */
+   gemm_norm norm; /* floats, one weight, not grouped */
    uint32_t num_steps;
    gemm_step steps[GEMM_MAX_STEPS];
 } gemm_key;
@@ -89,9 +101,10 @@ void gemm_emit(vec_module *m, const gemm_key *key);
 /* Fills tiles, num_refs, consts, num_consts, bytes and flops of a launch (not kernel, phase, group,
  * refs). The caller fills refs[0 .. num_refs) in this order:
  *
- *    y        f32[M][N]
+ *    y        f32[M][N], or with quant the codes i8[M][N] and then the scales
  *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), or
  *             the parts bf16[M][3][K rounded up]
+ *    norm     if stored the normed rows f32[M][K]; in front of x. Behind x the weights f32[K]
  *    w        panels; then w2's when there is one
  *    order, offsets   grouped: i32[slots], i32[experts + 1]
  *    weights  combine: f32[slots]; y is then f32[slots / slots_per_token][N]

@@ -41,6 +41,7 @@ extern const gemm_step_info gemm_step_infos[GEMM_STEP_COUNT];
    C(X_STRIDE) C(S_STRIDE) C(PANEL_BYTES) C(PANEL_BYTES2) C(HEADS) \
    C(X_HEAD) C(W_HEAD) C(W_HEAD2) /* bytes between heads of a row of x, and between weights of heads or experts */ \
    C(Y_STRIDE)      /* outputs of a row */ \
+   C(Y_SCALES)      /* quant: bytes between rows of scales */ \
    C(EXPERTS)       /* grouped */ \
    C(SLOTS_PER_ROW) /* of x */ \
    C(SLOTS_PER_TOKEN)
@@ -108,6 +109,9 @@ void amx_emit_products(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
 /* And for `void dot(w, x, out, k, x_stride, rows)`: all k of a bf16 panel with rows of parts
  * (gemm.h); out f32[rows][16]. */
 void amx_emit_parts(vec_module *m, char out[GEMM_SYMBOL_MAX]);
+
+/* Rows that are normed at a time; 0: one is longer than the stack. */
+uint32_t gemm_norm_rows(uint64_t k);
 
 /* k times a number of rows, div of them at a time. */
 plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div);

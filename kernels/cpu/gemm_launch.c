@@ -1,5 +1,6 @@
 /* gemm_launch.c - what a GEMM kernel is called, and how it is launched. */
 #include "gemm_impl.h"
+#include "quant.h"
 
 #include <stdio.h>
 
@@ -46,6 +47,12 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
       if ((why = weight_unsupported(key, key->w2, k)) != NULL)
          return why;
    }
+   if (key->norm.k && (key->int8 || key->grouped || key->w2 != PANEL_none || key->quant))
+      return "a norm stands in front of one matrix of floats";
+   if (key->norm.k && (key->norm.k != k || !gemm_norm_rows(k)))
+      return "a row to norm does not fit the stack";
+   if (key->quant && key->combine)
+      return "sums of experts are not quantised where they are made";
    return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
 }
 
@@ -76,6 +83,12 @@ void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
       if (gemm_step_infos[s->kind].has_number)
          n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "%x", bits_of(s->arg));
    }
+   if (key->norm.k)
+      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_norm%u_%x_%x%s", key->norm.k,
+                    bits_of((float)key->norm.eps), bits_of((float)key->norm.offset),
+                    key->norm.stored ? "_stored" : "");
+   if (key->quant)
+      snprintf(out + n, GEMM_SYMBOL_MAX - n, "_quant");
 }
 
 /* ---- launches ---- */
@@ -87,10 +100,11 @@ static uint64_t panel_bytes(panel_layout layout, uint64_t k)
    return pack_panel_size(layout, k, &bytes) ? bytes : 0;
 }
 
-/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out. */
-static uint64_t panels_per_tile(uint64_t panels, uint64_t bytes)
+/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out; whole quant
+ * groups. */
+static uint64_t panels_per_tile(const gemm_key *key, uint64_t panels, uint64_t bytes)
 {
-   uint64_t n = 1;
+   uint64_t n = key->quant ? QUANT_GROUP / PANEL_ROWS : 1;
 
    while (n < 8 && 2 * n * bytes <= 32768 && panels / (2 * n) >= 16)
       n *= 2;
@@ -133,7 +147,7 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
 {
    uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
    uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
-   uint64_t each = panels_per_tile(panels, bytes + bytes2);
+   uint64_t each = panels_per_tile(key, panels, bytes + bytes2);
    uint64_t group = key->int8 ? pack_quant_group(panel_infos[key->w].dtype) : 0;
    const int64_t consts[GEMM_CONSTS] = {
       [C_ROWS_PER_SYM] = rows.is_sym ? MAX(rows.num, 1) : 0,
@@ -152,6 +166,7 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
       [C_W_HEAD] = (int64_t)(panels * bytes),
       [C_W_HEAD2] = (int64_t)(panels * bytes2),
       [C_Y_STRIDE] = (int64_t)(n * heads->count),
+      [C_Y_SCALES] = (int64_t)(key->quant ? pack_scales_stride(n, QUANT_GROUP) : 0),
       [C_EXPERTS] = (int64_t)stack->experts,
       [C_SLOTS_PER_ROW] = (int64_t)stack->slots_per_row,
       [C_SLOTS_PER_TOKEN] = (int64_t)stack->slots_per_token,
@@ -159,7 +174,8 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
 
    memcpy(out->consts, consts, sizeof consts);
    out->num_consts = GEMM_CONSTS;
-   out->num_refs = 3 + key->int8 + (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
+   out->num_refs = 3 + key->quant + (key->norm.k != 0) + key->norm.stored + key->int8 +
+                   (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += gemm_step_infos[key->steps[i].kind].has_operand;
    out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
@@ -175,7 +191,7 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
 
 bool gemm_wants_parts(const gemm_key *key, const isa_info *isa)
 {
-   return isa->amx && !key->int8 && !key->grouped && key->w == PANEL_bf16 &&
+   return isa->amx && !key->int8 && !key->grouped && !key->norm.k && key->w == PANEL_bf16 &&
           (key->w2 == PANEL_none || key->w2 == PANEL_bf16);
 }
 

@@ -21,6 +21,7 @@
 #include "codegen/pack_weights.h"
 #include "codegen/plan_build.h"
 #include "ir/eval.h"
+#include "edges.h"
 #include "load.h"
 #include "passes/pass.h"
 
@@ -84,23 +85,6 @@ typedef struct harness_run {
 #define HARNESS_OK(expr) cr_assert((expr) == SINTER_ok, "%s", sinter_error())
 
 /* ---- numbers ---- */
-
-/* Roughly normal, from a name and an index. */
-static inline double harness_number(const char *name, uint64_t i)
-{
-   uint64_t seed = 1469598103934665603u;
-   double sum = 0;
-
-   for (; *name; name++)
-      seed = (seed ^ (uint8_t)*name) * 1099511628211u;
-   for (uint64_t k = 0; k < 4; k++) {
-      uint64_t z = seed + (4 * i + k + 1) * 0x9e3779b97f4a7c15u;
-      z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-      z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-      sum += (double)((z ^ z >> 31) >> 11) * 0x1p-53 - 0.5;
-   }
-   return sum * 1.7320508075688772;
-}
 
 static inline double harness_weight(const char *name, const ir_type *t, int64_t i)
 {
@@ -216,6 +200,8 @@ static inline void harness_shape(const harness_run *r, const ir_type *t, ir_tens
 
 static inline double harness_param(const ir_type *t, const char *name, int64_t i)
 {
+   if (strcmp(name, "edges") == 0)
+      return harness_edge(t, i);
    return dtype_round(t->dtype, 2 * harness_number(name, (uint64_t)i));
 }
 

@@ -1,0 +1,42 @@
+/* gemm_kernel.h - a GEMM kernel under construction: the tile loop (gemm.c) and the epilogue. */
+#ifndef KERNEL_GEMM_KERNEL_H
+#define KERNEL_GEMM_KERNEL_H
+
+#include "gemm_impl.h"
+#include "quant.h"
+
+typedef struct gemm_kernel {
+   vec_fn *f;
+   const gemm_key *key;
+   char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
+   char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
+   char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
+   vec_value k[GEMM_CONSTS];
+   vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
+   vec_value order, offsets;  /* grouped */
+   vec_value weights, factor; /* combine: of all slots; f32[64], of the chunk's rows */
+   vec_value row0, rows;      /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
+   vec_value from, to;        /* i64[64], row of x and row of y of each; the same unless grouped */
+   vec_value has_expert;      /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
+   vec_value y_column;        /* of the head's first output */
+   vec_value block[2];        /* f32[64][16] of the two weights */
+   vec_value normed, norm_weight; /* of a norm: normed is NULL when it is not stored */
+   vec_value scales, group;       /* quant: of y; f32[64][32], a group of each row of the chunk */
+   vec_value tile;                /* TILE_BYTES; NULL when nothing is unpacked */
+   vec_value sums;                /* i32[TILE_K / 32][2][16][16]; NULL without products */
+} gemm_kernel;
+
+/* The chunk's products with one panel, through the steps, to y: columns 16 * panel on. With quant,
+ * codes and scales of a group are written with its second panel. */
+void gemm_write_panel(gemm_kernel *g, vec_value panel);
+
+/* The panels of a tile of columns, for all rows of the chunk (gemm.c). */
+void gemm_tile_panels(gemm_kernel *g, vec_value column_tile);
+
+/* The same for a chunk whose rows are normed first (gemm_norm.c). */
+void gemm_norm_tile(gemm_kernel *g, vec_value column_tile);
+
+/* Columns of one panel = 0, for every token. */
+void gemm_clear_panel(gemm_kernel *g, vec_value panel, vec_value tokens);
+
+#endif
