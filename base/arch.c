@@ -23,6 +23,11 @@ const arch_info *arch_find(const char *name)
    return NULL;
 }
 
+const char *arch_vendor(const arch_info *a)
+{
+   return strncmp(a->name, "gfx", 3) == 0 ? "hip" : "cuda";
+}
+
 const char *arch_fp8_name(arch_fp8 fp8)
 {
    static const char *const names[] = {

@@ -22,6 +22,9 @@ const arch_info *arch_at(uint32_t i);
 /* The row of that name; NULL when there is none. */
 const arch_info *arch_find(const char *name);
 
+/* The target that makes kernels for it: "cuda" or "hip". */
+const char *arch_vendor(const arch_info *a);
+
 /* "none", "ocp" or "fnuz". */
 const char *arch_fp8_name(arch_fp8 fp8);
 

@@ -100,11 +100,11 @@ static bool is_mock(const target *t)
 static sinter_status find_arch(arena *a, target *t, const char *name)
 {
    bool is_sm = t->info->id == TARGET_cuda || t->info->id == TARGET_mock_cuda;
-   const char *begin = is_sm ? "sm_" : "gfx";
-
    if (is_mock(t))
       name = is_sm ? "sm_90a" : "gfx90a";
-   t->arch = name && strncmp(name, begin, 3) == 0 ? arch_find(name) : NULL;
+   t->arch = name ? arch_find(name) : NULL;
+   if (t->arch && strcmp(arch_vendor(t->arch), is_sm ? "cuda" : "hip") != 0)
+      t->arch = NULL;
    t->isa = &isa_infos[0]; /* launches have the shape of the lowest level's */
    if (t->arch)
       return SINTER_ok;

@@ -107,6 +107,35 @@ static void write_base(emit *e, const cg_value *c)
 
 /* ---- elements ---- */
 
+bool cg_simt_takes(ir_opcode code)
+{
+   switch (code) {
+   case IR_OP_reshape:
+   case IR_OP_slice:
+   case IR_OP_take_rows:
+   case IR_OP_cast:
+   case IR_OP_add:
+   case IR_OP_mul:
+   case IR_OP_scale:
+   case IR_OP_shift:
+   case IR_OP_clamp:
+   case IR_OP_silu:
+   case IR_OP_gelu:
+   case IR_OP_gelu_tanh:
+   case IR_OP_sigmoid:
+   case IR_OP_softplus:
+   case IR_OP_softcap:
+   case IR_OP_decay:
+   case IR_OP_rmsnorm:
+   case IR_OP_l2norm:
+   case IR_OP_rope:
+   case IR_OP_concat:
+   case IR_OP_kv_write:
+   case IR_OP_mla_write: return true;
+   default: return false;
+   }
+}
+
 static const char *eval(emit *e, const ir_value *v, const char *i);
 
 static const char *named(emit *e, const char *expression)

@@ -17,6 +17,9 @@ typedef struct cg_simt_kind cg_simt_kind;
 extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_attention,
    cg_simt_route, cg_simt_permute, cg_simt_combine, cg_simt_conv, cg_simt_gdn;
 
+/* Whether a row kernel that is SIMT text can hold the op. */
+bool cg_simt_takes(ir_opcode code);
+
 /* Bytes of scratch memory that the part form needs there for each chunk of context. */
 uint64_t cg_simt_attention_scratch(const attention_key *key, int64_t max_rows);
 

@@ -303,12 +303,10 @@ static void add_kv(build *b, const ir_op *op)
    *vec_push(b->l->a, &b->values) = c;
 }
 
-static sinter_status check_quant(const build *b, const ir_op *op)
+static sinter_status check_quant(const ir_op *op)
 {
    gemm_rows rows = cg_rows_of(op->operands[0]->type.dim[0]);
 
-   if (b->l->simt)
-      return refuse(op, "inputs are not quantised on a GPU");
    if (op->operands[0]->type.rank != 2)
       return refuse(op, "rows of a matrix are quantised on cpu");
    if (cg_is_by_column(op) && !rows.is_sym && rows.num < 0)
@@ -360,6 +358,8 @@ static bool is_rowless(const ir_op *op, uint32_t operand)
 
 static sinter_status add_op(build *b, const ir_op *op)
 {
+   if (b->l->simt && !cg_simt_takes(op->code))
+      return refuse(op, "there is no row kernel for this operation on a GPU");
    if (!is_row_op(op->code))
       return refuse(op, "there is no row kernel for this operation on cpu");
    *vec_push(b->l->a, &b->ops) = op;
@@ -379,7 +379,7 @@ static sinter_status add_op(build *b, const ir_op *op)
       return SINTER_ok;
    }
    if (op->code == IR_OP_quant)
-      SINTER_TRY(check_quant(b, op));
+      SINTER_TRY(check_quant(op));
    for (uint32_t i = 0; i < op->num_results; i++)
       SINTER_TRY(add_result(b, op, i));
    return SINTER_ok;

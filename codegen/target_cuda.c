@@ -1,4 +1,5 @@
-/* target_cuda.c - SIMT text to a cubin, by NVRTC: a library that is opened when it is needed. */
+/* target_cuda.c - SIMT text to a cubin, or to PTX for drivers of later GPUs, by NVRTC: a library that is opened when
+ * it is needed. */
 #include "simt.h"
 
 #include <dlfcn.h>
@@ -12,13 +13,16 @@ typedef struct nvrtc_api {
    int (*compile)(void *program, int num_options, const char *const *options);
    int (*size)(void *program, size_t *size);
    int (*code)(void *program, char *code);
+   int (*ptx_size)(void *program, size_t *size);
+   int (*ptx)(void *program, char *text);
    int (*log_size)(void *program, size_t *size);
    int (*log)(void *program, char *log);
    int (*destroy)(void **program);
 } nvrtc_api;
 
 static const char *const symbols[] = {
-   "nvrtcCreateProgram",     "nvrtcCompileProgram", "nvrtcGetCUBINSize",   "nvrtcGetCUBIN",
+   "nvrtcCreateProgram",     "nvrtcCompileProgram", "nvrtcGetCUBINSize",
+   "nvrtcGetCUBIN",          "nvrtcGetPTXSize",     "nvrtcGetPTX",
    "nvrtcGetProgramLogSize", "nvrtcGetProgramLog",  "nvrtcDestroyProgram",
 };
 
@@ -80,11 +84,12 @@ static sinter_status compile(arena *a, const nvrtc_api *api, void *program, cons
 
    if (api->compile(program, countof(options), options))
       return complain(a, api, program, arch->name);
-   if (api->size(program, out_size) || !*out_size)
+   bool ptx = strncmp(arch->name, "compute_", 8) == 0;
+   if ((ptx ? api->ptx_size : api->size)(program, out_size) || !*out_size)
       return base_fail(SINTER_failed, arch->name, "report this with the model",
                        "the compiler made no code");
    char *code = arena_alloc(a, *out_size);
-   if (api->code(program, code))
+   if ((ptx ? api->ptx : api->code)(program, code))
       return base_fail(SINTER_failed, arch->name, "report this with the model",
                        "the compiler does not give its code");
    *out = (const uint8_t *)code;

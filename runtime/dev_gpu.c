@@ -163,12 +163,19 @@ static sinter_status find_target(rt_device *d, const char *name, const rt_artifa
 
    if (strcmp(name, d->ops->vendor) != 0)
       return rt_artifact_target(a, name, out);
-   for (*out = 0; *out < rt_artifact_num_targets(a); ++*out) {
-      const char *target = rt_artifact_plan(a, *out)->target;
-      if (strncmp(target, d->ops->vendor, len) == 0 && target[len] == ':' &&
-          rt_gpu_runs(d->ops->arch(d->gpu), target + len + 1))
-         return SINTER_ok;
+   bool found = false, code = false;
+   for (uint32_t i = 0; i < rt_artifact_num_targets(a) && !code; i++) {
+      const char *target = rt_artifact_plan(a, i)->target;
+      if (strncmp(target, d->ops->vendor, len) != 0 || target[len] != ':' ||
+          !rt_gpu_runs(d->ops->arch(d->gpu), target + len + 1))
+         continue;
+      /* Machine code goes before what the driver would have to compile. */
+      code = strncmp(target + len + 1, "compute_", 8) != 0;
+      *out = code || !found ? i : *out;
+      found = true;
    }
+   if (found)
+      return SINTER_ok;
    return base_fail(SINTER_unsupported, rt_artifact_path(a),
                     "compile it with --target for this GPU", "the artifact has no kernels for %s",
                     d->ops->arch(d->gpu));

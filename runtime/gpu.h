@@ -57,7 +57,7 @@ SINTER_CHECKED sinter_status rt_gpu_library(const char *file, const char *vendor
                                             void **table, void **out_library);
 
 /* Whether a device ("sm_90") runs code for an architecture of archs.def: its own ("sm_90", "sm_90a"), or
- * one of the same family that is older ("sm_80" on "sm_86"). */
+ * one of the same family that is older ("sm_80" on "sm_86"), or PTX ("compute_80"), which its driver compiles. */
 bool rt_gpu_runs(const char *device, const char *arch);
 
 /* The target for a device without --target: "cuda:sm_90a" for this machine's GPU. Errors NO_DEVICE. */

@@ -28,14 +28,25 @@ sinter_status rt_gpu_library(const char *file, const char *vendor, const char *c
    return SINTER_ok;
 }
 
-bool rt_gpu_runs(const char *device, const char *target)
+/* Major and minor of sm_90, sm_90a, compute_80; 0 for others. */
+static int capability(const char *arch)
 {
+   int n = 0;
+
+   return sscanf(arch, "sm_%d", &n) == 1 || sscanf(arch, "compute_%d", &n) == 1 ? n : 0;
+}
+
+bool rt_gpu_runs(const char *device, const char *arch)
+{
+   int is = capability(device), made = capability(arch);
    size_t len = strlen(device);
 
-   if (strncmp(device, target, len) != 0)
-      return strncmp(device, "sm_", 3) == 0 && strlen(target) == len &&
-             strncmp(device, target, len - 1) == 0 && target[len - 1] < device[len - 1];
-   return !target[len] || (target[len] == 'a' && !target[len + 1]);
+   if (strncmp(arch, "compute_", 8) == 0)
+      return is >= made;
+   if (strncmp(device, arch, len) == 0 && (!arch[len] || (arch[len] == 'a' && !arch[len + 1])))
+      return true;
+   /* Code without a suffix runs on later members of its family. */
+   return is && made && arch[strlen(arch) - 1] != 'a' && is / 10 == made / 10 && is > made;
 }
 
 sinter_status rt_gpu_target(const rt_gpu_ops *ops, char *out, size_t cap)

@@ -79,11 +79,11 @@ static sinter_status resolve_isa(const char *name, const char *level, char *out)
 /* `cuda` and `hip` are the GPU that is here. */
 static sinter_status resolve_arch(const char *name, levels kind, const char *arch, char *out)
 {
-   const char *begin = kind == LEVELS_SM ? "sm_" : "gfx";
+   const arch_info *info = arch ? arch_find(arch) : NULL;
 
    if (!arch)
       return rt_gpu_target(kind == LEVELS_SM ? &rt_cuda_ops : &rt_hip_ops, out, NAME_BYTES);
-   if (!arch_find(arch) || strncmp(arch, begin, 3) != 0)
+   if (!info || strcmp(arch_vendor(info), kind == LEVELS_SM ? "cuda" : "hip") != 0)
       return no_target(name);
    snprintf(out, NAME_BYTES, "%s", name);
    return SINTER_ok;
