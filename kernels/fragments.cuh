@@ -1,21 +1,33 @@
-/* fragments.cuh - which elements of a matrix instruction a lane holds: m16n8k16 with 16-bit floats, as the PTX ISA draws it
- * ("Matrix fragments for mma.m16n8k16 with floating point type"). The loaders, the stores and the emulation go by these;
- * tests/gpu/fragments_test.c holds them against the document's text.
+/* fragments.cuh - which elements of a matrix instruction a lane holds: bf16, 16 deep, a 16 x 16 matrix A of weights.
  *
- *    A 16 x 16   4 words of two neighbours in k: word i holds row simt_mma_row(lane, i), k from simt_mma_k(lane, i / 2 * 2)
- *    B 16 x 8    2 words of two neighbours in k: element e at k = simt_mma_k(lane, e), column simt_mma_n(lane)
- *    C 16 x 8    4 floats: element i at simt_mma_c_row(lane, i), simt_mma_c_col(lane, i) */
+ *    warps of 32   m16n8k16 of NVIDIA, as the PTX ISA draws it ("Matrix fragments for mma.m16n8k16 with floating point type")
+ *    warps of 64   v_mfma_f32_16x16x16 of AMD (CDNA 2 and later), as its ISA documents draw it
+ *
+ *    A 16 x 16   MMA_A words of two neighbours in k: word i at row simt_mma_row(lane, i), k from simt_mma_ka(lane, i)
+ *    B 16 x N    2 words of two neighbours in k: word i at column simt_mma_n(lane), k from simt_mma_kb(lane, i)
+ *    C 16 x N    4 floats: element i at simt_mma_c_row(lane, i), simt_mma_c_col(lane, i)
+ *
+ * Loaders, stores and the emulation go by these; tests/gpu/fragments_test.c holds them against the documents. */
 #ifndef FRAGMENTS_CUH
 #define FRAGMENTS_CUH
+
+#if SIMT_WARP == 32
+
+enum { MMA_N = 8, MMA_A = 4 };
 
 SIMT_FN int simt_mma_row(int lane, int i)
 {
    return lane / 4 + i % 2 * 8;
 }
 
-SIMT_FN int simt_mma_k(int lane, int e)
+SIMT_FN int simt_mma_ka(int lane, int i)
 {
-   return lane % 4 * 2 + e % 2 + e / 2 * 8;
+   return lane % 4 * 2 + i / 2 * 8;
+}
+
+SIMT_FN int simt_mma_kb(int lane, int i)
+{
+   return lane % 4 * 2 + i * 8;
 }
 
 SIMT_FN int simt_mma_n(int lane)
@@ -33,6 +45,42 @@ SIMT_FN int simt_mma_c_col(int lane, int i)
    return lane % 4 * 2 + i % 2;
 }
 
+#else
+
+enum { MMA_N = 16, MMA_A = 2 };
+
+SIMT_FN int simt_mma_row(int lane, int i)
+{
+   return lane % 16 + 0 * i;
+}
+
+SIMT_FN int simt_mma_ka(int lane, int i)
+{
+   return lane / 16 * 4 + i * 2;
+}
+
+SIMT_FN int simt_mma_kb(int lane, int i)
+{
+   return lane / 16 * 4 + i * 2;
+}
+
+SIMT_FN int simt_mma_n(int lane)
+{
+   return lane % 16;
+}
+
+SIMT_FN int simt_mma_c_row(int lane, int i)
+{
+   return lane / 16 * 4 + i;
+}
+
+SIMT_FN int simt_mma_c_col(int lane, int i)
+{
+   return lane % 16 + 0 * i;
+}
+
+#endif
+
 #if SIMT_EMULATES_MMA
 
 /* One lane's part of an emulated instruction. */
@@ -45,15 +93,16 @@ typedef struct simt_mma_lane {
  * units keep fewer, and do not say how many. */
 static void simt_do_mma(void **lanes, int count)
 {
-   static double a[16][16], b[16][8];
+   static double a[16][16], b[16][MMA_N];
 
    for (int l = 0; l < count; l++) {
       const simt_mma_lane *own = (const simt_mma_lane *)lanes[l];
-      for (int e = 0; e < 8; e++)
-         a[simt_mma_row(l, e / 2)][simt_mma_k(l, e / 4 * 2 + e % 2)] =
+      for (int e = 0; e < 2 * MMA_A; e++)
+         a[simt_mma_row(l, e / 2)][simt_mma_ka(l, e / 2) + e % 2] =
             simt_bf16((simt_u16)(own->a[e / 2] >> 16 * (e % 2)));
       for (int e = 0; e < 4; e++)
-         b[simt_mma_k(l, e)][simt_mma_n(l)] = simt_bf16((simt_u16)(own->b[e / 2] >> 16 * (e % 2)));
+         b[simt_mma_kb(l, e / 2) + e % 2][simt_mma_n(l)] =
+            simt_bf16((simt_u16)(own->b[e / 2] >> 16 * (e % 2)));
    }
    for (int l = 0; l < count; l++) {
       const simt_mma_lane *own = (const simt_mma_lane *)lanes[l];

@@ -3,14 +3,19 @@
  *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
  *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
  *
- * A warp takes a panel of 16 outputs and GEMM_TILE_ROWS rows of x: m16n8k16 with w as the 16 x 16 matrix. The tile of x comes
+ * A warp takes panels of 16 outputs and GEMM_TILE_ROWS rows of x; w is the 16 x 16 matrix of the instruction. The tile of x comes
  * by asynchronous copies, one tile ahead. Scales are applied to sums, so codes are never rounded and neither is x. An
  * output's bits depend on its own row and column only, for any M. Layouts: all of blocks or sub-blocks of 16 and
  * 32, e4m3, bf16. */
 #ifndef GEMM_MMA_CUH
 #define GEMM_MMA_CUH
 
-enum { MMA_K = 16, MMA_N = 8, MMA_TILES = GEMM_TILE_ROWS / MMA_N, MMA_STAGES = 2 };
+enum {
+   MMA_K = 16,
+   MMA_TILES = GEMM_TILE_ROWS / MMA_N,
+   MMA_PANELS = GEMM_TILE_COLUMNS / PANEL_ROWS / SIMT_WARPS, /* of a warp */
+   MMA_STAGES = 2
+};
 
 typedef struct gemm_mma_shared {
    /* rows are 4 floats apart from a multiple of 32: lanes of a fragment read different banks */
@@ -50,13 +55,13 @@ SIMT_FN simt_u32 gemm_part(float *x)
    return part >> 16;
 }
 
-/* The three parts of B: elements (k, n) of a lane as simt_mma_k, simt_mma_n say. */
+/* The three parts of B. */
 SIMT_FN void gemm_mma_x(const float (*x)[GEMM_TILE_K + 4], int tile, int k0, simt_u32 (*parts)[2])
 {
    SIMT_UNROLL
    for (int i = 0; i < 2; i++) {
-      float low = x[tile * MMA_N + simt_mma_n(simt_lane())][k0 + simt_mma_k(simt_lane(), 2 * i)];
-      float high = x[tile * MMA_N + simt_mma_n(simt_lane())][k0 + simt_mma_k(simt_lane(), 2 * i + 1)];
+      const float *at = &x[tile * MMA_N + simt_mma_n(simt_lane())][k0 + simt_mma_kb(simt_lane(), i)];
+      float low = at[0], high = at[1];
       SIMT_UNROLL
       for (int p = 0; p < 3; p++) {
          const simt_u32 lower = gemm_part(&low);
@@ -77,13 +82,13 @@ SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i
    return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
 }
 
-/* A: elements of a lane as simt_mma_row, simt_mma_k say; pairs of neighbours in k share a word. */
+/* A, from columns k0 … of a panel. */
 SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, simt_i64 depth,
                         simt_u32 *out)
 {
    SIMT_UNROLL
-   for (int i = 0; i < 4; i++) {
-      const simt_i64 k = k0 + simt_mma_k(simt_lane(), i / 2 * 2);
+   for (int i = 0; i < MMA_A; i++) {
+      const simt_i64 k = k0 + simt_mma_ka(simt_lane(), i);
       const int r = simt_mma_row(simt_lane(), i);
       out[i] = k < depth ? gemm_mma_code(f, panel, k, r) : 0;
       out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r) << 16 : 0;
@@ -122,14 +127,14 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
    const int group = f.block == 256 && f.sub == 16 ? 16 : 32;
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
-      float sum[MMA_TILES][4], d[2], m[2];
+      float sum[MMA_TILES][4], d[4], m[4];
       SIMT_UNROLL
       for (int t = 0; t < MMA_TILES; t++)
          SIMT_UNROLL
          for (int i = 0; i < 4; i++)
             sum[t][i] = 0;
       for (int k = g; k < g + group; k += MMA_K) {
-         simt_u32 w[4];
+         simt_u32 w[MMA_A];
          gemm_mma_w(f, panel, k0 + k, depth, w);
          SIMT_UNROLL
          for (int t = 0; t < MMA_TILES; t++) {
@@ -143,18 +148,18 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
       if (k0 + g >= depth)
          return;
       SIMT_UNROLL
-      for (int half = 0; half < 2; half++)
-         gemm_mma_scale(f, panel, k0 + g, simt_mma_c_row(simt_lane(), 2 * half), &d[half], &m[half]);
+      for (int i = 0; i < 4; i++)
+         gemm_mma_scale(f, panel, k0 + g, simt_mma_c_row(simt_lane(), i), &d[i], &m[i]);
       SIMT_UNROLL
       for (int t = 0; t < MMA_TILES; t++)
          SIMT_UNROLL
          for (int i = 0; i < 4; i++) {
-            total[t][i] = simt_fma(d[i / 2], sum[t][i], total[t][i]);
+            total[t][i] = simt_fma(d[i], sum[t][i], total[t][i]);
             if (f.min) {
                float all = 0;
                for (int k = g; k < g + group; k++)
                   all += x[t * MMA_N + simt_mma_c_col(simt_lane(), i)][k];
-               total[t][i] = simt_fma(m[i / 2], all, total[t][i]);
+               total[t][i] = simt_fma(m[i], all, total[t][i]);
             }
          }
    }
@@ -181,26 +186,25 @@ SIMT_KERNEL(GEMM_NAME)
    const simt_i64 matrix = head;
 #endif
    const simt_i64 depth = r.expert < 0 ? 0 : a->konst[C_K];
-   const simt_i64 n0 = simt_tile() % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * PANEL_ROWS;
+   const simt_i64 n0 =
+      simt_tile() % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * MMA_PANELS * PANEL_ROWS;
    const simt_u8 *x = (const simt_u8 *)a->ptr[1] + head * a->konst[C_X_HEAD];
    const simt_u8 *w = (const simt_u8 *)a->ptr[2] + matrix * a->konst[C_W_HEAD] +
                       n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES];
-   float total[MMA_TILES][4];
+   float total[MMA_PANELS][MMA_TILES][4];
 #ifdef GEMM_W2
    const simt_u8 *w2 = (const simt_u8 *)a->ptr[3] + matrix * a->konst[C_W_HEAD2] +
                        n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES2];
-   float total2[MMA_TILES][4];
+   float total2[MMA_PANELS][MMA_TILES][4];
 #endif
 
    SIMT_UNROLL
-   for (int t = 0; t < MMA_TILES; t++)
-      SIMT_UNROLL
-      for (int i = 0; i < 4; i++) {
-         total[t][i] = 0;
+   for (int i = 0; i < MMA_PANELS * MMA_TILES * 4; i++) {
+      total[i / 4 / MMA_TILES][i / 4 % MMA_TILES][i % 4] = 0;
 #ifdef GEMM_W2
-         total2[t][i] = 0;
+      total2[i / 4 / MMA_TILES][i / 4 % MMA_TILES][i % 4] = 0;
 #endif
-      }
+   }
    if (depth)
       gemm_mma_fetch(a, s->x[0], x, &r, 0);
    for (simt_i64 k0 = 0; k0 < depth; k0 += GEMM_TILE_K) {
@@ -212,31 +216,33 @@ SIMT_KERNEL(GEMM_NAME)
          simt_copy_wait(0);
       }
       simt_sync(); /* what every thread has copied is there */
-      if (n0 < columns) {
-         gemm_mma_tile(GEMM_W, w, s->x[stage], k0, depth, total);
+      SIMT_UNROLL
+      for (int p = 0; p < MMA_PANELS; p++) {
+         if (n0 + p * PANEL_ROWS >= columns)
+            continue;
+         gemm_mma_tile(GEMM_W, w + p * a->konst[C_PANEL_BYTES], s->x[stage], k0, depth, total[p]);
 #ifdef GEMM_W2
-         gemm_mma_tile(GEMM_W2, w2, s->x[stage], k0, depth, total2);
+         gemm_mma_tile(GEMM_W2, w2 + p * a->konst[C_PANEL_BYTES2], s->x[stage], k0, depth, total2[p]);
 #endif
       }
       simt_sync(); /* it has been read, and may be written again */
    }
    SIMT_UNROLL
-   for (int t = 0; t < MMA_TILES; t++)
-      SIMT_UNROLL
-      for (int i = 0; i < 4; i++) {
-         const int row = t * MMA_N + simt_mma_c_col(simt_lane(), i);
-         const simt_i64 n = n0 + simt_mma_c_row(simt_lane(), i);
-         float v = total[t][i];
-         if (row >= r.count || n >= columns)
-            continue;
-         const simt_i64 m = gemm_row(&r, row);
-         const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
+   for (int e = 0; e < MMA_PANELS * MMA_TILES * 4; e++) {
+      const int p = e / 4 / MMA_TILES, t = e / 4 % MMA_TILES, i = e % 4;
+      const int row = t * MMA_N + simt_mma_c_col(simt_lane(), i);
+      const simt_i64 n = n0 + p * PANEL_ROWS + simt_mma_c_row(simt_lane(), i);
+      float v = total[p][t][i];
+      if (row >= r.count || n >= columns)
+         continue;
+      const simt_i64 m = gemm_row(&r, row);
+      const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
 #ifdef GEMM_W2
-         const float v2 = total2[t][i];
+      const float v2 = total2[p][t][i];
 #endif
-         GEMM_STEPS
-         ((float *)a->ptr[0])[at] = v;
-      }
+      GEMM_STEPS
+      ((float *)a->ptr[0])[at] = v;
+   }
 }
 #undef GEMM_NAME
 #undef GEMM_W

@@ -81,8 +81,52 @@ SIMT_FN unsigned short simt_to_f16(float v)
    return __builtin_bit_cast(unsigned short, (_Float16)v);
 }
 
-/* Matrix instructions of AMD have other shapes, one for each family: not used yet. */
+/* ---- matrix instructions: CDNA 2 and later ---- */
+
+#if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx950__)
+#define SIMT_HAS_MMA 1
+
+typedef short simt_short4 __attribute__((ext_vector_type(4)));
+typedef float simt_float4 __attribute__((ext_vector_type(4)));
+
+SIMT_FN void simt_mma(float *c, const unsigned *a, const unsigned *b)
+{
+   const unsigned long long va = (unsigned long long)a[1] << 32 | a[0];
+   const unsigned long long vb = (unsigned long long)b[1] << 32 | b[0];
+   simt_float4 sum = {c[0], c[1], c[2], c[3]};
+
+   sum = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(
+      __builtin_bit_cast(simt_short4, va), __builtin_bit_cast(simt_short4, vb), sum, 0, 0, 0);
+   c[0] = sum[0];
+   c[1] = sum[1];
+   c[2] = sum[2];
+   c[3] = sum[3];
+}
+#else
 #define SIMT_HAS_MMA 0
+#endif
 #define SIMT_EMULATES_MMA 0
+
+/* Copies to shared memory go through registers, and are made at once. */
+SIMT_FN void simt_copy16(void *to, const void *from, int there)
+{
+   typedef float four __attribute__((ext_vector_type(4)));
+
+   *(four *)to = there ? *(const four *)from : (four)(0.0f);
+}
+
+SIMT_FN void simt_copy4(void *to, const void *from, int there)
+{
+   *(float *)to = there ? *(const float *)from : 0.0f;
+}
+
+SIMT_FN void simt_copy_end(void)
+{
+}
+
+SIMT_FN void simt_copy_wait(int left)
+{
+   (void)left;
+}
 
 #endif

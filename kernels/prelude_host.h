@@ -115,9 +115,9 @@ SIMT_FN unsigned short simt_to_f16(float v)
 
 /* ---- matrix instructions and asynchronous copies ---- */
 
-/* Those of NVIDIA, whose warps are 32: emulated in fragments.cuh. */
-#define SIMT_HAS_MMA (SIMT_ARCH_WARP == 32)
-#define SIMT_EMULATES_MMA SIMT_HAS_MMA
+/* Those of NVIDIA for warps of 32, of AMD for 64: emulated in fragments.cuh. */
+#define SIMT_HAS_MMA 1
+#define SIMT_EMULATES_MMA 1
 
 enum { SIMT_MAX_COPIES = 64 };
 

@@ -15,7 +15,7 @@ typedef enum state { READY, AT_BARRIER, AT_WARP, DONE } state;
 
 typedef struct lane {
    simt_fiber f; /* first: the kernel's view */
-   void *sp;
+   void *sp, *sanitizer;
    state state;
    int place;
    void *data;
@@ -28,7 +28,7 @@ typedef struct block {
    mock_order order;
    const mock_kernel *kernel;
    const void *args;
-   void *scheduler;
+   void *scheduler, *sanitizer;
    uint8_t *stacks, *shared;
    const char *error;
    char text[256];
@@ -38,18 +38,34 @@ static block the; /* one engine thread runs grids at a time: mock_run_grid is ca
 
 /* ---- fibers ---- */
 
-static void leave(lane *l)
+/* last: the stack is never come back to. */
+static void leave(lane *l, bool last)
 {
+   mock_switch_begins(last ? NULL : &l->sanitizer, NULL, 0);
    mock_switch(&l->sp, the.scheduler);
+   mock_switch_ends(l->sanitizer);
 }
 
 static void entry(void)
 {
    lane *l = &the.lanes[the.current];
 
+   mock_switch_ends(NULL);
    the.kernel->call(the.args);
    l->state = DONE;
-   leave(l);
+   leave(l, true);
+}
+
+static uint8_t *stack_of(uint32_t thread)
+{
+   return the.stacks + (size_t)thread * (STACK + GUARD) + GUARD;
+}
+
+static void resume(lane *l, uint32_t thread)
+{
+   mock_switch_begins(&the.sanitizer, stack_of(thread), STACK);
+   mock_switch(&the.scheduler, l->sp);
+   mock_switch_ends(the.sanitizer);
 }
 
 static void sync_lane(simt_fiber *self, int place)
@@ -58,7 +74,7 @@ static void sync_lane(simt_fiber *self, int place)
 
    l->state = AT_BARRIER;
    l->place = place;
-   leave(l);
+   leave(l, false);
 }
 
 static void meet_warp(simt_fiber *self, void *data, void (*what)(void **lanes, int count),
@@ -70,7 +86,7 @@ static void meet_warp(simt_fiber *self, void *data, void (*what)(void **lanes, i
    l->place = place;
    l->data = data;
    l->what = what;
-   leave(l);
+   leave(l, false);
 }
 
 static const simt_meet meet = {sync_lane, meet_warp};
@@ -153,7 +169,7 @@ static void start_block(uint32_t tile)
    for (uint32_t i = 0; i < the.threads; i++) {
       lane *l = &the.lanes[i];
       *l = (lane){.f = {&meet, the.shared, tile, (int)i}};
-      l->sp = mock_stack(the.stacks + (size_t)i * (STACK + GUARD) + GUARD, STACK, entry);
+      l->sp = mock_stack(stack_of(i), STACK, entry);
    }
    the.current = the.threads - 1;
 }
@@ -167,7 +183,7 @@ static const char *run_block(uint32_t tile)
       lane *l = &the.lanes[t];
       the.current = (uint32_t)t;
       *the.kernel->self = &l->f;
-      mock_switch(&the.scheduler, l->sp);
+      resume(l, (uint32_t)t);
       if (l->state == AT_WARP)
          try_warp((uint32_t)t);
       else if (l->state == AT_BARRIER)

@@ -3,6 +3,51 @@
 
 #include <stdint.h>
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#endif
+
+#ifdef SANITIZED
+#include <sanitizer/common_interface_defs.h>
+
+static const void *own_stack;
+static size_t own_size;
+
+void mock_switch_begins(void **state, const void *memory, size_t size)
+{
+   __sanitizer_start_switch_fiber(state, memory ? memory : own_stack, memory ? size : own_size);
+}
+
+void mock_switch_ends(void *state)
+{
+   const void *from;
+   size_t size;
+
+   __sanitizer_finish_switch_fiber(state, &from, &size);
+   if (!state) { /* a fiber begins: it was come to from the thread's own stack */
+      own_stack = from;
+      own_size = size;
+   }
+}
+#else
+void mock_switch_begins(void **state, const void *memory, size_t size)
+{
+   (void)state;
+   (void)memory;
+   (void)size;
+}
+
+void mock_switch_ends(void *state)
+{
+   (void)state;
+}
+#endif
+
 __asm__(".text\n"
         ".globl mock_switch\n"
         ".hidden mock_switch\n"

@@ -1,13 +1,36 @@
 // LINK: base
-/* Fragment layouts of kernels/fragments.cuh against the formulas of the PTX ISA, element by element as the document
- * writes them; and that the lanes of a warp hold each element once. Kills: rows and columns exchanged; halves of k
+/* Fragment layouts of kernels/fragments.cuh against the formulas of the PTX ISA and of AMD's instruction set documents,
+ * element by element as they write them; and that the lanes of a warp hold each element once. Kills: rows and columns exchanged; halves of k
  * exchanged; the pair of a word in another order. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
 #define SIMT_FN static inline
 #define SIMT_EMULATES_MMA 0
+#define SIMT_WARP 32
 #include "kernels/fragments.cuh"
+
+/* The same file for the other width, under other names. */
+#undef FRAGMENTS_CUH
+#undef SIMT_WARP
+#define SIMT_WARP 64
+#define simt_mma_row amd_row
+#define simt_mma_ka amd_ka
+#define simt_mma_kb amd_kb
+#define simt_mma_n amd_n
+#define simt_mma_c_row amd_c_row
+#define simt_mma_c_col amd_c_col
+#define MMA_N AMD_N
+#define MMA_A AMD_A
+#include "kernels/fragments.cuh"
+#undef simt_mma_row
+#undef simt_mma_ka
+#undef simt_mma_kb
+#undef simt_mma_n
+#undef simt_mma_c_row
+#undef simt_mma_c_col
+#undef MMA_N
+#undef MMA_A
 
 /* Four words: rows by groups of lanes and their halves, k by lane within the group and half. */
 Test(fragments, a)
@@ -15,13 +38,12 @@ Test(fragments, a)
    int seen[16][16] = {{0}};
 
    for (int lane = 0; lane < 32; lane++)
-      for (int i = 0; i < 8; i++) {
+      for (int i = 0; i < 2 * MMA_A; i++) {
          int group = lane >> 2, thread = lane % 4;
          int row = (i >= 0 && i < 2) || (i >= 4 && i < 6) ? group : group + 8;
          int col = i < 4 ? thread * 2 + (i & 1) : thread * 2 + (i & 1) + 8;
-         int word = i / 2;
-         cr_assert(eq(int, simt_mma_row(lane, word), row));
-         cr_assert(eq(int, simt_mma_k(lane, word / 2 * 2) + i % 2, col));
+         cr_assert(eq(int, simt_mma_row(lane, i / 2), row));
+         cr_assert(eq(int, simt_mma_ka(lane, i / 2) + i % 2, col));
          seen[row][col]++;
       }
    for (int i = 0; i < 256; i++)
@@ -33,10 +55,11 @@ Test(fragments, b)
 {
    int seen[16][8] = {{0}};
 
+   cr_assert(eq(int, MMA_N, 8));
    for (int lane = 0; lane < 32; lane++)
       for (int i = 0; i < 4; i++) {
          int row = i < 2 ? lane % 4 * 2 + (i & 1) : lane % 4 * 2 + (i & 1) + 8;
-         cr_assert(eq(int, simt_mma_k(lane, i), row));
+         cr_assert(eq(int, simt_mma_kb(lane, i / 2) + i % 2, row));
          cr_assert(eq(int, simt_mma_n(lane), lane >> 2));
          seen[row][lane >> 2]++;
       }
@@ -58,4 +81,28 @@ Test(fragments, c)
       }
    for (int i = 0; i < 128; i++)
       cr_assert(eq(int, seen[i / 8][i % 8], 1));
+}
+
+/* AMD's 16 x 16 x 16: a lane holds four neighbours in k of one row of A, and of one column of B; of D four neighbours among
+ * the rows of one column. */
+Test(fragments, amd)
+{
+   int a[16][16] = {{0}}, b[16][16] = {{0}}, c[16][16] = {{0}};
+
+   cr_assert(eq(int, AMD_N, 16));
+   for (int lane = 0; lane < 64; lane++)
+      for (int i = 0; i < 4; i++) {
+         int k = 4 * (lane >> 4) + i, line = lane & 15;
+         cr_assert(eq(int, amd_row(lane, i / 2), line));
+         cr_assert(eq(int, amd_ka(lane, i / 2) + i % 2, k));
+         cr_assert(eq(int, amd_kb(lane, i / 2) + i % 2, k));
+         cr_assert(eq(int, amd_n(lane), line));
+         cr_assert(eq(int, amd_c_row(lane, i), k));
+         cr_assert(eq(int, amd_c_col(lane, i), line));
+         a[line][k]++;
+         b[k][line]++;
+         c[k][line]++;
+      }
+   for (int i = 0; i < 256; i++)
+      cr_assert(a[i / 16][i % 16] == 1 && b[i / 16][i % 16] == 1 && c[i / 16][i % 16] == 1);
 }
