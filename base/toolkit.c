@@ -72,7 +72,9 @@ sinter_status toolkit_find(toolkit t, char path[TOOLKIT_PATH])
 
    switch (t) {
    case TOOLKIT_nvrtc: found = find_nvrtc(path); break;
-   case TOOLKIT_clang: found = find_program("clang-22", path); break;
+   case TOOLKIT_clang: /* it calls the linker */
+      found = find_program("ld.lld-22", path) && find_program("clang-22", path);
+      break;
    case TOOLKIT_cc: found = find_program(cc && *cc ? cc : "cc", path); break;
    case TOOLKIT_COUNT: break;
    }

@@ -26,6 +26,8 @@ static const char *const symbols[] = {
    "nvrtcGetProgramLogSize", "nvrtcGetProgramLog",  "nvrtcDestroyProgram",
 };
 
+enum { INVALID_OPTION = 5 };
+
 _Static_assert(sizeof(nvrtc_api) == sizeof symbols, "a pointer for every symbol");
 
 static sinter_status load(nvrtc_api *api)
@@ -82,7 +84,12 @@ static sinter_status compile(arena *a, const nvrtc_api *api, void *program, cons
       "--ptxas-options=-v",
    };
 
-   if (api->compile(program, countof(options), options))
+   int error = api->compile(program, countof(options), options);
+   if (error == INVALID_OPTION)
+      return base_fail(SINTER_unsupported, arch->name,
+                       "install a newer CUDA toolkit, or run ./setup --gpu and unset CUDA_PATH",
+                       "the NVRTC of this machine does not know the architecture");
+   if (error)
       return complain(a, api, program, arch->name);
    bool ptx = strncmp(arch->name, "compute_", 8) == 0;
    if ((ptx ? api->ptx_size : api->size)(program, out_size) || !*out_size)
