@@ -251,7 +251,7 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    SINTER_TRY(
       cg_simt_object(c->a, dialect, t->arch, text.data, text.len, &out->code, &out->code_size));
    tell(c, SINTER_STAGE_codegen, cp->plan.num_kernels, cp->plan.num_kernels, "");
-   return SINTER_ok;
+   return cg_dump(t->name, "code", out->code, out->code_size);
 }
 
 static sinter_status make_target(compiling *c, const target *t, cg_artifact_target *out)

@@ -100,7 +100,6 @@ static sinter_status compile(arena *a, const nvrtc_api *api, void *program, cons
       return base_fail(SINTER_failed, arch->name, "report this with the model",
                        "the compiler does not give its code");
    *out = (const uint8_t *)code;
-   SINTER_TRY(cg_dump(arch->name, "cubin", code, *out_size));
    const char *log = log_of(a, api, program);
    return cg_dump(arch->name, "resources", log, strlen(log));
 }
