@@ -200,8 +200,12 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
                                 &d->program);
 }
 
+/* May come from another thread than the steps. */
 static void gpu_close(rt_device *d)
 {
+   sinter_status status = d->gpu ? d->ops->enter(d->gpu) : SINTER_ok;
+
+   (void)status; /* what cannot be given back goes with the process */
    rt_gpu_program_destroy(d->program);
    for (uint32_t i = 0; i < d->num_device; i++)
       d->ops->release(d->gpu, d->device_memory[i]);
