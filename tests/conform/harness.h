@@ -18,8 +18,10 @@
 #include "base/artifact.h"
 #include "base/pack.h"
 #include "base/quant.h"
+#include "base/simt_abi.h"
 #include "codegen/pack_weights.h"
 #include "codegen/plan_build.h"
+#include "codegen/simt.h"
 #include "ir/eval.h"
 #include "edges.h"
 #include "load.h"
@@ -32,7 +34,16 @@ enum {
    HARNESS_ROW = 1 << 17
 };
 
+/* Kernels as SIMT text: how a program that links the mock loads and runs them. */
+typedef struct harness_simt {
+   uint32_t warp;
+   void *(*load)(const uint8_t *object, size_t size);
+   void (*run)(void *module, const char *symbol, uint32_t warp, uint32_t tiles, const void *args);
+   void (*unload)(void *module);
+} harness_simt;
+
 typedef struct harness_options {
+   const harness_simt *simt; /* NULL: kernels of a CPU */
    isa_level level;
    bool fuse; /* run the fusions; else every op is a kernel */
    sinter_numerics numerics;
@@ -45,6 +56,8 @@ typedef struct harness {
    pass_layout layout;
    cg_plan plan;
    conform_code code;
+   const harness_simt *simt;
+   void *module; /* of SIMT text */
    model *model;
    uint8_t *weights;
 } harness;
@@ -154,9 +167,21 @@ static inline void harness_pack(harness *h)
    close(fd);
 }
 
+static inline void harness_load_simt(harness *h, sinter_numerics numerics)
+{
+   text_buf text = {.a = h->a};
+   const uint8_t *object;
+   size_t size;
+
+   HARNESS_OK(cg_simt_text(h->a, CG_HOST, h->simt->warp, numerics == SINTER_FAST, "test",
+                           h->plan.kernels, h->plan.plan.num_kernels, &text));
+   HARNESS_OK(cg_host_object(h->a, text.data, text.len, &object, &size));
+   h->module = h->simt->load(object, size);
+}
+
 static inline harness *harness_compile(const char *text, harness_options o)
 {
-   pass_target target = pass_target_cpu("cpu:test");
+   pass_target target = o.simt ? pass_target_arch("sm_90a") : pass_target_cpu("cpu:test");
    pass_options options = {.target = &target, .numerics = o.numerics};
    pass_report *report;
    ir_module module = {0};
@@ -174,15 +199,21 @@ static inline harness *harness_compile(const char *text, harness_options o)
       HARNESS_OK(pass_run_all(h->f, &options, report));
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
    const isa_info isa = conform_isa(o.level);
-   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, false}, NULL, "cpu:test", &isa,
-                            o.numerics, &h->plan));
-   h->code = conform_load(a, &isa, h->plan.kernels, h->plan.plan.num_kernels);
+   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, o.simt != NULL}, NULL, "cpu:test",
+                            &isa, o.numerics, &h->plan));
+   h->simt = o.simt;
+   if (o.simt)
+      harness_load_simt(h, o.numerics);
+   else
+      h->code = conform_load(a, &isa, h->plan.kernels, h->plan.plan.num_kernels);
    harness_pack(h);
    return h;
 }
 
 static inline void harness_free(harness *h)
 {
+   if (h->simt)
+      h->simt->unload(h->module);
    conform_unload(&h->code);
    free(h->weights);
    arena_destroy(h->a);
@@ -466,11 +497,17 @@ static inline void harness_launch(harness_run *r, const plan_launch *l,
 {
    const plan *p = &r->h->plan.plan;
    sinter_kargs k = {.step = step, .num_ptrs = l->num_refs};
-   sinter_kernel *kernel = conform_find(&r->h->code, p->kernels[l->kernel].symbol);
+   const char *symbol = p->kernels[l->kernel].symbol;
 
    for (uint32_t i = 0; i < l->num_refs; i++)
       k.ptr[i] = harness_resolve(r, &l->refs[i]);
    memcpy(k.konst, l->consts, sizeof k.konst);
+   if (r->h->simt) {
+      simt_args args = {.k = k, .tiles = plan_extent_eval(&l->tiles, r->sym)};
+      r->h->simt->run(r->h->module, symbol, r->h->simt->warp, (uint32_t)args.tiles + 1, &args);
+      return;
+   }
+   sinter_kernel *kernel = conform_find(&r->h->code, symbol);
    for (int64_t tile = plan_extent_eval(&l->tiles, r->sym) - 1; tile >= 0; tile--)
       kernel(&k, (unsigned)tile);
 }

@@ -1,13 +1,7 @@
 // LINK: codegen passes models ir runtime base
 /* Row kernels against the f64 meaning: ops x dtypes x widths around the vector length x rows, every
  * op alone and in fused groups. Tolerances come from dtypes.def. */
-#include <stdio.h>
-
-#include "harness.h"
-
-/* Widths: one element, around the lanes of each level, ragged, usual. */
-static const int widths[] = {1, 7, 8, 9, 15, 16, 17, 33, 64, 100, 576};
-static const dtype floats[] = {DT_f32, DT_f16, DT_bf16};
+#include "rows.h"
 
 static void each_level(void (*run)(isa_level))
 {
@@ -15,65 +9,7 @@ static void each_level(void (*run)(isa_level))
       run((isa_level)i);
 }
 
-/* Elements of result k against the interpreter: 2 roundings of the stored type, and `slack` f32
- * roundings of the largest value for what is summed up inside. */
-static void compare(const harness_run *r, uint32_t k, dtype t, double slack, const char *what)
-{
-   const ir_tensor *want = &r->want[k];
-   int64_t n = harness_count(want);
-   double most = 0, *got = malloc(((size_t)n + 1) * sizeof *got);
-
-   dtype_load(t, r->out[k], (uint64_t)n, got);
-   for (int64_t i = 0; i < n; i++)
-      most = fmax(most, fabs(want->data[i]));
-   for (int64_t i = 0; i < n; i++) {
-      double room = 2 * dtype_infos[t].rel * fabs(want->data[i]) + slack * 0x1p-24 * most +
-                    0x1p-24 * (t == DT_f16);
-      cr_assert(fabs(got[i] - want->data[i]) <= room,
-                "%s: result %u [%lld]: %.9g, should be %.9g (+- %.2g)", what, k, (long long)i,
-                got[i], want->data[i], room);
-   }
-   free(got);
-}
-
-static void run_rows(harness *h, const dtype *types, uint32_t num, double slack, const char *what)
-{
-   for (int64_t rows = 1; rows <= 9; rows += rows < 3 ? 1 : 3) {
-      harness_step step = {.num_seqs = 1, .rows = {rows}, .wanted = MIN(rows, 3)};
-      harness_run *r = harness_go(h, step);
-      for (uint32_t k = 0; k < num; k++)
-         compare(r, k, types[k], slack, what);
-      harness_end(r);
-   }
-}
-
 /* ---- single ops ---- */
-
-static void pointwise_of(isa_level level, dtype t, int n)
-{
-   const char *e = dtype_infos[t].name;
-   char text[4096];
-
-   snprintf(
-      text, sizeof text,
-      "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
-      "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = param {name=\"y\"} : %s[T,%d]\n"
-      "%%b = weight {name=\"b\"} : %s[%d]\n%%i = meta {field=rows} : i32[R]\n"
-      "%%0 = add %%x, %%y\n%%1 = mul %%x, %%y\n%%2 = scale %%x {scale=0.37}\n%%3 = silu %%x\n%%4 = "
-      "gelu %%x\n"
-      "%%5 = gelu_tanh %%x\n%%6 = softcap %%x {cap=1.5}\n%%7 = add %%x, %%b\n%%8 = mul %%x, %%b\n"
-      "%%9 = rmsnorm %%x, %%b {eps=1e-05}\n%%10 = rmsnorm %%x, %%b {eps=0.001, offset=1}\n"
-      "%%11 = take_rows %%x, %%i\n%%12 = cast %%x : f16[T,%d]\n%%13 = cast %%x : bf16[T,%d]\n"
-      "%%14 = cast %%x : f32[T,%d]\n"
-      "return %%0, %%1, %%2, %%3, %%4, %%5, %%6, %%7, %%8, %%9, %%10, %%11, %%12, %%13, %%14\n}\n",
-      e, n, e, n, e, n, n, n, n);
-   harness *h = harness_compile(text, (harness_options){.level = level});
-   dtype types[] = {t, t, t, t, t, t, t, t, t, t, t, t, DT_f16, DT_bf16, DT_f32};
-   char what[64];
-   snprintf(what, sizeof what, "%s[T,%d]", e, n);
-   run_rows(h, types, countof(types), 8, what);
-   harness_free(h);
-}
 
 static void pointwise_at(isa_level level)
 {
@@ -82,7 +18,7 @@ static void pointwise_at(isa_level level)
    for (size_t t = 0; t < countof(floats); t++)
       for (size_t i = 0; i < countof(widths); i++)
          if (runs || (t == 0 && (widths[i] == 17 || widths[i] == 576)))
-            pointwise_of(level, floats[t], widths[i]);
+            pointwise_of((harness_options){.level = level}, floats[t], widths[i]);
 }
 
 /* Kills: a wrong tail; an operand swapped; a rounding left out; eps or offset dropped; rows taken
@@ -94,28 +30,6 @@ Test(region, single_ops)
 
 /* ---- heads, views, rotation ---- */
 
-static void heads_of(isa_level level, bool fuse, int heads, int d, int n, const char *style)
-{
-   char text[4096];
-
-   snprintf(text, sizeof text,
-            "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
-            "%%x = param {name=\"x\"} : f32[T,%d]\n%%w = weight {name=\"w\"} : f32[%d]\n"
-            "%%cs = meta {field=rope, index=0} : f32[T,%d]\n"
-            "%%h = reshape %%x : f32[T,%d,%d]\n%%n = rmsnorm %%h, %%w {eps=1e-06}\n"
-            "%%r = rope %%n, %%cs {style=\"%s\"}\n%%s = rope %%h, %%cs {style=\"%s\"}\n"
-            "%%l = slice %%x {axis=1, start=%d, size=%d}\n%%m = scale %%l {scale=2}\n"
-            "%%u = slice %%h {axis=1, start=%d, size=1}\n%%v = silu %%u\n"
-            "return %%n, %%r, %%s, %%l, %%m, %%u, %%v\n}\n",
-            heads * d, d, n, heads, d, style, style, 1 + d / 3, heads * d - 1 - d / 3, heads - 1);
-   harness *h = harness_compile(text, (harness_options){.level = level, .fuse = fuse});
-   dtype types[] = {DT_f32, DT_f32, DT_f32, DT_f32, DT_f32, DT_f32, DT_f32};
-   char what[64];
-   snprintf(what, sizeof what, "%d heads of %d, rope %s %d", heads, d, style, n);
-   run_rows(h, types, countof(types), 8, what);
-   harness_free(h);
-}
-
 static void heads_at(isa_level level)
 {
    static const struct {
@@ -125,9 +39,11 @@ static void heads_at(isa_level level)
    for (size_t i = 0; i < countof(c); i++) {
       if (!isa_runs(level) && i != 2)
          continue;
-      heads_of(level, false, c[i].heads, c[i].d, c[i].n, "half");
-      heads_of(level, true, c[i].heads, c[i].d, c[i].n, "half");
-      heads_of(level, i % 2, c[i].heads, c[i].d, c[i].n, "pair");
+      heads_of((harness_options){.level = level, .fuse = false}, c[i].heads, c[i].d, c[i].n,
+               "half");
+      heads_of((harness_options){.level = level, .fuse = true}, c[i].heads, c[i].d, c[i].n, "half");
+      heads_of((harness_options){.level = level, .fuse = i % 2}, c[i].heads, c[i].d, c[i].n,
+               "pair");
    }
 }
 
@@ -140,34 +56,13 @@ Test(region, heads)
 
 /* ---- fused chains ---- */
 
-static const char chain[] =
-   "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
-   "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = param {name=\"y\"} : %s[T,%d]\n"
-   "%%w = weight {name=\"w\"} : f32[%d]\n%%w2 = weight {name=\"w2\"} : f32[%d]\n"
-   "%%a = add %%x, %%y\n%%n = rmsnorm %%a, %%w {eps=1e-05}\n%%p = rmsnorm %%y, %%w2 {eps=1e-05}\n"
-   "%%h = add %%a, %%p\n%%m = rmsnorm %%h, %%w {eps=1e-05, offset=1}\n%%g = silu %%m\n%%z = mul "
-   "%%g, %%n\n"
-   "return %%h, %%m, %%z\n}\n";
-
 static void chain_at(isa_level level)
 {
    for (size_t t = 0; t < countof(floats); t++)
-      for (size_t i = 0; i < countof(widths); i++) {
-         const char *e = dtype_infos[floats[t]].name;
-         char text[2048];
-         if (!isa_runs(level) && (t || widths[i] != 100))
-            continue;
-         snprintf(text, sizeof text, chain, e, widths[i], e, widths[i], widths[i], widths[i]);
-         for (int fuse = 0; fuse < 2; fuse++) {
-            harness *h = harness_compile(text, (harness_options){.level = level, .fuse = fuse});
-            dtype types[] = {floats[t], floats[t], floats[t]};
-            /* each inner value may be rounded to the type; norms of rows of one element amplify
-             * nothing */
-            double slack = 16 * dtype_infos[floats[t]].rel / 0x1p-24;
-            run_rows(h, types, 3, slack, text);
-            harness_free(h);
-         }
-      }
+      for (size_t i = 0; i < countof(widths); i++)
+         for (int fuse = 0; fuse < 2; fuse++)
+            if (isa_runs(level) || (!t && widths[i] == 100))
+               chain_of((harness_options){.level = level, .fuse = fuse}, floats[t], widths[i]);
 }
 
 /* Kills: a norm of a value that is not complete yet; a result read after it was overwritten; a
@@ -182,19 +77,8 @@ Test(region, wide_rows)
 {
    static const int n[] = {8191, 8192, 8193, 12288, 20011};
 
-   for (size_t i = 0; i < countof(n); i++) {
-      char text[1024];
-      snprintf(
-         text, sizeof text,
-         "func @f(T in 1..16, R in 0..16, S in 1..4) {\n%%x = param {name=\"x\"} : f32[T,%d]\n"
-         "%%y = param {name=\"y\"} : f32[T,%d]\n%%a = softcap %%x {cap=3}\n%%b = mul %%a, %%y\n"
-         "return %%b\n}\n",
-         n[i], n[i]);
-      harness *h = harness_compile(text, (harness_options){.fuse = true});
-      dtype f32 = DT_f32;
-      run_rows(h, &f32, 1, 8, text);
-      harness_free(h);
-   }
+   for (size_t i = 0; i < countof(n); i++)
+      wide_of((harness_options){.fuse = true}, n[i]);
 }
 
 /* ---- quant ---- */

@@ -1,0 +1,136 @@
+/* rows.h - functions of row operations, and their results against the interpreter: for the kernels of every target. */
+#ifndef CONFORM_ROWS_H
+#define CONFORM_ROWS_H
+
+#include <stdio.h>
+
+#include "harness.h"
+
+/* Widths: one element, around the lanes of each level, ragged, usual. */
+static const int widths[] = {1, 7, 8, 9, 15, 16, 17, 33, 64, 100, 576};
+static const dtype floats[] = {DT_f32, DT_f16, DT_bf16};
+
+/* Elements of result k against the interpreter: 2 roundings of the stored type, and `slack` f32
+ * roundings of the largest value for what is summed up inside. */
+static inline void compare(const harness_run *r, uint32_t k, dtype t, double slack,
+                           const char *what)
+{
+   const ir_tensor *want = &r->want[k];
+   int64_t n = harness_count(want);
+   double most = 0, *got = malloc(((size_t)n + 1) * sizeof *got);
+
+   dtype_load(t, r->out[k], (uint64_t)n, got);
+   for (int64_t i = 0; i < n; i++)
+      most = fmax(most, fabs(want->data[i]));
+   for (int64_t i = 0; i < n; i++) {
+      double room = 2 * dtype_infos[t].rel * fabs(want->data[i]) + slack * 0x1p-24 * most +
+                    0x1p-24 * (t == DT_f16);
+      cr_assert(fabs(got[i] - want->data[i]) <= room,
+                "%s: result %u [%lld]: %.9g, should be %.9g (+- %.2g)", what, k, (long long)i,
+                got[i], want->data[i], room);
+   }
+   free(got);
+}
+
+static inline void run_rows(harness *h, const dtype *types, uint32_t num, double slack,
+                            const char *what)
+{
+   for (int64_t rows = 1; rows <= 9; rows += rows < 3 ? 1 : 3) {
+      harness_step step = {.num_seqs = 1, .rows = {rows}, .wanted = MIN(rows, 3)};
+      harness_run *r = harness_go(h, step);
+      for (uint32_t k = 0; k < num; k++)
+         compare(r, k, types[k], slack, what);
+      harness_end(r);
+   }
+}
+
+/* Single operations. */
+static inline void pointwise_of(harness_options o, dtype t, int n)
+{
+   const char *e = dtype_infos[t].name;
+   char text[4096];
+
+   snprintf(
+      text, sizeof text,
+      "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
+      "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = param {name=\"y\"} : %s[T,%d]\n"
+      "%%b = weight {name=\"b\"} : %s[%d]\n%%i = meta {field=rows} : i32[R]\n"
+      "%%0 = add %%x, %%y\n%%1 = mul %%x, %%y\n%%2 = scale %%x {scale=0.37}\n%%3 = silu %%x\n%%4 = "
+      "gelu %%x\n"
+      "%%5 = gelu_tanh %%x\n%%6 = softcap %%x {cap=1.5}\n%%7 = add %%x, %%b\n%%8 = mul %%x, %%b\n"
+      "%%9 = rmsnorm %%x, %%b {eps=1e-05}\n%%10 = rmsnorm %%x, %%b {eps=0.001, offset=1}\n"
+      "%%11 = take_rows %%x, %%i\n%%12 = cast %%x : f16[T,%d]\n%%13 = cast %%x : bf16[T,%d]\n"
+      "%%14 = cast %%x : f32[T,%d]\n"
+      "return %%0, %%1, %%2, %%3, %%4, %%5, %%6, %%7, %%8, %%9, %%10, %%11, %%12, %%13, %%14\n}\n",
+      e, n, e, n, e, n, n, n, n);
+   harness *h = harness_compile(text, o);
+   dtype types[] = {t, t, t, t, t, t, t, t, t, t, t, t, DT_f16, DT_bf16, DT_f32};
+   char what[64];
+   snprintf(what, sizeof what, "%s[T,%d]", e, n);
+   run_rows(h, types, countof(types), 8, what);
+   harness_free(h);
+}
+
+/* Heads, views, rotation. */
+static inline void heads_of(harness_options o, int heads, int d, int n, const char *style)
+{
+   char text[4096];
+
+   snprintf(text, sizeof text,
+            "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
+            "%%x = param {name=\"x\"} : f32[T,%d]\n%%w = weight {name=\"w\"} : f32[%d]\n"
+            "%%cs = meta {field=rope, index=0} : f32[T,%d]\n"
+            "%%h = reshape %%x : f32[T,%d,%d]\n%%n = rmsnorm %%h, %%w {eps=1e-06}\n"
+            "%%r = rope %%n, %%cs {style=\"%s\"}\n%%s = rope %%h, %%cs {style=\"%s\"}\n"
+            "%%l = slice %%x {axis=1, start=%d, size=%d}\n%%m = scale %%l {scale=2}\n"
+            "%%u = slice %%h {axis=1, start=%d, size=1}\n%%v = silu %%u\n"
+            "return %%n, %%r, %%s, %%l, %%m, %%u, %%v\n}\n",
+            heads * d, d, n, heads, d, style, style, 1 + d / 3, heads * d - 1 - d / 3, heads - 1);
+   harness *h = harness_compile(text, o);
+   dtype types[] = {DT_f32, DT_f32, DT_f32, DT_f32, DT_f32, DT_f32, DT_f32};
+   char what[64];
+   snprintf(what, sizeof what, "%d heads of %d, rope %s %d", heads, d, style, n);
+   run_rows(h, types, countof(types), 8, what);
+   harness_free(h);
+}
+
+static const char chain[] =
+   "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
+   "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = param {name=\"y\"} : %s[T,%d]\n"
+   "%%w = weight {name=\"w\"} : f32[%d]\n%%w2 = weight {name=\"w2\"} : f32[%d]\n"
+   "%%a = add %%x, %%y\n%%n = rmsnorm %%a, %%w {eps=1e-05}\n%%p = rmsnorm %%y, %%w2 {eps=1e-05}\n"
+   "%%h = add %%a, %%p\n%%m = rmsnorm %%h, %%w {eps=1e-05, offset=1}\n%%g = silu %%m\n%%z = mul "
+   "%%g, %%n\n"
+   "return %%h, %%m, %%z\n}\n";
+
+/* A chain of two norms and what is around them. */
+static inline void chain_of(harness_options o, dtype t, int width)
+{
+   const char *e = dtype_infos[t].name;
+   char text[2048];
+
+   snprintf(text, sizeof text, chain, e, width, e, width, width, width);
+   harness *h = harness_compile(text, o);
+   dtype types[] = {t, t, t};
+   /* each inner value may be rounded to the type; norms of rows of one element amplify nothing */
+   run_rows(h, types, 3, 16 * dtype_infos[t].rel / 0x1p-24, text);
+   harness_free(h);
+}
+
+/* Rows that are cut into blocks. */
+static inline void wide_of(harness_options o, int n)
+{
+   char text[1024];
+
+   snprintf(text, sizeof text,
+            "func @f(T in 1..16, R in 0..16, S in 1..4) {\n%%x = param {name=\"x\"} : f32[T,%d]\n"
+            "%%y = param {name=\"y\"} : f32[T,%d]\n%%a = softcap %%x {cap=3}\n%%b = mul %%a, %%y\n"
+            "return %%b\n}\n",
+            n, n);
+   harness *h = harness_compile(text, o);
+   dtype f32 = DT_f32;
+   run_rows(h, &f32, 1, 8, text);
+   harness_free(h);
+}
+
+#endif
