@@ -1,43 +1,9 @@
 // LINK: codegen passes models ir runtime base sinter_mock
 /* Row kernels as SIMT text against the f64 meaning, on the mock's threads: the cases of region_test.c at fewer widths, for
  * warps of 32 and of 64. One more block than there are tiles is run: it must do nothing. */
-#include <dlfcn.h>
-#include <sys/mman.h>
-
-#include "mock/mock.h"
+#include "simt_run.h"
 #include "tests/conform/rows.h"
 
-static void *load(const uint8_t *object, size_t size)
-{
-   char path[64];
-   int fd = memfd_create("rows", MFD_CLOEXEC);
-
-   cr_assert(fd >= 0 && write(fd, object, size) == (ssize_t)size);
-   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-   void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-   cr_assert(module, "%s", dlerror());
-   close(fd);
-   return module;
-}
-
-static void unload(void *module)
-{
-   dlclose(module);
-}
-
-static void run(void *module, const char *symbol, uint32_t warp, uint32_t tiles, const void *args)
-{
-   static const mock_order orders[] = {MOCK_FIRST, MOCK_LAST};
-   static uint32_t turn;
-   const mock_kernel kernel = {(void (*)(const void *))(uintptr_t)dlsym(module, symbol),
-                               (simt_fiber **)dlsym(module, "simt_self"), symbol};
-
-   cr_assert(kernel.call && kernel.self, "no %s", symbol);
-   const char *error = mock_run_grid(&kernel, tiles, SIMT_THREADS, warp, orders[turn++ % 2], args);
-   cr_assert(!error, "%s", error);
-}
-
-static const harness_simt warps[] = {{32, load, run, unload}, {64, load, run, unload}};
 static const int some_widths[] = {1, 17, 100, 576};
 
 static void on_warps(void (*of)(harness_options o))
