@@ -17,7 +17,8 @@ try() {
    fi
 }
 
-# Runs every Criterion program of a build folder, two at a time, and counts its tests. criterion FOLDER [NAME…]
+# Runs every Criterion program of a build folder, two at a time, and counts its tests; *_gpu_test in --long only.
+# criterion FOLDER [NAME…]
 criterion() {
    local build=$1 program name code out logs
    local -A running=()
@@ -26,6 +27,8 @@ criterion() {
    for program in "$build"/tests/*_test; do
       name=$(basename "$program")
       [ $# -gt 0 ] && [[ ! " $* " == *" $name "* ]] && continue
+      # The CPU's programs once more on the mock's threads: slow.
+      [[ $name == *_gpu_test && ${SINTER_CHECK_LONG:-0} != 1 ]] && continue
       if [ ${#running[@]} -ge 2 ]; then
          wait -n -p pid "${!running[@]}"
          unset "running[$pid]"
