@@ -185,7 +185,7 @@ static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g,
    own->form = form;
    attention_symbol(own, symbol);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "attention", emit_attention, own,
-                                form == ATTENTION_expanded ? NULL : &cg_simt_attention}};
+                                cg_simt_attention_of(own)}};
    attention_launch(own, l->isa->lanes, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = g->id;

@@ -219,8 +219,9 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    }
    gemm_symbol(&c->key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
-                                arena_copy(l->a, &c->key, sizeof c->key), &cg_simt_gemm}};
+   *to =
+      (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
+                             arena_copy(l->a, &c->key, sizeof c->key), cg_simt_gemm_of(&c->key)}};
    if (c->key.grouped) {
       gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
       gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),

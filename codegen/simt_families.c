@@ -62,7 +62,7 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
    uint32_t ptr = 3 + (key->w2 != PANEL_none);
 
    (void)a;
-   assert(!key->int8 && !key->combine && !key->parts);
+   assert(cg_simt_gemm_of(key));
    text_printf(out, "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n",
                symbol, key->grouped, ptr);
    ptr += 2 * key->grouped;
@@ -100,6 +100,13 @@ static void gemm_grid(const void *what, plan_launch *to)
 }
 
 const cg_simt_kind cg_simt_gemm = {emit_gemm, gemm_grid};
+
+const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key)
+{
+   bool plain = !key->int8 && !key->combine && !key->parts && !key->quant && !key->norm.k;
+
+   return plain ? &cg_simt_gemm : NULL;
+}
 
 /* ---- embed ---- */
 
@@ -191,3 +198,8 @@ static void attention_grid(const void *what, plan_launch *to)
 }
 
 const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};
+
+const cg_simt_kind *cg_simt_attention_of(const attention_key *key)
+{
+   return key->form == ATTENTION_expanded || key->quant ? NULL : &cg_simt_attention;
+}
