@@ -34,14 +34,6 @@ enum {
    HARNESS_ROW = 1 << 17
 };
 
-/* Kernels as SIMT text: how a program that links the mock loads and runs them. */
-typedef struct harness_simt {
-   uint32_t warp;
-   void *(*load)(const uint8_t *object, size_t size);
-   void (*run)(void *module, const char *symbol, uint32_t warp, uint32_t tiles, const void *args);
-   void (*unload)(void *module);
-} harness_simt;
-
 typedef struct harness_options {
    const harness_simt *simt; /* NULL: kernels of a CPU */
    isa_level level;

@@ -19,6 +19,14 @@
 #endif
 #endif
 
+/* Kernels as SIMT text: how a program that links the mock loads and runs them. */
+typedef struct harness_simt {
+   uint32_t warp;
+   void *(*load)(const uint8_t *object, size_t size);
+   void (*run)(void *module, const char *symbol, uint32_t warp, uint32_t tiles, const void *args);
+   void (*unload)(void *module);
+} harness_simt;
+
 typedef struct conform_code {
    rt_elf *elf;
    LLVMOrcLLJITRef jit;
