@@ -123,7 +123,8 @@ SINTER_API void sinter_artifact_digest(const sinter_artifact *a, char out[65]);
 SINTER_API SINTER_CHECKED sinter_status sinter_artifact_verify(const char *path);
 
 /* Documents about an artifact, as JSON text owned by the artifact (NULL if there is none):
- * "manifest", "plan", "explain" (fusions, segments, breaks, kernels), "ir". "ir" is IR text. */
+ * "manifest", "plan", "explain" (fusions, segments, breaks, kernels), "ir", "template". "ir" is IR
+ * text, "template" the chat template. */
 SINTER_API const char *sinter_artifact_document(const sinter_artifact *a, const char *name);
 
 typedef struct sinter_model_info {
@@ -213,6 +214,43 @@ SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a,
                                                     const char *messages_json, int32_t *ids,
                                                     size_t cap, size_t *out_count);
 
+/* The same with more for the template. */
+typedef struct sinter_chat_options {
+   size_t size;
+   const char *messages; /* JSON array */
+   const char *tools;    /* JSON array that the template may show, or NULL */
+   const char *extra;    /* JSON object of further variables of the template, or NULL */
+} sinter_chat_options;
+
+SINTER_API SINTER_CHECKED sinter_status sinter_chat_tokens(const sinter_artifact *a,
+                                                           const sinter_chat_options *options,
+                                                           int32_t *ids, size_t cap,
+                                                           size_t *out_count);
+
+/* The text that sinter_chat_tokens tokenizes. */
+SINTER_API SINTER_CHECKED sinter_status sinter_chat_text(const sinter_artifact *a,
+                                                         const sinter_chat_options *options,
+                                                         char *text, size_t cap, size_t *out_len);
+
+/* ---- grammars ---- */
+
+/* What a generated text may be. */
+typedef struct sinter_grammar sinter_grammar;
+
+/* Compiles a description, which is JSON text, one of
+ *
+ *    {"literal": "text"}   {"regex": "[a-z]+"}   {"json_schema": {…}}
+ *    {"seq": [d, …]}   {"any": [d, …]}   {"repeat": d, "min": 0, "max": 3, "between": ", "}
+ *
+ * A keyword, format or regex feature that cannot be held to is an error (UNSUPPORTED, naming it), so
+ * that no text which is not valid gets through; objects have the properties in their schema's order.
+ * The artifact must stay open as long as the grammar, and the grammar as long as requests that use
+ * it. Thread: a grammar is immutable and may be shared. */
+SINTER_API SINTER_CHECKED sinter_status sinter_grammar_create(const sinter_artifact *a,
+                                                              const char *json, size_t len,
+                                                              sinter_grammar **out);
+SINTER_API void sinter_grammar_destroy(sinter_grammar *g);
+
 /* ---- engine ---- */
 
 typedef struct sinter_engine sinter_engine;
@@ -293,6 +331,9 @@ typedef struct sinter_request_options {
    uint64_t salt;        /* prefix cache is shared within one salt only */
    void *user;
    sinter_on_experts *on_experts; /* of prompt and generated tokens */
+   const sinter_grammar
+      *grammar; /* of the generated text, NULL: any. It ends with an end-of-sequence
+                                     token where it is complete, or where nothing can follow */
 } sinter_request_options;
 
 /* Queues a request; ids are copied. Callbacks run inside sinter_step. */

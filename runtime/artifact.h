@@ -52,7 +52,7 @@ typedef struct rt_attachment {
    void (*destroy)(void *object);
 } rt_attachment;
 
-typedef enum rt_slot { RT_SLOT_text, RT_SLOT_chat, RT_SLOT_COUNT } rt_slot;
+typedef enum rt_slot { RT_SLOT_text, RT_SLOT_grammar, RT_SLOT_COUNT } rt_slot;
 
 SINTER_CHECKED sinter_status rt_artifact_attach(const rt_artifact *a, rt_slot slot,
                                                 const rt_attachment *kind, void **out);

@@ -187,6 +187,15 @@ void sinter_engine_destroy(sinter_engine *e)
 
 /* ---- requests ---- */
 
+static sinter_status start_grammar(const sinter_engine *e, sinter_request *r)
+{
+   const plan_model *m = &e->plan->model;
+   grammar_ends ends = {m->eos, r->options.ignore_eos ? 0 : m->num_eos};
+
+   return r->options.grammar ? grammar_start(r->options.grammar, m->vocab, ends, &r->grammar)
+                             : SINTER_ok;
+}
+
 sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *options,
                             sinter_request **out)
 {
@@ -196,6 +205,12 @@ sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *opti
    take_options(&o, sizeof o, options);
    SINTER_TRY(rt_request_create(&o, e->plan->model.vocab, e->limits.max_positions, out));
    sinter_request *r = *out;
+   sinter_status status = start_grammar(e, r);
+   if (status != SINTER_ok) {
+      rt_request_free(r);
+      *out = NULL;
+      return status;
+   }
    r->engine = e;
    r->submitted = now();
    r->next = e->requests;
@@ -292,6 +307,18 @@ static sinter_finish finish_of(const sinter_engine *e, const sinter_request *r, 
    return r->num_tokens >= r->max_tokens ? SINTER_FINISH_length : SINTER_FINISH_none;
 }
 
+/* As finish_of; a text that is complete and cannot go on ends, too. */
+static sinter_finish follow_grammar(const sinter_engine *e, sinter_request *r, int32_t id)
+{
+   sinter_finish finish = finish_of(e, r, id);
+
+   if (!r->grammar || finish == SINTER_FINISH_stop)
+      return finish;
+   if (!grammar_run_take(r->grammar, id))
+      return SINTER_FINISH_error;
+   return grammar_run_is_over(r->grammar) ? SINTER_FINISH_stop : finish;
+}
+
 /* Picks the next token of a request from its row and tells the caller. */
 static void generate(sinter_engine *e, sinter_request *r, const float *logits)
 {
@@ -301,10 +328,11 @@ static void generate(sinter_engine *e, sinter_request *r, const float *logits)
       .index = rt_request_generated(r),
       .want_logprob = r->options.want_logprobs,
       .num_top = r->options.top_logprobs,
+      .allowed = r->grammar ? grammar_run_mask(r->grammar) : NULL,
    };
    rt_pick pick;
 
-   if (rt_sample(e->sampler, logits, &ask, &pick) != SINTER_ok) {
+   if ((r->grammar && !ask.allowed) || rt_sample(e->sampler, logits, &ask, &pick) != SINTER_ok) {
       end(e, r, SINTER_FINISH_error);
       return;
    }
@@ -315,7 +343,7 @@ static void generate(sinter_engine *e, sinter_request *r, const float *logits)
       .id = pick.id,
       .logprob = pick.logprob,
       .index = ask.index,
-      .finish = finish_of(e, r, pick.id),
+      .finish = follow_grammar(e, r, pick.id),
       .num_top = pick.num_top,
       .top_ids = pick.top_ids,
       .top_logprobs = pick.top_logprobs,

@@ -94,6 +94,7 @@ void rt_request_free(sinter_request *r)
    free((void *)(uintptr_t)r->options.sampling.bias_ids);
    free((void *)(uintptr_t)r->options.sampling.bias);
    rt_history_deinit(&r->history);
+   grammar_run_destroy(r->grammar);
    free(r);
 }
 

@@ -4,6 +4,7 @@
 
 #include "kv/cache.h"
 #include "sampler.h"
+#include "text/grammar.h"
 
 typedef enum rt_state { RT_WAITING, RT_RUNNING, RT_DONE } rt_state;
 
@@ -21,6 +22,7 @@ struct sinter_request {
    kv_sequence kv;
    bool has_history;
    rt_history history;
+   grammar_run *grammar; /* NULL: any text */
    sinter_request *next_waiting;
    sinter_request *prev, *next; /* all of the engine */
    sinter_request_stats stats;

@@ -156,13 +156,17 @@ static const float *adjust(rt_sampler *s, const float *logits, const rt_ask *ask
 {
    const sinter_sampling *o = ask->sampling;
 
-   if (!o->num_bias && !ask->history)
+   if (!o->num_bias && !ask->history && !ask->allowed)
       return logits;
    memcpy(s->values, logits, s->vocab * sizeof *logits);
    for (uint32_t i = 0; i < o->num_bias; i++)
       s->values[o->bias_ids[i]] += o->bias[i];
    if (ask->history)
       penalise(s->values, o, ask->history);
+   for (uint32_t i = 0; ask->allowed && i < s->vocab; i++) {
+      if (!(ask->allowed[i / 32] >> i % 32 & 1))
+         s->values[i] = -INFINITY;
+   }
    return s->values;
 }
 

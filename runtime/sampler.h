@@ -1,7 +1,7 @@
 /* sampler.h - from a row of logits to a token.
  *
- *    logits ─ bias ─ penalties ─▶ argmax                                   temperature 0
- *                              └▶ / temperature ─ top-k ─ top-p ─ min-p ─▶ draw
+ *    logits ─ bias ─ penalties ─ grammar ─▶ argmax                                   temperature 0
+ *                                        └▶ / temperature ─ top-k ─ top-p ─ min-p ─▶ draw
  *
  * A pick depends on the row, the request's options and tokens, and the index of the token: never on
  * the batch, the step or the thread. Random numbers are philox(seed, index). Ties go to the lower
@@ -39,7 +39,8 @@ typedef struct rt_ask {
    const rt_history *history; /* NULL when no penalty is on */
    uint32_t index;            /* of the token to be picked */
    bool want_logprob;
-   uint32_t num_top; /* at most RT_MAX_TOP */
+   uint32_t num_top;        /* at most RT_MAX_TOP */
+   const uint32_t *allowed; /* bits of the tokens that may be picked, NULL: all */
 } rt_ask;
 
 typedef struct rt_sampler rt_sampler;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "chat.h"
+#include "grammar.h"
 #include "runtime/artifact.h"
 #include "tokenizer.h"
 
@@ -41,6 +42,7 @@ typedef struct call {
    const char *text;
    size_t len;
    unsigned flags;
+   sinter_chat_options chat;
    const int32_t *ids;
    size_t count;
    void *out;
@@ -164,37 +166,138 @@ static const char *spelling(const call *c, int32_t id)
    return arena_strndup(c->a, (const char *)p, len);
 }
 
-static sinter_status chat(void *user)
+static sinter_status render(call *c, text_rendered *out)
 {
-   call *c = user;
    rt_bytes source = rt_artifact_section(c->artifact, ARTIFACT_template, 0);
    const plan_model *m = &rt_artifact_plan(c->artifact, 0)->model;
-   text_rendered r;
-   int32_t *ids;
-   size_t n;
 
    if (!source.data)
       return base_fail(SINTER_unsupported, rt_artifact_path(c->artifact), "use --raw",
                        "the model came without a chat template");
    text_chat_options options = {.bos_token = spelling(c, m->bos),
                                 .eos_token = spelling(c, m->num_eos ? m->eos[0] : -1),
-                                .add_generation_prompt = true};
-   SINTER_TRY_IN("the chat template", text_chat_render(c->a, (const char *)source.data, source.size,
-                                                       c->text, c->len, &options, &r));
+                                .add_generation_prompt = true,
+                                .tools_json = c->chat.tools,
+                                .extra_json = c->chat.extra};
+   SINTER_TRY_IN("the chat template",
+                 text_chat_render(c->a, (const char *)source.data, source.size, c->chat.messages,
+                                  strlen(c->chat.messages), &options, out));
+   return SINTER_ok;
+}
+
+static sinter_status chat(void *user)
+{
+   call *c = user;
+   text_rendered r;
+   int32_t *ids;
+   size_t n;
+
+   SINTER_TRY(render(c, &r));
    /* The template writes BOS itself, as templates are written to be used. */
    SINTER_TRY(text_encode(c->t, c->a, r.text, r.len, r.tainted, SINTER_TEXT_no_bos, &ids, &n));
    give_ids(c, ids, n);
    return SINTER_ok;
 }
 
+static sinter_status chat_text(void *user)
+{
+   call *c = user;
+   text_rendered r;
+
+   SINTER_TRY(render(c, &r));
+   if (r.len > 0 && c->cap > 0)
+      memcpy(c->out, r.text, MIN(r.len, c->cap));
+   *c->out_count = r.len;
+   return SINTER_ok;
+}
+
+static call chat_call(const sinter_chat_options *options, void *out, size_t cap, size_t *out_count)
+{
+   call c = {.out = out, .cap = cap, .out_count = out_count};
+
+   memcpy(&c.chat, options, MIN(options->size, sizeof c.chat));
+   return c;
+}
+
+sinter_status sinter_chat_tokens(const sinter_artifact *a, const sinter_chat_options *options,
+                                 int32_t *ids, size_t cap, size_t *out_count)
+{
+   call c = chat_call(options, ids, cap, out_count);
+
+   return run(&c, a, chat);
+}
+
+sinter_status sinter_chat_text(const sinter_artifact *a, const sinter_chat_options *options,
+                               char *text, size_t cap, size_t *out_len)
+{
+   call c = chat_call(options, text, cap, out_len);
+
+   return run(&c, a, chat_text);
+}
+
 sinter_status sinter_chat(const sinter_artifact *a, const char *messages_json, int32_t *ids,
                           size_t cap, size_t *out_count)
 {
-   call c = {.text = messages_json,
-             .len = strlen(messages_json),
-             .out = ids,
-             .cap = cap,
-             .out_count = out_count};
+   sinter_chat_options o = {.size = sizeof o, .messages = messages_json};
 
-   return run(&c, a, chat);
+   return sinter_chat_tokens(a, &o, ids, cap, out_count);
+}
+
+/* ---- grammars ---- */
+
+/* The public name of a grammar, with the vocabulary it is for. */
+struct sinter_grammar {
+   grammar *g;
+   const grammar_vocab *v;
+};
+
+static sinter_status make_vocab(const rt_artifact *a, void **out)
+{
+   const text_tokenizer *t;
+   grammar_vocab *v = NULL;
+
+   SINTER_TRY(tokenizer_of(a, &t));
+   SINTER_TRY(grammar_vocab_create(t, &v));
+   *out = v;
+   return SINTER_ok;
+}
+
+static void destroy_vocab(void *object)
+{
+   grammar_vocab_destroy(object);
+}
+
+sinter_status sinter_grammar_create(const sinter_artifact *a, const char *json, size_t len,
+                                    sinter_grammar **out)
+{
+   static const rt_attachment kind = {make_vocab, destroy_vocab};
+   void *v = NULL;
+   grammar *g;
+
+   *out = NULL;
+   SINTER_TRY(grammar_compile(json, len, &g));
+   sinter_status status = rt_artifact_attach(rt_artifact_of(a), RT_SLOT_grammar, &kind, &v);
+   *out = status == SINTER_ok ? malloc(sizeof **out) : NULL;
+   if (*out) {
+      **out = (sinter_grammar){g, v};
+      return SINTER_ok;
+   }
+   grammar_free(g);
+   return status != SINTER_ok
+             ? status
+             : base_fail(SINTER_out_of_memory, "grammar", "", "no memory for a grammar");
+}
+
+void sinter_grammar_destroy(sinter_grammar *g)
+{
+   if (!g)
+      return;
+   grammar_free(g->g);
+   free(g);
+}
+
+sinter_status grammar_start(const sinter_grammar *g, uint32_t num_tokens, grammar_ends ends,
+                            grammar_run **out)
+{
+   return grammar_run_create(g->g, g->v, num_tokens, ends, out);
 }

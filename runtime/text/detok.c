@@ -166,6 +166,39 @@ sinter_status text_decode(const text_tokenizer *t, arena *a, const int32_t *ids,
    return SINTER_ok;
 }
 
+static void spell(decoder *d, uint32_t id, text_buf *out)
+{
+   const vocab *v = &d->t->v;
+   size_t len;
+
+   if (v->attr[id] & (VOCAB_special | VOCAB_unused))
+      return;
+   const uint8_t *p = vocab_piece(v, id, &len);
+   if (v->header->flags & VOCAB_byte_level) {
+      text_append(out, (const char *)p, len);
+   } else if ((v->header->flags & VOCAB_decode_bytes) && (v->attr[id] & VOCAB_byte) && len == 6) {
+      text_append(out, (const char[]){(char)byte_of(p)}, 1);
+   } else {
+      d->out.len = 0;
+      emit_piece(d, p, len);
+      text_append(out, d->out.data ? d->out.data : "", d->out.len);
+   }
+}
+
+void text_spell(const text_tokenizer *t, arena *a, text_buf *out, uint32_t *offset)
+{
+   decoder d;
+
+   init(&d, t, a);
+   d.to_strip = 0;
+   d.started = true;
+   for (uint32_t id = 0; id < t->v.header->num_pieces; id++) {
+      offset[id] = (uint32_t)out->len;
+      spell(&d, id, out);
+   }
+   offset[t->v.header->num_pieces] = (uint32_t)out->len;
+}
+
 /* ---- one by one ---- */
 
 struct text_stream {

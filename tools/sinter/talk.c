@@ -117,13 +117,18 @@ void buffer_add(buffer *b, const void *data, size_t len)
 
 void buffer_printf(buffer *b, const char *fmt, ...)
 {
-   char text[512];
-   va_list args;
+   va_list args, again;
 
    va_start(args, fmt);
-   int n = vsnprintf(text, sizeof text, fmt, args);
+   va_copy(again, args);
+   int n = vsnprintf(NULL, 0, fmt, args);
    va_end(args);
-   buffer_add(b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+   if (n > 0) {
+      buffer_reserve(b, (size_t)n);
+      vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
+      b->len += (size_t)n;
+   }
+   va_end(again);
 }
 
 void buffer_json_string(buffer *b, const char *s, size_t len)

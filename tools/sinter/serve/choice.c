@@ -210,6 +210,7 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    o.on_logits = score ? on_logits : NULL;
    o.salt = a->salt;
    o.user = c;
+   o.grammar = a->rules;
    if (!o.max_tokens && !score) { /* nothing to run */
       finish(c, "length");
       return SINTER_ok;

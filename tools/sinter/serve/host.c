@@ -135,7 +135,9 @@ static void end(host *h, job *j)
       choice_end(&j->choices[i]);
    for (uint32_t i = 0; i < j->num_choices && !j->fault.http && !j->gone; i++)
       if (j->choices[i].finish && strcmp(j->choices[i].finish, "error") == 0)
-         fault_set(&j->fault, 500, "failed", NULL, "the model gave logits that are not finite");
+         fault_set(&j->fault, 500, "failed", NULL,
+                   j->ask.rules ? "no token of the model continues the demanded format"
+                                : "the model gave logits that are not finite");
    count_end(h, j);
    if (j->ask.stream && !j->gone)
       reply_stream_end(j);

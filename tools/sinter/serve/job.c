@@ -6,19 +6,25 @@
 
 #include <microhttpd.h>
 
-#include "serve.h"
+#include "split.h"
 
-static void make_id(job *j)
+void job_id(char to[SERVE_ID_BYTES], const char *prefix, size_t letters)
 {
    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
-   unsigned char bytes[26] = {0};
-   size_t at =
-      (size_t)snprintf(j->id, sizeof j->id, j->ask.endpoint == SERVE_CHAT ? "chatcmpl-" : "cmpl-");
+   unsigned char bytes[SERVE_ID_BYTES] = {0};
+   size_t at = strlen(prefix);
 
-   if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-      memcpy(bytes, &j->created, sizeof j->created);
-   for (size_t i = 0; i < sizeof bytes; i++)
-      j->id[at + i] = digits[bytes[i] % 36];
+   if (getrandom(bytes, letters, 0) != (ssize_t)letters)
+      memcpy(bytes, &(double){cli_seconds()}, sizeof(double));
+   memcpy(to, prefix, at);
+   for (size_t i = 0; i < letters; i++)
+      to[at + i] = digits[bytes[i] % 36];
+   to[at + letters] = 0;
+}
+
+static const char *id_prefix(endpoint e)
+{
+   return e == SERVE_CHAT ? "chatcmpl-" : e == SERVE_TEXT ? "cmpl-" : "resp_";
 }
 
 job *job_create(host *h, ask *a)
@@ -34,13 +40,16 @@ job *job_create(host *h, ask *a)
    j->created = (int64_t)time(NULL);
    j->started = j->written = cli_seconds();
    j->socket = -1;
-   make_id(j);
+   job_id(j->id, id_prefix(a->endpoint), 26);
    j->num_choices = j->left = (uint32_t)(a->num_prompts * (size_t)a->n);
    j->choices = calloc(j->num_choices, sizeof *j->choices);
    if (!j->choices)
       exit(6);
    for (uint32_t i = 0; i < j->num_choices; i++)
-      j->choices[i] = (choice){.job = j, .index = i, .prompt = &j->ask.prompts[i / (uint32_t)a->n]};
+      j->choices[i] = (choice){.job = j,
+                               .index = i,
+                               .prompt = &j->ask.prompts[i / (uint32_t)a->n],
+                               .split = a->opens_thought ? SPLIT_THINK : SPLIT_START};
    return j;
 }
 
@@ -51,6 +60,7 @@ static void free_choice(choice *c)
 
    for (size_t i = 0; i < countof(all); i++)
       buffer_free(all[i]);
+   split_free(c);
 }
 
 void job_release(job *j)

@@ -6,9 +6,25 @@ static void kind(buffer *b, const char *name, const char *type, const char *what
    buffer_printf(b, "# HELP sinter_%s %s\n# TYPE sinter_%s %s\n", name, what, name, type);
 }
 
+/* The name of a model as a label's value: quotes, backslashes and line breaks escaped. */
+static const char *label(const host *h, char out[2 * sizeof h->name])
+{
+   size_t n = 0;
+
+   for (const char *p = h->name; *p; p++) {
+      if (*p == '"' || *p == '\\' || *p == '\n')
+         out[n++] = '\\';
+      out[n++] = *p == '\n' ? 'n' : *p;
+   }
+   out[n] = 0;
+   return out;
+}
+
 static void value(buffer *b, const char *name, const host *h, double v)
 {
-   buffer_printf(b, "sinter_%s{model=\"%.128s\"} %.17g\n", name, h->name, v);
+   char model[2 * sizeof h->name];
+
+   buffer_printf(b, "sinter_%s{model=\"%s\"} %.17g\n", name, label(h, model), v);
 }
 
 /* One row a figure: METRIC(name, type, what it is, expression of h) */
@@ -31,28 +47,30 @@ static void value(buffer *b, const char *name, const host *h, double v)
 static void finishes(buffer *b, const host *h)
 {
    static const char *const why[] = {"stop", "length", "cancelled", "error"};
+   char model[2 * sizeof h->name];
 
    for (size_t i = 0; i < countof(why); i++)
-      buffer_printf(b, "sinter_requests_total{model=\"%.128s\",finish=\"%s\"} %llu\n", h->name,
+      buffer_printf(b, "sinter_requests_total{model=\"%s\",finish=\"%s\"} %llu\n", label(h, model),
                     why[i], (unsigned long long)h->shown.requests[i]);
 }
 
 static void show(buffer *b, const char *name, const host *h, const histogram *g)
 {
+   char model[2 * sizeof h->name];
    uint64_t sum = 0;
 
+   (void)label(h, model);
    for (size_t i = 0; i < countof(host_bounds); i++) {
       char bound[32] = "+Inf";
 
       sum += g->count[i];
       if (i + 1 < countof(host_bounds))
          snprintf(bound, sizeof bound, "%g", host_bounds[i]);
-      buffer_printf(b, "sinter_%s_bucket{model=\"%.128s\",le=\"%s\"} %llu\n", name, h->name, bound,
+      buffer_printf(b, "sinter_%s_bucket{model=\"%s\",le=\"%s\"} %llu\n", name, model, bound,
                     (unsigned long long)sum);
    }
-   buffer_printf(b,
-                 "sinter_%s_sum{model=\"%.128s\"} %.9g\nsinter_%s_count{model=\"%.128s\"} %llu\n",
-                 name, h->name, g->sum, name, h->name, (unsigned long long)sum);
+   buffer_printf(b, "sinter_%s_sum{model=\"%s\"} %.9g\nsinter_%s_count{model=\"%s\"} %llu\n", name,
+                 model, g->sum, name, model, (unsigned long long)sum);
 }
 
 int route_metrics(call *c)

@@ -1,108 +1,15 @@
 /* params.c - from the JSON of a client to an ask, by the table params.def. Nothing is guessed: what has another type
  * or range is refused with the field's name; what is not known is listed for the client. */
-#include <errno.h>
-#include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "serve.h"
+#include "values.h"
 
-/* ---- faults ---- */
-
-bool fault_set(fault *f, int http, const char *code, const char *param, const char *fmt, ...)
-{
-   va_list args;
-
-   f->http = http;
-   f->code = code;
-   snprintf(f->param, sizeof f->param, "%s", param ? param : "");
-   va_start(args, fmt);
-   vsnprintf(f->message, sizeof f->message, fmt, args);
-   va_end(args);
-   return false;
-}
-
-bool fault_from_library(fault *f, sinter_status status, const char *param)
-{
-   static const int http[] = {
-#define STATUS(name, exit_code, http, text) http,
-      SINTER_STATUS_MAP(STATUS)
-#undef STATUS
-   };
-   return fault_set(f, http[status], sinter_status_name(status), param, "%s", sinter_error());
-}
-
-static const char *fault_type(int http)
-{
-   switch (http) {
-   case 401: return "authentication_error";
-   case 403: return "permission_error";
-   case 404: return "not_found_error";
-   case 429: return "rate_limit_error";
-   case 503: return "unavailable_error";
-   default: return http < 500 ? "invalid_request_error" : "server_error";
-   }
-}
-
-void fault_json(const fault *f, buffer *out)
-{
-   buffer_printf(out, "{\"error\":{\"message\":");
-   buffer_json_string(out, f->message, strlen(f->message));
-   buffer_printf(out, ",\"type\":\"%s\",\"param\":", fault_type(f->http));
-   if (f->param[0])
-      buffer_json_string(out, f->param, strlen(f->param));
-   else
-      buffer_printf(out, "null");
-   buffer_printf(out, ",\"code\":\"%s\"}}", f->code);
-}
-
-static bool bad(fault *f, const char *param, const char *want)
-{
-   return fault_set(f, 400, "invalid_value", param, "'%s' must be %s", param, want);
-}
-
-/* ---- values ---- */
-
-static bool is_null(const tree *t)
-{
-   return !t || t->kind == TREE_null;
-}
-
-static bool read_number(const tree *t, bool whole, double *out)
-{
-   char *end;
-
-   if (t->kind != TREE_number)
-      return false;
-   *out = strtod(t->text, &end);
-   return !*end && isfinite(*out) && (!whole || *out == floor(*out));
-}
-
-/* Exact also where a double is not. */
-static bool read_int(const tree *t, int64_t *out)
-{
-   char *end;
-   double number;
-
-   if (!read_number(t, true, &number))
-      return false;
-   errno = 0;
-   *out = strtoll(t->text, &end, 10);
-   if (*end) /* 1e3 */
-      *out = (int64_t)number;
-   return !errno && fabs(number) < 9.3e18;
-}
-
-static bool read_flag(const tree *t, bool *out)
-{
-   *out = t->kind == TREE_bool && t->text[0] == 'y';
-   return t->kind == TREE_bool;
-}
+/* ---- prompts ---- */
 
 /* Ids of an array of numbers, all below vocab. */
-static bool read_ids(const tree *t, const host *h, const char *param, int32_t **out, size_t *count,
+bool prompt_read_ids(const tree *t, const host *h, const char *param, int32_t **out, size_t *count,
                      fault *f)
 {
    size_t n = tree_count(t);
@@ -113,7 +20,7 @@ static bool read_ids(const tree *t, const host *h, const char *param, int32_t **
    if (!*out)
       return fault_set(f, 507, "out_of_memory", param, "memory is exhausted");
    for (const tree *e = tree_first(t); e; e = e->next) {
-      if (!read_int(e, &id) || id < 0 || id >= h->session.info.vocab)
+      if (!value_int(e, &id) || id < 0 || id >= h->session.info.vocab)
          return fault_set(f, 400, "invalid_value", param,
                           "'%s' has something else than token ids below %u", param,
                           h->session.info.vocab);
@@ -122,26 +29,30 @@ static bool read_ids(const tree *t, const host *h, const char *param, int32_t **
    return true;
 }
 
-/* ---- prompts ---- */
-
 /* Runs a function of the library that fills up to cap ids and says how many there are. */
-typedef sinter_status ids_of(const host *h, const char *text, size_t len, int32_t *ids, size_t cap,
+typedef sinter_status ids_of(const host *h, const void *user, int32_t *ids, size_t cap,
                              size_t *count);
 
-static sinter_status plain_ids(const host *h, const char *text, size_t len, int32_t *ids,
-                               size_t cap, size_t *count)
+typedef struct plain {
+   const char *text;
+   size_t len;
+} plain;
+
+static sinter_status plain_ids(const host *h, const void *user, int32_t *ids, size_t cap,
+                               size_t *count)
 {
-   return sinter_tokenize(h->session.artifact, text, len, 0, ids, cap, count);
+   const plain *p = user;
+
+   return sinter_tokenize(h->session.artifact, p->text, p->len, 0, ids, cap, count);
 }
 
-static sinter_status chat_ids(const host *h, const char *text, size_t len, int32_t *ids, size_t cap,
+static sinter_status chat_ids(const host *h, const void *user, int32_t *ids, size_t cap,
                               size_t *count)
 {
-   (void)len;
-   return sinter_chat(h->session.artifact, text, ids, cap, count);
+   return sinter_chat_tokens(h->session.artifact, user, ids, cap, count);
 }
 
-static bool encode(const host *h, ids_of *of, const char *text, size_t len, const char *param,
+static bool encode(const host *h, ids_of *of, const void *user, size_t len, const char *param,
                    prompt *out, fault *f)
 {
    size_t cap = len / 2 + 64;
@@ -152,7 +63,7 @@ static bool encode(const host *h, ids_of *of, const char *text, size_t len, cons
       out->ids = malloc(cap * sizeof *out->ids);
       if (!out->ids)
          return fault_set(f, 507, "out_of_memory", param, "memory is exhausted");
-      status = of(h, text, len, out->ids, cap, &out->count);
+      status = of(h, user, out->ids, cap, &out->count);
       if (status != SINTER_ok || out->count <= cap)
          break;
       cap = out->count;
@@ -172,132 +83,152 @@ static prompt *add_prompt(ask *a)
    return &a->prompts[a->num_prompts++];
 }
 
-static bool add_text(ask *a, const tree *t, const host *h, fault *f)
+bool prompt_add_text(ask *a, const char *text, size_t len, const host *h, fault *f)
 {
-   return encode(h, plain_ids, t->text, t->len, "prompt", add_prompt(a), f);
+   return encode(h, plain_ids, &(plain){text, len}, len, "prompt", add_prompt(a), f);
 }
 
-static bool add_ids(ask *a, const tree *t, const host *h, fault *f)
+bool prompt_add_ids(ask *a, const tree *list, const host *h, fault *f)
 {
    prompt *p = add_prompt(a);
 
-   return read_ids(t, h, "prompt", &p->ids, &p->count, f);
+   return prompt_read_ids(list, h, "prompt", &p->ids, &p->count, f);
 }
 
-static bool take_prompt(ask *a, const tree *t, const host *h, fault *f)
+bool take_prompt(ask *a, const tree *t, const host *h, fault *f)
 {
    const tree *first = tree_first(t);
 
    if (t->kind == TREE_string)
-      return add_text(a, t, h, f);
+      return prompt_add_text(a, t->text, t->len, h, f);
    if (t->kind != TREE_array || !first)
-      return bad(f, "prompt", "a string, an array of token ids, or an array of these");
+      return value_bad(f, "prompt", "a string, an array of token ids, or an array of these");
    if (first->kind == TREE_number)
-      return add_ids(a, t, h, f);
+      return prompt_add_ids(a, t, h, f);
    for (const tree *e = first; e; e = e->next) {
       if (a->num_prompts == SERVE_MAX_CHOICES)
          return fault_set(f, 400, "too_many_prompts", "prompt", "at most %d prompts at once",
                           SERVE_MAX_CHOICES);
       if (e->kind != TREE_string && e->kind != TREE_array)
-         return bad(f, "prompt", "strings or arrays of token ids throughout");
-      if (!(e->kind == TREE_string ? add_text(a, e, h, f) : add_ids(a, e, h, f)))
+         return value_bad(f, "prompt", "strings or arrays of token ids throughout");
+      if (!(e->kind == TREE_string ? prompt_add_text(a, e->text, e->len, h, f)
+                                   : prompt_add_ids(a, e, h, f)))
          return false;
    }
    return true;
 }
 
-/* Text of a message: a string, or parts of type text, joined. */
-static bool message_text(const tree *content, buffer *out, fault *f)
+/* What the template gets. */
+static sinter_chat_options chat_options(const ask *a)
 {
-   if (content->kind == TREE_string) {
-      buffer_add(out, content->text, content->len);
+   sinter_chat_options o = SINTER_INIT(sinter_chat_options);
+
+   o.messages = a->messages.data;
+   o.tools = a->tools_json.len && a->tool_choice != TOOL_NONE ? a->tools_json.data : NULL;
+   o.extra = a->extra.len ? a->extra.data : NULL;
+   return o;
+}
+
+static bool render(const ask *a, const host *h, buffer *out, fault *f)
+{
+   sinter_chat_options o = chat_options(a);
+   size_t len = 0;
+
+   sinter_status status = sinter_chat_text(h->session.artifact, &o, NULL, 0, &len);
+   buffer_reserve(out, len);
+   if (status == SINTER_ok)
+      status = sinter_chat_text(h->session.artifact, &o, out->data, len, &len);
+   out->len = status == SINTER_ok ? len : 0;
+   if (status == SINTER_ok)
       return true;
-   }
-   if (content->kind != TREE_array)
-      return bad(f, "messages", "messages whose content is a string or parts of type text");
-   for (const tree *part = tree_first(content); part; part = part->next) {
-      const tree *text = tree_get(part, "text");
-
-      if (strcmp(tree_string(tree_get(part, "type")), "text") != 0 || !text ||
-          text->kind != TREE_string)
-         return fault_set(f, 400, "unsupported_content", "messages",
-                          "this model reads parts of type text only");
-      buffer_add(out, text->text, text->len);
-   }
-   return true;
+   return status == SINTER_out_of_memory
+             ? fault_from_library(f, status, "messages")
+             : fault_set(f, 400, "invalid_value", "messages", "%s", sinter_error());
 }
 
-static bool add_message(const tree *m, buffer *json, fault *f)
+/* Whether the prompt leaves the model in the middle of its reasoning. */
+static bool opens_thought(const ask *a, const host *h)
 {
-   static const char *const roles[] = {"system", "developer", "user", "assistant"};
-   const char *role = tree_string(tree_get(m, "role"));
-   const tree *content = tree_get(m, "content");
+   static const char mark[] = "<think>";
    buffer text = {0};
-   size_t i = 0;
+   fault ignored;
+   bool opens = a->thinks && !a->rules && render(a, h, &text, &ignored);
+   size_t len = text.len;
 
-   while (i < countof(roles) && strcmp(roles[i], role) != 0)
-      i++;
-   if (m->kind != TREE_object || i == countof(roles))
-      return bad(f, "messages", "objects whose role is system, developer, user or assistant");
-   if (!is_null(tree_get(m, "tool_calls")))
-      return fault_set(f, 400, "unsupported_parameter", "messages",
-                       "tool calls are not supported by this server");
-   if (is_null(content) && strcmp(role, "assistant") != 0)
-      return bad(f, "messages", "messages with a content");
-   bool ok = is_null(content) || message_text(content, &text, f);
-   if (ok) {
-      buffer_printf(json, "%s{\"role\":\"%s\",\"content\":", json->len > 1 ? "," : "",
-                    i == 1 ? "system" : role);
-      buffer_json_string(json, text.data ? text.data : "", text.len);
-      buffer_add(json, "}", 1);
-   }
+   while (opens && len && (text.data[len - 1] == '\n' || text.data[len - 1] == ' '))
+      len--;
+   opens = opens && len >= strlen(mark) &&
+           memcmp(text.data + len - strlen(mark), mark, strlen(mark)) == 0;
    buffer_free(&text);
-   return ok;
+   return opens;
 }
 
-static bool take_messages(ask *a, const tree *t, const host *h, fault *f)
+/* Instructions of /v1/responses come before the chat. */
+static void put_instructions(ask *a)
 {
-   buffer json = {0};
-   bool ok = true;
+   buffer all = {0};
 
-   if (t->kind != TREE_array || !tree_first(t))
-      return bad(f, "messages", "an array with at least one message");
-   if (tree_count(t) > SERVE_MAX_MESSAGES)
-      return fault_set(f, 400, "too_many_messages", "messages", "at most %d messages",
-                       SERVE_MAX_MESSAGES);
+   if (!a->instructions.len)
+      return;
+   buffer_printf(&all, "[%s%s%s", a->instructions.data, a->messages.len > 2 ? "," : "",
+                 a->messages.data + 1);
+   buffer_free(&a->messages);
+   a->messages = all;
+}
+
+bool prompt_add_chat(ask *a, const host *h, fault *f)
+{
+   const char *param = a->endpoint == SERVE_CHAT ? "messages" : "input";
+
+   if (!a->messages.len)
+      return fault_set(f, 400, "missing_parameter", param, "'%s' is missing", param);
    if (!h->session.info.has_chat_template)
-      return fault_set(f, 400, "no_chat_template", "messages",
+      return fault_set(f, 400, "no_chat_template", param,
                        "this model came without a chat template: use /v1/completions");
-   buffer_add(&json, "[", 1);
-   for (const tree *m = tree_first(t); m && ok; m = m->next)
-      ok = add_message(m, &json, f);
-   buffer_add(&json, "]", 1);
-   ok = ok && encode(h, chat_ids, json.data, json.len, "messages", add_prompt(a), f);
-   buffer_free(&json);
+   put_instructions(a);
+   if (!tools_prepare(a, h, f) || !format_compile(a, h, f))
+      return false;
+   a->opens_thought = opens_thought(a, h);
+   sinter_chat_options o = chat_options(a);
+   return encode(h, chat_ids, &o, a->messages.len + a->tools_json.len, param, add_prompt(a), f);
+}
+
+bool ask_render(const tree *body, const host *h, buffer *out, fault *f)
+{
+   ask a = {.endpoint = SERVE_CHAT};
+   const tree *messages = tree_get(body, "messages"), *tools = tree_get(body, "tools");
+   const tree *extra = tree_get(body, "chat_template_kwargs");
+
+   bool ok = messages ? take_messages(&a, messages, h, f)
+                      : fault_set(f, 400, "missing_parameter", "messages", "'messages' is missing");
+   ok = ok && (value_is_null(tools) || take_tools(&a, tools, h, f));
+   ok = ok && (value_is_null(extra) || take_chat_template_kwargs(&a, extra, h, f));
+   ok = ok && render(&a, h, out, f);
+   ask_free(&a);
    return ok;
 }
 
 /* ---- fields with a shape of their own ---- */
 
-static bool take_model(ask *a, const tree *t, const host *h, fault *f)
+bool take_model(ask *a, const tree *t, const host *h, fault *f)
 {
    (void)a, (void)h;
    /* Which host it names was decided by the route. */
-   return t->kind == TREE_string || bad(f, "model", "a string");
+   return t->kind == TREE_string || value_bad(f, "model", "a string");
 }
 
-static bool take_logprobs(ask *a, const tree *t, const host *h, fault *f)
+bool take_logprobs(ask *a, const tree *t, const host *h, fault *f)
 {
    (void)h;
    if (a->endpoint == SERVE_CHAT)
-      return read_flag(t, &a->logprobs) || bad(f, "logprobs", "true or false");
+      return value_flag(t, &a->logprobs) || value_bad(f, "logprobs", "true or false");
    a->logprobs = true;
-   if (!read_int(t, &a->top_logprobs) || a->top_logprobs < 0 || a->top_logprobs > 20)
-      return bad(f, "logprobs", "a whole number from 0 to 20");
+   if (!value_int(t, &a->top_logprobs) || a->top_logprobs < 0 || a->top_logprobs > 20)
+      return value_bad(f, "logprobs", "a whole number from 0 to 20");
    return true;
 }
 
-static bool take_logit_bias(ask *a, const tree *t, const host *h, fault *f)
+bool take_logit_bias(ask *a, const tree *t, const host *h, fault *f)
 {
    size_t n = tree_count(t);
    double value;
@@ -314,8 +245,8 @@ static bool take_logit_bias(ask *a, const tree *t, const host *h, fault *f)
       unsigned long long id = strtoull(e->key, &end, 10);
 
       if (*end || end == e->key || e->key[0] == '-' || id >= h->session.info.vocab ||
-          !read_number(e, false, &value) || value < -100 || value > 100)
-         return bad(f, "logit_bias", "ids of the vocabulary with numbers from -100 to 100");
+          !value_number(e, false, &value) || value < -100 || value > 100)
+         return value_bad(f, "logit_bias", "ids of the vocabulary with numbers from -100 to 100");
       a->bias_ids[a->sampling.num_bias] = (int32_t)id;
       a->bias[a->sampling.num_bias++] = (float)value;
    }
@@ -340,7 +271,7 @@ static bool add_stop(ask *a, const tree *t, fault *f)
    return true;
 }
 
-static bool take_stop(ask *a, const tree *t, const host *h, fault *f)
+bool take_stop(ask *a, const tree *t, const host *h, fault *f)
 {
    (void)h;
    if (t->kind != TREE_array)
@@ -351,32 +282,32 @@ static bool take_stop(ask *a, const tree *t, const host *h, fault *f)
    return true;
 }
 
-static bool take_stop_token_ids(ask *a, const tree *t, const host *h, fault *f)
+bool take_stop_token_ids(ask *a, const tree *t, const host *h, fault *f)
 {
    size_t count = 0;
 
    if (t->kind != TREE_array || tree_count(t) > SERVE_MAX_BIAS)
-      return bad(f, "stop_token_ids", "an array of at most 1024 token ids");
-   bool ok = read_ids(t, h, "stop_token_ids", &a->stop_ids, &count, f);
+      return value_bad(f, "stop_token_ids", "an array of at most 1024 token ids");
+   bool ok = prompt_read_ids(t, h, "stop_token_ids", &a->stop_ids, &count, f);
    a->num_stop_ids = (uint32_t)count;
    return ok;
 }
 
-static bool take_stream_options(ask *a, const tree *t, const host *h, fault *f)
+bool take_stream_options(ask *a, const tree *t, const host *h, fault *f)
 {
    const tree *usage = tree_get(t, "include_usage");
 
    (void)h;
-   if (t->kind != TREE_object || (!is_null(usage) && !read_flag(usage, &a->include_usage)))
-      return bad(f, "stream_options", "an object with include_usage true or false");
+   if (t->kind != TREE_object || (!value_is_null(usage) && !value_flag(usage, &a->include_usage)))
+      return value_bad(f, "stream_options", "an object with include_usage true or false");
    return true;
 }
 
-static bool take_cache_salt(ask *a, const tree *t, const host *h, fault *f)
+bool take_cache_salt(ask *a, const tree *t, const host *h, fault *f)
 {
    (void)h;
    if (t->kind != TREE_string || !t->len || t->len > 256)
-      return bad(f, "cache_salt", "a string of 1 to 256 bytes");
+      return value_bad(f, "cache_salt", "a string of 1 to 256 bytes");
    a->salt = 14695981039346656037u; /* FNV-1a */
    for (size_t i = 0; i < t->len; i++)
       a->salt = (a->salt ^ (unsigned char)t->text[i]) * 1099511628211u;
@@ -386,7 +317,14 @@ static bool take_cache_salt(ask *a, const tree *t, const host *h, fault *f)
 /* ---- the table ---- */
 
 enum { INT, FLOAT };
-enum { CHAT = 1 << SERVE_CHAT, TEXT = 1 << SERVE_TEXT, BOTH = CHAT | TEXT };
+enum {
+   CHAT = 1 << SERVE_CHAT,
+   TEXT = 1 << SERVE_TEXT,
+   RESP = 1 << SERVE_RESPONSES,
+   BOTH = CHAT | TEXT,
+   TALK = CHAT | RESP,
+   ALL = CHAT | TEXT | RESP
+};
 
 typedef struct param {
    const char *name;
@@ -397,7 +335,7 @@ typedef struct param {
 static bool take_num(const tree *t, const char *name, int kind, double least, double most,
                      double *out, fault *f)
 {
-   if (read_number(t, kind == INT, out) && *out >= least && *out <= most)
+   if (value_number(t, kind == INT, out) && *out >= least && *out <= most)
       return true;
    return fault_set(f, 400, "invalid_value", name, "'%s' must be a %s from %.16g to %.16g", name,
                     kind == INT ? "whole number" : "number", least, most);
@@ -429,13 +367,13 @@ static bool take_not(const tree *t, const char *name, const char *neutral, fault
       NUM_##kind(a->field, t, number);                                                             \
       return true;                                                                                 \
    }
-#define NUM_INT(to, t, number) (void)(number), (void)read_int(t, &(to))
+#define NUM_INT(to, t, number) (void)(number), (void)value_int(t, &(to))
 #define NUM_FLOAT(to, t, number) ((to) = (float)(number))
 #define FLAG(name, field, on, what)                                                                \
    static bool flag_##name(ask *a, const tree *t, const host *h, fault *f)                         \
    {                                                                                               \
       (void)h;                                                                                     \
-      return read_flag(t, &a->field) || bad(f, #name, "true or false");                            \
+      return value_flag(t, &a->field) || value_bad(f, #name, "true or false");                     \
    }
 #define OWN(name, on, what)
 #define SKIP(name, on)                                                                             \
@@ -484,7 +422,7 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
       if (seen[i])
          return fault_set(f, 400, "duplicate_parameter", e->key, "'%.60s' is given twice", e->key);
       seen[i] = true;
-      if (is_null(e))
+      if (value_is_null(e))
          continue;
       if (!params[i].take(a, e, h, f))
          return false;
@@ -497,26 +435,25 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
 /* What fields together must obey. */
 static bool check(ask *a, const host *h, fault *f)
 {
+   const char *prompt_name = a->endpoint == SERVE_TEXT   ? "prompt"
+                             : a->endpoint == SERVE_CHAT ? "messages"
+                                                         : "input";
    size_t longest = 0;
 
    for (size_t i = 0; i < a->num_prompts; i++) {
       if (!a->prompts[i].count)
-         return fault_set(f, 400, "invalid_value",
-                          a->endpoint == SERVE_CHAT ? "messages" : "prompt",
-                          "the prompt has no tokens");
+         return fault_set(f, 400, "invalid_value", prompt_name, "the prompt has no tokens");
       longest = a->prompts[i].count > longest ? a->prompts[i].count : longest;
    }
    if (!a->num_prompts)
-      return fault_set(f, 400, "missing_parameter",
-                       a->endpoint == SERVE_CHAT ? "messages" : "prompt", "'%s' is missing",
-                       a->endpoint == SERVE_CHAT ? "messages" : "prompt");
+      return fault_set(f, 400, "missing_parameter", prompt_name, "'%s' is missing", prompt_name);
    if (a->num_prompts * (size_t)a->n > SERVE_MAX_CHOICES)
       return fault_set(f, 400, "invalid_value", "n", "at most %d answers in one request",
                        SERVE_MAX_CHOICES);
    if (longest + (a->max_tokens > 0) > h->context ||
        (a->has_max_tokens && longest + (uint64_t)a->max_tokens > h->context))
       return fault_set(
-         f, 400, "context_length_exceeded", a->endpoint == SERVE_CHAT ? "messages" : "prompt",
+         f, 400, "context_length_exceeded", prompt_name,
          "the prompt has %zu tokens and %lld are to follow, but the context has room for %u",
          longest, (long long)(a->has_max_tokens ? a->max_tokens : 1), h->context);
    if (a->top_logprobs && !a->logprobs)
@@ -525,8 +462,8 @@ static bool check(ask *a, const host *h, fault *f)
    if (a->echo && a->stream)
       return fault_set(f, 400, "unsupported_parameter", "echo",
                        "'echo' is not supported together with 'stream'");
-   if (a->endpoint == SERVE_CHAT && !a->max_tokens)
-      return bad(f, "max_tokens", "at least 1");
+   if (a->endpoint != SERVE_TEXT && !a->max_tokens)
+      return value_bad(f, "max_tokens", "at least 1");
    return true;
 }
 
@@ -535,9 +472,12 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
    *a = (ask){.endpoint = e,
               .sampling = SINTER_SAMPLING_GREEDY,
               .n = 1,
-              .max_tokens = e == SERVE_CHAT ? INT32_MAX : 16};
+              .parallel = true,
+              .max_tokens = e == SERVE_TEXT ? 16 : INT32_MAX};
    a->sampling.temperature = 1;
-   if (!read_fields(a, body, h, f) || !check(a, h, f)) {
+   bool ok = read_fields(a, body, h, f) &&
+             (e == SERVE_TEXT ? format_compile(a, h, f) : prompt_add_chat(a, h, f));
+   if (!ok || !check(a, h, f)) {
       ask_free(a);
       return false;
    }
@@ -553,10 +493,17 @@ void ask_free(ask *a)
       free(a->prompts[i].ids);
    for (uint32_t i = 0; i < a->num_stops; i++)
       free(a->stops[i]);
+   for (uint32_t i = 0; i < a->num_tools; i++)
+      buffer_free(&a->tools[i].parameters);
+   buffer *const texts[] = {&a->messages, &a->instructions, &a->tools_json,
+                            &a->extra,    &a->grammar,      &a->ignored};
+   for (size_t i = 0; i < countof(texts); i++)
+      buffer_free(texts[i]);
+   sinter_grammar_destroy(a->rules);
+   free(a->tools);
    free(a->prompts);
    free(a->stop_ids);
    free(a->bias_ids);
    free(a->bias);
-   buffer_free(&a->ignored);
    *a = (ask){0};
 }

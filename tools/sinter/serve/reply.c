@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve.h"
+#include "split.h"
 
 /* ---- small parts ---- */
 
@@ -57,8 +57,10 @@ static void timings(const job *j, buffer *b)
 
 static void finish_reason(const choice *c, buffer *b)
 {
+   bool calls = c->num_calls && c->finish && strcmp(c->finish, "stop") == 0;
+
    if (c->finish)
-      buffer_printf(b, ",\"finish_reason\":\"%s\"}", c->finish);
+      buffer_printf(b, ",\"finish_reason\":\"%s\"}", calls ? "tool_calls" : c->finish);
    else
       add(b, ",\"finish_reason\":null}");
 }
@@ -215,26 +217,96 @@ static void role_chunk(choice *c)
    close_chunk(j);
 }
 
+/* Calls as a client adds them up; fresh: only what it does not know yet. */
+static void tool_calls(choice *c, buffer *b, bool fresh)
+{
+   const char *comma = "";
+
+   add(b, "\"tool_calls\":[");
+   for (uint32_t i = 0; i < c->num_calls; i++) {
+      tool_call *t = &c->calls[i];
+      bool head = !fresh || !t->named;
+
+      if (fresh && t->named && t->given == t->arguments.len)
+         continue;
+      add(b, comma);
+      add(b, "{");
+      if (fresh)
+         buffer_printf(b, "\"index\":%u,", i);
+      if (head)
+         buffer_printf(b, "\"id\":\"%s\",\"type\":\"function\",", t->id);
+      add(b, "\"function\":{");
+      if (head)
+         buffer_printf(b, "\"name\":\"%s\",", t->name);
+      add(b, "\"arguments\":");
+      size_t from = fresh ? t->given : 0;
+      add_text(b, t->arguments.data ? t->arguments.data + from : "", t->arguments.len - from);
+      add(b, "}}");
+      t->named = true;
+      t->given = t->arguments.len;
+      comma = ",";
+   }
+   add(b, "]");
+}
+
+static bool has_fresh_call(const choice *c)
+{
+   const tool_call *last = c->num_calls ? &c->calls[c->num_calls - 1] : NULL;
+
+   return last && (!last->named || last->given < last->arguments.len);
+}
+
+static void delta(choice *c, buffer *b)
+{
+   const char *comma = "";
+
+   add(b, "\"delta\":{");
+   if (c->reasoning.len > c->reasoning_given) {
+      add(b, "\"reasoning_content\":");
+      add_text(b, c->reasoning.data + c->reasoning_given, c->reasoning.len - c->reasoning_given);
+      c->reasoning_given = c->reasoning.len;
+      comma = ",";
+   }
+   if (c->content.len > c->given) {
+      add(b, comma);
+      add(b, "\"content\":");
+      add_text(b, c->content.data + c->given, c->content.len - c->given);
+      c->given = c->content.len;
+      comma = ",";
+   }
+   if (has_fresh_call(c)) {
+      add(b, comma);
+      tool_calls(c, b, true);
+   }
+   add(b, "}");
+}
+
 void reply_stream(job *j, choice *c)
 {
-   size_t fresh = c->text.len - c->given;
-   bool has_probs = c->probs.len || c->tokens.len;
+   bool chat = j->ask.endpoint == SERVE_CHAT, has_probs = c->probs.len || c->tokens.len;
 
+   if (j->ask.endpoint == SERVE_RESPONSES) {
+      responses_stream(j, c);
+      return;
+   }
    if (!c->has_role)
       role_chunk(c);
+   if (chat)
+      split_text(c);
+   size_t fresh =
+      chat ? c->content.len - c->given + c->reasoning.len - c->reasoning_given + has_fresh_call(c)
+           : c->text.len - c->given;
    if (!fresh && !has_probs && !c->finish)
       return;
    open_chunk(j);
    buffer_printf(&j->out, "{\"index\":%u,", c->index);
-   if (j->ask.endpoint == SERVE_TEXT)
+   if (chat) {
+      delta(c, &j->out);
+   } else {
       add(&j->out, "\"text\":");
-   else
-      add(&j->out, fresh ? "\"delta\":{\"content\":" : "\"delta\":{");
-   if (fresh || j->ask.endpoint == SERVE_TEXT)
       add_text(&j->out, c->text.data ? c->text.data + c->given : "", fresh);
-   if (j->ask.endpoint == SERVE_CHAT)
-      add(&j->out, "}");
-   c->given = c->text.len;
+      c->given = c->text.len;
+   }
    logprobs(c, &j->out);
    finish_reason(c, &j->out);
    close_chunk(j);
@@ -242,6 +314,10 @@ void reply_stream(job *j, choice *c)
 
 void reply_stream_end(job *j)
 {
+   if (j->ask.endpoint == SERVE_RESPONSES) {
+      responses_stream_end(j);
+      return;
+   }
    if (j->fault.http) {
       add(&j->out, "data: ");
       fault_json(&j->fault, &j->out);
@@ -259,20 +335,44 @@ void reply_stream_end(job *j)
 
 /* ---- whole answers ---- */
 
+static void message(choice *c, buffer *b)
+{
+   split_text(c);
+   add(b, "\"message\":{\"role\":\"assistant\",\"content\":");
+   if (c->num_calls && !c->content.len)
+      add(b, "null");
+   else
+      add_text(b, c->content.data, c->content.len);
+   if (c->reasoning.len) {
+      add(b, ",\"reasoning_content\":");
+      add_text(b, c->reasoning.data, c->reasoning.len);
+   }
+   if (c->num_calls) {
+      add(b, ",");
+      tool_calls(c, b, false);
+   }
+   add(b, ",\"refusal\":null}");
+}
+
 static void whole_choice(choice *c, buffer *b)
 {
    buffer_printf(b, "{\"index\":%u,", c->index);
-   add(b, c->job->ask.endpoint == SERVE_CHAT ? "\"message\":{\"role\":\"assistant\",\"content\":"
-                                             : "\"text\":");
-   add_text(b, c->text.data, c->text.len);
-   if (c->job->ask.endpoint == SERVE_CHAT)
-      add(b, ",\"refusal\":null}");
+   if (c->job->ask.endpoint == SERVE_CHAT) {
+      message(c, b);
+   } else {
+      add(b, "\"text\":");
+      add_text(b, c->text.data, c->text.len);
+   }
    logprobs(c, b);
    finish_reason(c, b);
 }
 
 void reply_whole(job *j, buffer *out)
 {
+   if (j->ask.endpoint == SERVE_RESPONSES) {
+      responses_whole(j, out);
+      return;
+   }
    head(j, out, false);
    for (uint32_t i = 0; i < j->num_choices; i++) {
       if (i)

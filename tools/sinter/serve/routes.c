@@ -98,6 +98,38 @@ int route_models(call *c)
    return json(c, 200, &b);
 }
 
+/* The manifest is a JSON object already: the cache key, versions, licences, targets. */
+static void describe_artifact(host *h, buffer *b)
+{
+   const char *manifest = sinter_artifact_document(h->session.artifact, "manifest");
+
+   buffer_printf(b, "{\"id\":\"blake2b:%s\",\"object\":\"artifact\",\"model\":", h->digest);
+   quoted(b, h->name);
+   buffer_printf(b, ",\"from_cache\":%s,\"manifest\":%s}", h->session.cached ? "true" : "false",
+                 manifest ? manifest : "null");
+}
+
+int route_artifacts(call *c)
+{
+   const char *comma = "";
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"object\":\"list\",\"data\":[");
+   for (uint32_t i = 0; i < c->server->num_hosts; i++) {
+      host *h = &c->server->hosts[i];
+
+      pthread_mutex_lock(&h->lock);
+      if (h->ready) {
+         buffer_printf(&b, "%s", comma);
+         describe_artifact(h, &b);
+         comma = ",";
+      }
+      pthread_mutex_unlock(&h->lock);
+   }
+   buffer_printf(&b, "]}");
+   return json(c, 200, &b);
+}
+
 static host *find_host(server *s, const char *name, fault *f)
 {
    for (uint32_t i = 0; i < s->num_hosts; i++)
@@ -174,6 +206,24 @@ int route_chat_completions(call *c)
 int route_completions(call *c)
 {
    return complete(c, SERVE_TEXT);
+}
+
+int route_responses(call *c)
+{
+   return complete(c, SERVE_RESPONSES);
+}
+
+int route_embeddings(call *c)
+{
+   tree *body;
+   fault f = {0};
+   host *h = open_body(c, &body, &f);
+
+   tree_free(body);
+   if (h)
+      fault_set(&f, 501, "unsupported", "model",
+                "'%.100s' generates text: it was not trained to give embeddings", h->name);
+   return http_fault(c, &f);
 }
 
 /* ---- text ---- */
@@ -253,6 +303,23 @@ static bool text_of(host *h, const tree *body, buffer *b, fault *f)
    return ok && (status == SINTER_ok || fault_from_library(f, status, "tokens"));
 }
 
+static bool template_of(host *h, const tree *body, buffer *b, fault *f)
+{
+   buffer text = {0};
+   bool ok = h->session.info.has_chat_template
+                ? ask_render(body, h, &text, f)
+                : fault_set(f, 400, "no_chat_template", "messages",
+                            "this model came without a chat template");
+
+   if (ok) {
+      buffer_printf(b, "{\"prompt\":");
+      buffer_json_string(b, text.data ? text.data : "", text.len);
+      buffer_printf(b, "}");
+   }
+   buffer_free(&text);
+   return ok;
+}
+
 static int text_route(call *c, bool (*answer)(host *, const tree *, buffer *, fault *))
 {
    tree *body;
@@ -266,6 +333,11 @@ static int text_route(call *c, bool (*answer)(host *, const tree *, buffer *, fa
       return json(c, 200, &b);
    buffer_free(&b);
    return http_fault(c, &f);
+}
+
+int route_apply_template(call *c)
+{
+   return text_route(c, template_of);
 }
 
 int route_tokenize(call *c)

@@ -24,7 +24,10 @@ enum {
    SERVE_MAX_STOPS = 16,
    SERVE_MAX_STOP_BYTES = 256,
    SERVE_MAX_BIAS = 1024,
-   SERVE_MAX_CHOICES = 64,     /* prompts times n */
+   SERVE_MAX_CHOICES = 64, /* prompts times n */
+   SERVE_MAX_TOOLS = 128,
+   SERVE_MAX_CALLS = 16, /* that a grammar lets an answer make */
+   SERVE_ID_BYTES = 48,
    SERVE_MAX_UNREAD = 1 << 20, /* bytes a slow reader may leave behind */
    SERVE_MAX_QUEUE = 256,      /* jobs that wait or run on one model */
    SERVE_PING_SECONDS = 15,
@@ -33,7 +36,20 @@ enum {
 
 /* ---- what a client asks for (params.c) ---- */
 
-typedef enum endpoint { SERVE_CHAT, SERVE_TEXT } endpoint;
+typedef enum endpoint { SERVE_CHAT, SERVE_TEXT, SERVE_RESPONSES } endpoint;
+
+/* A way of models to write tool calls (tools.def). */
+typedef struct tool_format {
+   const char *name, *signs, *begin, *end, *arguments;
+} tool_format;
+
+typedef enum tool_choice { TOOL_AUTO, TOOL_NONE, TOOL_REQUIRED, TOOL_NAMED } tool_choice;
+
+typedef struct tool {
+   char name[65];
+   bool strict;
+   buffer parameters; /* JSON schema */
+} tool;
 
 typedef struct prompt {
    int32_t *ids;
@@ -54,6 +70,18 @@ typedef struct ask {
    int32_t *stop_ids, *bias_ids;
    float *bias;
    uint32_t num_stop_ids;
+   buffer messages, instructions, tools_json, extra; /* JSON for the chat template */
+   tool *tools;
+   uint32_t num_tools;
+   tool_choice tool_choice;
+   char chosen[65]; /* of TOOL_NAMED */
+   bool parallel;
+   const tool_format *calls; /* that are looked for in the answer, or NULL */
+   bool thinks;              /* the answer may begin with reasoning */
+   bool opens_thought;       /* the prompt ends in the middle of it */
+   buffer grammar;           /* what the answer may be: a description, and compiled */
+   const char *grammar_param;
+   sinter_grammar *rules;
    buffer ignored; /* names of unknown fields, comma-separated */
 } ask;
 
@@ -76,8 +104,29 @@ typedef struct host host;
 /* Reads a body. False with a fault. */
 bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f);
 void ask_free(ask *a);
+/* The text of a chat's prompt, for /apply-template. False with a fault. */
+bool ask_render(const tree *body, const host *h, buffer *out, fault *f);
+/* A tool of the request, NULL when there is none of that name. */
+const tool *tool_find(const ask *a, const char *name, size_t len);
 
 /* ---- jobs (job.c) ---- */
+
+/* Where split.c stands in the text of an answer. */
+typedef enum split_state {
+   SPLIT_START,
+   SPLIT_THINK,
+   SPLIT_GAP, /* white space that belongs to nothing */
+   SPLIT_CONTENT,
+   SPLIT_CALL,
+   SPLIT_END /* behind a call */
+} split_state;
+
+typedef struct tool_call {
+   char id[SERVE_ID_BYTES], name[65];
+   buffer arguments;
+   size_t given; /* of them, to the client */
+   bool named;   /* the client knows of it */
+} tool_call;
 
 /* One answer to one prompt. */
 typedef struct choice {
@@ -88,7 +137,16 @@ typedef struct choice {
    sinter_stream *decoder;
    buffer text;  /* that is certain: no stop string begins in it */
    buffer held;  /* behind it: may become a stop string */
-   size_t given; /* of text, to the client */
+   size_t given; /* of text or content, to the client */
+   split_state split;
+   size_t split_at; /* in text: before it, all is in one of these */
+   buffer reasoning, content;
+   size_t reasoning_given;
+   tool_call *calls;
+   uint32_t num_calls;
+   bool is_calling;                          /* the last call goes on */
+   uint32_t num_items, item_kind, item_call; /* of a stream of /v1/responses (responses.c) */
+   char item_id[SERVE_ID_BYTES];
    buffer probs; /* JSON of the tokens not yet given, comma-separated */
    buffer tokens, token_probs, tops, offsets; /* the same for completions, as four lists */
    size_t offset;                             /* characters of the tokens so far */
@@ -103,7 +161,8 @@ typedef struct job {
    atomic_int refs;
    host *host;
    ask ask;
-   char id[48];
+   char id[SERVE_ID_BYTES];
+   uint64_t sequence;     /* events of /v1/responses so far */
    int64_t created;       /* seconds since 1970 */
    double started, first; /* clock: submitted, first token */
    double written;        /* clock of the last bytes, for keep-alive */
@@ -122,6 +181,8 @@ typedef struct job {
    struct job *next; /* in the queue or list of its host */
 } job;
 
+/* The prefix and random letters. */
+void job_id(char to[SERVE_ID_BYTES], const char *prefix, size_t letters);
 /* Takes over a. One reference each for the caller and the host. */
 job *job_create(host *h, ask *a);
 void job_release(job *j);
@@ -135,6 +196,10 @@ void reply_stream(job *j, choice *c);
 void reply_stream_end(job *j);
 /* The whole answer of a request that does not stream. */
 void reply_whole(job *j, buffer *out);
+/* The same for /v1/responses (responses.c). */
+void responses_stream(job *j, choice *c);
+void responses_stream_end(job *j);
+void responses_whole(job *j, buffer *out);
 /* A token's entry in logprobs. */
 void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *top_ids,
                  const float *top_logprobs);

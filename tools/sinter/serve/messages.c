@@ -1,0 +1,179 @@
+/* messages.c - the messages of a chat, as the template gets them.
+ *
+ *    system, developer (as system), user     content: text, or parts of type text
+ *    assistant                               content, reasoning_content, tool_calls
+ *    tool                                    content, tool_call_id */
+#include <string.h>
+
+#include "values.h"
+
+static bool unfit(fault *f, const char *what)
+{
+   return fault_set(f, 400, "invalid_value", "messages", "%s", what);
+}
+
+/* Text of a message: a string, or parts of type text, joined. */
+static bool message_text(const tree *content, buffer *out, fault *f)
+{
+   static const char *const types[] = {"text", "input_text", "output_text"};
+
+   if (content->kind == TREE_string) {
+      buffer_add(out, content->text, content->len);
+      return true;
+   }
+   if (content->kind != TREE_array)
+      return unfit(f, "'messages' must have contents that are strings or parts of type text");
+   for (const tree *part = tree_first(content); part; part = part->next) {
+      const tree *text = tree_get(part, "text");
+      bool known = false;
+
+      for (size_t i = 0; i < countof(types); i++)
+         known |= value_is(tree_get(part, "type"), types[i]);
+      if (!known || !text || text->kind != TREE_string)
+         return fault_set(f, 400, "unsupported_content", "messages",
+                          "this model reads parts of type text only");
+      buffer_add(out, text->text, text->len);
+   }
+   return true;
+}
+
+/* A member of the message, when it has it. */
+static bool add_string(const tree *m, const char *key, buffer *json, fault *f)
+{
+   const tree *t = tree_get(m, key);
+
+   if (value_is_null(t))
+      return true;
+   if (t->kind != TREE_string)
+      return fault_set(f, 400, "invalid_value", "messages", "'%s' of a message must be a string",
+                       key);
+   buffer_printf(json, ",\"%s\":", key);
+   buffer_json_string(json, t->text, t->len);
+   return true;
+}
+
+/* Arguments come as JSON text; templates want the object. */
+static bool add_arguments(const tree *arguments, buffer *json, fault *f)
+{
+   tree *object = NULL;
+   bool ok = arguments && arguments->kind == TREE_string;
+
+   if (ok && !arguments->len) {
+      buffer_printf(json, "{}");
+      return true;
+   }
+   if (ok)
+      object = tree_parse_limited(arguments->text, arguments->len, SERVE_MAX_NODES);
+   ok = object && object->kind == TREE_object;
+   if (ok)
+      value_write(json, object);
+   tree_free(object);
+   return ok || unfit(f, "'arguments' of a tool call must be a JSON object as text");
+}
+
+static bool add_calls(const tree *calls, buffer *json, fault *f)
+{
+   const char *comma = "";
+
+   if (calls->kind != TREE_array)
+      return unfit(f, "'tool_calls' of a message must be an array");
+   buffer_printf(json, ",\"tool_calls\":[");
+   for (const tree *c = tree_first(calls); c; c = c->next, comma = ",") {
+      const tree *function = tree_get(c, "function"), *id = tree_get(c, "id");
+      const tree *name = tree_get(function, "name");
+
+      if (!name || name->kind != TREE_string || (!value_is_null(id) && id->kind != TREE_string))
+         return unfit(f, "a tool call must have an id and a function with a name");
+      buffer_printf(json, "%s{\"id\":", comma);
+      buffer_json_string(json, tree_string(id), strlen(tree_string(id)));
+      buffer_printf(json, ",\"type\":\"function\",\"function\":{\"name\":");
+      buffer_json_string(json, name->text, name->len);
+      buffer_printf(json, ",\"arguments\":");
+      if (!add_arguments(tree_get(function, "arguments"), json, f))
+         return false;
+      buffer_printf(json, "}}");
+   }
+   buffer_printf(json, "]");
+   return true;
+}
+
+void message_open(ask *a)
+{
+   a->messages.len = 0;
+   buffer_add(&a->messages, "[", 1);
+}
+
+void message_close(ask *a)
+{
+   buffer_add(&a->messages, "]", 1);
+}
+
+bool message_add(ask *a, const tree *m, fault *f)
+{
+   static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
+   const char *role = tree_string(tree_get(m, "role"));
+   const tree *content = tree_get(m, "content"), *calls = tree_get(m, "tool_calls");
+   buffer *json = &a->messages, text = {0};
+   size_t i = 0;
+
+   while (i < countof(roles) && strcmp(roles[i], role) != 0)
+      i++;
+   if (m->kind != TREE_object || i == countof(roles))
+      return unfit(f, "'messages' must be objects whose role is system, developer, user, assistant "
+                      "or tool");
+   bool assistant = strcmp(role, "assistant") == 0;
+   if (value_is_null(content) && !assistant)
+      return unfit(f, "'messages' must have a content");
+   if (!value_is_null(calls) && !assistant)
+      return unfit(f, "only an assistant makes tool calls");
+   bool ok = value_is_null(content) || message_text(content, &text, f);
+   buffer_printf(json, "%s{\"role\":\"%s\",\"content\":", json->len > 1 ? "," : "",
+                 i == 1 ? "system" : role);
+   buffer_json_string(json, text.data ? text.data : "", text.len);
+   buffer_free(&text);
+   ok = ok && add_string(m, "name", json, f);
+   if (assistant)
+      ok = ok && add_string(m, "reasoning_content", json, f);
+   if (strcmp(role, "tool") == 0)
+      ok = ok && add_string(m, "tool_call_id", json, f);
+   if (!value_is_null(calls) && tree_first(calls))
+      ok = ok && add_calls(calls, json, f);
+   buffer_add(json, "}", 1);
+   return ok;
+}
+
+bool take_messages(ask *a, const tree *t, const host *h, fault *f)
+{
+   bool ok = true;
+
+   (void)h;
+   if (t->kind != TREE_array || !tree_first(t))
+      return value_bad(f, "messages", "an array with at least one message");
+   if (tree_count(t) > SERVE_MAX_MESSAGES)
+      return fault_set(f, 400, "too_many_messages", "messages", "at most %d messages",
+                       SERVE_MAX_MESSAGES);
+   message_open(a);
+   for (const tree *m = tree_first(t); m && ok; m = m->next)
+      ok = message_add(a, m, f);
+   message_close(a);
+   return ok;
+}
+
+/* Variables that the template gets from elsewhere may not be set. */
+bool take_chat_template_kwargs(ask *a, const tree *t, const host *h, fault *f)
+{
+   static const char *const ours[] = {"messages",  "tools",     "documents",
+                                      "bos_token", "eos_token", "add_generation_prompt"};
+
+   (void)h;
+   if (t->kind != TREE_object)
+      return value_bad(f, "chat_template_kwargs", "an object");
+   for (size_t i = 0; i < countof(ours); i++) {
+      if (tree_get(t, ours[i]))
+         return fault_set(f, 400, "invalid_value", "chat_template_kwargs",
+                          "'%s' is no variable that a request may set", ours[i]);
+   }
+   a->extra.len = 0;
+   value_write(&a->extra, t);
+   return true;
+}

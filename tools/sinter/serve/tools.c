@@ -1,0 +1,204 @@
+/* tools.c - tools of a request: what the template shows, how the model writes a call, and which calls it must make.
+ *
+ * A call is looked for in every answer of a request with tools (split.c). Where tool_choice demands one, the grammar
+ * lets nothing else through, and arguments obey the tool's schema. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+
+static const tool_format formats[] = {
+#define TOOLS(name, signs, begin, end, arguments) {#name, signs, begin, end, arguments},
+#include "tools.def"
+#undef TOOLS
+};
+
+/* ---- fields ---- */
+
+static bool is_name(const tree *t)
+{
+   static const char letters[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+
+   return t && t->kind == TREE_string && t->len && t->len < sizeof((tool *)NULL)->name &&
+          strspn(t->text, letters) == t->len;
+}
+
+const tool *tool_find(const ask *a, const char *name, size_t len)
+{
+   for (uint32_t i = 0; i < a->num_tools; i++) {
+      if (strlen(a->tools[i].name) == len && memcmp(a->tools[i].name, name, len) == 0)
+         return &a->tools[i];
+   }
+   return NULL;
+}
+
+/* One tool: {"type":"function","function":{…}}, or flat as /v1/responses has it. */
+static bool add_tool(ask *a, const tree *t, fault *f)
+{
+   const tree *inner = tree_get(t, "function"), *type = tree_get(t, "type");
+   const tree *function = inner ? inner : t, *name = tree_get(function, "name");
+   const tree *parameters = tree_get(function, "parameters");
+   bool strict;
+
+   if (t->kind != TREE_object || !value_is(type, "function"))
+      return fault_set(f, 400, "unsupported_parameter", "tools", "tools must be of type function");
+   if (!is_name(name) || tool_find(a, name->text, name->len))
+      return value_bad(f, "tools", "functions with names of their own, 1 to 64 of A-Za-z0-9_.-");
+   if (!value_is_null(parameters) && parameters->kind != TREE_object)
+      return value_bad(f, "tools", "functions whose parameters are a JSON schema");
+   tool *to = &a->tools[a->num_tools++];
+   memcpy(to->name, name->text, name->len + 1);
+   to->strict = value_flag(tree_get(function, "strict"), &strict) && strict;
+   if (!value_is_null(parameters))
+      value_write(&to->parameters, parameters);
+   else
+      buffer_printf(&to->parameters, "{\"type\":\"object\",\"properties\":{}}");
+   if (a->tools_json.len > 1)
+      buffer_add(&a->tools_json, ",", 1);
+   buffer_printf(&a->tools_json, "{\"type\":\"function\",\"function\":{\"name\":\"%s\"", to->name);
+   const tree *about = tree_get(function, "description");
+   if (about && about->kind == TREE_string) {
+      buffer_printf(&a->tools_json, ",\"description\":");
+      buffer_json_string(&a->tools_json, about->text, about->len);
+   }
+   buffer_printf(&a->tools_json, ",\"parameters\":%s}}", to->parameters.data);
+   return true;
+}
+
+bool take_tools(ask *a, const tree *t, const host *h, fault *f)
+{
+   bool ok = true;
+
+   (void)h;
+   if (t->kind != TREE_array || tree_count(t) > SERVE_MAX_TOOLS)
+      return fault_set(f, 400, "invalid_value", "tools", "'tools' must be an array of at most %d",
+                       SERVE_MAX_TOOLS);
+   if (!tree_first(t))
+      return true;
+   a->tools = calloc(tree_count(t), sizeof *a->tools);
+   if (!a->tools)
+      exit(6);
+   buffer_add(&a->tools_json, "[", 1);
+   for (const tree *e = tree_first(t); e && ok; e = e->next)
+      ok = add_tool(a, e, f);
+   buffer_add(&a->tools_json, "]", 1);
+   return ok;
+}
+
+bool take_tool_choice(ask *a, const tree *t, const host *h, fault *f)
+{
+   const tree *function = tree_get(t, "function");
+   const tree *name = tree_get(function ? function : t, "name");
+
+   (void)h;
+   if (value_is(t, "none"))
+      a->tool_choice = TOOL_NONE;
+   else if (value_is(t, "auto"))
+      a->tool_choice = TOOL_AUTO;
+   else if (value_is(t, "required"))
+      a->tool_choice = TOOL_REQUIRED;
+   else if (t->kind == TREE_object && value_is(tree_get(t, "type"), "function") && is_name(name)) {
+      a->tool_choice = TOOL_NAMED;
+      memcpy(a->chosen, name->text, name->len + 1);
+   } else
+      return value_bad(f, "tool_choice", "none, auto, required, or a function by its name");
+   return true;
+}
+
+/* ---- the template ---- */
+
+static bool has_signs(const char *template, const char *signs)
+{
+   char sign[64];
+
+   while (*signs) {
+      size_t n = strcspn(signs, "|");
+      bool absent = *signs == '!';
+
+      snprintf(sign, sizeof sign, "%.*s", (int)(n - absent), signs + absent);
+      if ((strstr(template, sign) != NULL) == absent)
+         return false;
+      signs += n + (signs[n] == '|');
+   }
+   return true;
+}
+
+/* One tool's call, without what stands around it. */
+static void describe_call(const ask *a, const tool *t, buffer *b)
+{
+   buffer_printf(b,
+                 "{\"seq\":[{\"literal\":\"{\\\"name\\\": \\\"%s\\\", \\\"%s\\\": \"},"
+                 "{\"json_schema\":%s},{\"literal\":\"}\"}]}",
+                 t->name, a->calls->arguments, t->parameters.data);
+}
+
+/* The calls that are demanded, as a grammar. */
+static void describe_calls(const ask *a, buffer *b)
+{
+   const char *comma = "";
+   bool marked = a->calls->begin[0] != 0;
+
+   buffer_printf(b, "{\"repeat\":{\"seq\":[{\"literal\":\"%s%s\"},{\"any\":[", a->calls->begin,
+                 marked ? "\\n" : "");
+   for (uint32_t i = 0; i < a->num_tools; i++) {
+      if (a->tool_choice == TOOL_NAMED && strcmp(a->tools[i].name, a->chosen) != 0)
+         continue;
+      buffer_printf(b, "%s", comma);
+      describe_call(a, &a->tools[i], b);
+      comma = ",";
+   }
+   buffer_printf(b, "]},{\"literal\":\"%s%s\"}]},\"min\":1,\"max\":%d,\"between\":\"\\n\"}",
+                 marked ? "\\n" : "", a->calls->end,
+                 marked && a->parallel && a->tool_choice == TOOL_REQUIRED ? SERVE_MAX_CALLS : 1);
+}
+
+static bool demand_calls(ask *a, fault *f)
+{
+   buffer b = {0};
+
+   describe_calls(a, &b);
+   return format_set(a, a->tool_choice == TOOL_NAMED ? "tool_choice" : "tools", &b, f);
+}
+
+/* Under auto, a format of the content leaves room for calls beside it; guided_… describe the whole text. */
+static void allow_calls(ask *a)
+{
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"any\":[%s,", a->grammar.data);
+   describe_calls(a, &b);
+   buffer_printf(&b, "]}");
+   buffer_free(&a->grammar);
+   a->grammar = b;
+}
+
+bool tools_prepare(ask *a, const host *h, fault *f)
+{
+   const char *template = sinter_artifact_document(h->session.artifact, "template");
+
+   a->thinks = template && strstr(template, "<think>");
+   if (a->tool_choice == TOOL_NAMED && !tool_find(a, a->chosen, strlen(a->chosen)))
+      return fault_set(f, 400, "invalid_value", "tool_choice", "there is no tool '%s' in 'tools'",
+                       a->chosen);
+   if (a->tool_choice == TOOL_REQUIRED && !a->num_tools)
+      return fault_set(f, 400, "invalid_value", "tool_choice", "'tool_choice' needs 'tools'");
+   if (!a->num_tools || a->tool_choice == TOOL_NONE)
+      return true;
+   for (size_t i = 0; template && i < countof(formats) && !a->calls; i++)
+      a->calls = has_signs(template, formats[i].signs) ? &formats[i] : NULL;
+   if (!a->calls || !strstr(template, "tools"))
+      return fault_set(f, 400, "unsupported_parameter", "tools",
+                       "the chat template of this model has no tool calls of a known form");
+   for (uint32_t i = 0; i < a->num_tools && a->tool_choice == TOOL_AUTO; i++) {
+      if (a->tools[i].strict && a->endpoint == SERVE_CHAT)
+         return fault_set(f, 400, "unsupported_parameter", "tools",
+                          "'strict' is held to where 'tool_choice' demands a call only");
+   }
+   if (a->tool_choice != TOOL_AUTO)
+      return demand_calls(a, f);
+   if (a->grammar.len &&
+       (strcmp(a->grammar_param, "response_format") == 0 || strcmp(a->grammar_param, "text") == 0))
+      allow_calls(a);
+   return true;
+}
