@@ -357,26 +357,28 @@ const uint32_t *grammar_run_mask(grammar_run *r)
    return mask;
 }
 
+/* One byte on, emptying the tables when they are full. */
+static uint32_t advance(grammar_run *r, uint8_t byte)
+{
+   uint32_t to = step(r, r->now, byte);
+
+   if (r->is_full) {
+      restart(r);
+      to = step(r, r->now, byte);
+   }
+   return r->is_full ? DEAD : to;
+}
+
 bool grammar_run_bytes(grammar_run *r, const char *text, size_t len)
 {
-   for (size_t i = 0; i < len; i++) {
-      uint32_t to = step(r, r->now, (uint8_t)text[i]);
-      if (r->is_full) {
-         restart(r);
-         to = step(r, r->now, (uint8_t)text[i]);
-      }
-      if (r->is_full || to == DEAD) {
-         r->now = DEAD;
-         return false;
-      }
-      r->now = to;
-   }
+   for (size_t i = 0; i < len && r->now != DEAD; i++)
+      r->now = advance(r, (uint8_t)text[i]);
    return r->now != DEAD;
 }
 
 bool grammar_run_may(grammar_run *r, uint8_t byte)
 {
-   return step(r, r->now, byte) != DEAD;
+   return advance(r, byte) != DEAD;
 }
 
 bool grammar_run_take(grammar_run *r, int32_t id)
