@@ -291,8 +291,10 @@ __attribute__((unused)) static int64_t toy_oracle_generate(const sinter_request_
    for (int64_t i = 0; i < n; i++)
       rt_history_add(&history, tokens[i], false);
    while (n < end) {
-      rt_ask ask = {&o->sampling, penalties ? &history : NULL, (uint32_t)(n - o->num_prompt), true,
-                    0};
+      rt_ask ask = {.sampling = &o->sampling,
+                    .history = penalties ? &history : NULL,
+                    .index = (uint32_t)(n - o->num_prompt),
+                    .want_logprob = true};
       rt_pick pick;
       toy_oracle(tokens, o->num_prompt, n, logits);
       if (rt_sample(sampler, logits, &ask, &pick) != SINTER_ok)
