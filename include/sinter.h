@@ -265,6 +265,9 @@ typedef struct sinter_engine_options {
    uint32_t step_tokens;   /* token budget of a step; 0: the plan's largest bucket */
    bool no_prefix_cache;
    bool time_launches; /* run every launch alone and time it: slower, the same results */
+   uint32_t
+      max_step_ms; /* while others generate, a step takes only as much of a prompt as should keep
+                            it within this time; 0: as much as fits. Results do not depend on it */
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,

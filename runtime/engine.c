@@ -26,6 +26,8 @@ struct sinter_engine {
    sinter_request *requests; /* all that the caller has not destroyed */
    uint32_t num_cancelled;   /* that the next step has to end */
    int32_t *routes;          /* expert ids of one position */
+   double max_step;          /* seconds of a step that has decode rows, 0: no bound */
+   double row_seconds;       /* of late steps with rows of prompts, 0: not known */
    sinter_stats stats;
 };
 
@@ -127,6 +129,7 @@ sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine
       return base_fail(SINTER_out_of_memory, "engine", "", "no memory for the engine");
    e->plan = setup->plan;
    e->ops = setup->ops;
+   e->max_step = options->max_step_ms * 1e-3;
    sinter_status status = build(e, setup, options);
    if (status != SINTER_ok) {
       sinter_engine_destroy(e);
@@ -392,6 +395,28 @@ static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
       end(e, r, SINTER_FINISH_length);
 }
 
+/* Rows that a step with decode rows may have, by what rows cost of late. The cost of a row falls as there are more,
+ * so that a guess that was too low grows from step to step. */
+static uint32_t rows_beside(const sinter_engine *e)
+{
+   enum { FIRST = 32, LEAST = 16 };
+
+   if (e->max_step == 0)
+      return UINT32_MAX;
+   if (e->row_seconds == 0)
+      return FIRST;
+   double rows = e->max_step / e->row_seconds;
+   return rows < LEAST ? LEAST : rows > 1e6 ? 1000000 : (uint32_t)rows / 8 * 8;
+}
+
+/* A step that was dearer than expected counts at once, cheaper ones by and by. */
+static void learn_cost(sinter_engine *e, double seconds, double rows)
+{
+   double cost = seconds / rows;
+
+   e->row_seconds = cost > e->row_seconds ? cost : 0.8 * e->row_seconds + 0.2 * cost;
+}
+
 /* Splits the time of a step between prompt and generated tokens by their rows. */
 static void count(sinter_engine *e, double seconds)
 {
@@ -404,6 +429,8 @@ static void count(sinter_engine *e, double seconds)
       if (item->first < item->request->options.num_prompt)
          prompt += item->rows;
    }
+   if (prompt > 0)
+      learn_cost(e, seconds, all);
    e->stats.steps++;
    e->stats.tokens += (uint64_t)all;
    e->stats.prefill_seconds += seconds * prompt / all;
@@ -441,6 +468,7 @@ sinter_status sinter_step(sinter_engine *e, bool *out_busy)
    sinter_status status = SINTER_ok;
 
    end_cancelled(e);
+   s->max_beside = rows_beside(e);
    sinter_request *stuck = rt_scheduler_plan(s);
    if (s->num_items)
       status = run_items(e);

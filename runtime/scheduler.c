@@ -7,7 +7,7 @@ sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cac
 {
    uint32_t n = bounds->max_sequences;
 
-   *s = (rt_scheduler){.bounds = *bounds, .cache = cache, .num_free = n};
+   *s = (rt_scheduler){.bounds = *bounds, .cache = cache, .num_free = n, .max_beside = UINT32_MAX};
    s->running = calloc(n, sizeof(sinter_request *));
    s->free_slots = calloc(n, sizeof *s->free_slots);
    s->items = calloc(n, sizeof *s->items);
@@ -206,7 +206,9 @@ sinter_request *rt_scheduler_plan(rt_scheduler *s)
    s->wanted_left = s->bounds.max_wanted;
    s->tiles_left = s->bounds.max_tiles;
    sinter_request *stuck = schedule_running(s, true, s->turn);
-   uint32_t decoded = s->num_items;
+   uint32_t decoded = s->num_items, used = s->bounds.max_rows - s->rows_left;
+   if (decoded)
+      s->rows_left = MIN(s->rows_left, s->max_beside - MIN(s->max_beside, used));
    sinter_request *other = schedule_running(s, false, 0);
 
    s->turn = s->num_running > decoded && !s->rows_left ? s->turn + decoded : 0;

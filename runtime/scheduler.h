@@ -35,6 +35,8 @@ typedef struct rt_scheduler {
    uint32_t num_free;
    uint32_t *free_slots;
    uint32_t turn; /* where decode begins when not all fit a step */
+   uint32_t
+      max_beside; /* rows of a step that has decode rows; set by the engine before each step */
    /* of the step being planned */
    uint32_t num_items, rows_left, wanted_left, tiles_left;
    rt_item *items;

@@ -198,6 +198,11 @@ sinter_status grammar_compile(const char *text, size_t len, grammar **out)
       status = arena_catch(compile, &j);
       arena_destroy(j.b.a);
    }
+   /* One that cannot even begin is the description's fault, not that of a later request. */
+   grammar_run *trial = NULL;
+   if (status == SINTER_ok)
+      status = grammar_run_create(j.out, NULL, 0, (grammar_ends){0}, &trial);
+   grammar_run_destroy(trial);
    if (status == SINTER_ok)
       *out = j.out;
    else

@@ -13,6 +13,7 @@ enum {
    MAX_FRAMES = 1 << 13,
    MAX_DEPTH = 256,    /* of a stack */
    MAX_CLOSURE = 4096, /* pairs met on the way to one place */
+   MAX_WORK = 1 << 20, /* pairs met for one mask: some ten milliseconds */
    SEEN = 2 * 8192,    /* slots; twice what is met at most, and a power of two */
    MASKS = 24,         /* places whose tokens are remembered */
    UNKNOWN = 0xffff,   /* a step not taken yet */
@@ -57,7 +58,7 @@ struct grammar_run {
    uint16_t *place_slots; /* hash tables of numbers, 0 is free */
    uint16_t *frame_slots;
    /* the place being made */
-   uint32_t round, num_found, num_todo, num_met;
+   uint32_t round, num_found, num_todo, num_met, work;
    bool found_end;
    seen *seen;
    pair *found, *todo;
@@ -118,7 +119,7 @@ static void meet(grammar_run *r, uint32_t state, uint32_t frame_at)
       if (s->round == r->round && s->at.state == state && s->at.frame == frame_at)
          return;
       if (s->round != r->round) {
-         if (r->num_met++ >= MAX_CLOSURE) {
+         if (r->num_met++ >= MAX_CLOSURE || r->work++ >= MAX_WORK) {
             r->is_full = true;
             return;
          }
@@ -349,8 +350,9 @@ const uint32_t *grammar_run_mask(grammar_run *r)
    if (r->num_places > MAX_PLACES * 3 / 4 || r->num_pairs > MAX_PAIRS * 3 / 4 ||
        r->num_frames > MAX_FRAMES * 3 / 4)
       restart(r);
+   r->work = 0;
    uint32_t *mask = fill(r);
-   if (!mask) {
+   if (!mask && r->work < MAX_WORK) {
       restart(r);
       mask = fill(r);
    }
@@ -360,6 +362,7 @@ const uint32_t *grammar_run_mask(grammar_run *r)
 /* One byte on, emptying the tables when they are full. */
 static uint32_t advance(grammar_run *r, uint8_t byte)
 {
+   r->work = 0;
    uint32_t to = step(r, r->now, byte);
 
    if (r->is_full) {

@@ -122,7 +122,7 @@ ERRORS = [
                      {"regex": "(?=a)"}, {"regex": "\\bx"}, {"regex": "(a)\\1"}, {"regex": "\\p{L}"}, {"regex": "(?i)a"}, {"regex": "a(^b)"},
                      {"json_schema": {"properties": {"a": {"$id": "x"}}}}, {"json_schema": {"unevaluatedProperties": False}}]),
     ("exhausted", [{"regex": "(" * 5000}, {"regex": "(" * 2000 + ")" * 2000}, {"regex": "a{2,1000000000}"}, {"regex": "(a{1000}){1000}"},
-                   {"json_schema": {"type": "string", "maxLength": 10**9}}, {"json_schema": {"enum": [LONG * 10]}},
+                   {"json_schema": {"type": "string", "maxLength": 10**9}}, {"json_schema": {"enum": [LONG * 10]}}, {"json_schema": {"enum": list(range(9000))}},
                    {"json_schema": {"type": "array", "items": {}, "minItems": 10**6}}]),
 ]
 

@@ -284,6 +284,7 @@ static int load(host *h)
    h->stage = "engine";
    e.kv_tokens = (uint32_t)cli_int(o.kv_tokens, 0);
    e.max_sequences = (uint32_t)cli_int(o.max_sequences, 0);
+   e.max_step_ms = (uint32_t)cli_int(o.max_step_ms, 50);
    code = cli_engine(&o, &h->session, &e);
    if (code)
       return code;

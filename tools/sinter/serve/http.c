@@ -49,6 +49,10 @@ int http_reply(call *c, int status, const char *type, const buffer *body)
    if (!r)
       return MHD_NO;
    MHD_add_response_header(r, "Content-Type", type);
+   if (strncmp(type, "text/html", 9) == 0)
+      MHD_add_response_header(r, "Content-Security-Policy",
+                              "default-src 'none'; script-src 'unsafe-inline'; style-src "
+                              "'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'");
    return queue(c, status, r);
 }
 
@@ -160,6 +164,7 @@ static void completed(void *user, struct MHD_Connection *connection, void **stat
       return;
    if (c->status >= 100 && c->status < 600)
       atomic_fetch_add(&s->answers[c->status / 100], 1);
+   log_request(c);
    if (c->job) {
       job *j = c->job;
 
@@ -312,7 +317,7 @@ static call *open_call(server *s, struct MHD_Connection *connection, const char 
    c->server = s;
    c->connection = connection;
    c->started = cli_seconds();
-   c->method = method;
+   snprintf(c->method, sizeof c->method, "%s", method);
    snprintf(c->path, sizeof c->path, "%s", url);
    if (find_route(c))
       (void)check_headers(c);
@@ -338,6 +343,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
                    SERVE_MAX_BODY);
       if (!c->fault.http)
          buffer_add(&c->body, data, *size);
+      else if ((c->skipped += *size) > SERVE_MAX_BODY)
+         return MHD_NO; /* a body without end gets no answer */
       *size = 0;
       return MHD_YES;
    }
@@ -347,6 +354,25 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 }
 
 /* ---- life ---- */
+
+/* %XX in paths; a NUL stays as it is written, or the path would end there. */
+static size_t unescape(void *user, struct MHD_Connection *connection, char *s)
+{
+   char *to = s;
+
+   (void)user, (void)connection;
+   for (const char *at = s; *at; at++, to++) {
+      char hex[3] = {0}, *end = hex;
+      if (*at == '%' && at[1] && at[2])
+         memcpy(hex, at + 1, 2);
+      long value = strtol(hex, &end, 16);
+      bool escape = end == hex + 2 && value > 0;
+      *to = escape ? (char)value : *at;
+      at += escape ? 2 : 0;
+   }
+   *to = 0;
+   return (size_t)(to - s);
+}
 
 static void raise_limit(void)
 {
@@ -384,7 +410,8 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
       (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_END);
+      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
+      MHD_OPTION_END);
    if (s->daemon)
       return true;
    fprintf(

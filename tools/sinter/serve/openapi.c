@@ -141,11 +141,12 @@ static void put_answers(buffer *b, const char *handler, bool guarded)
 {
    static const char *const errors[] = {"400", "401", "403", "404", "408", "413",
                                         "415", "429", "500", "501", "503", "507"};
-   bool metrics = strcmp(handler, "metrics") == 0;
+   const char *type = strcmp(handler, "metrics") == 0 ? "text/plain"
+                      : strcmp(handler, "page") == 0  ? "text/html"
+                                                      : "application/json";
 
    buffer_printf(
-      b, ",\"responses\":{\"200\":{\"description\":\"the answer\",\"content\":{\"%s\":{}%s}}",
-      metrics ? "text/plain" : "application/json",
+      b, ",\"responses\":{\"200\":{\"description\":\"the answer\",\"content\":{\"%s\":{}%s}}", type,
       strcmp(handler, "chat_completions") == 0 || strcmp(handler, "completions") == 0 ||
             strcmp(handler, "responses") == 0
          ? ",\"text/event-stream\":{}"

@@ -19,6 +19,18 @@ static void quoted(buffer *b, const char *text)
    buffer_json_string(b, text, strlen(text));
 }
 
+/* ---- the page ---- */
+
+extern const unsigned char serve_page[];
+extern const size_t serve_page_len;
+
+int route_page(call *c)
+{
+   buffer b = {.data = (char *)(uintptr_t)serve_page, .len = serve_page_len};
+
+   return http_reply(c, 200, "text/html; charset=utf-8", &b);
+}
+
 /* ---- health ---- */
 
 int route_livez(call *c)
@@ -128,6 +140,32 @@ int route_artifacts(call *c)
    }
    buffer_printf(&b, "]}");
    return json(c, 200, &b);
+}
+
+int route_artifact(call *c)
+{
+   buffer b = {0};
+   fault f;
+
+   for (uint32_t i = 0; i < c->server->num_hosts; i++) {
+      host *h = &c->server->hosts[i];
+
+      pthread_mutex_lock(&h->lock);
+      bool ready = h->ready;
+      pthread_mutex_unlock(&h->lock);
+      if (!ready || strncmp(c->tail, "blake2b:", 8) != 0 || strcmp(c->tail + 8, h->digest) != 0)
+         continue;
+      const char *explain = sinter_artifact_document(h->session.artifact, "explain");
+      const char *manifest = sinter_artifact_document(h->session.artifact, "manifest");
+      buffer_printf(&b, "{\"id\":\"blake2b:%s\",\"object\":\"artifact\",\"model\":", h->digest);
+      quoted(&b, h->name);
+      buffer_printf(&b, ",\"manifest\":%s,\"explain\":%s}", manifest ? manifest : "null",
+                    explain ? explain : "null");
+      return json(c, 200, &b);
+   }
+   fault_set(&f, 404, "artifact_not_found", NULL, "there is no artifact '%.80s': see /v1/artifacts",
+             c->tail);
+   return http_fault(c, &f);
 }
 
 static host *find_host(server *s, const char *name, fault *f)

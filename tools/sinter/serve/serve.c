@@ -171,6 +171,8 @@ static int start(server *s)
    int code = read_keys(s);
    if (code)
       return code;
+   if (!log_open(s))
+      return 1;
    s->num_hosts = (uint32_t)o->num_args;
    if (!http_start(s))
       return 1;
@@ -200,6 +202,7 @@ int cmd_serve(const options *o)
    code = wait_for_end(&s, &signals);
    drain(&s, &signals);
    http_stop(&s);
+   log_close(&s);
    free(s.keys);
    return code;
 }

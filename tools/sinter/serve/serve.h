@@ -257,6 +257,7 @@ typedef struct server {
    bool loopback;
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
    uint32_t num_keys;
+   FILE *log; /* NULL: none */
    atomic_bool draining;
    atomic_ulong answers[6]; /* by hundreds of the HTTP status */
 } server;
@@ -265,15 +266,21 @@ typedef struct server {
 typedef struct call {
    server *server;
    struct MHD_Connection *connection;
-   char path[256];
-   const char *method, *tail; /* tail: what a * matched */
+   char path[256], method[16];
+   const char *tail; /* what a * matched */
    int (*handler)(struct call *c);
    buffer body;
-   fault fault; /* http 0: none; else the answer once the body is over */
+   size_t skipped; /* bytes of a body behind a fault */
+   fault fault;    /* http 0: none; else the answer once the body is over */
    int status;
    double started;
    job *job;
 } call;
+
+/* The request log (log.c), as --log says. False after saying why. */
+bool log_open(server *s);
+void log_request(const call *c);
+void log_close(server *s);
 
 bool http_start(server *s);
 void http_stop(server *s);

@@ -1,0 +1,72 @@
+/* log.c - one line of JSON a request: what was asked for, how it ended, how long it took; never its text, keys or users. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "serve.h"
+
+static void describe_job(job *j, buffer *b)
+{
+   uint64_t asked = 0, generated = 0;
+   const char *finish = NULL;
+
+   pthread_mutex_lock(&j->lock);
+   for (size_t i = 0; i < j->ask.num_prompts; i++)
+      asked += j->ask.prompts[i].count;
+   for (uint32_t i = 0; i < j->num_choices; i++) {
+      generated += j->choices[i].num_tokens;
+      finish = j->choices[i].finish ? j->choices[i].finish : finish;
+   }
+   finish = j->fault.http ? j->fault.code : j->gone ? "cancelled" : finish;
+   buffer_printf(b, ",\"id\":\"%s\",\"model\":", j->id);
+   buffer_json_string(b, j->host->name, strlen(j->host->name));
+   buffer_printf(b,
+                 ",\"stream\":%s,\"choices\":%u,\"prompt_tokens\":%llu,\"cached_tokens\":%u,"
+                 "\"completion_tokens\":%llu,\"first_token_ms\":%.3f,\"finish\":\"%s\"",
+                 j->ask.stream ? "true" : "false", j->num_choices, (unsigned long long)asked,
+                 j->cached_tokens, (unsigned long long)generated,
+                 j->first > 0 ? (j->first - j->started) * 1e3 : 0, finish ? finish : "cancelled");
+   pthread_mutex_unlock(&j->lock);
+}
+
+bool log_open(server *s)
+{
+   const char *path = s->options->log;
+
+   if (!path)
+      return true;
+   s->log = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
+   if (s->log)
+      return true;
+   (void)cli_fail(1, path, "name a file that can be written, or -", "the log cannot be opened: %s",
+                  strerror(errno));
+   return false;
+}
+
+void log_request(const call *c)
+{
+   struct timespec t;
+   buffer b = {0};
+
+   if (!c->server->log)
+      return;
+   clock_gettime(CLOCK_REALTIME, &t);
+   buffer_printf(&b, "{\"time\":%lld.%03ld,\"method\":\"%.16s\",\"path\":", (long long)t.tv_sec,
+                 t.tv_nsec / 1000000, c->method);
+   buffer_json_string(&b, c->path, strlen(c->path));
+   buffer_printf(&b, ",\"status\":%d,\"ms\":%.3f", c->status, (cli_seconds() - c->started) * 1e3);
+   if (c->job)
+      describe_job(c->job, &b);
+   buffer_printf(&b, "}\n");
+   /* One call a line, so that lines of other threads do not fall into it. */
+   fwrite(b.data, 1, b.len, c->server->log);
+   fflush(c->server->log);
+   buffer_free(&b);
+}
+
+void log_close(server *s)
+{
+   if (s->log && s->log != stdout)
+      fclose(s->log);
+   s->log = NULL;
+}
