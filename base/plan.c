@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PLAN_FORMAT = 2, MAX_STRING = 1 << 16 };
+enum { PLAN_FORMAT = 3, MAX_STRING = 1 << 16 };
 
 typedef struct codec {
    bool writing;
@@ -209,6 +209,7 @@ static void walk_cache_group(codec *c, plan_cache_group *g)
    u32(c, &g->heads);
    u32(c, &g->width);
    i64(c, &g->window);
+   u32(c, &g->ratio);
    u32(c, &g->dtype);
    u32(c, &g->num_layers);
 }
@@ -231,6 +232,7 @@ static void walk_rope(codec *c, rope_spec *r)
       &r->beta_slow, &r->attention_factor, &r->low_freq_factor,  &r->high_freq_factor};
    for (size_t i = 0; i < countof(constants); i++)
       f64(c, constants[i]);
+   u32(c, &r->back);
    flag(c, &r->truncate);
    flag(c, &r->has_freq_factors);
    bool factors = r->kind == ROPE_longrope || r->has_freq_factors;
@@ -339,10 +341,10 @@ static void walk_plan(codec *c, plan *p)
    u64(c, &p->arena_bytes);
    u64(c, &p->weight_bytes);
    walk_extent(c, &p->scratch);
-   ITEMS(c, &p->num_cache_groups, p->cache_groups, 6);
+   ITEMS(c, &p->num_cache_groups, p->cache_groups, 7);
    for (uint32_t i = 0; i < p->num_cache_groups; i++)
       walk_cache_group(c, &p->cache_groups[i]);
-   ITEMS(c, &p->num_ropes, p->ropes, 76);
+   ITEMS(c, &p->num_ropes, p->ropes, 77);
    for (uint32_t i = 0; i < p->num_ropes; i++)
       walk_rope(c, &p->ropes[i]);
    walk_names(c, p);
@@ -383,16 +385,29 @@ const bool plan_state_paged[] = {
 #undef STATE
 };
 
+const bool plan_state_entries[] = {
+#define STATE(name, paged, window, rows, what) (paged) == 2,
+#include "states.def"
+#undef STATE
+};
+
 uint64_t plan_token_bytes(const plan_cache_group *g)
 {
-   return (uint64_t)plan_state_rows[g->kind] * g->heads * g->width * dtype_infos[g->dtype].bytes;
+   uint64_t bytes =
+      (uint64_t)plan_state_rows[g->kind] * g->heads * g->width * dtype_infos[g->dtype].bytes;
+
+   if (plan_state_entries[g->kind]) /* as a page has them */
+      return (bytes * plan_page_rows(g->ratio) + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   return bytes;
 }
 
 uint64_t plan_page_bytes(const plan_cache_group *g)
 {
+   uint64_t row = (uint64_t)g->heads * g->width * dtype_infos[g->dtype].bytes;
+
    if (!plan_state_paged[g->kind])
-      return (uint64_t)g->heads * g->width * dtype_infos[g->dtype].bytes;
-   return plan_token_bytes(g) * PAGE_TOKENS;
+      return row;
+   return plan_state_rows[g->kind] * row * plan_page_rows(g->ratio);
 }
 
 /* ---- extents ---- */

@@ -29,11 +29,12 @@ typedef struct plan_model {
 
 /* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype
  * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d]; of kinds with one row a position:
- * e[PAGE_TOKENS][d]. Heads follow each other; pages follow each other. */
+ * e[PAGE_TOKENS][d]; of entries e[plan_page_rows][d]. Heads follow each other; pages follow each other. */
 typedef struct plan_cache_group {
    uint32_t kind;         /* row of states.def */
    uint32_t heads, width; /* G, d */
    int64_t window;        /* 0: all positions */
+   uint32_t ratio;        /* positions of a chunk, of kinds with an entry for each; else 0 */
    uint32_t dtype;        /* how k and v are stored */
    uint32_t num_layers;
 } plan_cache_group;
@@ -42,6 +43,27 @@ extern const uint32_t plan_state_rows[]; /* column rows of states.def, by kind *
 /* Whether a kind of state has pages and block tables; else a page is the whole state of a sequence,
  * e[heads][width]. */
 extern const bool plan_state_paged[];
+
+/* Whether a kind of state has a row for each closed chunk instead of each position. */
+extern const bool plan_state_entries[];
+
+/* Rows of a page: a position each, or those of the chunks that can close in it. */
+static inline uint32_t plan_page_rows(uint32_t ratio)
+{
+   return ratio ? (PAGE_TOKENS + ratio - 1) / ratio : PAGE_TOKENS;
+}
+
+/* Where in the pages the entry of the chunk goes that a position closes, when page `page` holds the
+ * position; -1 when it closes none. Chunks that close in pages before it have number position's page *
+ * PAGE_TOKENS / ratio and below. */
+static inline int64_t plan_entry_slot(uint32_t ratio, int64_t page, int64_t position)
+{
+   int64_t before = position / PAGE_TOKENS * PAGE_TOKENS / ratio;
+
+   if ((position + 1) % ratio)
+      return -1;
+   return page * plan_page_rows(ratio) + (position + 1) / ratio - 1 - before;
+}
 
 /* Bytes of one position in one layer (0 where a page is a whole state), and of one page of it. */
 uint64_t plan_token_bytes(const plan_cache_group *g);

@@ -129,6 +129,8 @@ static const char *check_cache_group(const plan_cache_group *g)
          "a cache group's layers are out of range");
    CHECK(g->dtype == DT_f32 || g->dtype == DT_f16 || g->dtype == DT_bf16,
          "a cache group has no such type");
+   CHECK(plan_state_entries[g->kind] ? g->ratio >= 1 && g->ratio <= PLAN_MAX_POSITIONS : !g->ratio,
+         "a cache group's chunks are out of range");
    CHECK(state_has_window[g->kind] ? g->window >= 1 : g->window == 0,
          "a cache group's window is out of range");
    return NULL;
@@ -137,6 +139,7 @@ static const char *check_cache_group(const plan_cache_group *g)
 static const char *check_rope(const rope_spec *r)
 {
    CHECK(r->width >= 2 && r->base > 0, "a rope table is empty");
+   CHECK(r->back <= PLAN_MAX_POSITIONS, "a rope table looks back too far");
    return NULL;
 }
 

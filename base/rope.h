@@ -22,6 +22,7 @@ enum { ROPE_MAX_WIDTH = 512 };
 typedef struct rope_spec {
    rope_kind kind;
    uint32_t width; /* rotated elements n: n/2 angles */
+   uint32_t back;  /* a row is turned by the angle of the position that many before its own */
    double base, factor;
    double original_context;     /* original_max_position_embeddings */
    double max_context;          /* max_position_embeddings */

@@ -20,7 +20,8 @@ typedef struct cg_emit {
    cg_memo *memo;       /* by value */
    vec_value o;         /* current head */
    const cg_stage *run; /* what the current loop stores */
-   vec_value at;        /* kv_write: where the current head of this row goes */
+   vec_value at;        /* kv_write: where the current head of this row goes; mla_write: its part */
+   uint32_t part;       /* mla_write: operand */
 } cg_emit;
 
 static inline const cg_value *cg_emit_value(const cg_emit *e, const ir_value *v)

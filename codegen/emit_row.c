@@ -44,12 +44,17 @@ static void rotate(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
    const cg_value *out = cg_emit_value(e, op->results[0]);
    int64_t half = ir_type_row(&cs->type) / 2;
    bool pairs = strcmp(ir_attr_s(op, IR_ATTR_style, "half"), "pair") == 0;
+   int64_t start = ir_attr_i(op, IR_ATTR_start, 0);
    vec_value first = pairs ? vec_mul_i(f, i, 2) : i;
+   if (start)
+      first = vec_add_i(f, first, start);
    vec_value second = vec_add_i(f, first, pairs ? lanes : half);
    vec_value a = cg_emit_eval(e, x, first, lanes), b = cg_emit_eval(e, x, second, lanes);
    vec_value c = cg_emit_eval(e, cs, i, lanes);
    vec_value s = cg_emit_eval(e, cs, vec_add_i(f, i, half), lanes);
 
+   if (ir_attr_i(op, IR_ATTR_inverse, 0))
+      s = vec_fneg(f, s);
    if (pairs)
       deinterleave(f, &a, &b);
    vec_value y0 = vec_fsub(f, vec_fmul(f, a, c), vec_fmul(f, b, s));
@@ -60,9 +65,18 @@ static void rotate(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
    vec_store_f32(f, out->dtype, y1, cg_emit_element(e, out, second));
 }
 
+static void copy_front(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   const cg_value *out = cg_emit_value(e, op->results[0]);
+
+   vec_store_f32(e->f, out->dtype, cg_emit_eval(e, op->operands[0], i, lanes),
+                 cg_emit_element(e, out, i));
+}
+
 static void copy_rest(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
-   vec_value at = vec_add_i(e->f, i, ir_type_row(&op->operands[1]->type));
+   int64_t behind = ir_attr_i(op, IR_ATTR_start, 0) + ir_type_row(&op->operands[1]->type);
+   vec_value at = vec_add_i(e->f, i, behind);
    const cg_value *out = cg_emit_value(e, op->results[0]);
    vec_value v = cg_emit_eval(e, op->operands[0], at, lanes);
 
@@ -72,15 +86,17 @@ static void copy_rest(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 void cg_emit_rope(cg_emit *e, const ir_op *op)
 {
    const cg_value *c = cg_emit_value(e, op->results[0]);
-   int64_t n = ir_type_row(&op->operands[1]->type);
+   int64_t n = ir_type_row(&op->operands[1]->type), start = ir_attr_i(op, IR_ATTR_start, 0);
    vec_loop l = vec_loop_begin(e->f, vec_i(e->f, 0), vec_i(e->f, c->outer), 1, 0, NULL);
 
    e->o = l.i;
    cg_emit_forget(e, true);
    cg_emit_prepare(e, op);
+   if (start)
+      cg_emit_elements(e, start, op, copy_front);
    cg_emit_elements(e, n / 2, op, rotate);
-   if (n < c->last)
-      cg_emit_elements(e, c->last - n, op, copy_rest);
+   if (start + n < c->last)
+      cg_emit_elements(e, c->last - n - start, op, copy_rest);
    vec_loop_end(e->f, &l, NULL);
 }
 
@@ -187,30 +203,19 @@ void cg_emit_kv(cg_emit *e, const ir_op *op)
 
 /* ---- mla_write ---- */
 
-static void write_part(cg_emit *e, const ir_op *op, uint32_t operand, vec_value i, uint32_t lanes)
+static void write_part(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
    dtype t = op->results[0]->type.dtype;
    vec_value at = vec_at(e->f, e->at, vec_mul_i(e->f, i, dtype_infos[t].bytes));
 
-   vec_store_f32(e->f, t, cg_emit_eval(e, op->operands[operand], i, lanes), at);
+   vec_store_f32(e->f, t, cg_emit_eval(e, op->operands[e->part], i, lanes), at);
 }
 
-static void write_latent(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
-{
-   write_part(e, op, 1, i, lanes);
-}
-
-static void write_rotated(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
-{
-   write_part(e, op, 2, i, lanes);
-}
-
-/* Rows of a latent state follow each other by slot: c, then k. */
+/* Rows of a latent state, and of entries, follow each other by slot: one part behind the other. */
 void cg_emit_latent(cg_emit *e, const ir_op *op)
 {
    vec_fn *f = e->f;
    const cg_value *state = cg_emit_value(e, op->results[0]);
-   int64_t r = ir_type_row(&op->operands[1]->type), n = ir_type_row(&op->operands[2]->type);
    int64_t bytes = dtype_infos[state->dtype].bytes;
    vec_value slot = slot_of(e, state);
    vec_if known = vec_if_begin(f, vec_icmp(f, VEC_ge, slot, vec_i(f, 0)));
@@ -218,10 +223,13 @@ void cg_emit_latent(cg_emit *e, const ir_op *op)
    e->o = vec_i(f, 0);
    cg_emit_forget(e, true);
    cg_emit_prepare(e, op);
-   e->at = vec_at(f, e->ptr[state->ptr], vec_mul_i(f, slot, (r + n) * bytes));
-   cg_emit_elements(e, r, op, write_latent);
-   e->at = vec_at_i(f, e->at, r * bytes);
-   cg_emit_elements(e, n, op, write_rotated);
+   e->at =
+      vec_at(f, e->ptr[state->ptr], vec_mul_i(f, slot, ir_type_row(&op->results[0]->type) * bytes));
+   for (e->part = 1; e->part < op->num_operands; e->part++) {
+      int64_t n = ir_type_row(&op->operands[e->part]->type);
+      cg_emit_elements(e, n, op, write_part);
+      e->at = vec_at_i(f, e->at, n * bytes);
+   }
    vec_if_end(f, &known);
    cg_emit_forget(e, true);
 }

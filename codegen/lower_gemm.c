@@ -1,6 +1,7 @@
 /* lower_gemm.c - matmuls and what follows them in their kernel; embedding rows.
  *
- *    kernel { g, u = matmul x; a = silu g; y = mul a, u }   ->   one launch, steps silu, mul_second
+ *    kernel { g, u = matmul x; a = silu g; y = mul a, u }   ->   one launch, steps silu, mul_second; with
+ *                                                                bounds at_most, silu, mul_bounded
  *    kernel { q, k, v = matmul x }                          ->   three launches of one phase
  *    bf16 weights on tile registers                         ->   a launch that splits x before them
  *
@@ -72,6 +73,18 @@ static const ir_op *inner_reader(const chain *c, const ir_value *v)
    return NULL;
 }
 
+/* The matmul's result behind bounds of one size in the group. */
+static const ir_value *unbounded(const ir_group *g, const ir_value *v, double *out_size)
+{
+   const ir_op *op = v->def;
+
+   *out_size = 0;
+   if (op->code != IR_OP_clamp || op->group != g)
+      return v;
+   *out_size = ir_attr_f(op, IR_ATTR_max, 0);
+   return ir_attr_f(op, IR_ATTR_min, 0) == -*out_size ? op->operands[0] : v;
+}
+
 /* v is a matmul's result that only a product inside the group reads, as its other factor. */
 static bool is_second(const chain *c, const ir_value *v)
 {
@@ -85,13 +98,15 @@ static const char *add_binary(chain *c, const ir_op *op)
    const ir_value *other = op->operands[side];
    bool is_add = op->code == IR_OP_add;
    gemm_step *s = &c->key.steps[c->key.num_steps++];
+   double size;
+   const ir_value *factor = unbounded(c->g, other, &size);
 
    if (op->operands[0] == op->operands[1])
       return "a product of a value with itself";
-   if (!is_add && is_second(c, other)) {
-      s->kind = GEMM_STEP_mul_second;
-      c->second = other->def;
-      c->key.w2 = layout_of(c->l, weight_of(other->def));
+   if (!is_add && is_second(c, factor)) {
+      *s = (gemm_step){factor == other ? GEMM_STEP_mul_second : GEMM_STEP_mul_bounded, (float)size};
+      c->second = factor->def;
+      c->key.w2 = layout_of(c->l, weight_of(factor->def));
       return NULL;
    }
    if (other->def->group == c->g)
@@ -122,6 +137,11 @@ static const char *add_step(chain *c, const ir_op *op)
       break;
    case IR_OP_softcap:
       *s = (gemm_step){GEMM_STEP_softcap, (float)ir_attr_f(op, IR_ATTR_cap, 1)};
+      break;
+   case IR_OP_clamp:
+      if (ir_attr_get(op, IR_ATTR_min))
+         return "a lower bound cannot follow a matmul in its kernel";
+      *s = (gemm_step){GEMM_STEP_at_most, (float)ir_attr_f(op, IR_ATTR_max, 0)};
       break;
    case IR_OP_silu: s->kind = GEMM_STEP_silu; break;
    case IR_OP_gelu: s->kind = GEMM_STEP_gelu; break;
@@ -322,10 +342,15 @@ static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
 {
    const chain c = {.l = l, .g = g, .start = op};
    const ir_op *reader = inner_reader(&c, op->results[0]);
+   const ir_value *v = op->results[0];
 
+   if (reader && reader->code == IR_OP_clamp && ir_attr_get(reader, IR_ATTR_min)) {
+      v = reader->results[0];
+      reader = inner_reader(&c, v);
+   }
    if (!reader || reader->code != IR_OP_mul)
       return false;
-   const ir_value *other = reader->operands[reader->operands[0] == op->results[0] ? 1 : 0];
+   const ir_value *other = reader->operands[reader->operands[0] == v ? 1 : 0];
    if (other->def->group != g)
       return false;
    return !is_matmul(other->def) || ir_precedes(other->def, op);

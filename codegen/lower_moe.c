@@ -148,6 +148,35 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
    return SINTER_ok;
 }
 
+/* ---- ids of a table ---- */
+
+static void emit_lookup(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   (void)what;
+   lookup_emit(m);
+}
+
+static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir_op *op,
+                                  cg_launches *out)
+{
+   const ir_type *table = &op->operands[0]->type;
+   gemm_rows rows = cg_rows_of(op->operands[1]->type.dim[0]);
+   char symbol[MOE_SYMBOL_MAX];
+
+   SINTER_TRY(check_rows(op, rows));
+   if (table->dtype != DT_i32 || op->operands[1]->type.dtype != DT_i32)
+      return refuse(op, "table and rows are i32");
+   lookup_symbol(symbol);
+   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, out);
+   lookup_launch(rows, (uint64_t)ir_type_row(table), &to->launch);
+   to->launch.num_refs = 0;
+   cg_launch_value(l, to, op->results[0], true);
+   cg_launch_value(l, to, op->operands[0], false);
+   cg_launch_value(l, to, op->operands[1], false);
+   return SINTER_ok;
+}
+
 sinter_status cg_lower_moe(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
@@ -158,6 +187,7 @@ sinter_status cg_lower_moe(const cg_lower *l, const ir_group *g, cg_launches *ou
       case IR_OP_route_weights: SINTER_TRY(lower_route(l, g, op, permute, out)); break;
       case IR_OP_permute: SINTER_TRY(lower_permute(l, g, op, out)); break;
       case IR_OP_combine: SINTER_TRY(lower_combine(l, g, op, out)); break;
+      case IR_OP_lookup: SINTER_TRY(lower_lookup(l, g, op, out)); break;
       default: return refuse(op, "it cannot stand in a kernel with routing");
       }
       if (permute)

@@ -41,6 +41,11 @@ static void write_step(text_buf *out, const gemm_step *s, uint32_t *ptr)
       text_printf(out, " v = v * ((const float *)a->ptr[%u])[%s];", (*ptr)++, each);
       break;
    case GEMM_STEP_mul_second: text_printf(out, " v = v * v2;"); break;
+   case GEMM_STEP_mul_bounded:
+      text_printf(out, " v = v * (v2 > %af ? %af : v2 < %af ? %af : v2);", s->arg, s->arg, -s->arg,
+                  -s->arg);
+      break;
+   case GEMM_STEP_at_most: text_printf(out, " v = v > %af ? %af : v;", s->arg, s->arg); break;
    case GEMM_STEP_scale: text_printf(out, " v = v * %af;", s->arg); break;
    case GEMM_STEP_softcap: text_printf(out, " v = simt_softcap(v, %af);", s->arg); break;
    case GEMM_STEP_silu: text_printf(out, " v = simt_silu(v);"); break;

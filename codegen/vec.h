@@ -167,6 +167,7 @@ vec_value vec_trunc(vec_fn *f, vec_value a, vec_elem to);
 vec_value vec_itof(vec_fn *f, vec_value a); /* signed i32 to f32 */
 vec_value vec_ftoi(vec_fn *f, vec_value a); /* f32 to i32, towards zero; must be in range */
 vec_value vec_bits(vec_fn *f, vec_value a, vec_elem e, uint32_t lanes); /* bitcast */
+vec_value vec_order(vec_fn *f, vec_value a); /* f32 to i32 of the same order; -0 is 0 */
 vec_value vec_fconv(vec_fn *f, vec_value a,
                     vec_elem to); /* between f16, f32, f64; rounds to nearest even */
 

@@ -143,3 +143,11 @@ vec_value vec_decay(vec_fn *f, vec_value x, vec_value a, vec_value b)
 {
    return vec_fneg(f, vec_fmul(f, vec_exp(f, a), vec_softplus(f, vec_fadd(f, x, b))));
 }
+
+vec_value vec_order(vec_fn *f, vec_value a)
+{
+   uint32_t lanes = vec_width(a);
+   vec_value bits = vec_bits(f, vec_fadd(f, a, vec_float(f, lanes, 0)), VEC_i32, lanes);
+
+   return vec_xor(f, bits, vec_and_i(f, vec_ashr_i(f, bits, 31), 0x7fffffff));
+}

@@ -195,6 +195,15 @@ ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style)
    return BUILD(rope, OPERANDS(x, cs), AT(.style = style));
 }
 
+ir_value *ir_rope_last(ir_builder *b, ir_value *x, ir_value *cs, const char *style, bool inverse)
+{
+   int64_t start = ir_type_row(&x->type) - ir_type_row(&cs->type);
+
+   return BUILD(
+      rope, OPERANDS(x, cs),
+      AT(.style = style, .start = start > 0 ? start : IR_NO_I, .inverse = inverse ? 1 : IR_NO_I));
+}
+
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w)
 {
    return BUILD(matmul, OPERANDS(x, w), NO_ATTRS);
@@ -285,6 +294,66 @@ ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k)
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale)
 {
    return BUILD(mla_attention, OPERANDS(q, p, state), AT(.scale = scale));
+}
+
+ir_value *ir_rows_state(ir_builder *b, int64_t layer, int64_t window, int64_t ratio, ir_type type)
+{
+   ir_attrs attrs =
+      AT(.layer = layer, .window = window ? window : IR_NO_I, .ratio = ratio ? ratio : IR_NO_I);
+
+   return leaf(b, IR_OP_state, attrs, type,
+               arena_printf(b->f->a, "%s%lld", ir_state_infos[type.state].name, (long long)layer));
+}
+
+ir_value *ir_rows_write(ir_builder *b, ir_value *state, ir_value *const *parts, uint32_t n)
+{
+   ir_value *operands[IR_MAX_PARTS + 1] = {state};
+
+   assert(n <= IR_MAX_PARTS);
+   memcpy(operands + 1, parts, n * sizeof *parts);
+   return ir_build(b, IR_OP_mla_write, operands, n + 1, NO_ATTRS, NULL)->results[0];
+}
+
+ir_value *ir_compress(ir_builder *b, ir_value *state, ir_value *ape, int64_t start, bool overlap)
+{
+   return BUILD(compress, OPERANDS(state, ape),
+                AT(.start = start ? start : IR_NO_I, .overlap = overlap));
+}
+
+ir_value *ir_index_topk(ir_builder *b, ir_value *q, ir_value *w, ir_value *state, int64_t k)
+{
+   return BUILD(index_topk, OPERANDS(q, w, state), AT(.k = k));
+}
+
+ir_value *ir_sparse_attention(ir_builder *b, ir_value *q, ir_value *window, ir_value *sinks,
+                              ir_value *entries, ir_value *ids, double scale)
+{
+   ir_value *operands[] = {q, window, sinks, entries, ids};
+
+   return ir_build(b, IR_OP_sparse_attention, operands, 3 + (entries != NULL) + (ids != NULL),
+                   AT(.scale = scale), NULL)
+      ->results[0];
+}
+
+ir_value *ir_lookup(ir_builder *b, ir_value *table, ir_value *ids)
+{
+   return BUILD(lookup, OPERANDS(table, ids), NO_ATTRS);
+}
+
+ir_op *ir_hc_mix(ir_builder *b, ir_value *x, ir_value *fn, ir_value *scale, ir_value *base,
+                 ir_attrs attrs)
+{
+   return ir_build(b, IR_OP_hc_mix, OPERANDS(x, fn, scale, base), attrs, NULL);
+}
+
+ir_value *ir_hc_collapse(ir_builder *b, ir_value *x, ir_value *pre)
+{
+   return BUILD(hc_collapse, OPERANDS(x, pre), NO_ATTRS);
+}
+
+ir_value *ir_hc_expand(ir_builder *b, ir_value *y, ir_value *x, ir_value *post, ir_value *comb)
+{
+   return BUILD(hc_expand, OPERANDS(y, x, post, comb), NO_ATTRS);
 }
 
 ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w)

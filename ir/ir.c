@@ -50,7 +50,8 @@ const ir_attr_info ir_attr_infos[IR_ATTR_COUNT] = {
 };
 
 const ir_state_info ir_state_infos[IR_STATE_COUNT] = {
-#define STATE(name, paged, window, rows, what) [IR_STATE_##name] = {#name, paged, window, rows},
+#define STATE(name, paged, window, rows, what)                                                     \
+   [IR_STATE_##name] = {#name, paged, window, rows, (paged) == 2},
 #include "base/states.def"
 #undef STATE
 };

@@ -13,7 +13,10 @@
 #include "base/kargs.h"
 #include "base/map.h"
 
-enum { IR_MAX_RANK = 6 };
+enum {
+   IR_MAX_RANK = 6,
+   IR_MAX_PARTS = 8, /* of a row that is written side by side */
+};
 
 /* ---- dims ---- */
 
@@ -211,6 +214,7 @@ typedef struct ir_state_info {
    const char *name;
    bool paged, window;
    uint32_t rows; /* of d, per head and position: 2 k and v, 1 a row that is both */
+   bool entries;  /* a row for each chunk of `ratio` positions, not for each position */
 } ir_state_info;
 extern const ir_state_info ir_state_infos[IR_STATE_COUNT]; /* [IR_STATE_none] is empty */
 
@@ -241,6 +245,7 @@ typedef struct ir_attrs {
    double eps, scale, cap, offset, min, max, floor;
    int64_t axis, start, size, group, window, index, layer, field;
    int64_t k, experts, groups, kept, group_top, norm;
+   int64_t ratio, overlap, inverse, iters;
 } ir_attrs;
 /* NaN / INT64_MIN mean unset; AT fills them in. */
 #define IR_NO_F ((double)__builtin_nan(""))
@@ -267,6 +272,10 @@ typedef struct ir_attrs {
                .kept = IR_NO_I,                                                                    \
                .group_top = IR_NO_I,                                                               \
                .norm = IR_NO_I,                                                                    \
+               .ratio = IR_NO_I,                                                                   \
+               .overlap = IR_NO_I,                                                                 \
+               .inverse = IR_NO_I,                                                                 \
+               .iters = IR_NO_I,                                                                   \
                __VA_ARGS__})
 
 /* Where new ops go, and what they are: a cursor into a function. */
@@ -308,6 +317,8 @@ ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias);
 /* results[0] codes, results[1] scales. */
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
+/* Over the last elements; inverse: back. */
+ir_value *ir_rope_last(ir_builder *b, ir_value *x, ir_value *cs, const char *style, bool inverse);
 ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w);
 /* results[0] ids, results[1] weights; bias may be NULL. attrs: AT(.k = 8, .score = "softmax", …). */
@@ -330,6 +341,21 @@ ir_value *ir_transpose(ir_builder *b, ir_value *x);
 ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k);
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale);
+/* ratio: of a state of entries, else 0. */
+ir_value *ir_rows_state(ir_builder *b, int64_t layer, int64_t window, int64_t ratio, ir_type type);
+/* Rows of n parts side by side. */
+ir_value *ir_rows_write(ir_builder *b, ir_value *state, ir_value *const *parts, uint32_t n);
+ir_value *ir_compress(ir_builder *b, ir_value *state, ir_value *ape, int64_t start, bool overlap);
+ir_value *ir_index_topk(ir_builder *b, ir_value *q, ir_value *w, ir_value *state, int64_t k);
+/* entries and ids may be NULL. */
+ir_value *ir_sparse_attention(ir_builder *b, ir_value *q, ir_value *window, ir_value *sinks,
+                              ir_value *entries, ir_value *ids, double scale);
+ir_value *ir_lookup(ir_builder *b, ir_value *table, ir_value *ids);
+/* results: pre, post, comb. attrs: AT(.eps = …, .offset = …, .iters = …). */
+ir_op *ir_hc_mix(ir_builder *b, ir_value *x, ir_value *fn, ir_value *scale, ir_value *base,
+                 ir_attrs attrs);
+ir_value *ir_hc_collapse(ir_builder *b, ir_value *x, ir_value *pre);
+ir_value *ir_hc_expand(ir_builder *b, ir_value *y, ir_value *x, ir_value *post, ir_value *comb);
 /* results[0] the state's successor, results[1] the output. */
 ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w);
 ir_op *ir_gdn(ir_builder *b, ir_value *state, ir_value *q, ir_value *k, ir_value *v, ir_value *g,

@@ -74,6 +74,9 @@ const char *sh_state(const ir_op *op, ir_type *out)
       return "a state of rows that are key and value has one head";
    if (ir_state_infos[out->state].window ? window <= 0 : window != 0)
       return "only window states have a window, and theirs is at least 1";
+   int64_t ratio = ir_attr_i(op, IR_ATTR_ratio, 0);
+   if (ir_state_infos[out->state].entries ? ratio < 1 || ratio > MAX_STATE_EXTENT : ratio != 0)
+      return "only states of entries have a ratio, and theirs is at least 1";
    return ir_attr_i(op, IR_ATTR_layer, 0) < 0 ? "layer is negative" : NULL;
 }
 
@@ -268,8 +271,10 @@ const char *sh_rope(const ir_op *op, ir_type *out)
       return "operand 0 must be floats [T,H,d]";
    if (!is_float(cs) || cs->rank != 2 || !ir_dim_equal(cs->dim[0], x->dim[0]))
       return "operand 1 must be floats [T,n]";
-   if (ir_type_row(cs) < 0 || ir_type_row(cs) % 2 || ir_type_row(cs) > ir_type_row(x))
-      return "n must be even and at most d";
+   int64_t start = ir_attr_i(op, IR_ATTR_start, 0);
+   if (ir_type_row(cs) < 0 || ir_type_row(cs) % 2 || start < 0 ||
+       start > ir_type_row(x) - ir_type_row(cs))
+      return "n must be even, and start + n at most d";
    if (strcmp(style, "half") != 0 && strcmp(style, "pair") != 0)
       return "style must be \"half\" or \"pair\"";
    *out = *x;

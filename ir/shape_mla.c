@@ -36,18 +36,30 @@ static bool is_latent(const ir_type *t)
    return t->state == IR_STATE_mla && t->rank == 2;
 }
 
+/* Whether t keeps one row that all heads share. */
+static bool keeps_rows(const ir_type *t)
+{
+   return t->state != IR_STATE_none && ir_state_infos[t->state].rows == 1 && t->rank == 2;
+}
+
 const char *sh_mla_state0(const ir_op *op, ir_type *out)
 {
-   const ir_type *state = in(op, 0), *c = in(op, 1), *k = in(op, 2);
+   if (op->num_operands < 2 || op->num_operands > IR_MAX_PARTS + 1)
+      return "a state and from 1 to 8 parts of a row are taken";
+   const ir_type *state = in(op, 0), *c = in(op, 1);
+   int64_t width = 0;
 
-   if (!is_latent(state))
-      return "operand 0 must be an mla state [1,r+n]";
-   if (!is_float(c) || c->rank != 3 || !same_dims(c, 1, state, 0, 1) || ir_type_row(c) < 1)
-      return "operand 1 must be floats [T,1,r]";
-   if (!is_float(k) || k->rank != 3 || !same_dims(k, 0, c, 0, 2) || ir_type_row(k) < 1)
-      return "operand 2 must be floats [T,1,n]";
-   if (ir_type_row(c) + ir_type_row(k) != ir_type_row(state))
-      return "r + n must be the width of the state";
+   if (!keeps_rows(state))
+      return "operand 0 must be a state [1,d] of one row a position";
+   for (uint32_t i = 1; i < op->num_operands; i++) {
+      const ir_type *part = in(op, i);
+      if (!is_float(part) || part->rank != 3 || !same_dims(part, 1, state, 0, 1) ||
+          !same_dims(part, 0, c, 0, 1) || ir_type_row(part) < 1)
+         return "the parts must be floats [T,1,r]";
+      width += ir_type_row(part);
+   }
+   if (width != ir_type_row(state))
+      return "the parts must be as wide as the state";
    *out = *state;
    return NULL;
 }

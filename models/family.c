@@ -3,6 +3,7 @@
 #include "family.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static ir_dim number(uint64_t n)
 {
@@ -60,11 +61,11 @@ static void unsupported(model_build *m, const model_tensor *t)
                  "the tensor '%.120s' has a type that cannot be computed with", t->source_name));
 }
 
-/* Norm weights and biases are f32 in the graph: small ones are widened here, once, whatever the
- * file holds. */
+/* Norm weights, biases and small tables are f32 in the graph: they are widened here, once, whatever
+ * the file holds. */
 static void widen(model_build *m, model_tensor *t)
 {
-   uint64_t n = t->dim[0];
+   uint64_t n = model_tensor_rows(t) * t->dim[t->rank - 1];
 
    if (t->dtype == DT_f32)
       return;
@@ -124,6 +125,66 @@ static ir_value *weight(model_build *m, const char *name, uint32_t rank, const u
    return v;
 }
 
+ir_value *model_table(model_build *m, const char *name, uint64_t rows, uint64_t cols)
+{
+   const uint64_t dim[] = {rows, cols};
+   model_tensor *t = map_get(&m->m->by_name, name);
+
+   if (t && same_shape(t, 2, dim) && dtype_infos[t->dtype].kind == DTYPE_FLOAT)
+      widen(m, t);
+   return weight(m, name, 2, dim);
+}
+
+static int ascending(const void *a, const void *b)
+{
+   const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+
+   return (x > y) - (x < y);
+}
+
+/* Integers of any width as i32, each row ascending; false when one is no id. */
+static bool sort_ids(model_build *m, model_tensor *t, uint64_t below)
+{
+   const uint64_t rows = t->dim[0], cols = t->dim[1], bytes = dtype_infos[t->dtype].bytes;
+   int32_t *ids = arena_alloc_array(m->m->a, rows * cols, sizeof *ids);
+   double *row = arena_alloc_array(m->m->a, cols, sizeof *row);
+
+   for (uint64_t r = 0; r < rows; r++) {
+      dtype_load(t->dtype, t->data + r * cols * bytes, cols, row);
+      for (uint64_t i = 0; i < cols; i++) {
+         if (!(row[i] >= 0 && row[i] < (double)below))
+            return false;
+         ids[r * cols + i] = (int32_t)row[i];
+      }
+      qsort(ids + r * cols, cols, sizeof *ids, ascending);
+   }
+   t->data = (const uint8_t *)ids;
+   t->dtype = DT_i32;
+   t->bytes = rows * cols * sizeof *ids;
+   return true;
+}
+
+ir_value *model_ids(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols,
+                    uint64_t below)
+{
+   const uint64_t dim[] = {rows, cols};
+
+   name = arena_printf(m->m->a, "blk.%u.%s", l, name);
+   model_tensor *t = map_get(&m->m->by_name, name);
+   if (!t)
+      missing(m, name);
+   else if (!same_shape(t, 2, dim))
+      misshapen(m, t, 2, dim);
+   else if (dtype_infos[t->dtype].kind != DTYPE_INT)
+      unsupported(m, t);
+   else if (!sort_ids(m, t, below))
+      keep(m, base_fail(SINTER_bad_input, m->m->path, "fetch the checkpoint again",
+                        "the tensor '%.120s' holds something that is no expert", t->source_name));
+   else
+      t->read = true;
+   return ir_weight(&m->b, name, ir_type_make(DT_i32, 2, (ir_dim[]){number(rows), number(cols)}));
+}
+
 static ir_value *vector(model_build *m, const char *name, uint64_t n)
 {
    return weight(m, name, 1, (uint64_t[]){n});
@@ -146,10 +207,14 @@ ir_value *model_global_matrix(model_build *m, const char *name, uint64_t rows, u
 
 double model_number(model_build *m, uint32_t l, const char *name)
 {
+   return model_global_number(m, arena_printf(m->m->a, "blk.%u.%s", l, name));
+}
+
+double model_global_number(model_build *m, const char *name)
+{
    const uint64_t one = 1;
    double v = 0;
 
-   name = arena_printf(m->m->a, "blk.%u.%s", l, name);
    model_tensor *t = map_get(&m->m->by_name, name);
    if (!t) {
       missing(m, name);
@@ -290,13 +355,23 @@ ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h)
    return h;
 }
 
-void model_finish_with(model_build *m, ir_value *h, const char *norm)
+static void return_states(model_build *m, uint32_t l)
+{
+   ir_value *const states[] = {m->kv[l],      m->conv[l],    m->memory[l],
+                               m->rows_of[l], m->entries[l], m->keys[l]};
+
+   for (size_t i = 0; i < countof(states); i++)
+      if (states[i])
+         ir_func_return(m->b.f, states[i]);
+}
+
+/* h: of the wanted rows. */
+static void finish_rows(model_build *m, ir_value *h, const char *norm)
 {
    const model_config *c = m->config;
    const char *head = c->tied ? "token_embd.weight" : "output.weight";
    model_tensor *spare = map_get(&m->m->by_name, "output.weight");
 
-   h = ir_take_rows(&m->b, h, m->rows);
    h = ir_rmsnorm(&m->b, h, vector(m, norm, c->width), c->norm_eps, c->norm_offset);
    ir_set_name(m->b.f, h, "final_norm");
    ir_value *logits = ir_matmul(&m->b, h, matrix(m, head, c->vocab, c->width));
@@ -308,17 +383,21 @@ void model_finish_with(model_build *m, ir_value *h, const char *norm)
    if (c->tied && spare)
       spare->read = true;
    ir_func_return(m->b.f, logits);
-   for (uint32_t l = 0; l < m->num_layers; l++) {
-      if (m->kv[l])
-         ir_func_return(m->b.f, m->kv[l]);
-      if (m->memory[l]) {
-         ir_func_return(m->b.f, m->conv[l]);
-         ir_func_return(m->b.f, m->memory[l]);
-      }
-   }
+   for (uint32_t l = 0; l < m->num_layers; l++)
+      return_states(m, l);
    for (uint32_t l = 0; l < m->num_layers; l++)
       if (m->routes[l])
          ir_func_return(m->b.f, m->routes[l]);
+}
+
+void model_finish_with(model_build *m, ir_value *h, const char *norm)
+{
+   finish_rows(m, ir_take_rows(&m->b, h, m->rows), norm);
+}
+
+void model_finish_rows(model_build *m, ir_value *h)
+{
+   finish_rows(m, h, "output_norm.weight");
 }
 
 void model_finish(model_build *m, ir_value *h)

@@ -17,12 +17,16 @@ typedef struct model_build {
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
    ir_value *next_ids;   /* token behind each row; NULL unless the draft layer is computed */
    uint32_t num_layers;  /* with the draft layers that are computed */
-   ir_value *tables[2];  /* cos and sin: of full layers, of sliding ones where they differ */
+   /* cos and sin: of full layers, of sliding ones where they differ, then config->more_ropes */
+   ir_value *tables[MODEL_MAX_ROPES];
    ir_value **kv; /* per layer: the state before its block, after it once the block is built; NULL
                      for layers that read another's */
    ir_value **conv, **memory; /* of recurrent layers, in the place of kv: inputs of the convolution,
                                  what the delta net remembers */
-   ir_value **routes;         /* per layer: captured expert ids, NULL for dense layers */
+   ir_value **rows_of, **entries,
+      **keys;            /* of layers with compressed attention: what entries are made
+                                          of, entries, keys to choose them by; NULL elsewhere */
+   ir_value **routes;    /* per layer: captured expert ids, NULL for dense layers */
    map weights;          /* tensor name → ir_value: a tensor that is used twice is one value */
    sinter_status status; /* first failure */
 } model_build;
@@ -97,16 +101,25 @@ ir_value *model_matrix(model_build *m, uint32_t l, const char *name, uint64_t ro
 ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
                       uint64_t cols);
 
+/* The same for a table of f32, widened when it is small floats; and for one of expert ids, ascending
+ * in each row, all below `below`. */
+ir_value *model_table(model_build *m, const char *name, uint64_t rows, uint64_t cols);
+ir_value *model_ids(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols,
+                    uint64_t below);
+
 /* The same for tensors that belong to no layer. */
 ir_value *model_global_vector(model_build *m, const char *name, uint64_t n);
 ir_value *model_global_matrix(model_build *m, const char *name, uint64_t rows, uint64_t cols);
 
 /* The number that the tensor blk.<l>.<name> of one element holds. */
 double model_number(model_build *m, uint32_t l, const char *name);
+double model_global_number(model_build *m, const char *name);
 
 /* Final norm and head for the wanted rows, capped when the config says so. Returns f32[R, V] and
  * every state. */
 void model_finish(model_build *m, ir_value *h);
+/* The same for rows that have been chosen already. */
+void model_finish_rows(model_build *m, ir_value *h);
 /* The same with another norm. */
 void model_finish_with(model_build *m, ir_value *h, const char *norm);
 
@@ -132,6 +145,7 @@ FAMILY(gemma3)
 FAMILY(exaone4)
 FAMILY(qwen3_next)
 FAMILY(deepseek)
+FAMILY(deepseek_v4)
 FAMILY(gpt_oss)
 FAMILY(gemma4)
 #undef FAMILY

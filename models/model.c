@@ -120,7 +120,10 @@ static void leaves(model_build *b)
    b->routes = arena_array(b->m->a, ir_value *, b->num_layers);
    b->conv = arena_array(b->m->a, ir_value *, b->num_layers);
    b->memory = arena_array(b->m->a, ir_value *, b->num_layers);
-   for (uint32_t l = 0; l < b->num_layers; l++) {
+   b->rows_of = arena_array(b->m->a, ir_value *, b->num_layers);
+   b->entries = arena_array(b->m->a, ir_value *, b->num_layers);
+   b->keys = arena_array(b->m->a, ir_value *, b->num_layers);
+   for (uint32_t l = 0; l < b->num_layers && !c->ratios; l++) {
       if (l < c->layers && c->recurrent && c->recurrent[l]) {
          recurrent_leaves(b, l);
          continue;
@@ -251,11 +254,13 @@ static void note_unused(model *m, const model_source *s)
 
 static void set_ropes(model *m, const model_config *c)
 {
-   m->num_ropes = c->rope_local.width ? 2 : 1;
+   m->num_ropes = (c->rope_local.width ? 2 : 1) + c->num_more_ropes;
    m->ropes = arena_array(m->a, rope_spec, m->num_ropes);
    m->ropes[0] = c->rope;
    if (m->num_ropes > 1)
       m->ropes[1] = c->rope_local;
+   for (uint32_t i = 0; i < c->num_more_ropes; i++)
+      m->ropes[2 + i] = c->more_ropes[i];
 }
 
 static sinter_status open_body(void *user)

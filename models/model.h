@@ -7,7 +7,7 @@
 #include "base/plan.h"
 #include "ir/ir.h"
 
-enum { MODEL_F8_BLOCK = 128 };
+enum { MODEL_F8_BLOCK = 128, MODEL_MAX_ROPES = 8 };
 
 /* How rows are put together whose bytes do not lie in the file as the tensor's type has them. */
 typedef enum model_layout_kind {

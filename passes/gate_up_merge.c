@@ -22,13 +22,11 @@ static bool fits(pass_site *s)
 /* The site claims the two matmuls only: activation and product are act_mul's. */
 void pass_gate_up_merge(pass_run *run)
 {
-   const ir_pat *pattern = PASS_GATE_PAT;
-
    ir_op_foreach (pass_func(run), op) {
       ir_match m = {0};
       pass_site *s;
 
-      if (!pass_match(run, pattern, op, &m) || !(s = pass_site_open(run, op)))
+      if (!pass_match_gate(run, op, &m) || !(s = pass_site_open(run, op)))
          continue;
       s->match = m;
       if (!fits(s))

@@ -41,6 +41,8 @@ static void find_queries(pass_mla *m)
 bool pass_mla_of(ir_op *write, pass_mla *out)
 {
    *out = (pass_mla){.write = write};
+   if (write->num_operands != 3)
+      return false;
    for (const ir_use *u = write->results[0]->uses; u; u = u->next)
       if (u->user->code == IR_OP_mla_attention &&
           (!out->attention || u->user->id < out->attention->id))

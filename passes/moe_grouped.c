@@ -12,9 +12,9 @@
  * gate, up and down: T * K * (2 F + D) values. Declines when something else reads what stays inside, when gate
  * and up read different slots, and when one of them takes int8 and the other floats. Kills: taking the
  * activation of up; a second reader of the slots' results; gate and up of different permutations. */
-#include "pass.h"
+#include "gate.h"
 
-enum { GATE, UP, ACT, DOWN, WEIGHTS };
+enum { GATE = PASS_GATE, UP = PASS_UP, ACT = PASS_ACT, DOWN = PASS_UP_BOUND + 1, WEIGHTS };
 
 #define EXPERTS (IR_SET(moe_matmul) | IR_SET(moe_qmatmul))
 
@@ -24,7 +24,8 @@ static bool fits_gate(pass_site *s)
 
    if (why)
       return pass_decline(s, "%s", why);
-   return pass_is_inner(s, GATE) && pass_is_inner(s, UP) && pass_is_inner(s, ACT);
+   return pass_is_inner(s, GATE) && pass_is_inner(s, UP) && pass_is_inner(s, ACT) &&
+          pass_bounds_fit(s);
 }
 
 static bool fits_combine(pass_site *s)
@@ -39,8 +40,10 @@ void pass_moe_grouped(pass_run *run)
    const ir_pat *gate =
       PAT(mul, SUBS(IR_SET(silu) | IR_SET(gelu_tanh), SUBS(EXPERTS, .as = GATE), .as = ACT),
           SUBS(EXPERTS, .as = UP));
+   const ir_pat *bounded = PASS_BOUNDED_PAT(EXPERTS);
    const ir_pat *combine = PAT(combine, SUBS(EXPERTS, .as = DOWN), ANY(WEIGHTS));
-   const pass_rule rules[] = {{gate, fits_gate, NULL}, {combine, fits_combine, NULL}};
+   const pass_rule rules[] = {
+      {gate, fits_gate, NULL}, {bounded, fits_gate, NULL}, {combine, fits_combine, NULL}};
 
    pass_apply(run, rules, countof(rules));
 }

@@ -3,7 +3,7 @@
  *    matrix of matmuls or embed   panels of its format
  *    matrices of head_matmul      panels of each, one after the other; slices and transposes of the
  *                                 tensor are carried out here
- *    vector                       its source row as it is
+ *    vector                       its source row as it is; so are tables of lookup and compress
  *
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
  * too). Copies stand in the order in which kernels first read them, so that a step walks forward
@@ -84,11 +84,20 @@ static bool size_of(const plan_weight *w, uint64_t *out)
           base_mul(n, w->stack, out);
 }
 
-static panel_layout layout_of(const packing *p, const ir_type *t)
+/* Tables whose rows are read as they are. */
+static bool is_read_as_rows(const ir_value *v)
 {
-   if (t->rank < 2 || p->run->options->target->rows_only)
+   for (const ir_use *u = v->uses; u; u = u->next)
+      if (u->user->code != IR_OP_lookup && u->user->code != IR_OP_compress)
+         return false;
+   return v->uses != NULL;
+}
+
+static panel_layout layout_of(const packing *p, const ir_value *v)
+{
+   if (v->type.rank < 2 || p->run->options->target->rows_only || is_read_as_rows(v))
       return PANEL_rows;
-   return pack_layout_of(t->dtype);
+   return pack_layout_of(v->type.dtype);
 }
 
 /* Weights that are one matrix stay one strip of rows. */
@@ -108,7 +117,7 @@ static void add_sources(packing *p, const view *v, plan_weight *w)
 static uint32_t add(packing *p, const ir_value *value, const view *v)
 {
    const ir_type *t = &value->type;
-   plan_weight w = {.layout = layout_of(p, t), .rows = 1, .transposed = v->transposed};
+   plan_weight w = {.layout = layout_of(p, value), .rows = 1, .transposed = v->transposed};
 
    w.dtype = v->weight->results[0]->type.dtype;
    w.cols = (uint64_t)MAX(ir_type_row(t), 0);

@@ -81,13 +81,14 @@ static uint32_t cache_group(plan_state *p, const ir_op *op)
                          .heads = (uint32_t)ir_dim_const(t->dim[0]),
                          .width = (uint32_t)ir_state_width(t),
                          .window = ir_attr_i(op, IR_ATTR_window, 0),
+                         .ratio = (uint32_t)ir_attr_i(op, IR_ATTR_ratio, 0),
                          .dtype = t->dtype};
 
    for (uint32_t i = 0; i < l->num_cache_groups; i++) {
       const plan_cache_group *h = &l->cache_groups[i];
 
       if (h->kind == g.kind && h->heads == g.heads && h->width == g.width &&
-          h->window == g.window && h->dtype == g.dtype)
+          h->window == g.window && h->ratio == g.ratio && h->dtype == g.dtype)
          return i;
    }
    l->cache_groups[l->num_cache_groups] = g;

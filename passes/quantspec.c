@@ -81,7 +81,7 @@ static void quantise(pass_site *s, quants *done, ir_op *op, uint32_t group)
 static bool has_router(const ir_func *f)
 {
    ir_op_foreach (f, op)
-      if (op->code == IR_OP_route)
+      if (op->code == IR_OP_route || op->code == IR_OP_route_weights)
          return true;
    return false;
 }
@@ -94,7 +94,7 @@ static void shorten_state(pass_run *run, ir_op *op)
    /* what a recurrence keeps goes through all later tokens: it is not shortened */
    if (!ir_state_infos[t->state].paged || t->dtype != DT_f32 || !(s = pass_site_open(run, op)))
       return;
-   if (t->state == IR_STATE_mla && has_router(s->f)) {
+   if (ir_state_infos[t->state].rows == 1 && has_router(s->f)) {
       (void)pass_decline(s, "rounded latents would change which experts are chosen");
       return;
    }

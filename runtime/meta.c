@@ -91,6 +91,8 @@ sinter_status rt_meta_init(rt_meta *m, const plan *p, const rt_limits *limits)
       m->rope_widths[i] = p->ropes[i].width;
    for (uint32_t g = 0; g < m->num_groups; g++)
       m->paged[g] = plan_state_paged[p->cache_groups[g].kind];
+   for (uint32_t g = 0; g < m->num_groups; g++)
+      m->ratios[g] = p->cache_groups[g].ratio;
    if (!allocate(m, syms))
       status = base_fail(SINTER_out_of_memory, "step arrays", "use smaller steps",
                          "no memory for a step of %lld rows", (long long)limits->max_rows);
@@ -150,8 +152,9 @@ static void fill_slots(rt_meta *m, const rt_item *item, int64_t t)
       int32_t *slots = m->step.meta[RT_META_slots][g];
 
       for (int64_t i = 0; i < item->rows; i++) {
-         int64_t at = item->first + i;
-         slots[t + i] = table[at / PAGE_TOKENS] * PAGE_TOKENS + (int32_t)(at % PAGE_TOKENS);
+         int64_t at = item->first + i, page = table[at / PAGE_TOKENS];
+         slots[t + i] = m->ratios[g] ? (int32_t)plan_entry_slot(m->ratios[g], page, at)
+                                     : (int32_t)(page * PAGE_TOKENS + at % PAGE_TOKENS);
       }
    }
 }

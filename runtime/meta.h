@@ -17,7 +17,8 @@ typedef struct rt_meta {
    rt_step step;
    uint32_t num_groups, num_ropes;
    uint32_t rope_widths[8];
-   bool paged[8]; /* by cache group */
+   bool paged[8];      /* by cache group */
+   uint32_t ratios[8]; /* positions of a chunk, of groups with an entry for each; else 0 */
    rt_rope *ropes[8];
    int64_t *stored; /* by slot */
 } rt_meta;

@@ -92,8 +92,15 @@ static void fill_row(const rt_rope *r, const table *t, int64_t position, float *
    }
 }
 
+/* The position whose angle turns a row. */
+static int64_t turned_at(const rt_rope *r, int64_t position)
+{
+   return MAX(position - (int64_t)r->spec->back, 0);
+}
+
 const float *rt_rope_row(rt_rope *r, int64_t num_prompt, int64_t position)
 {
+   position = turned_at(r, position);
    float *row = r->rows + (size_t)position * r->spec->width;
 
    if (r->by_length && position < num_prompt) {
@@ -109,5 +116,5 @@ const float *rt_rope_row(rt_rope *r, int64_t num_prompt, int64_t position)
 
 uint64_t rt_rope_id(rt_rope *r, int64_t num_prompt, int64_t position)
 {
-   return r->by_length ? table_of(r, num_prompt, position)->id : 0;
+   return r->by_length ? table_of(r, num_prompt, turned_at(r, position))->id : 0;
 }

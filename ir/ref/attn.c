@@ -7,6 +7,8 @@ sinter_status ref_rope(ref_call *c)
 {
    const ir_tensor *x = &c->in[0]->t, *cs = &c->in[1]->t;
    const int64_t half = cs->dim[1] / 2, width = x->dim[2];
+   const int64_t start = ir_attr_i(c->op, IR_ATTR_start, 0);
+   const double turn = ir_attr_i(c->op, IR_ATTR_inverse, 0) ? -1 : 1;
    const bool is_pair = strcmp(ir_attr_s(c->op, IR_ATTR_style, "half"), "pair") == 0;
    double *out = c->out[0]->t.data;
 
@@ -14,10 +16,11 @@ sinter_status ref_rope(ref_call *c)
    for (int64_t row = 0; row < x->dim[0] * x->dim[1]; row++) {
       const double *cos_t = cs->data + row / x->dim[1] * cs->dim[1], *sin_t = cos_t + half;
       for (int64_t i = 0; i < half; i++) {
-         const int64_t a = row * width + (is_pair ? 2 * i : i);
+         const int64_t a = row * width + start + (is_pair ? 2 * i : i);
          const int64_t b = is_pair ? a + 1 : a + half;
-         out[a] = x->data[a] * cos_t[i] - x->data[b] * sin_t[i];
-         out[b] = x->data[b] * cos_t[i] + x->data[a] * sin_t[i];
+         const double sine = turn * sin_t[i];
+         out[a] = x->data[a] * cos_t[i] - x->data[b] * sine;
+         out[b] = x->data[b] * cos_t[i] + x->data[a] * sine;
       }
    }
    return SINTER_ok;
@@ -33,7 +36,7 @@ typedef struct head {
    double sink;                  /* one more score, of no value; -inf: none */
 } head;
 
-static double dot(const double *x, const double *y, int64_t n)
+double ref_dot(const double *x, const double *y, int64_t n)
 {
    double sum[4] = {0};
    int64_t i = 0;
@@ -51,7 +54,7 @@ static void attend(const head *h, double *scores, double *out)
    double most = h->sink, sum = 0;
 
    for (int64_t p = h->first; p <= h->last; p++) {
-      double s = h->scale * dot(h->q, h->k + p * h->stride, h->width);
+      double s = h->scale * ref_dot(h->q, h->k + p * h->stride, h->width);
       scores[p] = h->cap > 0 ? h->cap * tanh(s / h->cap) : s;
       most = fmax(most, scores[p]);
    }
@@ -68,9 +71,7 @@ static void attend(const head *h, double *scores, double *out)
       out[i] /= sum;
 }
 
-/* Sequence and position of a row that attends. */
-static sinter_status place(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *seq,
-                           int64_t *last)
+sinter_status ref_place(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *seq, int64_t *last)
 {
    if (!c->step->positions || !c->step->seq_of)
       return ref_fail(c, SINTER_usage, "the step has no positions or sequences");
@@ -91,7 +92,7 @@ sinter_status ref_attention(ref_call *c)
 
    for (int64_t t = 0; t < q->dim[0]; t++) {
       int64_t seq, last;
-      SINTER_TRY(place(c, kv, t, &seq, &last));
+      SINTER_TRY(ref_place(c, kv, t, &seq, &last));
       for (int64_t n = 0; n < heads; n++) {
          const int64_t at = n / share * width, row = (t * heads + n) * width;
          head h = {.q = q->data + row,
@@ -123,7 +124,7 @@ sinter_status ref_mla_attention(ref_call *c)
 
    for (int64_t row = 0; row < q->dim[0] * q->dim[1]; row++) {
       int64_t seq, last;
-      SINTER_TRY(place(c, kv, row / q->dim[1], &seq, &last));
+      SINTER_TRY(ref_place(c, kv, row / q->dim[1], &seq, &last));
       memcpy(both, q->data + row * r, (size_t)r * sizeof *both);
       memcpy(both + r, p->data + row * n, (size_t)n * sizeof *both);
       const head h = {.q = both,

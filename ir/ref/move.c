@@ -167,3 +167,16 @@ sinter_status ref_concat(ref_call *c)
    }
    return SINTER_ok;
 }
+
+sinter_status ref_lookup(ref_call *c)
+{
+   const ir_tensor *table = &c->in[0]->t;
+   const int64_t k = table->dim[1];
+
+   for (int64_t t = 0; t < c->in[1]->size; t++) {
+      int64_t id;
+      SINTER_TRY(index_at(c, c->in[1], t, table->dim[0], &id));
+      memcpy(c->out[0]->t.data + t * k, table->data + id * k, (size_t)k * sizeof(double));
+   }
+   return SINTER_ok;
+}

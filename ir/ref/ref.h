@@ -12,6 +12,7 @@ typedef struct ref_value {
    int64_t size;       /* elements of t */
    ir_kv *kv;          /* states */
    int64_t window;     /* states: 0 all positions */
+   int64_t ratio;      /* states of entries: positions of a chunk; else 0 */
    const char *weight; /* weights: name in the checkpoint */
 } ref_value;
 
@@ -51,6 +52,13 @@ SINTER_CHECKED sinter_status ref_rows(const ref_call *c, uint32_t operand, int64
 
 /* n doubles that live until the op ends; slots are 0 .. REF_SCRATCH - 1. Contents are arbitrary. */
 double *ref_scratch(ref_call *c, uint32_t slot, int64_t n);
+
+/* Sequence and position of row t, which has to lie within the state. */
+SINTER_CHECKED sinter_status ref_place(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *seq,
+                                       int64_t *position);
+
+/* Sum of products of n elements, in four sums. */
+double ref_dot(const double *x, const double *y, int64_t n);
 
 /* log(1 + exp(x)), x itself above 20. */
 double ref_softplus_of(double x);

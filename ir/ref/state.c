@@ -10,6 +10,7 @@ sinter_status ref_state(ref_call *c)
    ref_value *out = c->out[0];
 
    out->window = ir_attr_i(c->op, IR_ATTR_window, 0);
+   out->ratio = ir_attr_i(c->op, IR_ATTR_ratio, 0);
    out->kv = c->env->state(c->env->user, ir_attr_i(c->op, IR_ATTR_layer, 0), out->type);
    if (!out->kv)
       return ref_fail(c, SINTER_failed, "there is no state for the layer");
@@ -53,22 +54,41 @@ sinter_status ref_kv_write(ref_call *c)
    return SINTER_ok;
 }
 
+/* Where row t goes in a state of rows; NULL when it writes nothing. */
+static sinter_status row_place(const ref_call *c, int64_t t, double **out)
+{
+   const ref_value *state = c->in[0];
+   double *none;
+
+   *out = NULL;
+   if (c->step->writes && !c->step->writes[t])
+      return SINTER_ok;
+   SINTER_TRY(place(c, state->kv, t, out, &none));
+   if (!state->ratio)
+      return SINTER_ok;
+   const int64_t closed = c->step->positions[t] + 1;
+   *out = closed % state->ratio
+             ? NULL
+             : state->kv->k[c->step->seq_of[t]] + (closed / state->ratio - 1) * state->kv->width;
+   return SINTER_ok;
+}
+
 sinter_status ref_mla_write(ref_call *c)
 {
    const ref_value *state = c->in[0];
-   const int64_t r = ref_row(c->in[1]), n = ref_row(c->in[2]);
 
    for (int64_t t = 0; t < c->in[1]->t.dim[0]; t++) {
-      double *row, *none;
-      if (c->step->writes && !c->step->writes[t])
-         continue;
-      SINTER_TRY(place(c, state->kv, t, &row, &none));
-      for (int64_t i = 0; i < r; i++)
-         row[i] = ref_round(c, state->type->dtype, c->in[1]->t.data[t * r + i]);
-      for (int64_t i = 0; i < n; i++)
-         row[r + i] = ref_round(c, state->type->dtype, c->in[2]->t.data[t * n + i]);
+      double *row;
+      SINTER_TRY(row_place(c, t, &row));
+      for (uint32_t part = 1; row && part < c->op->num_operands; part++) {
+         const int64_t n = ref_row(c->in[part]);
+         for (int64_t i = 0; i < n; i++)
+            *row++ = ref_round(c, state->type->dtype, c->in[part]->t.data[t * n + i]);
+      }
    }
    c->out[0]->kv = state->kv;
+   c->out[0]->window = state->window;
+   c->out[0]->ratio = state->ratio;
    return SINTER_ok;
 }
 

@@ -35,6 +35,8 @@
    STEP(add_mat, 1, 0, "v + r[m][n]; f32 r[M][N]; may be y itself")                                \
    STEP(mul_mat, 1, 0, "v * r[m][n]; f32 r[M][N]; may be y itself")                                \
    STEP(mul_second, 0, 0, "v * (x w2^T)")                                                          \
+   STEP(mul_bounded, 0, 1, "v * (x w2^T, between -arg and arg)")                                   \
+   STEP(at_most, 0, 1, "v, but arg above it")                                                      \
    STEP(scale, 0, 1, "v * arg")                                                                    \
    STEP(softcap, 0, 1, "arg * tanh(v / arg)")                                                      \
    STEP(silu, 0, 0, "v / (1 + exp(-v))")                                                           \
@@ -66,7 +68,7 @@ enum { GEMM_NORM_BYTES = 40 << 10 }; /* of normed rows on the stack */
 
 /* What a kernel is specialised on; extents are run-time constants of the launch. */
 typedef struct gemm_key {
-   panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second */
+   panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second or mul_bounded */
    bool int8, grouped;
    bool combine;   /* grouped: y[token] += weight of the slot * v, experts ascending, from 0 on */
    bool parts;     /* x is what the split kernel made of it */

@@ -33,6 +33,18 @@ static vec_value matrix_at(gemm_kernel *g, const place *at, vec_value base)
    return vec_at(g->f, base, vec_shl_i(g->f, index, 2));
 }
 
+static vec_value second(gemm_kernel *g, const place *at)
+{
+   return vec_load(g->f, VEC_f32, vec_lanes(g->f), vec_at(g->f, g->block[1], at->block), 32);
+}
+
+/* Of a bound and NaN, vec_fmin and vec_fmax give NaN. */
+static vec_value bounded(vec_fn *f, vec_value v, float size)
+{
+   v = vec_fmax(f, vec_float(f, vec_width(v), -size), v);
+   return vec_fmin(f, vec_float(f, vec_width(v), size), v);
+}
+
 static vec_value apply_step(gemm_kernel *g, uint32_t i, const place *at, vec_value v)
 {
    const gemm_step *s = &g->key->steps[i];
@@ -44,9 +56,9 @@ static vec_value apply_step(gemm_kernel *g, uint32_t i, const place *at, vec_val
    case GEMM_STEP_mul_row: return vec_fmul(f, v, row_operand(g, at, base));
    case GEMM_STEP_add_mat: return vec_fadd(f, v, load_f32s(g, at, matrix_at(g, at, base)));
    case GEMM_STEP_mul_mat: return vec_fmul(f, v, load_f32s(g, at, matrix_at(g, at, base)));
-   case GEMM_STEP_mul_second:
-      base = vec_at(f, g->block[1], at->block);
-      return vec_fmul(f, v, vec_load(f, VEC_f32, vec_lanes(f), base, 32));
+   case GEMM_STEP_mul_second: return vec_fmul(f, v, second(g, at));
+   case GEMM_STEP_mul_bounded: return vec_fmul(f, v, bounded(f, second(g, at), s->arg));
+   case GEMM_STEP_at_most: return vec_fmin(f, vec_float(f, vec_lanes(f), s->arg), v);
    case GEMM_STEP_scale: return vec_fmul(f, v, vec_float(f, vec_lanes(f), s->arg));
    case GEMM_STEP_softcap: return vec_softcap(f, v, s->arg);
    case GEMM_STEP_silu: return vec_silu(f, v);

@@ -41,7 +41,8 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
 
    if (why)
       return why;
-   if (has_step(key, GEMM_STEP_mul_second) != (key->w2 != PANEL_none))
+   if ((has_step(key, GEMM_STEP_mul_second) || has_step(key, GEMM_STEP_mul_bounded)) !=
+       (key->w2 != PANEL_none))
       return "a second weight and the step that uses it go together";
    if (key->w2 != PANEL_none) {
       if ((why = weight_unsupported(key, key->w2, k)) != NULL)

@@ -58,6 +58,11 @@ void permute_symbol(char out[MOE_SYMBOL_MAX]);
 void permute_emit(vec_module *m);
 void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out);
 
+/* Rows of a table of ids: a row a tile. refs: ids i32[T][k], table i32[V][k], rows i32[T]. */
+void lookup_symbol(char out[MOE_SYMBOL_MAX]);
+void lookup_emit(vec_module *m);
+void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out);
+
 /* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k]. */
 void combine_symbol(char out[MOE_SYMBOL_MAX]);
 void combine_emit(vec_module *m);

@@ -197,15 +197,6 @@ static void score(route *r)
 
 /* ---- keys ---- */
 
-/* Floats as integers of the same order; -0 becomes 0. */
-static vec_value key_of(vec_fn *f, vec_value v)
-{
-   uint32_t lanes = vec_width(v);
-   vec_value bits = vec_bits(f, vec_fadd(f, v, vec_float(f, lanes, 0)), VEC_i32, lanes);
-
-   return vec_xor(f, bits, vec_and_i(f, vec_ashr_i(f, bits, 31), 0x7fffffff));
-}
-
 static void find_selected_by(route *r)
 {
    vec_fn *f = r->f;
@@ -222,7 +213,7 @@ static void fill_keys(route *r)
 {
    vec_fn *f = r->f;
    vec_loop l = each_vector(r, 0, NULL);
-   vec_value key = key_of(f, load_f32s(r, r->by, l.i));
+   vec_value key = vec_order(f, load_f32s(r, r->by, l.i));
 
    key = vec_select(f, is_expert(r, l.i), key, vec_int(f, VEC_i32, r->lanes, TAKEN));
    vec_store(f, key, at_expert(r, r->keys, l.i), 4);
@@ -302,7 +293,7 @@ static void judge_groups(route *r)
    vec_value best = take_largest(r, r->keys, first, vec_add_i(f, first, each));
    sum = vec_fadd(f, l.var[0], vec_load(f, VEC_f32, 1, at_expert(r, r->by, best), 4));
    vec_loop_end(f, &l, &sum);
-   vec_store(f, key_of(f, no_nan(r, l.var[0])), at_expert(r, r->sums, g.i), 4);
+   vec_store(f, vec_order(f, no_nan(r, l.var[0])), at_expert(r, r->sums, g.i), 4);
    vec_loop_end(f, &g, NULL);
 }
 

@@ -1,4 +1,4 @@
-/* slots.c - permutation of slots by expert, and the sum over a token's slots. */
+/* slots.c - permutation of slots by expert, the sum over a token's slots, and ids from a table. */
 #include "moe.h"
 
 #include <stdio.h>
@@ -108,6 +108,47 @@ void permute_emit(vec_module *m)
       vec_add(f, vec_mul(f, vec_karg_const(f, P_PER_SYM), rows), vec_karg_const(f, P_SLOTS));
    permute_slots(f, vec_karg_ptr(f, 0), vec_karg_ptr(f, 1), vec_karg_ptr(f, 2), slots,
                  vec_karg_const(f, P_EXPERTS));
+   vec_end(f);
+}
+
+/* ---- lookup ---- */
+
+void lookup_symbol(char out[MOE_SYMBOL_MAX])
+{
+   snprintf(out, MOE_SYMBOL_MAX, "lookup");
+}
+
+void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out)
+{
+   out->consts[0] = (int64_t)k;
+   out->num_consts = 1;
+   out->num_refs = 3;
+   out->tiles = (plan_extent){.k = rows.is_sym ? MAX(rows.num, 1) : rows.num};
+   if (rows.is_sym) {
+      out->tiles.num_factors = 1;
+      out->tiles.factor[0].sym = rows.sym;
+      out->tiles.factor[0].div = 1;
+   }
+   out->bytes = out->flops = out->tiles;
+   out->bytes.k *= (int64_t)(8 * k);
+}
+
+void lookup_emit(vec_module *m)
+{
+   char symbol[MOE_SYMBOL_MAX];
+
+   lookup_symbol(symbol);
+   if (vec_module_has(m, symbol))
+      return;
+   vec_fn *f = vec_kernel(m, symbol);
+   vec_value k = vec_karg_const(f, 0), row = vec_tile(f), bytes = vec_shl_i(f, k, 2);
+   vec_value at = vec_at(f, vec_karg_ptr(f, 2), vec_shl_i(f, row, 2));
+   vec_value id = vec_sext(f, vec_load(f, VEC_i32, 1, at, 4), VEC_i64);
+   vec_value from = vec_at(f, vec_karg_ptr(f, 1), vec_mul(f, id, bytes));
+   vec_value to = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, row, bytes));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), bytes, 4, 0, NULL);
+   vec_store(f, vec_load(f, VEC_i32, 1, vec_at(f, from, l.i), 4), vec_at(f, to, l.i), 4);
+   vec_loop_end(f, &l, NULL);
    vec_end(f);
 }
 

@@ -58,14 +58,20 @@ struct model_config {
    bool *sliding;          /* per layer: attends to the last `window` positions only */
    bool *sparse;           /* per layer: a mixture of experts */
    bool *recurrent;        /* per layer: a gated delta net instead of attention; NULL: none is */
-   model_state *states;    /* per layer; NULL: each its own, kv_heads of head_width */
+   uint32_t *ratios; /* per layer: positions of a chunk that has an entry, 0 none; NULL: no layer */
+   bool *indexed;    /* per layer: entries are made of two chunks, and chosen */
+   bool *hashed;     /* per layer: a token's id decides its experts; NULL: in no layer */
+   model_state *states; /* per layer; NULL: each its own, kv_heads of head_width */
    bool qkv_bias, output_bias;
    double norm_offset; /* added to norm weights: 1 where the checkpoint stores w - 1 */
    double attention_scale;
+   const char *route_score; /* of op route, where the family reads it */
    const char *rope_style;
    rope_spec rope;       /* of full layers */
    rope_spec rope_local; /* of sliding layers, where the family has two */
-   int32_t bos;          /* -1: none */
+   uint32_t num_more_ropes;
+   rope_spec *more_ropes; /* behind these two */
+   int32_t bos;           /* -1: none */
    uint32_t num_eos;
    int32_t eos[PLAN_MAX_EOS];
 };
@@ -84,6 +90,10 @@ SINTER_CHECKED sinter_status config_read(model_source *s, const model_row *row, 
  * Reads rope_scaling or rope_parameters (config.json), or rope.scaling.* and the rope_freqs tensors
  * (GGUF). */
 SINTER_CHECKED sinter_status config_read_rope(model_source *s, model_config *c, bool two_tables);
+
+/* The two tables of DeepSeek V4: rope, of layers without entries, and rope_local, of those with
+ * entries. */
+SINTER_CHECKED sinter_status config_read_entry_ropes(model_source *s, model_config *c);
 
 /* The factor by which the attention's scale grows, squared, with mscale_all_dim; after
  * config_read_rope. 1 where there is none. */

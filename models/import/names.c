@@ -33,6 +33,11 @@ static const char *behind(const char *name, const char *prefix)
    return strncmp(name, prefix, n) == 0 ? name + n : NULL;
 }
 
+static bool is_of(const name_row *r, const char *family)
+{
+   return !*r->family || strcmp(r->family, family) == 0;
+}
+
 static bool ends_with(const char *name, const char *suffix)
 {
    size_t n = strlen(name), m = strlen(suffix);
@@ -45,7 +50,7 @@ static const name_row *skipping_row(const char *name, const char *family)
 {
    for (size_t i = 0; i < countof(rows); i++) {
       const name_row *r = &rows[i];
-      if (*r->family && strcmp(r->family, family) != 0)
+      if (!is_of(r, family))
          continue;
       if ((r->kind == NAME_skip_prefix && behind(name, r->hf)) ||
           (r->kind == NAME_skip_suffix && ends_with(name, r->hf)))
@@ -54,14 +59,23 @@ static const name_row *skipping_row(const char *name, const char *family)
    return NULL;
 }
 
-static const char *below_prefix(const char *name)
+static const char *below_prefix(const char *name, const char *family)
 {
    const char *rest = NULL;
 
    for (size_t i = 0; i < countof(rows) && !rest; i++)
-      if (rows[i].kind == NAME_prefix)
+      if (rows[i].kind == NAME_prefix && is_of(&rows[i], family))
          rest = behind(name, rows[i].hf);
    return rest;
+}
+
+/* The prefix under which a family's own checkpoints have their tensors. */
+static const char *own_prefix(const char *family)
+{
+   for (size_t i = 0; i < countof(rows); i++)
+      if (rows[i].kind == NAME_prefix && *rows[i].family && is_of(&rows[i], family))
+         return rows[i].hf;
+   return "model.";
 }
 
 /* "layers.<n>.<tail>": the number, -1 when the name is not of this form. */
@@ -103,12 +117,12 @@ static const char *behind_number(const char *tail, const char *pattern, long *ou
  * number in a stack, -1 when it is a tensor of its own. */
 static const char *canonical(arena *a, const char *name, const char *family, long *out_expert)
 {
-   const char *rest = below_prefix(name), *tail = NULL;
+   const char *rest = below_prefix(name, family), *tail = NULL;
    long layer = rest ? layer_of(rest, &tail) : -1;
 
    for (size_t i = 0; i < countof(rows); i++) {
       const name_row *r = &rows[i];
-      if (*r->family && strcmp(r->family, family) != 0)
+      if (!is_of(r, family))
          continue;
       if ((r->kind == NAME_head && strcmp(name, r->hf) == 0) ||
           (r->kind == NAME_tensor && rest && strcmp(rest, r->hf) == 0))
@@ -174,22 +188,25 @@ const char *source_spelling(arena *a, const char *family, const char *name)
    const char *tail = behind(name, "blk.");
    char *end = NULL;
    long layer = tail ? strtol(tail, &end, 10) : -1;
+   const char *prefix = own_prefix(family);
 
    for (size_t i = 0; i < countof(rows); i++) {
       const name_row *r = &rows[i];
-      if (*r->family && strcmp(r->family, family) != 0)
+      if (!is_of(r, family))
          continue;
       if (r->kind == NAME_head && strcmp(name, r->canonical) == 0)
          return r->hf;
       if (r->kind == NAME_tensor && strcmp(name, r->canonical) == 0)
-         return arena_printf(a, "model.%s", r->hf);
+         return arena_printf(a, "%s%s", prefix, r->hf);
       if (r->kind == NAME_layer && end && *end == '.' &&
           is_parameter(behind(end + 1, r->canonical)))
-         return arena_printf(a, "model.layers.%ld.%s%s", layer, r->hf,
+         return arena_printf(a, "%slayers.%ld.%s%s", prefix, layer, r->hf,
                              behind(end + 1, r->canonical));
+      if (r->kind == NAME_whole && end && *end == '.' && strcmp(end + 1, r->canonical) == 0)
+         return arena_printf(a, "%slayers.%ld.%s", prefix, layer, r->hf);
       if (r->kind == NAME_expert && end && *end == '.' &&
           is_parameter(behind(end + 1, r->canonical)))
-         return arena_printf(a, "model.layers.%ld.%s%s", layer, r->hf,
+         return arena_printf(a, "%slayers.%ld.%s%s", prefix, layer, r->hf,
                              behind(end + 1, r->canonical));
    }
    return name;

@@ -228,6 +228,30 @@ static sinter_status read_two_tables(model_source *s, model_config *c, const jso
    return SINTER_ok;
 }
 
+/* DeepSeek V4: rope_parameters holds `main` and `compress`; or there is one dictionary, which scales
+ * the table of layers with entries, with their own base and without a factor for cos and sin. The
+ * reference reads `truncate` beside the two only. */
+sinter_status config_read_entry_ropes(model_source *s, model_config *c)
+{
+   const json *text = config_text(s), *flat = object_or_null(text, "rope_scaling");
+   const json *given = object_or_null(text, "rope_parameters");
+   const json *main = object_or_null(given, "main"), *entries = object_or_null(given, "compress");
+   bool nested = main && entries;
+
+   if (!flat)
+      flat = given;
+   SINTER_TRY(spec_from_json(s, c, nested ? main : NULL, c->rope_base, c->head_width, &c->rope));
+   SINTER_TRY(spec_from_json(s, c, nested ? entries : flat, c->entry_rope_base, c->head_width,
+                             &c->rope_local));
+   if (!nested) {
+      c->rope_local.base = c->entry_rope_base;
+      if (c->rope_local.kind == ROPE_yarn && !json_get(flat, "attention_factor"))
+         c->rope_local.attention_factor = 1;
+   }
+   c->rope.truncate = c->rope_local.truncate = true;
+   return SINTER_ok;
+}
+
 double config_rope_mscale(const model_source *s, const model_config *c)
 {
    const json *text = config_text(s), *dict = object_or_null(text, "rope_scaling");

@@ -25,6 +25,8 @@ static double step_meaning(const gemm_step *s, double v, const operands *o, uint
    case GEMM_STEP_add_mat: return v + o->mat[at];
    case GEMM_STEP_mul_mat: return v * o->mat[at];
    case GEMM_STEP_mul_second: return v * o->second;
+   case GEMM_STEP_mul_bounded: return v * fmax(fmin(o->second, (double)s->arg), -(double)s->arg);
+   case GEMM_STEP_at_most: return fmin(v, (double)s->arg);
    case GEMM_STEP_scale: return v * s->arg;
    case GEMM_STEP_softcap: return s->arg * tanh(v / s->arg);
    case GEMM_STEP_silu: return silu(v);
@@ -103,7 +105,8 @@ Test(gemm_steps, every_step)
 {
    for (int s = 0; s < GEMM_STEP_COUNT; s++) {
       gemm_key key = {.num_steps = 1, .steps = {{(gemm_step_kind)s, 1.5f}}};
-      check_steps(key, DT_f16, s == GEMM_STEP_mul_second ? DT_q8_0 : DT_none);
+      bool second = s == GEMM_STEP_mul_second || s == GEMM_STEP_mul_bounded;
+      check_steps(key, DT_f16, second ? DT_q8_0 : DT_none);
    }
 }
 
@@ -115,7 +118,12 @@ Test(gemm_steps, chains)
       .num_steps = 3,
       .steps = {{GEMM_STEP_add_row, 0}, {GEMM_STEP_scale, 0.25f}, {GEMM_STEP_add_mat, 0}}};
 
+   gemm_key bounded = {
+      .num_steps = 3,
+      .steps = {{GEMM_STEP_at_most, 0.1f}, {GEMM_STEP_silu, 0}, {GEMM_STEP_mul_bounded, 0.1f}}};
+
    check_steps(gate, DT_q4_1, DT_q5_0);
+   check_steps(bounded, DT_bf16, DT_bf16);
    check_steps(bias, DT_q4_0, DT_none);
 }
 

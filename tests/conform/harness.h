@@ -76,6 +76,7 @@ typedef struct harness_run {
    harness_step step;
    int64_t sym[SYM_COUNT], context;
    int32_t *ids, *positions, *seq_of, *rows, *tiles, *slots, *table;
+   int32_t *entries[HARNESS_MAX_STATES]; /* slots of groups with an entry for each chunk */
    int32_t runs[HARNESS_MAX_SEQS][2], snap_rows[HARNESS_MAX_SEQS];
    int32_t from[HARNESS_MAX_SEQS], to[HARNESS_MAX_SEQS], snap[HARNESS_MAX_SEQS];
    bool *writes;
@@ -284,6 +285,35 @@ static inline void harness_run_of(harness_run *r, uint32_t s, int64_t first)
    r->snap[s] = r->step.snap[s] ? 1 + 2 * n + (int32_t)s : -1;
 }
 
+/* The cache group of a layer's state. A layer of a test has one. */
+static inline const plan_cache_group *harness_group(const harness *h, int64_t layer)
+{
+   ir_op_foreach (h->f, op)
+      if (op->code == IR_OP_state && ir_attr_i(op, IR_ATTR_layer, 0) == layer)
+         return &h->layout.cache_groups[h->layout.places[op->results[0]->id].index];
+   cr_assert(false, "no state has layer %lld", (long long)layer);
+   return NULL;
+}
+
+/* Page that holds a position. */
+static inline int64_t harness_page_of(const harness_run *r, uint32_t seq, int64_t position)
+{
+   return 1 + seq + position / PAGE_TOKENS * r->step.num_seqs;
+}
+
+static inline void harness_entries(harness_run *r)
+{
+   for (uint32_t g = 0; g < r->h->layout.num_cache_groups; g++) {
+      const uint32_t ratio = r->h->layout.cache_groups[g].ratio;
+      r->entries[g] = arena_array(r->a, int32_t, (size_t)r->sym[SYM_T] + 1);
+      for (int64_t t = 0; t < r->sym[SYM_T] && ratio; t++) {
+         int64_t page = harness_page_of(r, (uint32_t)r->seq_of[t], r->positions[t]);
+         r->entries[g][t] =
+            r->writes[t] ? (int32_t)plan_entry_slot(ratio, page, r->positions[t]) : -1;
+      }
+   }
+}
+
 /* Rows, tiles, slots and tables. Sequence s has page p at number 1 + s + p * num_seqs: never in
  * order. */
 static inline void harness_rows(harness_run *r)
@@ -294,7 +324,7 @@ static inline void harness_rows(harness_run *r)
    for (uint32_t q = 0; q < s->num_seqs; q++) {
       harness_run_of(r, q, t);
       for (int64_t i = 0; i < s->rows[q]; i++, t++) {
-         int64_t pos = s->stored[q] + i, page = 1 + q + pos / PAGE_TOKENS * s->num_seqs;
+         int64_t pos = s->stored[q] + i, page = harness_page_of(r, q, pos);
          r->ids[t] = (int32_t)(7 * t + 3) % 64;
          r->positions[t] = (int32_t)pos;
          r->seq_of[t] = (int32_t)q;
@@ -328,19 +358,18 @@ static inline void harness_rope(harness_run *r, const ir_op *op)
    }
 }
 
-/* Address of k (or v) element in the pages of a state. */
+/* Address of k (or v) element in the pages of a state; of entries pos is the entry's number. */
 static inline uint8_t *harness_page(const harness_run *r, int64_t layer, uint32_t seq, int64_t pos,
                                     int64_t g, int64_t i, bool v)
 {
-   const plan_cache_group *c = &r->h->plan.plan.cache_groups[0];
+   const plan_cache_group *c = harness_group(r->h, layer);
    const ir_kv *kv = &r->kv[layer];
-   uint64_t e = dtype_infos[c->dtype].bytes,
-            page = (uint64_t)(1 + seq + pos / PAGE_TOKENS * r->step.num_seqs);
+   int64_t last = c->ratio ? (pos + 1) * c->ratio - 1 : pos;
+   uint64_t e = dtype_infos[c->dtype].bytes, page = (uint64_t)harness_page_of(r, seq, last);
+   int64_t slot = c->ratio ? plan_entry_slot(c->ratio, (int64_t)page, last)
+                           : (int64_t)page * PAGE_TOKENS + pos % PAGE_TOKENS;
    if (!kv->v) /* rows by slot */
-      return r->state[layer] +
-             ((page * PAGE_TOKENS + (uint64_t)(pos % PAGE_TOKENS)) * (uint64_t)kv->width +
-              (uint64_t)i) *
-                e;
+      return r->state[layer] + (uint64_t)(slot * kv->width + i) * e;
    uint64_t half = (uint64_t)kv->width * PAGE_TOKENS,
             at = (page * (uint64_t)kv->heads + (uint64_t)g) * 2 * half;
 
@@ -386,6 +415,14 @@ static inline void harness_unpaged(harness_run *r, int64_t layer, const ir_type 
    }
 }
 
+static inline bool harness_is_written(const ir_op *state)
+{
+   for (const ir_use *u = state->results[0]->uses; u; u = u->next)
+      if (ir_op_infos[u->user->code].props & IR_MUTATES)
+         return true;
+   return false;
+}
+
 static inline void harness_state(harness_run *r, const ir_op *op)
 {
    if (!ir_state_infos[op->results[0]->type.state].paged) {
@@ -395,11 +432,12 @@ static inline void harness_state(harness_run *r, const ir_op *op)
    int64_t layer = ir_attr_i(op, IR_ATTR_layer, 0), pages = 2 + r->sym[SYM_B] * r->step.num_seqs;
    const ir_type *t = &op->results[0]->type;
    ir_kv *kv = &r->kv[layer];
-   dtype e = (dtype)r->h->plan.plan.cache_groups[0].dtype, round = e == DT_f32 ? DT_f16 : e;
+   const plan_cache_group *c = harness_group(r->h, layer);
+   dtype e = (dtype)c->dtype, round = e == DT_f32 ? DT_f16 : e;
 
    *kv = (ir_kv){
       ir_dim_const(t->dim[0]), ir_state_width(t), r->context + 1, r->step.num_seqs, NULL, NULL};
-   r->state_bytes[layer] = (uint64_t)pages * plan_page_bytes(&r->h->plan.plan.cache_groups[0]);
+   r->state_bytes[layer] = (uint64_t)pages * plan_page_bytes(c);
    r->state[layer] = harness_block(r, r->state_bytes[layer], 0);
    kv->k = arena_array(r->a, double *, kv->num_seqs);
    if (ir_state_infos[t->state].rows == 2)
@@ -409,7 +447,10 @@ static inline void harness_state(harness_run *r, const ir_op *op)
       kv->k[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
       if (kv->v)
          kv->v[s] = arena_array(r->a, double, (size_t)(kv->capacity * n));
-      for (int64_t j = 0; j < r->step.stored[s] * n; j++) {
+      int64_t stored = r->step.stored[s];
+      if (c->ratio) /* of the step's chunks, too, where nobody makes entries */
+         stored = (stored + (harness_is_written(op) ? 0 : r->step.rows[s])) / c->ratio;
+      for (int64_t j = 0; j < stored * n; j++) {
          int64_t pos = j / n, g = j % n / kv->width, i = j % kv->width;
          kv->k[s][j] = dtype_round(round, 2 * harness_number("k", (uint64_t)(j + 7919 * s)));
          dtype_store(e, harness_page(r, layer, s, pos, g, i, false), &kv->k[s][j], 1);
@@ -443,6 +484,7 @@ static inline harness_run *harness_setup(harness *h, harness_step step)
    r->table = arena_array(a, int32_t, (size_t)(r->sym[SYM_B] * step.num_seqs));
    r->writes = arena_array(a, bool, (size_t)r->sym[SYM_T] + 1);
    harness_rows(r);
+   harness_entries(r);
    ir_op_foreach (h->before, op) {
       if (op->code == IR_OP_meta && ir_attr_i(op, IR_ATTR_field, 0) == IR_META_rope)
          harness_rope(r, op);
@@ -452,148 +494,6 @@ static inline harness_run *harness_setup(harness *h, harness_step step)
    return r;
 }
 
-/* ---- running ---- */
-
-/* The layer whose state has that place. */
-static inline int64_t harness_layer(const harness_run *r, const plan_ref *p)
-{
-   ir_op_foreach (r->h->f, op) {
-      const pass_place *at = &r->h->layout.places[op->num_results ? op->results[0]->id : 0];
-      if (op->code == IR_OP_state && at->index == p->index && at->index2 == p->index2)
-         return ir_attr_i(op, IR_ATTR_layer, 0);
-   }
-   cr_assert(false, "a launch names no state");
-   return 0;
-}
-
-static inline void *harness_resolve(harness_run *r, const plan_ref *p)
-{
-   void *meta[IR_META_COUNT] = {
-      [IR_META_token_ids] = r->ids,     [IR_META_positions] = r->positions,
-      [IR_META_seq_of] = r->seq_of,     [IR_META_rows] = r->rows,
-      [IR_META_tiles] = r->tiles,       [IR_META_slots] = r->slots,
-      [IR_META_block_table] = r->table, [IR_META_rope] = r->rope_f32[p->index2 & 1],
-      [IR_META_runs] = r->runs,         [IR_META_snap_rows] = r->snap_rows,
-      [IR_META_state_from] = r->from,   [IR_META_state_to] = r->to,
-      [IR_META_state_snap] = r->snap};
-
-   switch ((plan_ref_kind)p->kind) {
-   case PLAN_REF_arena: return r->arena + p->offset;
-   case PLAN_REF_weight: return r->h->weights + p->offset;
-   case PLAN_REF_state: return r->state[harness_layer(r, p)];
-   case PLAN_REF_meta: return meta[p->index];
-   case PLAN_REF_scratch: return r->scratch + p->offset;
-   case PLAN_REF_output: return r->out[p->index];
-   }
-   return NULL;
-}
-
-static inline void harness_launch(harness_run *r, const plan_launch *l,
-                                  const sinter_step_block *step)
-{
-   const plan *p = &r->h->plan.plan;
-   sinter_kargs k = {.step = step, .num_ptrs = l->num_refs};
-   const char *symbol = p->kernels[l->kernel].symbol;
-
-   for (uint32_t i = 0; i < l->num_refs; i++)
-      k.ptr[i] = harness_resolve(r, &l->refs[i]);
-   memcpy(k.konst, l->consts, sizeof k.konst);
-   if (r->h->simt) {
-      simt_args args = {.k = k, .tiles = plan_extent_eval(&l->tiles, r->sym)};
-      r->h->simt->run(r->h->module, symbol, r->h->simt->warp, (uint32_t)args.tiles + 1, &args);
-      return;
-   }
-   sinter_kernel *kernel = conform_find(&r->h->code, symbol);
-   for (int64_t tile = plan_extent_eval(&l->tiles, r->sym) - 1; tile >= 0; tile--)
-      kernel(&k, (unsigned)tile);
-}
-
-/* The bytes of a returned value at this step's rows. */
-static inline void harness_output(harness_run *r, const ir_value *v)
-{
-   const pass_place *p = &r->h->layout.places[v->id];
-   int64_t most[SYM_COUNT];
-
-   if (p->kind != PASS_PLACE_output)
-      return;
-   for (int s = 0; s < SYM_COUNT; s++)
-      most[s] = r->h->f->range[s].max;
-   uint64_t row = p->size / (uint64_t)ir_dim_eval(v->type.dim[0], most);
-   r->out_bytes[p->index] = row * (uint64_t)ir_dim_eval(v->type.dim[0], r->sym);
-   r->out[p->index] = harness_block(r, r->out_bytes[p->index], 0);
-}
-
-static inline void harness_memory(harness_run *r)
-{
-   const pass_layout *l = &r->h->layout;
-   uint64_t scratch = (uint64_t)plan_extent_eval(&r->h->plan.plan.scratch, r->sym);
-
-   r->arena = harness_block(r, l->arena_bytes, 64);
-   r->scratch = harness_block(r, scratch, 0);
-   ir_op_foreach (r->h->f, op) {
-      const pass_place *p = &l->places[op->num_results ? op->results[0]->id : 0];
-      const ir_type *t = &op->results[0]->type;
-      int64_t n = 1;
-      if (op->code != IR_OP_param || p->kind != PASS_PLACE_arena)
-         continue;
-      for (uint32_t i = 0; i < t->rank; i++)
-         n *= ir_dim_eval(t->dim[i], r->sym);
-      for (int64_t i = 0; i < n; i++) {
-         double v = harness_param(t, ir_attr_s(op, IR_ATTR_name, ""), i);
-         dtype_store(t->dtype, r->arena + p->offset + (uint64_t)i * dtype_infos[t->dtype].bytes, &v,
-                     1);
-      }
-   }
-   ir_op_foreach (r->h->f, op)
-      for (uint32_t i = 0; i < op->num_results; i++)
-         harness_output(r, op->results[i]);
-}
-
-/* The launches of the step's variant over memory that is there. */
-static inline void harness_launch_all(harness_run *r)
-{
-   const plan *p = &r->h->plan.plan;
-   sinter_step_block block = {{0}};
-   const plan_variant *v = NULL;
-
-   memcpy(block.sym, r->sym, sizeof r->sym);
-   for (uint32_t i = 0; i < p->num_variants; i++)
-      if (strcmp(p->variants[i].name, r->step.variant ? r->step.variant : "decode") == 0)
-         v = &p->variants[i];
-   cr_assert(v);
-   for (uint32_t at = 0, end; at < v->num_launches; at = end) {
-      for (end = at; end < v->num_launches && v->launches[end].phase == v->launches[at].phase;)
-         end++;
-      for (uint32_t i = end; i > at; i--)
-         harness_launch(r, &v->launches[i - 1], &block);
-   }
-}
-
-/* Runs the step on the kernels, then on the interpreter. */
-static inline harness_run *harness_go(harness *h, harness_step step)
-{
-   harness_run *r = harness_setup(h, step);
-   ir_env env = {r, harness_get_weight, harness_get_rows, harness_get_param, harness_get_state};
-   ir_step meta = {.token_ids = r->ids,
-                   .positions = r->positions,
-                   .seq_of = r->seq_of,
-                   .rows = r->rows,
-                   .writes = r->writes,
-                   .num_rope = 2,
-                   .rope = r->rope};
-
-   harness_memory(r);
-   harness_launch_all(r);
-   memcpy(meta.sym, r->sym, sizeof r->sym);
-   HARNESS_OK(ir_eval_run(r->a, h->before, IR_EVAL_f64, &meta, &env, r->want, NULL, NULL));
-   return r;
-}
-
-static inline void harness_end(harness_run *r)
-{
-   for (uint32_t i = 0; i < r->num_blocks; i++)
-      free(r->blocks[i]);
-   arena_destroy(r->a);
-}
+#include "harness_run.h"
 
 #endif
