@@ -98,4 +98,5 @@ def main():
     print(f"{at // 2 / 1e6:.1f} M parameters in {a.out}")
 
 
-main()
+if __name__ == "__main__":
+    main()

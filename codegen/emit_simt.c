@@ -343,11 +343,14 @@ static void emit_rope(emit *e, const ir_op *op)
 {
    const cg_value *c = value_of(e, op->results[0]);
    int64_t n = ir_type_row(&op->operands[1]->type), half = n / 2;
+   long long start = (long long)ir_attr_i(op, IR_ATTR_start, 0);
    bool pairs = strcmp(ir_attr_s(op, IR_ATTR_style, "half"), "pair") == 0;
-   const char *first = pairs ? "2 * i" : "i";
-   const char *second = pairs ? "2 * i + 1" : arena_printf(e->a, "i + %lld", (long long)half);
+   bool back = ir_attr_i(op, IR_ATTR_inverse, 0) != 0;
+   const char *step = pairs ? "2 * i" : "i";
+   const char *first = arena_printf(e->a, "%s + %lld", step, start);
+   const char *second = arena_printf(e->a, "%s + %lld", step, start + (pairs ? 1 : half));
    const char *sine = arena_printf(e->a, "i + %lld", (long long)half);
-   const char *rest = arena_printf(e->a, "i + %lld", (long long)n);
+   const char *rest = arena_printf(e->a, "i + %lld", start + (long long)n);
 
    open_heads(e, c->outer);
    prepare(e, op);
@@ -355,13 +358,19 @@ static void emit_rope(emit *e, const ir_op *op)
    const char *x0 = eval(e, op->operands[0], first), *x1 = eval(e, op->operands[0], second);
    /* cos and sin have no heads: the operand's own index */
    const char *cs = eval(e, op->operands[1], "i"), *sn = eval(e, op->operands[1], sine);
-   const char *y0 = named(e, arena_printf(e->a, "%s * %s - %s * %s", x0, cs, x1, sn));
-   const char *y1 = named(e, arena_printf(e->a, "%s * %s + %s * %s", x1, cs, x0, sn));
+   const char *minus = back ? "+" : "-", *plus = back ? "-" : "+";
+   const char *y0 = named(e, arena_printf(e->a, "%s * %s %s %s * %s", x0, cs, minus, x1, sn));
+   const char *y1 = named(e, arena_printf(e->a, "%s * %s %s %s * %s", x1, cs, plus, x0, sn));
    store(e, c, first, y0);
    store(e, c, second, y1);
    close_loop(e);
-   if (n < c->last) {
-      open_loop(e, c->last - n);
+   if (start) {
+      open_loop(e, start);
+      store(e, c, "i", eval(e, op->operands[0], "i"));
+      close_loop(e);
+   }
+   if (start + n < c->last) {
+      open_loop(e, c->last - n - start);
       store(e, c, rest, eval(e, op->operands[0], rest));
       close_loop(e);
    }
@@ -424,20 +433,23 @@ static void emit_kv(emit *e, const ir_op *op)
    text_printf(e->t, "   }\n   }\n");
 }
 
-/* Rows of a latent state follow each other by slot: c, then k. */
+/* Rows of a latent state, and of entries, follow each other by slot: one part behind the other. */
 static void emit_latent(emit *e, const ir_op *op)
 {
    const cg_value *state = value_of(e, op->results[0]);
-   int64_t r = ir_type_row(&op->operands[1]->type), n = ir_type_row(&op->operands[2]->type);
+   int64_t at = 0;
 
    text_printf(e->t, "   {\n");
    open_slot(e, state);
    open_heads(e, 1);
    text_printf(e->t, "   %s *const at = (%s *)a->ptr[%u] + slot * %lld;\n", type_of(state->dtype),
-               type_of(state->dtype), state->ptr, (long long)(r + n));
+               type_of(state->dtype), state->ptr, (long long)ir_type_row(&op->results[0]->type));
    prepare(e, op);
-   write_part(e, op, 1, r, "i");
-   write_part(e, op, 2, n, arena_printf(e->a, "i + %lld", (long long)r));
+   for (uint32_t k = 1; k < op->num_operands; k++) {
+      int64_t n = ir_type_row(&op->operands[k]->type);
+      write_part(e, op, k, n, arena_printf(e->a, "i + %lld", (long long)at));
+      at += n;
+   }
    close_heads(e);
    text_printf(e->t, "   }\n   }\n");
 }

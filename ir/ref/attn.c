@@ -152,7 +152,7 @@ static void multiply_row(const double *matrix, int64_t rows, int64_t cols, const
                          double *out)
 {
    for (int64_t i = 0; i < rows; i++)
-      out[i] = dot(matrix + i * cols, x, cols);
+      out[i] = ref_dot(matrix + i * cols, x, cols);
 }
 
 static void expand(const ref_call *c, expanded *e, int64_t number, int64_t seq, int64_t last)
@@ -208,7 +208,7 @@ sinter_status ref_mla_expanded(ref_call *c)
    for (int64_t h = 0; h < q->dim[1]; h++)
       for (int64_t t = 0; t < q->dim[0]; t++) {
          int64_t seq, last;
-         SINTER_TRY(place(c, kv, t, &seq, &last));
+         SINTER_TRY(ref_place(c, kv, t, &seq, &last));
          expand(c, &e, h, seq, last);
          attend_expanded(c, &e, t, last, scores, both);
       }
