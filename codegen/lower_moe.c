@@ -168,7 +168,7 @@ static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir
    if (table->dtype != DT_i32 || op->operands[1]->type.dtype != DT_i32)
       return refuse(op, "table and rows are i32");
    lookup_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, NULL, out);
    lookup_launch(rows, (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
