@@ -74,21 +74,36 @@ void attn_keep_scores(attn *t, vec_value page, const vec_value *dots)
    }
 }
 
+/* What comes after a line of keys: the same of the next page, and the values of this one. A page is
+ * too short, and its table too irregular, for the hardware to see a stream. */
+static void prefetch_ahead(attn *t, vec_value line, vec_value offset, vec_value next_page)
+{
+   vec_prefetch(t->f, vec_at(t->f, next_page, offset));
+   if (!t->k->latent)
+      vec_prefetch(t->f, vec_at_i(t->f, line, t->d * PAGE_TOKENS * t->kv_bytes));
+}
+
 /* s = q k^T for every row and page of the chunk: k is transposed in its page, so 16 positions are
- * one line. */
+ * one line. A step of many rows finds pages in the cache; one of a row reads them from memory. */
 void attn_scores(attn *t)
 {
    vec_fn *f = t->f;
    uint32_t parts = PAGE_TOKENS / t->lanes, n = t->block * parts;
    vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS], k[2];
+   bool from_memory = t->k->form == ATTENTION_row || t->k->form == ATTENTION_part;
 
    attn_clear_tops(t);
+   vec_value last_page = vec_sub(f, t->page1, vec_i(f, 1));
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 0, NULL);
    vec_value at = attn_head_of_page(t, page.i);
+   vec_value ahead =
+      from_memory ? attn_head_of_page(t, vec_imin(f, vec_add_i(f, page.i, 1), last_page)) : NULL;
    for (uint32_t i = 0; i < n; i++)
       dots[i] = vec_float(f, t->lanes, 0);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n, dots);
-   vec_value line = vec_at(f, at, attn_times(t, l.i, PAGE_TOKENS * t->kv_bytes));
+   vec_value offset = attn_times(t, l.i, PAGE_TOKENS * t->kv_bytes), line = vec_at(f, at, offset);
+   if (from_memory)
+      prefetch_ahead(t, line, offset, ahead);
    for (uint32_t j = 0; j < parts; j++)
       k[j] = vec_load_f32(f, t->k->kv, t->lanes,
                           vec_at_i(f, line, (int64_t)j * t->lanes * t->kv_bytes));
