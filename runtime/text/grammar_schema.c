@@ -11,7 +11,7 @@ static const struct {
    const char *name;
    enum { HELD, NOTE, LACKS } kind;
 } keywords[] = {
-#define KEYWORD(name, kind) {#name, kind},
+#define KEYWORD(name, kind) {name, kind},
 #include "grammar_keywords.def"
 #undef KEYWORD
 };
