@@ -333,3 +333,29 @@ Test(sparse, lookup)
    harness_end(r);
    harness_free(h);
 }
+
+/* ---- rotation ---- */
+
+/* The last elements of a head are turned, and turned back. Kills: the first ones; a sign that stays; what
+ * stands in front of them lost. */
+Test(sparse, turned_back)
+{
+   static const char *const styles[] = {"pair", "half"};
+
+   for (size_t i = 0; i < countof(styles); i++)
+      for (int start = 0; start < 30; start += 13) {
+         char text[512];
+         snprintf(text, sizeof text,
+                  "func @f(T in 1..64) {\n%%x = param {name=\"x\"} : f32[T,3,39]\n"
+                  "%%c = meta {field=rope, index=0} : f32[T,10]\n"
+                  "%%r = rope %%x, %%c {start=%d, style=\"%s\", inverse=1}\n"
+                  "%%s = rope %%x, %%c {start=%d, style=\"%s\"}\nreturn %%r, %%s\n}\n",
+                  start, styles[i], start, styles[i]);
+         harness *h = compile(text, isa_best());
+         harness_run *r = harness_go(h, (harness_step){.num_seqs = 1, .rows = {5}});
+         compare(r, 0, "turned back");
+         compare(r, 1, "turned");
+         harness_end(r);
+         harness_free(h);
+      }
+}

@@ -23,6 +23,7 @@ static print_case cases[] = {
    {"qwen3_5", "qwen3_5_text"},
    {"deepseek_v2_lite", "deepseek_v2_lite"},
    {"deepseek_v3", "deepseek_v3"},
+   {"deepseek_v4", "deepseek_v4"},
    {"gemma4", "gemma4_ple"},
    {"gemma4_moe", "gemma4_moe"},
    {"gpt_oss", "q_gpt_oss_mxfp4"},

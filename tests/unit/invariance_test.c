@@ -36,6 +36,11 @@ static const char *const models[] = {
    TEST_ROOT "/golden/gguf_llama/Q4_1.gguf",
 };
 
+/* Models whose kernels only a CPU has. */
+static const char *const cpu_models[] = {
+   TEST_ROOT "/golden/deepseek_v4",
+};
+
 static void on_token(void *user, sinter_request *r, const sinter_token *t)
 {
    outcome *o = user;
@@ -143,7 +148,7 @@ static bool is_wanted(const char *model)
 /* Kills: a reduction split between threads, a row kernel that sums in another order, a chunk border
  * that moves with the prompt's split, a page of another sequence, a block reused under other
  * tokens. */
-static void same_everywhere(sinter_numerics numerics)
+static void same_for(const char *model, sinter_numerics numerics)
 {
    static const setting settings[] = {
       {.threads = 2},
@@ -159,19 +164,29 @@ static void same_everywhere(sinter_numerics numerics)
       {.threads = 2, .neighbours = NEIGHBOURS, .kv_tokens = 400},
    };
 
-   for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
-      if (!is_wanted(models[m]))
-         continue;
-      sinter_artifact *a = open_model(models[m], numerics);
-      outcome base = run(a, (setting){.threads = 1});
-      for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-         outcome o = run(a, settings[i]);
-         cr_expect(memcmp(o.ids, base.ids, sizeof o.ids) == 0, "%s: tokens differ in setting %zu",
-                   models[m], i);
-         cr_expect(memcmp(o.logprobs, base.logprobs, sizeof o.logprobs) == 0,
-                   "%s: logprobs differ in setting %zu", models[m], i);
-      }
-      sinter_artifact_close(a);
+   if (!is_wanted(model))
+      return;
+   sinter_artifact *a = open_model(model, numerics);
+   outcome base = run(a, (setting){.threads = 1});
+   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+      outcome o = run(a, settings[i]);
+      cr_expect(memcmp(o.ids, base.ids, sizeof o.ids) == 0, "%s: tokens differ in setting %zu",
+                model, i);
+      cr_expect(memcmp(o.logprobs, base.logprobs, sizeof o.logprobs) == 0,
+                "%s: logprobs differ in setting %zu", model, i);
+   }
+   sinter_artifact_close(a);
+}
+
+static void same_everywhere(sinter_numerics numerics)
+{
+   for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+      same_for(models[m], numerics);
+   for (size_t m = 0; m < sizeof cpu_models / sizeof *cpu_models; m++) {
+      if (getenv("SINTER_TEST_DEVICE"))
+         fprintf(stderr, "skip: %s has kernels for a CPU only\n", cpu_models[m]);
+      else
+         same_for(cpu_models[m], numerics);
    }
 }
 
