@@ -127,7 +127,7 @@ static const char *check_cache_group(const plan_cache_group *g)
          "a cache group's rows are shared by all heads");
    CHECK(g->num_layers >= 1 && g->num_layers <= MAX_LAYERS,
          "a cache group's layers are out of range");
-   CHECK(g->dtype == DT_f32 || g->dtype == DT_f16 || g->dtype == DT_bf16,
+   CHECK(g->dtype == DT_f32 || g->dtype == DT_f16 || g->dtype == DT_bf16 || g->dtype == DT_f8e4m3,
          "a cache group has no such type");
    CHECK(plan_state_entries[g->kind] ? g->ratio >= 1 && g->ratio <= PLAN_MAX_POSITIONS : !g->ratio,
          "a cache group's chunks are out of range");

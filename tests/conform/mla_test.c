@@ -15,6 +15,7 @@ typedef struct shape {
 static const shape shapes[] = {
    {16, 512, 64, "f16"}, {4, 32, 16, "f32"},  {5, 33, 6, "f16"},   {1, 1, 2, "f32"},
    {13, 20, 10, "bf16"}, {3, 960, 64, "f16"}, {32, 48, 16, "f16"},
+   {16, 512, 64, "f8e4m3"}, {5, 33, 6, "f8e4m3"},
 };
 
 static harness *compile(const shape *s, isa_level level)
@@ -157,7 +158,7 @@ Test(mla, expanded)
    } cases[] = {
       {2, 128, 64, 128, 512, "f16", "bf16"}, {4, 16, 16, 16, 32, "f32", "f32"},
       {5, 13, 6, 9, 33, "f16", "f32"},       {1, 1, 2, 1, 1, "f32", "f16"},
-      {3, 20, 10, 40, 64, "bf16", "q8_0"},
+      {3, 20, 10, 40, 64, "bf16", "q8_0"},   {3, 20, 10, 40, 64, "f8e4m3", "bf16"},
    };
    static const harness_step steps[] = {
       {.num_seqs = 1, .stored = {0}, .rows = {1}},
