@@ -6,7 +6,7 @@ passes/cost.c expects, over four models; as rank correlation (Spearman).
    bench/kernel_costs.py --check FILE                   nothing is timed: times of FILE against what is expected today
    bench/kernel_costs.py --check FILE --table           the same, every kernel with it
 
-Exits with 1 when a correlation is below 0.8, or when fewer than three of four kernels of FILE are found among today's. The
+Exits with 1 when a correlation is below 0.8, or when fewer than half of the kernels of FILE are found among today's. The
 models are smollm2 and gemma3, a mixture with latent attention and a hybrid of gated delta nets (make_deepseek.py, make_hybrid.py)."""
 import argparse
 import json
@@ -18,7 +18,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SINTER = os.path.join(os.path.dirname(HERE), "build", "sinter")
-LEAST, FOUND = 0.8, 0.75
+LEAST, FOUND = 0.8, 0.5
 MADE = {"latent mixture": ["make_deepseek.py", "--experts", "16", "--used", "4", "--shared", "1", "--layers", "4"],
         "hybrid": ["make_hybrid.py", "--layers", "4"]}
 
