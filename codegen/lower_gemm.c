@@ -56,9 +56,10 @@ typedef struct chain {
    const ir_op *combine;        /* the end, when slots come together in it */
    const ir_op *quant;          /* the end, when the result is quantised */
    const ir_op *norm;           /* of x, in the same kernel */
+   const ir_op *routed;         /* sum of experts that a step adds, in the same kernel */
    const ir_value *end;         /* what the chain has come to */
    gemm_key key;
-   const ir_value *extra[GEMM_MAX_STEPS];
+   const ir_value *extra[GEMM_MAX_STEPS]; /* NULL: the result itself, which starts as the sum */
    uint32_t num_extra;
 } chain;
 
@@ -109,7 +110,8 @@ static const char *add_binary(chain *c, const ir_op *op)
       c->key.w2 = layout_of(c->l, weight_of(factor->def));
       return NULL;
    }
-   if (other->def->group == c->g)
+   bool is_sum = is_add && !c->routed && !c->key.grouped && other->def->code == IR_OP_combine;
+   if (other->def->group == c->g && !is_sum)
       return "an operand is computed in the same kernel";
    if (other->type.dtype != DT_f32)
       return "operands of what follows a matmul are f32";
@@ -118,7 +120,9 @@ static const char *add_binary(chain *c, const ir_op *op)
       s->kind = is_add ? GEMM_STEP_add_row : GEMM_STEP_mul_row;
    else
       s->kind = is_add ? GEMM_STEP_add_mat : GEMM_STEP_mul_mat;
-   c->extra[c->num_extra++] = other;
+   if (other->def->group == c->g)
+      c->routed = other->def;
+   c->extra[c->num_extra++] = c->routed == other->def ? NULL : other;
    return NULL;
 }
 
@@ -155,11 +159,18 @@ static const char *add_step(chain *c, const ir_op *op)
 /* The sum over a token's slots is the last thing that a kernel does. */
 static const char *add_combine(chain *c, const ir_op *op)
 {
-   if (!c->key.grouped || op->operands[0] != c->end)
+   if (op->operands[0] != c->end)
       return "only experts' results are combined in their kernel";
    if (op->operands[1]->def->group == c->g || op->operands[1]->type.dtype != DT_f32 ||
        op->results[0]->type.dtype != DT_f32)
       return "weights are f32 and come from outside";
+   if (!c->key.grouped) { /* one slot a token: a factor for each row */
+      if (ir_type_row(&op->operands[1]->type) != 1 || c->key.num_steps == GEMM_MAX_STEPS)
+         return "only experts' results are combined in their kernel";
+      c->key.steps[c->key.num_steps++].kind = GEMM_STEP_mul_col;
+      c->extra[c->num_extra++] = op->operands[1];
+      return NULL;
+   }
    c->key.combine = true;
    c->combine = op;
    return NULL;
@@ -217,44 +228,38 @@ static void launch_split(const chain *c, const ir_value *x, gemm_rows rows, uint
    out->scratch = MAX(out->scratch, most * gemm_parts_stride(k));
 }
 
-/* The launch of a finished chain. *split: whose parts are in scratch memory. */
-static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches *out)
+/* Tiles, constants and the like of a chain's launch. */
+static sinter_status plan_chain(const chain *c, plan_launch *out)
 {
-   const cg_lower *l = c->l;
    const ir_type *w = &weight_of(c->start)->type;
    uint64_t n = (uint64_t)ir_dim_const(w->dim[w->rank - 2]), k = (uint64_t)ir_type_row(w);
    gemm_rows rows = cg_rows_of(c->start->results[0]->type.dim[0]);
-   uint32_t inputs = num_inputs(c->start);
-   char symbol[GEMM_SYMBOL_MAX];
    const char *why = gemm_unsupported(&c->key, k);
 
+   if (!why && !rows.is_sym && rows.num < 0)
+      why = "rows must be a number or one symbol";
    if (why)
       return refuse(c->start, why);
-   if (!rows.is_sym && rows.num < 0)
-      return refuse(c->start, "rows must be a number or one symbol");
-   c->key.parts = gemm_wants_parts(&c->key, l->isa);
-   if (c->key.parts && *split != c->start->operands[0]) {
-      *split = c->start->operands[0];
-      launch_split(c, *split, rows, k, out);
+   if (!c->key.grouped) {
+      gemm_launch(&c->key, rows, n, k, out);
+      return SINTER_ok;
    }
-   gemm_symbol(&c->key, symbol);
-   cg_launch *to = vec_push(l->a, &out->list);
-   *to =
-      (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
-                             arena_copy(l->a, &c->key, sizeof c->key), cg_simt_gemm_of(&c->key)}};
-   if (c->key.grouped) {
-      gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
-      gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
-                          from.num > 0 ? (uint64_t)(rows.num / from.num) : 1, 1};
-      if (c->combine)
-         stack.slots_per_token = (uint64_t)ir_type_row(&c->combine->operands[1]->type);
-      gemm_launch_experts(&c->key, rows, n, k, &stack, &to->launch);
-   } else {
-      gemm_launch(&c->key, rows, n, k, &to->launch);
-   }
-   to->launch.num_refs = 0;
-   to->launch.group = c->g->id;
-   cg_launch_value(l, to, c->end, true);
+   gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
+   gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
+                       from.num > 0 ? (uint64_t)(rows.num / from.num) : 1, 1};
+   if (c->combine)
+      stack.slots_per_token = (uint64_t)ir_type_row(&c->combine->operands[1]->type);
+   gemm_launch_experts(&c->key, rows, n, k, &stack, out);
+   return SINTER_ok;
+}
+
+/* Pointers in the order of gemm.h; y: the result of the kernel. */
+static void append_refs(const chain *c, const ir_value *y, cg_launch *to)
+{
+   const cg_lower *l = c->l;
+   uint32_t inputs = num_inputs(c->start);
+
+   cg_launch_value(l, to, y, true);
    if (c->quant)
       cg_launch_value(l, to, c->quant->results[1], true);
    if (c->key.parts)
@@ -273,7 +278,40 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    if (c->combine)
       cg_launch_value(l, to, c->combine->operands[1], false);
    for (uint32_t i = 0; i < c->num_extra; i++)
-      cg_launch_value(l, to, c->extra[i], false);
+      cg_launch_value(l, to, c->extra[i] ? c->extra[i] : y, false);
+}
+
+/* The split of x in front of a product of parts. *split: whose parts are in scratch memory. */
+static void prepare_parts(chain *c, const ir_value **split, cg_launches *out)
+{
+   const ir_value *x = c->start->operands[0];
+
+   c->key.parts = gemm_wants_parts(&c->key, c->l->isa);
+   if (!c->key.parts || *split == x)
+      return;
+   *split = x;
+   launch_split(c, x, cg_rows_of(c->start->results[0]->type.dim[0]),
+                (uint64_t)ir_type_row(&weight_of(c->start)->type), out);
+}
+
+/* The launch of a finished chain. */
+static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   char symbol[GEMM_SYMBOL_MAX];
+   plan_launch own = {0};
+
+   SINTER_TRY(plan_chain(c, &own)); /* what cannot be has no split in front of it */
+   prepare_parts(c, split, out);
+   SINTER_TRY(plan_chain(c, &own));
+   gemm_symbol(&c->key, symbol);
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
+                                arena_copy(l->a, &c->key, sizeof c->key), cg_simt_gemm_of(&c->key)},
+                     .launch = own};
+   to->launch.num_refs = 0;
+   to->launch.group = c->g->id;
+   append_refs(c, c->end, to);
    return SINTER_ok;
 }
 
@@ -310,30 +348,75 @@ static sinter_status check_types(const ir_op *op)
    return SINTER_ok;
 }
 
-static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_op *start,
-                                 const ir_value **split, cg_launches *out)
+/* Steps up to the end of the chain, or to the sum of a routed one. */
+static sinter_status read_chain(chain *c, const ir_op *start)
 {
-   chain c = {.l = l, .g = g, .start = start, .end = start->results[0]};
-
+   c->start = start;
+   c->end = start->results[0];
    SINTER_TRY(check_types(start));
-   c.key.int8 = num_inputs(start) == 2;
-   c.key.grouped = is_grouped(start);
-   c.key.w = layout_of(l, weight_of(start));
-   if (c.key.w == PANEL_none || c.key.w == PANEL_rows)
+   c->key.int8 = num_inputs(start) == 2;
+   c->key.grouped = is_grouped(start);
+   c->key.w = layout_of(c->l, weight_of(start));
+   if (c->key.w == PANEL_none || c->key.w == PANEL_rows)
       return refuse(start, "the weight is not packed in panels");
-   const char *norm = add_norm(&c);
-   if (norm)
-      return refuse(start, norm);
-   for (const ir_op *op; (op = inner_reader(&c, c.end)) != NULL; c.end = op->results[0]) {
-      const char *why = op->code == IR_OP_combine ? add_combine(&c, op)
-                        : op->code == IR_OP_quant ? add_quant(&c, op)
-                                                  : add_step(&c, op);
-      if (why)
-         return refuse(op, why);
-   }
-   if (cg_place(l, c.end)->kind == PASS_PLACE_kernel)
+   const char *why = add_norm(c);
+   for (const ir_op *op; !why && !c->combine && (op = inner_reader(c, c->end)) != NULL;
+        c->end = op->results[0])
+      why = op->code == IR_OP_combine ? add_combine(c, op)
+            : op->code == IR_OP_quant ? add_quant(c, op)
+                                      : add_step(c, op);
+   return why ? refuse(start, why) : SINTER_ok;
+}
+
+static void emit_pair(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   gemm_pair_emit(m, what);
+}
+
+/* A chain that adds a sum of experts: both in one kernel. */
+static sinter_status launch_pair(chain *c, const ir_value **split, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   chain routed = {.l = l, .g = c->g};
+   plan_launch first = {0}, second = {0};
+   char symbol[GEMM_PAIR_SYMBOL_MAX];
+
+   SINTER_TRY(read_chain(&routed, c->routed->operands[0]->def));
+   SINTER_TRY(plan_chain(c, &second));
+   prepare_parts(c, split, out);
+   SINTER_TRY(plan_chain(&routed, &first));
+   SINTER_TRY(plan_chain(c, &second));
+   gemm_pair *pair = arena_new(l->a, gemm_pair);
+   *pair = (gemm_pair){routed.key, c->key};
+   const char *why = gemm_pair_unsupported(pair);
+   if (why || routed.combine != c->routed)
+      return refuse(c->start, why ? why : "the sum that is added is not that of experts");
+   gemm_pair_symbol(pair, symbol);
+   cg_launch *to = vec_push(l->a, &out->list);
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_pair, pair}};
+   gemm_pair_launch(&first, &second, &to->launch);
+   to->launch.num_refs = 0;
+   to->launch.group = c->g->id;
+   append_refs(&routed, c->end, to);
+   append_refs(c, c->end, to);
+   return SINTER_ok;
+}
+
+/* *sums: sums of experts that wait for the matmul that adds them. */
+static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_op *start,
+                                 const ir_value **split, int *sums, cg_launches *out)
+{
+   chain c = {.l = l, .g = g};
+
+   SINTER_TRY(read_chain(&c, start));
+   *sums -= c.routed != NULL;
+   if (cg_place(l, c.end)->kind != PASS_PLACE_kernel)
+      return c.routed ? launch_pair(&c, split, out) : launch_chain(&c, split, out);
+   if (!c.combine)
       return refuse(start, "its result is used nowhere");
-   return launch_chain(&c, split, out);
+   ++*sums;
+   return SINTER_ok;
 }
 
 /* The matmul is the other factor of a product whose chain begins elsewhere: of two plain factors
@@ -359,11 +442,13 @@ static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
 sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    const ir_value *split = NULL;
+   int sums = 0;
 
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
       if (is_matmul(op) && !is_absorbed(l, g, op))
-         SINTER_TRY(lower_chain(l, g, op, &split, out));
-   return SINTER_ok;
+         SINTER_TRY(lower_chain(l, g, op, &split, &sums, out));
+   return sums ? refuse(g->first, "a sum of experts is added to no matmul of its kernel")
+               : SINTER_ok;
 }
 
 /* ---- head_matmul ---- */

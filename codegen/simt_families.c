@@ -40,6 +40,9 @@ static void write_step(text_buf *out, const gemm_step *s, uint32_t *ptr)
    case GEMM_STEP_mul_mat:
       text_printf(out, " v = v * ((const float *)a->ptr[%u])[%s];", (*ptr)++, each);
       break;
+   case GEMM_STEP_mul_col:
+      text_printf(out, " v = simt_fma(((const float *)a->ptr[%u])[m], v, 0.0f);", (*ptr)++);
+      break;
    case GEMM_STEP_mul_second: text_printf(out, " v = v * v2;"); break;
    case GEMM_STEP_mul_bounded:
       text_printf(out, " v = v * (v2 > %af ? %af : v2 < %af ? %af : v2);", s->arg, s->arg, -s->arg,

@@ -198,6 +198,38 @@ sinter_status pass_exec_compare(arena *a, const ir_func *before, const ir_func *
    return pass_exec_probe(a, before, after, rounding, PASS_PROBES_ALL, why, out_same);
 }
 
+/* ---- which experts are chosen ---- */
+
+static bool is_choice(const ir_value *v)
+{
+   while (ir_is_alias(v->def))
+      v = v->def->operands[0];
+   return v->def->code == IR_OP_route && v->result == 0;
+}
+
+sinter_status pass_exec_agreement(arena *a, const ir_func *before, const ir_func *after,
+                                  pass_agreement *sum)
+{
+   const ir_func *const f[2] = {before, after};
+   bool any = false;
+
+   for (size_t i = 0; i < before->returns.count; i++)
+      any |= is_choice(before->returns.data[i]);
+   for (uint64_t seed = 0; any && seed < SEEDS; seed++) {
+      const setting s = {PASS_PROBE_normal, ROWS, seed};
+      outcome o[4];
+
+      SINTER_TRY_IN("execution", run_four(a, f, &s, false, o));
+      for (uint32_t i = 0; i < o[0].num_returns; i++) {
+         const pass_four four = {&o[0].t[i], &o[1].t[i], &o[2].t[i], &o[3].t[i], DT_i32};
+
+         if (is_choice(before->returns.data[i]) && four.before->data)
+            (void)pass_agreement_add(sum, &four);
+      }
+   }
+   return SINTER_ok;
+}
+
 /* ---- the first value out of contract ---- */
 
 static void set_spot(pass_spot *out, const char *value, const ir_tensor *t, const pass_finding *f,

@@ -65,6 +65,20 @@ typedef struct pass_finding {
    int64_t element;
 } pass_finding;
 
+/* Rows that choose, and how many of them choose as in f64. */
+typedef struct pass_agreement {
+   int64_t rows, before, after;
+} pass_agreement;
+
+/* Adds the rows of a value of indices; returns where the last row stands that chose as f64 does before
+ * and no longer does. */
+int64_t pass_agreement_add(pass_agreement *sum, const pass_four *v);
+
+/* Adds the experts that are chosen in several draws of ordinary numbers, by every returned result of a
+ * route. Errors: what the interpreter reports. */
+SINTER_CHECKED sinter_status pass_exec_agreement(arena *a, const ir_func *before,
+                                                 const ir_func *after, pass_agreement *sum);
+
 /* Judges one value of one run. */
 pass_finding pass_rule_check(const pass_four *v, pass_rounding rounding);
 

@@ -118,20 +118,29 @@ static bool same_set(const double *x, const double *y, int64_t n)
    return true;
 }
 
-static pass_finding check_sets(const pass_four *v)
+int64_t pass_agreement_add(pass_agreement *sum, const pass_four *v)
 {
-   int64_t n = pass_tensor_count(v->before), row = row_length(v->before), was = 0, is = 0, bad = 0;
+   int64_t n = pass_tensor_count(v->before), row = row_length(v->before), lost = 0;
 
    for (int64_t at = 0; at + row <= n; at += row) {
       bool before = same_set(v->before->data + at, v->before_f64->data + at, row);
       bool after = same_set(v->after->data + at, v->before_f64->data + at, row);
 
-      was += before;
-      is += after;
+      sum->rows++;
+      sum->before += before;
+      sum->after += after;
       if (before && !after)
-         bad = at;
+         lost = at;
    }
-   if (is < was)
+   return lost;
+}
+
+static pass_finding check_sets(const pass_four *v)
+{
+   pass_agreement sum = {0};
+   int64_t bad = pass_agreement_add(&sum, v);
+
+   if (sum.after < sum.before)
       return finding("index sets agree with f64 less often than before", v->after, v->before_f64,
                      bad);
    return (pass_finding){0};

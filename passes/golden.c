@@ -416,6 +416,7 @@ static sinter_status execute(golden *g, const ir_func *before, const ir_func *af
       complain(g, "%s", why.data);
       return SINTER_ok;
    }
+   SINTER_TRY(pass_exec_agreement(g->a, before, after, &g->out->experts));
    for (pass_variant v = 0; v < PASS_VARIANT_COUNT; v++)
       SINTER_TRY(execute_variant(g, before, v));
    return SINTER_ok;

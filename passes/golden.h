@@ -22,12 +22,14 @@
 #ifndef PASS_GOLDEN_H
 #define PASS_GOLDEN_H
 
+#include "exec.h"
 #include "pass.h"
 
 typedef struct pass_golden {
    uint32_t cases, failed, skipped, declines;
-   uint32_t variants; /* executed besides the cases as they are */
-   uint32_t updated;  /* cases with new CHECK lines */
+   uint32_t variants;      /* executed besides the cases as they are */
+   uint32_t updated;       /* cases with new CHECK lines */
+   pass_agreement experts; /* where a router's choice is returned */
 } pass_golden;
 
 /* Runs every case of a golden text. Appends one paragraph per failed case to report.

@@ -229,10 +229,14 @@ static bool is_pointwise(const ir_group *g)
 
 static bool has_matmul(const ir_group *g)
 {
-   for (const ir_op *op = g->first; op && op->group == g; op = op->next)
-      if (pass_is_matmul(op))
-         return true;
-   return false;
+   bool found = false;
+
+   for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
+      if (op->code == IR_OP_combine) /* its sum is in the result before the residual is read */
+         return false;
+      found |= pass_is_matmul(op);
+   }
+   return found;
 }
 
 static bool may_overwrite(const plan_state *p, const life *result, const ir_value *v)

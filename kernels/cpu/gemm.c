@@ -50,10 +50,9 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
 
 /* ---- the kernel ---- */
 
-static void load_arguments(gemm_kernel *g)
+uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
 {
    vec_fn *f = g->f;
-   uint32_t p = 0;
 
    for (uint32_t i = 0; i < GEMM_CONSTS; i++)
       g->k[i] = vec_karg_const(f, i);
@@ -78,6 +77,7 @@ static void load_arguments(gemm_kernel *g)
    for (uint32_t i = 0; i < g->key->num_steps; i++)
       if (gemm_step_infos[g->key->steps[i].kind].has_operand)
          g->operand[i] = vec_karg_ptr(f, p++);
+   return p;
 }
 
 /* A dot product of `k` columns of `panel` from column `from` of x on, for some rows of the chunk. */
@@ -241,7 +241,7 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
 }
 
 /* Rows first .. first + rows, as they are. */
-static void number_rows(gemm_kernel *g, vec_value first)
+void gemm_number_rows(gemm_kernel *g, vec_value first)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
@@ -275,7 +275,7 @@ static void number_slots(gemm_kernel *g, vec_value first)
    vec_loop_end(f, &l, NULL);
 }
 
-static vec_value all_rows_of_step(gemm_kernel *g)
+vec_value gemm_rows_of_step(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value rows = vec_mul(f, g->k[C_ROWS_PER_SYM], vec_sym_at(f, g->k[C_SYM]));
@@ -294,14 +294,14 @@ static void dense_tile(gemm_kernel *g)
    g->y_column = vec_mul(f, head, g->k[C_N]);
    g->x = vec_at(f, g->x, vec_mul(f, head, g->k[C_X_HEAD]));
    g->w[0] = vec_at(f, g->w[0], vec_mul(f, head, g->k[C_W_HEAD]));
-   g->rows = vec_imin(f, vec_sub(f, all_rows_of_step(g), g->row0), vec_i(f, GEMM_ROWS));
+   g->rows = vec_imin(f, vec_sub(f, gemm_rows_of_step(g), g->row0), vec_i(f, GEMM_ROWS));
    vec_return_if(f, vec_icmp(f, VEC_le, g->rows, vec_i(f, 0)));
    vec_value column_tile = vec_rem(f, vec_tile(f), g->k[C_COLUMN_TILES]);
    if (g->key->norm.k) {
       gemm_norm_tile(g, column_tile);
       return;
    }
-   number_rows(g, g->row0);
+   gemm_number_rows(g, g->row0);
    gemm_tile_panels(g, column_tile);
 }
 
@@ -315,10 +315,10 @@ static void clear_outputs(gemm_kernel *g, vec_value tokens)
 }
 
 /* A tile is some columns of all experts that have rows; slots without an expert come last. */
-static void grouped_tile(gemm_kernel *g)
+void gemm_grouped_tile(gemm_kernel *g)
 {
    vec_fn *f = g->f;
-   vec_value w[2] = {g->w[0], g->w[1]}, slots = all_rows_of_step(g);
+   vec_value w[2] = {g->w[0], g->w[1]}, slots = gemm_rows_of_step(g);
 
    g->y_column = vec_i(f, 0);
    if (g->key->combine)
@@ -338,11 +338,10 @@ static void grouped_tile(gemm_kernel *g)
    vec_loop_end(f, &e, NULL);
 }
 
-static void emit_kernel(gemm_kernel *g)
+void gemm_take_stack(gemm_kernel *g)
 {
    vec_fn *f = g->f;
 
-   load_arguments(g);
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
@@ -356,10 +355,6 @@ static void emit_kernel(gemm_kernel *g)
       g->factor = vec_stack(f, GEMM_ROWS * 4, 64);
    if (g->key->quant)
       g->group = vec_stack(f, GEMM_ROWS * QUANT_GROUP * 4, 64);
-   if (g->key->grouped)
-      grouped_tile(g);
-   else
-      dense_tile(g);
 }
 
 /* The local functions that the kernel calls for one of its weights. */
@@ -392,6 +387,12 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
       unpack_emit_float(m, w, g->unpack[weight]);
 }
 
+void gemm_emit_dots(vec_module *m, gemm_kernel *g)
+{
+   for (uint32_t i = 0; i < 2; i++)
+      emit_dots(m, g, i);
+}
+
 void gemm_emit(vec_module *m, const gemm_key *key)
 {
    gemm_kernel g = {.key = key};
@@ -400,9 +401,13 @@ void gemm_emit(vec_module *m, const gemm_key *key)
    gemm_symbol(key, symbol);
    if (vec_module_has(m, symbol))
       return;
-   for (uint32_t i = 0; i < 2; i++)
-      emit_dots(m, &g, i);
+   gemm_emit_dots(m, &g);
    g.f = vec_kernel(m, symbol);
-   emit_kernel(&g);
+   (void)gemm_load_arguments(&g, 0);
+   gemm_take_stack(&g);
+   if (key->grouped)
+      gemm_grouped_tile(&g);
+   else
+      dense_tile(&g);
    vec_end(g.f);
 }

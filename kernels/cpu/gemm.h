@@ -32,6 +32,7 @@
 #define GEMM_STEPS(STEP)                                                                           \
    STEP(add_row, 1, 0, "v + b[n]; f32 b[N]")                                                       \
    STEP(mul_row, 1, 0, "v * b[n]; f32 b[N]")                                                       \
+   STEP(mul_col, 1, 0, "0 + c[m] * v; f32 c[M]")                                                   \
    STEP(add_mat, 1, 0, "v + r[m][n]; f32 r[M][N]; may be y itself")                                \
    STEP(mul_mat, 1, 0, "v * r[m][n]; f32 r[M][N]; may be y itself")                                \
    STEP(mul_second, 0, 0, "v * (x w2^T)")                                                          \
@@ -127,6 +128,24 @@ void gemm_launch_heads(const gemm_key *key, gemm_rows rows, const gemm_heads *he
 /* The same for a grouped key; n, k of one matrix. */
 void gemm_launch_experts(const gemm_key *key, gemm_rows slots, uint64_t n, uint64_t k,
                          const gemm_stack *stack, plan_launch *out);
+
+/* ---- pairs ----
+ * A sum of experts and one more matrix of the same outputs in one kernel: a step of the second adds
+ * what the first made, `add_mat` of y. */
+typedef struct gemm_pair {
+   gemm_key routed, dense;
+} gemm_pair;
+
+enum { GEMM_PAIR_SYMBOL_MAX = 2 * GEMM_SYMBOL_MAX + 8 };
+
+/* NULL, or why there is no kernel though there is one for each part. */
+const char *gemm_pair_unsupported(const gemm_pair *pair);
+void gemm_pair_symbol(const gemm_pair *pair, char out[GEMM_PAIR_SYMBOL_MAX]);
+void gemm_pair_emit(vec_module *m, const gemm_pair *pair);
+
+/* From the launches of both parts; the caller fills refs: those of the first, then of the second,
+ * y in front of each. */
+void gemm_pair_launch(const plan_launch *routed, const plan_launch *dense, plan_launch *out);
 
 /* ---- parts ----
  * f32 x as the exact sum of three bf16, for tile registers: a kernel of its own before the product.

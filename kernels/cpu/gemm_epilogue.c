@@ -54,6 +54,9 @@ static vec_value apply_step(gemm_kernel *g, uint32_t i, const place *at, vec_val
    switch (s->kind) {
    case GEMM_STEP_add_row: return vec_fadd(f, v, row_operand(g, at, base));
    case GEMM_STEP_mul_row: return vec_fmul(f, v, row_operand(g, at, base));
+   case GEMM_STEP_mul_col:
+      base = vec_load(f, VEC_f32, 1, vec_at(f, base, vec_shl_i(f, at->row, 2)), 4);
+      return vec_fma(f, vec_splat(f, base, vec_lanes(f)), v, vec_float(f, vec_lanes(f), 0));
    case GEMM_STEP_add_mat: return vec_fadd(f, v, load_f32s(g, at, matrix_at(g, at, base)));
    case GEMM_STEP_mul_mat: return vec_fmul(f, v, load_f32s(g, at, matrix_at(g, at, base)));
    case GEMM_STEP_mul_second: return vec_fmul(f, v, second(g, at));

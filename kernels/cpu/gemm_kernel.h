@@ -30,6 +30,19 @@ typedef struct gemm_kernel {
  * codes and scales of a group are written with its second panel. */
 void gemm_write_panel(gemm_kernel *g, vec_value panel);
 
+/* Parts of gemm_emit, in the order of their calls. Arguments are taken from pointer `first` on; what
+ * follows them is returned. */
+void gemm_emit_dots(vec_module *m, gemm_kernel *g);
+uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t first);
+void gemm_take_stack(gemm_kernel *g);
+void gemm_grouped_tile(gemm_kernel *g);
+
+/* Rows (grouped: slots) of the step. */
+vec_value gemm_rows_of_step(gemm_kernel *g);
+
+/* The chunk's rows are first, first + 1, … of x and y. */
+void gemm_number_rows(gemm_kernel *g, vec_value first);
+
 /* The panels of a tile of columns, for all rows of the chunk (gemm.c). */
 void gemm_tile_panels(gemm_kernel *g, vec_value column_tile);
 

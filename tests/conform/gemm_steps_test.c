@@ -12,6 +12,8 @@ static double gelu_tanh(double v)
    return v / 2 * (1 + tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
 }
 
+enum { COLS = 37 };
+
 typedef struct operands {
    float *row, *mat;
    double second;
@@ -22,6 +24,7 @@ static double step_meaning(const gemm_step *s, double v, const operands *o, uint
    switch (s->kind) {
    case GEMM_STEP_add_row: return v + o->row[n];
    case GEMM_STEP_mul_row: return v * o->row[n];
+   case GEMM_STEP_mul_col: return v * o->mat[at / COLS];
    case GEMM_STEP_add_mat: return v + o->mat[at];
    case GEMM_STEP_mul_mat: return v * o->mat[at];
    case GEMM_STEP_mul_second: return v * o->second;
@@ -53,7 +56,7 @@ static sinter_kernel *compile_key(LLVMOrcLLJITRef jit, const gemm_key *key)
  * wrong weight. */
 static void check_steps(gemm_key key, dtype t, dtype t2)
 {
-   enum { M = 69, COLS = 37, DEPTH = 64 };
+   enum { M = 69, DEPTH = 64 };
    weight w = random_weight(t, COLS, DEPTH), w2 = random_weight(t2 ? t2 : t, COLS, DEPTH);
    input in = random_input(M, DEPTH, key.int8 ? pack_quant_group(t) : 0);
    operands o = {malloc(COLS * 4), malloc(M * COLS * 4), 0};
@@ -78,7 +81,7 @@ static void check_steps(gemm_key key, dtype t, dtype t2)
       gemm_step_kind kind = key.steps[i].kind;
       if (kind == GEMM_STEP_add_row || kind == GEMM_STEP_mul_row)
          l.args.ptr[p++] = o.row;
-      else if (kind == GEMM_STEP_add_mat || kind == GEMM_STEP_mul_mat)
+      else if (kind == GEMM_STEP_add_mat || kind == GEMM_STEP_mul_mat || kind == GEMM_STEP_mul_col)
          l.args.ptr[p++] = o.mat;
    }
    cr_assert(p == l.plan.num_refs);

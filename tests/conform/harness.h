@@ -39,6 +39,7 @@ typedef struct harness_options {
    isa_level level;
    bool fuse; /* run the fusions; else every op is a kernel */
    sinter_numerics numerics;
+   const char *with; /* fusions that are forced; NULL none */
 } harness_options;
 
 /* A compiled function. */
@@ -179,7 +180,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
    pass_target target = o.simt ? pass_target_arch("sm_90a") : pass_target_cpu("cpu:test");
-   pass_options options = {.target = &target, .numerics = o.numerics};
+   pass_options options = {.target = &target, .numerics = o.numerics, .with = o.with};
    pass_report *report;
    ir_module module = {0};
    model m = {.info = {.name = "conform", .vocab = 64}};

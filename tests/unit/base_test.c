@@ -147,6 +147,28 @@ Test(dtype, f16_round_trips_and_rounds_to_even)
    cr_assert(dtype_round(DT_i8, 300) == 127 && dtype_round(DT_i8, -0.5) == 0);
 }
 
+/* Kills: codes of e4m3fnuz up to what the type holds. */
+Test(dtype, code_max)
+{
+   cr_assert(dtype_code_max(DT_i8) == 127 && dtype_code_max(DT_f8e4m3) == 448);
+   cr_assert(dtype_code_max(DT_f8e4m3fnuz) == 224 && dtype_code_max(DT_f16) == 0);
+   cr_assert(dtype_round(DT_f8e4m3fnuz, 1000) == 240);
+}
+
+/* Every code but the one of minus zero, which is the only NaN. */
+Test(dtype, f8e4m3fnuz_round_trips)
+{
+   for (int c = 0; c < 256; c++) {
+      uint8_t code = (uint8_t)c, back;
+      double v;
+
+      dtype_load(DT_f8e4m3fnuz, &code, 1, &v);
+      cr_assert_eq(isnan(v), c == 0x80);
+      dtype_store(DT_f8e4m3fnuz, &back, &v, 1);
+      cr_assert_eq(back, code, "%02x came back as %02x", code, back);
+   }
+}
+
 /* Kills: an FP8 encoder that does not invert the decoder, or overflows to NaN instead of 448. */
 Test(dtype, f8e4m3_round_trips)
 {

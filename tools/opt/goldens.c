@@ -48,6 +48,9 @@ sinter_status opt_golden(arena *a, const char *path, const opt_options *o)
       SINTER_TRY(replace(a, path, &updated));
    printf("%s: %u cases, %u failed, %u not executed, %u variants", path, r.cases, r.failed,
           r.skipped, r.variants);
+   if (r.experts.rows)
+      printf(", experts chosen as in f64: %lld of %lld before, %lld after",
+             (long long)r.experts.before, (long long)r.experts.rows, (long long)r.experts.after);
    printf(r.updated ? ", %u updated\n" : "\n", r.updated);
    if (!r.failed)
       return SINTER_ok;
