@@ -18,8 +18,8 @@ static const char *const styles[] = {"gpt2",  "llama3", "llama3_small", "qwen2",
                                      "o200k", "llama2", "gemma",        "unigram"};
 
 static const char *const grammars[] = {
-   "{\"json_schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{"
-   "\"type\":\"array\",\"items\":{\"type\":\"integer\"}}},\"required\":[\"a\",\"b\"]}}",
+   ("{\"json_schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{"
+    "\"type\":\"array\",\"items\":{\"type\":\"integer\"}}},\"required\":[\"a\",\"b\"]}}"),
    "{\"json_schema\":{}}",
    "{\"regex\":\"[^\\\"]{0,40}x\"}",
    "{\"json_schema\":{\"type\":\"string\",\"maxLength\":3000}}",

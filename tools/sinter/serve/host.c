@@ -332,7 +332,7 @@ static void short_name(char *out, size_t cap, const char *path)
       *dot = 0;
 }
 
-bool host_start(host *h, const options *o, const char *path, const char *name)
+void host_init(host *h, const options *o, const char *path, const char *name)
 {
    *h = (host){.options = o, .path = path, .stage = "compile"};
    if (name)
@@ -341,6 +341,10 @@ bool host_start(host *h, const options *o, const char *path, const char *name)
       short_name(h->name, sizeof h->name, path);
    pthread_mutex_init(&h->lock, NULL);
    pthread_cond_init(&h->wake, NULL);
+}
+
+bool host_start(host *h)
+{
    return pthread_create(&h->thread, NULL, run, h) == 0;
 }
 

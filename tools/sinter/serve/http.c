@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <microhttpd.h>
 #include <sodium.h>
@@ -392,9 +393,47 @@ static bool is_loopback(const struct sockaddr *a)
           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
+static bool read_pem(const char *path, bool secret, buffer *out)
+{
+   struct stat st;
+   FILE *f = fopen(path, "re");
+   bool is_private = f && fstat(fileno(f), &st) == 0 && !(secret && st.st_mode & 077);
+   bool ok = is_private && buffer_read(out, f) && out->len;
+
+   if (!ok)
+      (void)cli_fail(1, path,
+                     f && !is_private ? "chmod 600 on the file" : "name a file in PEM form",
+                     "the %s cannot be used%s", secret ? "key of TLS" : "certificate",
+                     f && !is_private ? ": other users may read it" : "");
+   if (f)
+      fclose(f);
+   return ok;
+}
+
+/* Certificate and key of --tls-cert and --tls-key, as options of the daemon; none without them. */
+static bool read_tls(server *s, struct MHD_OptionItem out[3])
+{
+   const options *o = s->options;
+
+   out[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+   if (!o->tls_cert && !o->tls_key)
+      return true;
+   if (!o->tls_cert || !o->tls_key) {
+      (void)cli_usage_error("--tls-cert and --tls-key belong together");
+      return false;
+   }
+   if (!read_pem(o->tls_cert, false, &s->tls_cert) || !read_pem(o->tls_key, true, &s->tls_key))
+      return false;
+   out[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls_cert.data};
+   out[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls_key.data};
+   out[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+   return true;
+}
+
 static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
 {
    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+   struct MHD_OptionItem tls[3];
 
    s->loopback = is_loopback(at->ai_addr);
    if (!s->loopback && !s->num_keys && !s->options->insecure) {
@@ -405,19 +444,23 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
    }
    if (at->ai_family == AF_INET6)
       flags |= MHD_USE_IPv6;
+   if (!read_tls(s, tls))
+      return false;
+   if (s->tls_cert.len)
+      flags |= MHD_USE_TLS;
    s->daemon = MHD_start_daemon(
       flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at->ai_addr,
       MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
       (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
-      MHD_OPTION_END);
+      MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
    if (s->daemon)
       return true;
    fprintf(
       stderr,
-      "error: cannot listen\n  port %u\n  try: another --port; something else may use this one\n",
-      port);
+      "error: cannot listen\n  port %u\n  try: another --port; something else may use this one%s\n",
+      port, s->tls_cert.len ? ", or the certificate and key are no pair" : "");
    return false;
 }
 
@@ -451,4 +494,8 @@ void http_stop(server *s)
    if (s->daemon)
       MHD_stop_daemon(s->daemon);
    s->daemon = NULL;
+   if (s->tls_key.data)
+      sodium_memzero(s->tls_key.data, s->tls_key.cap);
+   buffer_free(&s->tls_key);
+   buffer_free(&s->tls_cert);
 }

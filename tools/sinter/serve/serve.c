@@ -174,14 +174,17 @@ static int start(server *s)
    if (!log_open(s))
       return 1;
    s->num_hosts = (uint32_t)o->num_args;
+   for (uint32_t i = 0; i < s->num_hosts; i++)
+      host_init(&s->hosts[i], o, o->args[i], o->alias);
    if (!http_start(s))
       return 1;
    for (uint32_t i = 0; i < s->num_hosts; i++)
-      if (!host_start(&s->hosts[i], o, o->args[i], o->alias))
+      if (!host_start(&s->hosts[i]))
          return 1;
    if (!o->quiet)
-      fprintf(stderr, "listen   http://%s:%lld  (API /v1, metrics /metrics)\n",
-              o->host ? o->host : "127.0.0.1", (long long)cli_int(o->port, 8080));
+      fprintf(stderr, "listen   %s://%s:%lld  (page /, API /v1, metrics /metrics)\n",
+              s->tls_cert.len ? "https" : "http", o->host ? o->host : "127.0.0.1",
+              (long long)cli_int(o->port, 8080));
    return 0;
 }
 

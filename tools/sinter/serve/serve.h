@@ -240,8 +240,10 @@ struct host {
 
 extern const double host_bounds[16]; /* upper bounds of histograms, seconds; the last is infinite */
 
+/* What other threads may look at before it is started. */
+void host_init(host *h, const options *o, const char *path, const char *name);
 /* Starts a thread that loads the model and then serves. */
-bool host_start(host *h, const options *o, const char *path, const char *name);
+bool host_start(host *h);
 /* Hands a job over; false with a fault when the queue is full or the server ends. */
 bool host_submit(host *h, job *j, fault *f);
 /* No new jobs; running ones end when they are done, or at once. */
@@ -257,7 +259,8 @@ typedef struct server {
    bool loopback;
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
    uint32_t num_keys;
-   FILE *log; /* NULL: none */
+   FILE *log;                /* NULL: none */
+   buffer tls_cert, tls_key; /* PEM, empty: no TLS */
    atomic_bool draining;
    atomic_ulong answers[6]; /* by hundreds of the HTTP status */
 } server;
