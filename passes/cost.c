@@ -193,9 +193,17 @@ static double attention_work(const kernel *k, const ir_op *op)
    const ir_type *q = &op->operands[0]->type;
    double n = elements(k, q) + elements(k, &op->results[0]->type);
 
-   if (op->code == IR_OP_mla_attention)
+   if (op->code == IR_OP_mla_attention || op->code == IR_OP_mla_expanded)
       n += elements(k, &op->operands[1]->type);
    return n * context(k);
+}
+
+/* Keys and values of every position seen, by the matrices of all heads. */
+static double expansion_work(const kernel *k, const ir_op *op)
+{
+   double matrices = elements(k, &op->operands[3]->type) + elements(k, &op->operands[4]->type);
+
+   return matrices * (double)MAX(k->syms[SYM_T], PAGE_TOKENS);
 }
 
 /* Nanoseconds of the arithmetic of one op; 0 where the target does not say how fast it is. */
@@ -212,6 +220,8 @@ static double work(const kernel *k, const ir_op *op)
    case IR_OP_moe_qmatmul: return products(k, op, rows_of(k, op)) * t->int8_ns;
    case IR_OP_attention:
    case IR_OP_mla_attention: return attention_work(k, op) * floats * t->attention_factor;
+   case IR_OP_mla_expanded:
+      return (attention_work(k, op) * t->attention_factor + expansion_work(k, op)) * floats;
    case IR_OP_gdn:
       return (double)k->syms[SYM_T] * elements(k, &op->results[0]->type) * 3 * floats *
              t->attention_factor;
