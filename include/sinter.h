@@ -369,6 +369,7 @@ typedef struct sinter_stats {
    uint64_t prefix_hit_tokens, kv_tokens_total, kv_tokens_used;
    uint64_t weight_bytes_read; /* bytes of weights and KV that the steps had to read */
    double prefill_seconds, decode_seconds;
+   uint64_t ops; /* multiplications and additions of the steps, by the plan */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);

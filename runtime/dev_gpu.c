@@ -361,6 +361,7 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
    out->segments += c->segments;
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
+   out->ops += c->ops;
 }
 
 /* One table for each device name. */

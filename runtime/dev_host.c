@@ -221,6 +221,7 @@ void rt_host_stats(const rt_host *h, sinter_stats *out)
    out->segments += c->segments;
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
+   out->ops += c->ops;
 }
 
 uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out)

@@ -46,7 +46,7 @@ typedef struct rt_device_ops {
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
    /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
-   /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read. */
+   /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read, ops. */
    void (*stats)(const rt_device *d, sinter_stats *out);
    /* As sinter_engine_launches. NULL: a device without launches. */
    uint32_t (*launches)(const rt_device *d, const sinter_launch_time **out);

@@ -326,6 +326,7 @@ sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *blo
    for (uint32_t i = 0; i < v->plan->num_launches; i++) {
       g->counters.launches += plan_extent_eval(&v->plan->launches[i].tiles, block->sym) > 0;
       g->counters.bytes += (uint64_t)plan_extent_eval(&v->plan->launches[i].bytes, block->sym);
+      g->counters.ops += (uint64_t)plan_extent_eval(&v->plan->launches[i].flops, block->sym);
    }
    return SINTER_ok;
 }

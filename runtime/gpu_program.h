@@ -21,7 +21,7 @@ typedef struct rt_gpu_memory {
 } rt_gpu_memory;
 
 typedef struct rt_gpu_counters {
-   uint64_t launches, segments, graphs, bytes;
+   uint64_t launches, segments, graphs, bytes, ops;
 } rt_gpu_counters;
 
 typedef struct rt_gpu_program rt_gpu_program;

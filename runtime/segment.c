@@ -186,6 +186,7 @@ static sinter_status append(list *to, const variant *v, uint32_t i)
    phase->tiles += (uint32_t)tiles;
    g->counters.launches++;
    g->counters.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);
+   g->counters.ops += (uint64_t)plan_extent_eval(&l->flops, g->block->sym);
    return SINTER_ok;
 }
 

@@ -132,9 +132,11 @@ static bool same_kind(const history_run *a, const history_run *b)
           strcmp(a->options, b->options) == 0 && a->threads == b->threads;
 }
 
-static double limit_of(const history_run *run, const char *test)
+static double limit_of(const history_run *run, const history_test *t)
 {
-   return strncmp(test, "pp", 2) == 0 ? run->int8_ops_s : run->read_bytes_s;
+   bool integers = history_is_integer_bound(t, run->int8_ops_s, run->read_bytes_s);
+
+   return integers ? run->int8_ops_s : run->read_bytes_s;
 }
 
 /* Two single runs are compared test by test, whatever else differs; runs of commits only with runs
@@ -164,7 +166,7 @@ static bool gather(history *h, const side *s, int which, bool loose, row *rows, 
          if (!r)
             return true;
          if (r->count[which] == 0)
-            r->limit[which] = limit_of(&s->runs[i], tests[t].name);
+            r->limit[which] = limit_of(&s->runs[i], &tests[t]);
          for (size_t k = 0; k < tests[t].num_samples && r->count[which] < HISTORY_SAMPLES; k++)
             r->samples[which][r->count[which]++] = tests[t].samples[k];
       }

@@ -161,12 +161,12 @@ static sinter_status run(session *s, int64_t repeat)
    sinter_status status = SINTER_ok;
 
    for (int64_t i = 0; status == SINTER_ok && i <= repeat; i++) {
-      uint64_t salt = (uint64_t)(i + 1) << 32, tokens;
-      double seconds;
+      uint64_t salt = (uint64_t)(i + 1) << 32;
+      bench_time time = {.before = SINTER_INIT(sinter_stats), .after = SINTER_INIT(sinter_stats)};
 
-      status = bench_prefill(s, &prefill, ids, salt, &seconds);
+      status = bench_prefill(s, &prefill, ids, salt, &time);
       if (status == SINTER_ok)
-         status = bench_decode(s, &decode, ids, salt + 1, &seconds, &tokens);
+         status = bench_decode(s, &decode, ids, salt + 1, &time);
    }
    free(ids);
    return status;

@@ -10,6 +10,7 @@
 
 typedef struct run_state {
    uint32_t started, finished; /* sequences that have their first token, or all */
+   uint64_t tokens;
    double first, last;
 } run_state;
 
@@ -20,6 +21,7 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    (void)r;
    if (t->id >= 0 && t->index == 0)
       s->started++;
+   s->tokens += t->id >= 0;
    if (t->finish != SINTER_FINISH_none)
       s->finished++;
    s->last = cli_seconds();
@@ -68,7 +70,7 @@ static sinter_status submit(session *s, run_state *state, const int32_t *ids, in
 }
 
 sinter_status bench_prefill(session *s, const bench_test *t, const int32_t *ids, uint64_t salt,
-                            double *out_seconds)
+                            bench_time *out)
 {
    run_state state = {0};
    sinter_request *r[64];
@@ -82,20 +84,23 @@ sinter_status bench_prefill(session *s, const bench_test *t, const int32_t *ids,
          return status;
       sinter_request_destroy(r[0]);
    }
+   sinter_engine_stats(s->engine, &out->before);
    double started = cli_seconds();
    for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
       status = submit(s, &state, ids, t->depth + t->prompt, 1, t->depth ? salt : salt + (uint64_t)b,
                       &r[b]);
    if (status == SINTER_ok)
       status = drain(s->engine);
-   *out_seconds = cli_seconds() - started;
+   out->seconds = cli_seconds() - started;
+   out->tokens = (uint64_t)(t->prompt * t->batch);
+   sinter_engine_stats(s->engine, &out->after);
    for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
       sinter_request_destroy(r[b]);
    return status;
 }
 
 sinter_status bench_decode(session *s, const bench_test *t, const int32_t *ids, uint64_t salt,
-                           double *out_seconds, uint64_t *out_tokens)
+                           bench_time *out)
 {
    run_state state = {0};
    sinter_request *r[64];
@@ -107,11 +112,15 @@ sinter_status bench_decode(session *s, const bench_test *t, const int32_t *ids, 
                       salt + (uint64_t)b, &r[b]);
    while (status == SINTER_ok && busy && state.started < (uint32_t)t->batch)
       status = sinter_step(s->engine, &busy);
+   /* While the prompts of some sequences ran, others made tokens already. */
+   uint64_t made = state.tokens;
+   sinter_engine_stats(s->engine, &out->before);
    double started = cli_seconds();
    if (status == SINTER_ok)
       status = drain(s->engine);
-   *out_seconds = state.last - started;
-   *out_tokens = (uint64_t)(t->generate * t->batch);
+   out->seconds = state.last - started;
+   out->tokens = state.tokens - made;
+   sinter_engine_stats(s->engine, &out->after);
    for (int64_t b = 0; status == SINTER_ok && b < t->batch; b++)
       sinter_request_destroy(r[b]);
    return status;
@@ -147,43 +156,39 @@ static sinter_status measure(session *s, const bench_test *t, int64_t repeat, co
                              history_test *out)
 {
    int32_t *ids = bench_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
-   double bytes[HISTORY_SAMPLES];
+   double bytes[HISTORY_SAMPLES], ops[HISTORY_SAMPLES];
    sinter_status status = SINTER_ok;
 
    *out = (history_test){.num_samples = (size_t)repeat};
    name_test(t, out->name, sizeof out->name);
    /* Run 0 touches memory and is not counted. */
    for (int64_t i = 0; status == SINTER_ok && i <= repeat; i++) {
-      sinter_stats before = SINTER_INIT(sinter_stats), after = SINTER_INIT(sinter_stats);
-      double seconds = 0;
-      uint64_t tokens = (uint64_t)(t->prompt * t->batch), salt = (uint64_t)(i + 1) << 32;
-      sinter_engine_stats(s->engine, &before);
-      status = t->prompt ? bench_prefill(s, t, ids, salt, &seconds)
-                         : bench_decode(s, t, ids, salt, &seconds, &tokens);
-      sinter_engine_stats(s->engine, &after);
-      double all = (double)(after.steps - before.steps),
-             timed = t->prompt ? all : (double)t->generate;
-      out->samples[i ? i - 1 : 0] = (double)tokens / seconds;
-      /* Untimed steps (depth, first token) are few and of the same kind: scale by steps. */
-      bytes[i ? i - 1 : 0] =
-         (double)(after.weight_bytes_read - before.weight_bytes_read) * (timed / all) / seconds;
+      bench_time time = {.before = SINTER_INIT(sinter_stats), .after = SINTER_INIT(sinter_stats)};
+      uint64_t salt = (uint64_t)(i + 1) << 32;
+      size_t k = i ? (size_t)i - 1 : 0;
+      status =
+         t->prompt ? bench_prefill(s, t, ids, salt, &time) : bench_decode(s, t, ids, salt, &time);
+      out->samples[k] = (double)time.tokens / time.seconds;
+      bytes[k] =
+         (double)(time.after.weight_bytes_read - time.before.weight_bytes_read) / time.seconds;
+      ops[k] = (double)(time.after.ops - time.before.ops) / time.seconds;
    }
-   double bytes_s = median(bytes, (size_t)repeat), ops_s;
+   double bytes_s = median(bytes, (size_t)repeat), ops_s = median(ops, (size_t)repeat);
    out->tok_s = median(out->samples, (size_t)repeat);
-   ops_s = 2.0 * (double)s->info.weight_elements * out->tok_s;
    out->bytes = bytes_s / out->tok_s;
    out->ops = ops_s / out->tok_s;
-   /* Decode reads every weight in every step; prefill multiplies with each for every token. */
-   out->limit_pct = 100 * (t->prompt ? ops_s / l->ops_s : bytes_s / l->bytes_s);
+   /* The roof is the limit that is reached first. */
+   out->limit_pct = 100 * fmax(ops_s / l->ops_s, bytes_s / l->bytes_s);
    free(ids);
    return status;
 }
 
-static void print_result(const options *o, const history_test *t, bool first)
+static void print_result(const options *o, const limits *l, const history_test *t, bool first)
 {
    if (!o->json) {
       printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", t->name, t->tok_s,
-             t->limit_pct, t->name[0] == 'p' ? "integer peak" : "read bandwidth");
+             t->limit_pct,
+             history_is_integer_bound(t, l->ops_s, l->bytes_s) ? "integer peak" : "read bandwidth");
       return;
    }
    printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"limit_pct\":%.1f,"
@@ -233,7 +238,7 @@ static int run_tests(const options *o, session *s, const limits *l, const bench_
             puts("]}");
          return cli_error(status);
       }
-      print_result(o, &results[n], n == 0);
+      print_result(o, l, &results[n], n == 0);
       n++;
    }
    keep(o, s, l, results, n);

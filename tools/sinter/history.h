@@ -29,6 +29,9 @@ typedef struct history_run {
    double read_bytes_s, int8_ops_s; /* limits of the machine, in the same run */
 } history_run;
 
+/* Whether integer arithmetic, not memory, is what a test meets first at these limits. */
+bool history_is_integer_bound(const history_test *t, double ops_s, double bytes_s);
+
 typedef struct history history;
 
 /* Fills commit, model, source, artifact, machine, options and the limits' threads. */

@@ -40,23 +40,33 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
    return (uint64_t)_mm256_extract_epi64(a, 0);
 }
 
-/* 8 independent chains of maddubs, maddwd, add: 64 operations each. */
+/* 8 independent chains of maddubs, maddwd, add: 64 operations each. They are written out, as a loop
+ * over them keeps the sums in memory. */
 __attribute__((target("avx2"))) static uint64_t chain_loop(long rounds)
 {
-   __m256i acc[8], x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+   __m256i x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1), a, b, c, d, e, f, g, h;
 
-   for (int i = 0; i < 8; i++)
-      acc[i] = _mm256_set1_epi32(i);
+   a = b = c = d = e = f = g = h = _mm256_setzero_si256();
+#define LINK(sum)                                                                                  \
+   do {                                                                                            \
+      __m256i w = x;                                                                               \
+      __asm__ volatile("" : "+x"(w));                                                              \
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));            \
+   } while (0)
    for (long r = 0; r < rounds; r++) {
-      for (int i = 0; i < 8; i++) {
-         __m256i w = x;
-         __asm__ volatile("" : "+x"(w));
-         acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
-      }
+      LINK(a);
+      LINK(b);
+      LINK(c);
+      LINK(d);
+      LINK(e);
+      LINK(f);
+      LINK(g);
+      LINK(h);
    }
-   for (int i = 1; i < 8; i++)
-      acc[0] = _mm256_add_epi32(acc[0], acc[i]);
-   return (uint64_t)_mm256_extract_epi64(acc[0], 0);
+#undef LINK
+   a = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+   e = _mm256_add_epi32(_mm256_add_epi32(e, f), _mm256_add_epi32(g, h));
+   return (uint64_t)_mm256_extract_epi64(_mm256_add_epi32(a, e), 0);
 }
 
 enum { CHAIN_ROUNDS = 400000, CHAIN_OPS = 8 * 64 };
