@@ -107,10 +107,20 @@ static int64_t pending(const sinter_request *r)
    return r->num_tokens - r->kv.stored;
 }
 
+/* With a bound on steps, a prompt leaves half of the rows while others have prompts, too. */
+static uint32_t share_of(const rt_scheduler *s)
+{
+   uint32_t prompts = s->first_waiting && s->num_free;
+
+   for (uint32_t i = 0; i < s->num_running; i++)
+      prompts += pending(s->running[i]) > 1;
+   return s->max_beside == UINT32_MAX || prompts < 2 ? UINT32_MAX : MAX(s->rows_left / 2, 8u);
+}
+
 /* How many of the request's tokens the rest of the step can take. */
 static int64_t piece(const rt_scheduler *s, const sinter_request *r)
 {
-   int64_t n = MIN(pending(r), (int64_t)s->rows_left);
+   int64_t n = MIN(pending(r), (int64_t)MIN(s->rows_left, s->share));
    int64_t from = rt_request_wants_from(r);
 
    n = MIN(n, (int64_t)s->tiles_left * ATTN_ROWS);
@@ -205,10 +215,12 @@ sinter_request *rt_scheduler_plan(rt_scheduler *s)
    s->rows_left = s->bounds.max_rows;
    s->wanted_left = s->bounds.max_wanted;
    s->tiles_left = s->bounds.max_tiles;
+   s->share = UINT32_MAX;
    sinter_request *stuck = schedule_running(s, true, s->turn);
    uint32_t decoded = s->num_items, used = s->bounds.max_rows - s->rows_left;
    if (decoded)
       s->rows_left = MIN(s->rows_left, s->max_beside - MIN(s->max_beside, used));
+   s->share = share_of(s);
    sinter_request *other = schedule_running(s, false, 0);
 
    s->turn = s->num_running > decoded && !s->rows_left ? s->turn + decoded : 0;

@@ -34,7 +34,8 @@ typedef struct rt_scheduler {
    sinter_request *blocked; /* does not fit before a running request leaves */
    uint32_t num_free;
    uint32_t *free_slots;
-   uint32_t turn; /* where decode begins when not all fit a step */
+   uint32_t turn;  /* where decode begins when not all fit a step */
+   uint32_t share; /* rows one prompt may take of this step: a long one holds up no short one */
    uint32_t
       max_beside; /* rows of a step that has decode rows; set by the engine before each step */
    /* of the step being planned */
