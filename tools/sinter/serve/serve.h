@@ -29,7 +29,7 @@ enum {
    SERVE_MAX_CALLS = 16, /* that a grammar lets an answer make */
    SERVE_ID_BYTES = 48,
    SERVE_MAX_UNREAD = 1 << 20, /* bytes a slow reader may leave behind */
-   SERVE_MAX_QUEUE = 256,      /* jobs that wait or run on one model */
+   SERVE_MAX_QUEUE = 1024,     /* jobs that wait or run on one model */
    SERVE_PING_SECONDS = 15,
    SERVE_DRAIN_SECONDS = 30,
 };
