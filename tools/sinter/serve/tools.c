@@ -191,7 +191,7 @@ bool tools_prepare(ask *a, const host *h, fault *f)
       return fault_set(f, 400, "unsupported_parameter", "tools",
                        "the chat template of this model has no tool calls of a known form");
    for (uint32_t i = 0; i < a->num_tools && a->tool_choice == TOOL_AUTO; i++) {
-      if (a->tools[i].strict && a->endpoint == SERVE_CHAT)
+      if (a->tools[i].strict)
          return fault_set(f, 400, "unsupported_parameter", "tools",
                           "'strict' is held to where 'tool_choice' demands a call only");
    }
