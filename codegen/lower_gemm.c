@@ -219,7 +219,7 @@ static void launch_split(const chain *c, const ir_value *x, gemm_rows rows, uint
    uint64_t most = (uint64_t)(rows.is_sym ? l->f->range[rows.sym].max : rows.num);
    cg_launch *to = vec_push(l->a, &out->list);
 
-   *to = (cg_launch){.kernel = {GEMM_SPLIT_SYMBOL, "gemm", emit_split, NULL}};
+   *to = (cg_launch){.kernel = {GEMM_SPLIT_SYMBOL, "gemm", emit_split, NULL, NULL}};
    gemm_split_launch(rows, k, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = c->g->id;
@@ -394,7 +394,7 @@ static sinter_status launch_pair(chain *c, const ir_value **split, cg_launches *
       return refuse(c->start, why ? why : "the sum that is added is not that of experts");
    gemm_pair_symbol(pair, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_pair, pair}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_pair, pair, NULL}};
    gemm_pair_launch(&first, &second, &to->launch);
    to->launch.num_refs = 0;
    to->launch.group = c->g->id;

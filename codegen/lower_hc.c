@@ -104,7 +104,7 @@ static cg_launch *add_launch(const cg_lower *l, const ir_group *g, const hc_key 
 
    hc_symbol(key, symbol);
    *to = (cg_launch){
-      .kernel = {arena_strdup(l->a, symbol), "hc", emit, arena_copy(l->a, key, sizeof *key)}};
+      .kernel = {arena_strdup(l->a, symbol), "hc", emit, arena_copy(l->a, key, sizeof *key), NULL}};
    hc_launch(key, rows, &to->launch);
    to->launch.group = g->id;
    return to;

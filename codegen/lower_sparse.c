@@ -39,7 +39,7 @@ static cg_launch *add_launch(const cg_lower *l, const ir_group *g, const char *s
 {
    cg_launch *to = vec_push(l->a, &out->list);
 
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "sparse", emit, what}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "sparse", emit, what, NULL}};
    to->launch.group = g->id;
    return to;
 }
