@@ -3,6 +3,8 @@
 #include "simt.h"
 
 #include <dlfcn.h>
+#include <glob.h>
+#include <stdio.h>
 
 #include "base/toolkit.h"
 #include "target_cpu.h"
@@ -30,6 +32,23 @@ enum { INVALID_OPTION = 5 };
 
 _Static_assert(sizeof(nvrtc_api) == sizeof symbols, "a pointer for every symbol");
 
+/* NVRTC opens a second library by its bare name, which is found only where the linker looks: not in a folder of
+ * Python packages. Opened before, it is there already. */
+static void open_builtins(const char *path)
+{
+   char pattern[TOOLKIT_PATH + 32];
+   const char *slash = strrchr(path, '/');
+   glob_t found;
+
+   snprintf(pattern, sizeof pattern, "%.*s/libnvrtc-builtins.so.[0-9]*",
+            slash ? (int)(slash - path) : 0, path);
+   if (glob(pattern, 0, NULL, &found) != 0)
+      return;
+   for (size_t i = 0; i < found.gl_pathc; i++)
+      (void)dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+   globfree(&found);
+}
+
 static sinter_status load(nvrtc_api *api)
 {
    const char *remedy = toolkit_infos[TOOLKIT_nvrtc].remedy;
@@ -37,6 +56,7 @@ static sinter_status load(nvrtc_api *api)
    char path[TOOLKIT_PATH];
 
    SINTER_TRY(toolkit_find(TOOLKIT_nvrtc, path));
+   open_builtins(path);
    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
    if (!library)
       return base_fail(SINTER_no_device, path, remedy, "the compiler cannot be opened: %s",
