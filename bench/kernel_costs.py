@@ -18,7 +18,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SINTER = os.path.join(os.path.dirname(HERE), "build", "sinter")
-LEAST, FOUND = 0.8, 0.5
+LEAST, FOUND = 0.8, 0.75
 MADE = {"latent mixture": ["make_deepseek.py", "--experts", "16", "--used", "4", "--shared", "1", "--layers", "4"],
         "hybrid": ["make_hybrid.py", "--layers", "4"]}
 

@@ -1,17 +1,7 @@
 /* openapi.c - /openapi.json, made from routes.def and params.def. */
 #include <string.h>
 
-#include "serve.h"
-
-enum { INT, FLOAT };
-enum {
-   CHAT = 1 << SERVE_CHAT,
-   TEXT = 1 << SERVE_TEXT,
-   RESP = 1 << SERVE_RESPONSES,
-   BOTH = CHAT | TEXT,
-   TALK = CHAT | RESP,
-   ALL = CHAT | TEXT | RESP
-};
+#include "params.h"
 
 typedef struct field {
    const char *name, *what;

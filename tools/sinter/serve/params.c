@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "values.h"
+#include "params.h"
 
 /* ---- prompts ---- */
 
@@ -315,16 +316,6 @@ bool take_cache_salt(ask *a, const tree *t, const host *h, fault *f)
 }
 
 /* ---- the table ---- */
-
-enum { INT, FLOAT };
-enum {
-   CHAT = 1 << SERVE_CHAT,
-   TEXT = 1 << SERVE_TEXT,
-   RESP = 1 << SERVE_RESPONSES,
-   BOTH = CHAT | TEXT,
-   TALK = CHAT | RESP,
-   ALL = CHAT | TEXT | RESP
-};
 
 typedef struct param {
    const char *name;

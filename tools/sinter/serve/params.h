@@ -1,0 +1,17 @@
+/* params.h - the words of params.def: kinds of numbers, and the endpoints that know a field. */
+#ifndef SERVE_PARAMS_H
+#define SERVE_PARAMS_H
+
+#include "serve.h"
+
+enum { INT, FLOAT };
+enum {
+   CHAT = 1 << SERVE_CHAT,
+   TEXT = 1 << SERVE_TEXT,
+   RESP = 1 << SERVE_RESPONSES,
+   BOTH = CHAT | TEXT,
+   TALK = CHAT | RESP,
+   ALL = CHAT | TEXT | RESP
+};
+
+#endif
