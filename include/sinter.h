@@ -268,6 +268,9 @@ typedef struct sinter_engine_options {
    uint32_t
       max_step_ms; /* while others generate, a step takes only as much of a prompt as should keep
                             it within this time; 0: as much as fits. Results do not depend on it */
+   uint32_t
+      draft_tokens; /* guess so many tokens ahead from what was said before, and check them in one step: fewer
+                             steps, the same tokens. 0: off. UNSUPPORTED for models with recurrent states */
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
@@ -370,6 +373,7 @@ typedef struct sinter_stats {
    uint64_t weight_bytes_read; /* bytes of weights and KV that the steps had to read */
    double prefill_seconds, decode_seconds;
    uint64_t ops; /* multiplications and additions of the steps, by the plan */
+   uint64_t drafted_tokens, accepted_tokens; /* guessed with `draft_tokens`; of these, right */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);

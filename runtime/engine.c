@@ -11,6 +11,7 @@
 
 #include "artifact.h"
 #include "base/debug.h"
+#include "draft.h"
 #include "limits.h"
 #include "meta.h"
 
@@ -28,6 +29,7 @@ struct sinter_engine {
    int32_t *routes;          /* expert ids of one position */
    double max_step;          /* seconds of a step that has decode rows, 0: no bound */
    double row_seconds;       /* of late steps with rows of prompts, 0: not known */
+   uint32_t draft;           /* tokens to guess ahead, 0: off */
    sinter_stats stats;
 };
 
@@ -100,9 +102,21 @@ static sinter_status make_routes(sinter_engine *e)
                     : base_fail(SINTER_out_of_memory, "engine", "", "no memory for expert ids");
 }
 
+/* A state cannot go back to before a guess that was wrong. */
+static sinter_status check_draft(const sinter_engine *e)
+{
+   for (uint32_t g = 0; g < e->plan->num_cache_groups && e->draft; g++) {
+      if (!plan_state_paged[e->plan->cache_groups[g].kind])
+         return base_fail(SINTER_unsupported, "draft_tokens", "leave it 0 for this model",
+                          "tokens cannot be guessed ahead: the model has recurrent states");
+   }
+   return SINTER_ok;
+}
+
 static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
                            const sinter_engine_options *o)
 {
+   SINTER_TRY(check_draft(e));
    SINTER_TRY(rt_limits_decide(e->plan, o, &e->limits));
    SINTER_TRY(rt_meta_init(&e->meta, e->plan, &e->limits));
    SINTER_TRY(create_cache(e, setup, !o->no_prefix_cache && !e->plan->model.draft));
@@ -130,6 +144,7 @@ sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine
    e->plan = setup->plan;
    e->ops = setup->ops;
    e->max_step = options->max_step_ms * 1e-3;
+   e->draft = options->draft_tokens;
    sinter_status status = build(e, setup, options);
    if (status != SINTER_ok) {
       sinter_engine_destroy(e);
@@ -373,6 +388,34 @@ static void show_experts(sinter_engine *e, const rt_item *item, int64_t row)
    }
 }
 
+/* After a pick: adapts the next guess to how the last one went. */
+static void learn_draft(sinter_engine *e, const rt_item *item, uint32_t accepted)
+{
+   sinter_request *r = item->request;
+
+   r->draft_most = rt_draft_next(item->drafted, accepted, e->draft);
+   e->stats.drafted_tokens += item->drafted;
+   e->stats.accepted_tokens += accepted;
+}
+
+/* Picks tokens as long as the rows are of tokens that were picked: the first row always is, and one of a guess when
+ * the pick before it was the guess. Returns how many guesses were right. */
+static uint32_t generate_rows(sinter_engine *e, const rt_item *item, const float *logits)
+{
+   sinter_request *r = item->request;
+   uint32_t right = 0;
+
+   for (int64_t at = r->num_tokens - 1;; at++, logits += e->plan->model.vocab) {
+      int32_t guess = right < item->drafted ? r->tokens[at + 1] : -1;
+
+      generate(e, r, logits);
+      if (r->state == RT_DONE || r->is_cancelled || guess < 0 || r->tokens[at + 1] != guess)
+         return right;
+      right++;
+      kv_cache_commit(e->cache, &r->kv, at + 2);
+   }
+}
+
 /* Hands out the logits of one item's rows. */
 static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
 {
@@ -380,14 +423,16 @@ static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
    int64_t end_position = item->first + item->rows;
    size_t vocab = e->plan->model.vocab;
 
-   kv_cache_commit(e->cache, &r->kv, end_position);
+   kv_cache_commit(e->cache, &r->kv, end_position - item->drafted);
    for (int64_t at = end_position - item->wanted; at < end_position; at++, logits += vocab) {
       if (at == r->next_logits && at < r->options.num_prompt) {
          r->next_logits++;
          r->options.on_logits(r->options.user, r, (uint32_t)at, logits);
       }
       if (at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled) {
-         generate(e, r, logits);
+         uint32_t right = generate_rows(e, item, logits);
+         if (item->drafted)
+            learn_draft(e, item, right);
          return;
       }
    }
@@ -462,6 +507,23 @@ static sinter_status run_items(sinter_engine *e)
    return SINTER_ok;
 }
 
+/* Guesses behind the tokens of requests that generate. Who sees every row, or has logits to come, gets none. */
+static void guess(sinter_engine *e)
+{
+   rt_scheduler *s = &e->scheduler;
+   uint32_t spare = e->draft ? MIN(rt_scheduler_spare(s), e->draft) : 0;
+
+   for (uint32_t i = 0; i < s->num_running && e->draft; i++) {
+      sinter_request *r = s->running[i];
+      int64_t room = r->max_tokens - r->num_tokens - 1;
+      uint32_t most = (uint32_t)MIN(MIN(spare, r->draft_most), MAX(room, 0));
+
+      if (r->options.on_experts || r->next_logits < r->options.num_prompt)
+         most = 0;
+      r->draft = most ? rt_draft(r->tokens, r->num_tokens, most) : 0;
+   }
+}
+
 sinter_status sinter_step(sinter_engine *e, bool *out_busy)
 {
    rt_scheduler *s = &e->scheduler;
@@ -469,6 +531,7 @@ sinter_status sinter_step(sinter_engine *e, bool *out_busy)
 
    end_cancelled(e);
    s->max_beside = rows_beside(e);
+   guess(e);
    sinter_request *stuck = rt_scheduler_plan(s);
    if (s->num_items)
       status = run_items(e);

@@ -134,7 +134,7 @@ static void fill_rows(rt_meta *m, const rt_item *item, int64_t t)
    for (int64_t i = 0; i < item->rows; i++) {
       int64_t next = item->first + i + 1;
       ids[t + i] = r->tokens[item->first + i];
-      next_ids[t + i] = next < r->num_tokens ? r->tokens[next] : 0;
+      next_ids[t + i] = next < r->num_tokens + item->drafted ? r->tokens[next] : 0;
       positions[t + i] = (int32_t)(item->first + i);
       seq_of[t + i] = (int32_t)r->kv.slot;
    }

@@ -1,6 +1,8 @@
 /* request.c - the life of one request's memory. */
 #include "request.h"
 
+#include "draft.h"
+
 #include <stdlib.h>
 
 static sinter_status check(const sinter_request_options *o, uint32_t vocab, int64_t max_positions)
@@ -71,6 +73,7 @@ sinter_status rt_request_create(const sinter_request_options *options, uint32_t 
    r->options.sampling.bias_ids = NULL;
    r->options.sampling.bias = NULL;
    r->num_tokens = options->num_prompt;
+   r->draft_most = RT_DRAFT_FIRST;
    /* The last token of a request is never stored, so one more than the positions fits. */
    r->max_tokens = MIN(r->num_tokens + options->max_tokens, max_positions + 1);
    r->next_logits = options->on_logits ? options->logits_from : options->num_prompt;

@@ -18,6 +18,7 @@ struct sinter_request {
    uint64_t step;                  /* the last step that has rows of it */
    int32_t *tokens;                /* prompt, then what was generated */
    int64_t num_tokens, max_tokens; /* max_tokens: room, and the end */
+   uint32_t draft, draft_most;     /* guesses behind tokens for the next step; how many to make */
    int64_t next_logits;            /* prompt position on_logits is called for next */
    kv_sequence kv;
    bool has_history;

@@ -83,6 +83,7 @@ static void preempt(rt_scheduler *s, sinter_request *r)
 {
    unlink_running(s, r);
    r->state = RT_WAITING;
+   r->draft = 0;
    r->stats.preemptions++;
    r->next_waiting = s->first_waiting;
    s->first_waiting = r;
@@ -120,7 +121,7 @@ static uint32_t share_of(const rt_scheduler *s)
 /* How many of the request's tokens the rest of the step can take. */
 static int64_t piece(const rt_scheduler *s, const sinter_request *r)
 {
-   int64_t n = MIN(pending(r), (int64_t)MIN(s->rows_left, s->share));
+   int64_t n = MIN(pending(r) + r->draft, (int64_t)MIN(s->rows_left, s->share));
    int64_t from = rt_request_wants_from(r);
 
    n = MIN(n, (int64_t)s->tiles_left * ATTN_ROWS);
@@ -136,7 +137,11 @@ static void add_item(rt_scheduler *s, sinter_request *r, int64_t rows)
    int64_t from = MAX(rt_request_wants_from(r), r->kv.stored);
    rt_item *item = &s->items[s->num_items++];
 
-   *item = (rt_item){r, r->kv.stored, (uint32_t)rows, end > from ? (uint32_t)(end - from) : 0};
+   *item = (rt_item){.request = r,
+                     .first = r->kv.stored,
+                     .rows = (uint32_t)rows,
+                     .wanted = end > from ? (uint32_t)(end - from) : 0,
+                     .drafted = end > r->num_tokens ? (uint32_t)(end - r->num_tokens) : 0};
    s->rows_left -= item->rows;
    s->wanted_left -= item->wanted;
    s->tiles_left -= (item->rows + ATTN_ROWS - 1) / ATTN_ROWS;
@@ -161,6 +166,8 @@ static bool schedule(rt_scheduler *s, sinter_request *r)
 
    if (rows <= 0)
       return true;
+   if (r->draft && !kv_cache_extend(s->cache, &r->kv, r->kv.stored + rows))
+      rows = 1; /* nobody gives way for guesses */
    while (!kv_cache_extend(s->cache, &r->kv, r->kv.stored + rows)) {
       if (!(other = victim(s, r)))
          return false;
@@ -206,6 +213,21 @@ static bool admit(rt_scheduler *s, sinter_request *r)
    unlink_waiting(s, r);
    add_running(s, r);
    return true;
+}
+
+uint32_t rt_scheduler_spare(const rt_scheduler *s)
+{
+   uint32_t n = s->num_running;
+
+   if (!n || (s->first_waiting && s->num_free && s->first_waiting != s->blocked))
+      return 0;
+   for (uint32_t i = 0; i < n; i++) {
+      if (pending(s->running[i]) > 1)
+         return 0;
+   }
+   uint32_t each = MIN(MIN(s->bounds.max_rows, s->bounds.max_wanted) / n,
+                       s->bounds.max_tiles / n * (uint32_t)ATTN_ROWS);
+   return each ? each - 1 : 0;
 }
 
 sinter_request *rt_scheduler_plan(rt_scheduler *s)

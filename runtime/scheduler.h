@@ -12,11 +12,12 @@
 
 #include "request.h"
 
-/* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits. */
+/* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits, the last `drafted` are of
+ * tokens that are only guessed. */
 typedef struct rt_item {
    sinter_request *request;
    int64_t first;
-   uint32_t rows, wanted;
+   uint32_t rows, wanted, drafted;
 } rt_item;
 
 typedef struct rt_bounds {
@@ -53,6 +54,9 @@ void rt_scheduler_add(rt_scheduler *s, sinter_request *r);
 
 /* Takes a waiting or running request out. */
 void rt_scheduler_remove(rt_scheduler *s, sinter_request *r);
+
+/* How many guessed rows each running request may have in the next step: none while prompts wait for rows. */
+uint32_t rt_scheduler_spare(const rt_scheduler *s);
 
 /* Fills items. Returns a request that can never go on because the pools are too small for it, NULL
  * when there is none. */

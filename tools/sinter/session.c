@@ -62,10 +62,22 @@ int cli_open(const options *o, session *s)
    return 0;
 }
 
+/* Whether prompts run in a form whose bits differ from decode's. */
+static bool has_two_forms(const sinter_artifact *a)
+{
+   const char *manifest = sinter_artifact_document(a, "manifest");
+
+   return manifest && strstr(manifest, "\"variant_per_bucket\":true") != NULL;
+}
+
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options)
 {
    sinter_engine_options e = *engine_options;
 
+   e.draft_tokens = (uint32_t)cli_int(o->speculate, 0);
+   if (e.draft_tokens && has_two_forms(s->artifact))
+      return cli_usage_error("--speculate would change answers of a model that was compiled with "
+                             "--variant-per-bucket");
    e.device = o->device;
    e.threads = (uint32_t)cli_int(o->threads, 0);
    sinter_status status = sinter_engine_create(s->artifact, &e, &s->engine);

@@ -36,6 +36,9 @@ static void value(buffer *b, const char *name, const host *h, double v)
    METRIC(cached_tokens_total, "counter", "of them found in the prefix cache",                     \
           h->shown.cached_tokens)                                                                  \
    METRIC(generated_tokens_total, "counter", "tokens generated", h->shown.generated_tokens)        \
+   METRIC(drafted_tokens_total, "counter", "tokens guessed ahead (--speculate)",                   \
+          h->stats.drafted_tokens)                                                                 \
+   METRIC(accepted_tokens_total, "counter", "of them right", h->stats.accepted_tokens)             \
    METRIC(preemptions_total, "counter", "requests set back for want of pages",                     \
           h->shown.preemptions)                                                                    \
    METRIC(steps_total, "counter", "engine steps", h->stats.steps)                                  \

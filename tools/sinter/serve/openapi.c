@@ -44,42 +44,81 @@ static void quote(buffer *b, const char *text)
    buffer_json_string(b, text, strlen(text));
 }
 
-/* Shapes of the fields that functions read: what a client may send, not all that is checked. */
-static const char *shape(const char *name, endpoint e)
-{
-   static const struct {
-      const char *name, *schema;
-   } shapes[] = {
-      {"model", "\"type\":[\"string\",\"null\"]"},
-      {"messages",
-       "\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"object\",\"required\":[\"role\"],"
-       "\"properties\":{\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\","
-       "\"tool\"]},\"content\":{\"type\":[\"string\",\"array\",\"null\"]}}}"},
-      {"input", "\"type\":[\"string\",\"array\"],\"minItems\":1"},
-      {"instructions", "\"type\":[\"string\",\"null\"]"},
-      {"prompt", "\"type\":[\"string\",\"array\"],\"minItems\":1"},
-      {"stop", "\"type\":[\"string\",\"array\",\"null\"],\"minLength\":1,\"maxLength\":256"},
-      {"stop_token_ids", "\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"integer\"}"},
-      {"logit_bias", "\"type\":[\"object\",\"null\"]"},
-      {"tools", "\"type\":[\"array\",\"null\"],\"maxItems\":128"},
-      {"tool_choice", "\"type\":[\"string\",\"object\",\"null\"]"},
-      {"cache_salt", "\"type\":[\"string\",\"null\"],\"minLength\":1,\"maxLength\":256"},
-      {"guided_regex", "\"type\":[\"string\",\"null\"]"},
-      {"guided_choice", "\"type\":[\"array\",\"null\"],\"items\":{\"type\":\"string\"}"},
-      {"guided_json", "\"type\":[\"object\",\"string\",\"null\"]"},
-   };
+/* Schemas of shapes.def: of fields, of bodies, and what they refer to. */
+typedef struct shape {
+   const char *name, *schema;
+} shape;
 
-   if (strcmp(name, "logprobs") == 0)
-      return e == SERVE_CHAT ? "\"type\":[\"boolean\",\"null\"]"
-                             : "\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":20";
-   for (size_t i = 0; i < countof(shapes); i++) {
-      if (strcmp(shapes[i].name, name) == 0)
-         return shapes[i].schema;
+#define SHAPE(field, ...) {#field, #__VA_ARGS__},
+#define BODY(handler, ...)
+#define COMPONENT(name, ...)
+static const shape shapes[] = {
+#include "shapes.def"
+};
+#undef SHAPE
+#undef BODY
+#define SHAPE(field, ...)
+#define BODY(handler, ...) {#handler, #__VA_ARGS__},
+static const shape bodies[] = {
+#include "shapes.def"
+};
+#undef BODY
+#undef COMPONENT
+#define BODY(handler, ...)
+#define COMPONENT(name, ...) {#name, #__VA_ARGS__},
+static const shape components[] = {
+#include "shapes.def"
+};
+#undef SHAPE
+#undef BODY
+#undef COMPONENT
+
+static const char *find_shape(const shape *list, size_t count, const char *name)
+{
+   for (size_t i = 0; i < count; i++) {
+      if (strcmp(list[i].name, name) == 0)
+         return list[i].schema;
    }
-   return "\"type\":[\"object\",\"null\"]";
+   return NULL;
 }
 
-static void put_field(buffer *b, const field *p, endpoint e)
+/* The members of a schema; VOCAB becomes the last token id. */
+static void put_schema(buffer *b, const char *schema, uint32_t vocab)
+{
+   static const char mark[] = "VOCAB";
+
+   for (const char *at; (at = strstr(schema, mark)); schema = at + strlen(mark))
+      buffer_printf(b, "%.*s%u", (int)(at - schema), schema, vocab - 1);
+   put(b, schema);
+}
+
+/* The smallest vocabulary of the models that are ready. */
+static uint32_t least_vocab(server *s)
+{
+   uint32_t vocab = INT32_MAX;
+
+   for (uint32_t i = 0; i < s->num_hosts; i++) {
+      host *h = &s->hosts[i];
+      pthread_mutex_lock(&h->lock);
+      if (h->ready && h->session.info.vocab < vocab)
+         vocab = h->session.info.vocab;
+      pthread_mutex_unlock(&h->lock);
+   }
+   return vocab;
+}
+
+static void put_shape(buffer *b, const char *name, endpoint e, uint32_t vocab)
+{
+   const char *schema = find_shape(shapes, countof(shapes), name);
+
+   if (strcmp(name, "logprobs") == 0)
+      put(b, e == SERVE_CHAT ? "\"type\":[\"boolean\",\"null\"]"
+                             : "\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":20");
+   else
+      put_schema(b, schema ? schema : "\"type\":[\"object\",\"null\"]", vocab);
+}
+
+static void put_field(buffer *b, const field *p, endpoint e, uint32_t vocab)
 {
    quote(b, p->name);
    put(b, ":{\"description\":");
@@ -91,12 +130,14 @@ static void put_field(buffer *b, const field *p, endpoint e)
       put(b, ",\"type\":[\"boolean\",\"null\"]");
    else if (p->is_refused)
       put(b, ",\"type\":\"null\",\"deprecated\":true");
-   else if (strcmp(p->what, "changes nothing here") != 0)
-      buffer_printf(b, ",%s", shape(p->name, e));
+   else if (strcmp(p->what, "changes nothing here") != 0) {
+      put(b, ",");
+      put_shape(b, p->name, e, vocab);
+   }
    put(b, "}");
 }
 
-static void put_fields(buffer *b, endpoint e)
+static void put_fields(buffer *b, endpoint e, uint32_t vocab)
 {
    static const char *const needed[] = {"messages", "prompt", "input"};
    const char *comma = "";
@@ -106,24 +147,29 @@ static void put_fields(buffer *b, endpoint e)
       if (!(fields[i].on >> e & 1))
          continue;
       put(b, comma);
-      put_field(b, &fields[i], e);
+      put_field(b, &fields[i], e, vocab);
       comma = ",";
    }
    put(b, "}}");
 }
 
 /* What a POST takes; anything else than the big three has few fields. */
-static void put_body(buffer *b, const char *handler)
+static void put_body(buffer *b, const char *handler, uint32_t vocab)
 {
+   const char *schema = find_shape(bodies, countof(bodies), handler);
+
    put(b, ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
    if (strcmp(handler, "chat_completions") == 0)
-      put_fields(b, SERVE_CHAT);
+      put_fields(b, SERVE_CHAT, vocab);
    else if (strcmp(handler, "completions") == 0)
-      put_fields(b, SERVE_TEXT);
+      put_fields(b, SERVE_TEXT, vocab);
    else if (strcmp(handler, "responses") == 0)
-      put_fields(b, SERVE_RESPONSES);
-   else
-      put(b, "{\"type\":\"object\"}");
+      put_fields(b, SERVE_RESPONSES, vocab);
+   else {
+      put(b, "{");
+      put_schema(b, schema ? schema : "\"type\":\"object\"", vocab);
+      put(b, "}");
+   }
    put(b, "}}}");
 }
 
@@ -152,7 +198,7 @@ static void put_answers(buffer *b, const char *handler, bool guarded)
    put(b, "}");
 }
 
-static void put_route(buffer *b, size_t i)
+static void put_route(buffer *b, size_t i, uint32_t vocab)
 {
    char method[8] = "", path[128];
    const char *star = strchr(routes[i].path, '*');
@@ -170,13 +216,14 @@ static void put_route(buffer *b, size_t i)
    if (!routes[i].guarded)
       put(b, ",\"security\":[]");
    if (strcmp(method, "post") == 0)
-      put_body(b, routes[i].handler);
+      put_body(b, routes[i].handler, vocab);
    put_answers(b, routes[i].handler, routes[i].guarded);
    put(b, "}}");
 }
 
 int route_openapi(call *c)
 {
+   uint32_t vocab = least_vocab(c->server);
    buffer b = {0};
 
    put(&b,
@@ -185,12 +232,17 @@ int route_openapi(call *c)
        "\"bearer\"}},\"schemas\":{\"Error\":{\"type\":\"object\",\"required\":[\"error\"],"
        "\"properties\":{\"error\":{\"type\":\"object\",\"required\":[\"message\",\"type\","
        "\"code\"],\"properties\":{\"message\":{\"type\":\"string\"},\"type\":{\"type\":"
-       "\"string\"},\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":\"string\"}}}}"
-       "}}},\"paths\":{");
+       "\"string\"},\"param\":{\"type\":[\"string\",\"null\"]},\"code\":{\"type\":\"string\"}}}}}");
+   for (size_t i = 0; i < countof(components); i++) {
+      buffer_printf(&b, ",\"%s\":{", components[i].name);
+      put_schema(&b, components[i].schema, vocab);
+      put(&b, "}");
+   }
+   put(&b, "}},\"paths\":{");
    for (size_t i = 0; i < countof(routes); i++) {
       if (i)
          put(&b, ",");
-      put_route(&b, i);
+      put_route(&b, i, vocab);
    }
    put(&b, "}}");
    int ok = http_reply(c, 200, "application/json", &b);

@@ -4,7 +4,7 @@
 
 #include <microhttpd.h>
 
-#include "serve.h"
+#include "values.h"
 
 static int json(call *c, int status, buffer *b)
 {
@@ -259,32 +259,42 @@ int route_embeddings(call *c)
 
    tree_free(body);
    if (h)
-      fault_set(&f, 501, "unsupported", "model",
+      fault_set(&f, 400, "unsupported", "model",
                 "'%.100s' generates text: it was not trained to give embeddings", h->name);
    return http_fault(c, &f);
 }
 
 /* ---- text ---- */
 
-static bool flag_of(const tree *body, const char *name, bool otherwise)
+/* A flag that may be left out. */
+static bool flag_of(const tree *body, const char *name, bool *out, fault *f)
 {
    const tree *t = tree_get(body, name);
 
-   return t && t->kind == TREE_bool ? t->text[0] == 'y' : otherwise;
+   return !t || value_flag(t, out) || value_bad(f, name, "true or false");
+}
+
+static bool text_field(const tree *body, const char *name, const tree **out, fault *f)
+{
+   *out = tree_get(body, name);
+   return !*out || (*out)->kind == TREE_string || value_bad(f, name, "a string");
 }
 
 /* "content" as llama-server has it, or "prompt" as vLLM has. */
 static bool tokens_of(host *h, const tree *body, buffer *b, fault *f)
 {
-   const tree *content = tree_get(body, "content"),
-              *text = content ? content : tree_get(body, "prompt");
-   bool special = flag_of(body, content ? "add_special" : "add_special_tokens", !content);
-   unsigned flags = special ? 0 : SINTER_TEXT_no_bos;
+   const tree *content, *plain;
+   bool llama = false, vllm = true;
    size_t count = 0;
 
-   if (!text || text->kind != TREE_string)
+   if (!text_field(body, "content", &content, f) || !text_field(body, "prompt", &plain, f) ||
+       !flag_of(body, "add_special", &llama, f) || !flag_of(body, "add_special_tokens", &vllm, f))
+      return false;
+   const tree *text = content ? content : plain;
+   if (!text)
       return fault_set(f, 400, "missing_parameter", "content",
                        "'content' or 'prompt' must be a string");
+   unsigned flags = (content ? llama : vllm) ? 0 : SINTER_TEXT_no_bos;
    size_t cap = text->len + 64;
    int32_t *ids = malloc(cap * sizeof *ids);
    if (!ids)

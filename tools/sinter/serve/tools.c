@@ -39,7 +39,8 @@ static bool add_tool(ask *a, const tree *t, fault *f)
    const tree *inner = tree_get(t, "function"), *type = tree_get(t, "type");
    const tree *function = inner ? inner : t, *name = tree_get(function, "name");
    const tree *parameters = tree_get(function, "parameters");
-   bool strict;
+   const tree *about = tree_get(function, "description"), *strict = tree_get(function, "strict");
+   bool is_strict = false;
 
    if (t->kind != TREE_object || !value_is(type, "function"))
       return fault_set(f, 400, "unsupported_parameter", "tools", "tools must be of type function");
@@ -47,9 +48,13 @@ static bool add_tool(ask *a, const tree *t, fault *f)
       return value_bad(f, "tools", "functions with names of their own, 1 to 64 of A-Za-z0-9_.-");
    if (!value_is_null(parameters) && parameters->kind != TREE_object)
       return value_bad(f, "tools", "functions whose parameters are a JSON schema");
+   if (!value_is_null(about) && about->kind != TREE_string)
+      return value_bad(f, "tools", "functions whose description is a string");
+   if (!value_is_null(strict) && !value_flag(strict, &is_strict))
+      return value_bad(f, "tools", "functions whose strict is true or false");
    tool *to = &a->tools[a->num_tools++];
    memcpy(to->name, name->text, name->len + 1);
-   to->strict = value_flag(tree_get(function, "strict"), &strict) && strict;
+   to->strict = is_strict;
    if (!value_is_null(parameters))
       value_write(&to->parameters, parameters);
    else
@@ -57,8 +62,7 @@ static bool add_tool(ask *a, const tree *t, fault *f)
    if (a->tools_json.len > 1)
       buffer_add(&a->tools_json, ",", 1);
    buffer_printf(&a->tools_json, "{\"type\":\"function\",\"function\":{\"name\":\"%s\"", to->name);
-   const tree *about = tree_get(function, "description");
-   if (about && about->kind == TREE_string) {
+   if (!value_is_null(about)) {
       buffer_printf(&a->tools_json, ",\"description\":");
       buffer_json_string(&a->tools_json, about->text, about->len);
    }
