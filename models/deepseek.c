@@ -19,15 +19,17 @@ static const double latent_eps = 1e-6; /* of the norms of latents, whatever rms_
 
 /* ---- configuration ---- */
 
+/* Chooses experts by sigmoid scores and a bias. */
 static bool is_v3(const model_config *c)
 {
-   return (c->row->traits & MODEL_TRAIT_select_bias) != 0;
+   return strcmp(c->route_score, "sigmoid") == 0;
 }
 
 void deepseek_defaults(model_config *c)
 {
-   bool v3 = is_v3(c);
+   bool v3 = (c->row->traits & MODEL_TRAIT_select_bias) != 0;
 
+   c->route_score = v3 ? "sigmoid" : "softmax";
    c->norm_eps = 1e-6;
    c->rope_base = 10000;
    c->kv_rank = 512;
@@ -70,7 +72,8 @@ static sinter_status check_routing(const model_source *s, model_config *c)
       SINTER_TRY(check_choice(s, "topk_method", "noaux_tc", "noaux_tc"));
    } else {
       SINTER_TRY(check_choice(s, "topk_method", "greedy", "group_limited_greedy"));
-      if (!method || method->kind != JSON_string || strcmp(method->string, "greedy") == 0)
+      if (!s->gguf &&
+          (!method || method->kind != JSON_string || strcmp(method->string, "greedy") == 0))
          c->route_groups = 0;
    }
    uint32_t groups = MAX(c->route_groups, 1u), kept = c->route_groups ? c->route_kept : 1;
@@ -83,6 +86,59 @@ static sinter_status check_routing(const model_source *s, model_config *c)
    if (is_v3(c) && groups > 1 && c->experts / groups < 2)
       return config_bad(s, "groups are judged by two experts, but hold one");
    return SINTER_ok;
+}
+
+/* ---- GGUF ---- */
+
+/* Both models have one architecture there: the scores tell them apart. */
+static sinter_status gguf_score(const model_source *s, model_config *c)
+{
+   static const char *const scores[] = {"softmax", "softmax",
+                                        "sigmoid"}; /* 0: not said, before V3 */
+
+   if (c->gating >= countof(scores))
+      return base_fail(SINTER_unsupported, s->path, "take a DeepSeek model of version 2 or 3",
+                       "experts are scored by function %u, which is neither softmax nor sigmoid",
+                       c->gating);
+   c->route_score = scores[c->gating];
+   return SINTER_ok;
+}
+
+/* Files count the draft layer as a block; whether they hold it, its tensors say. */
+static sinter_status gguf_draft_layers(const model_source *s, model_config *c)
+{
+   if (!c->draft_layers)
+      return SINTER_ok;
+   const char *last = arena_printf(s->a, "blk.%u.nextn.eh_proj.weight", c->layers - 1);
+   if (!config_has_tensor(s, last))
+      c->draft_layers = 0;
+   else if (c->draft_layers >= c->layers)
+      return config_bad(s, "%u of %u layers draft tokens", c->draft_layers, c->layers);
+   c->layers -= c->draft_layers;
+   return SINTER_ok;
+}
+
+/* What files leave out, or say about the attention in another form: older ones count its heads with
+ * their own keys and values, newer ones as one row of latents for all heads. */
+static sinter_status from_gguf(const model_source *s, model_config *c)
+{
+   const uint32_t row = c->qk_width ? c->qk_width : c->head_width;
+
+   if (!c->kv_rank)
+      return config_bad(s, "deepseek2.attention.kv_lora_rank is missing or zero");
+   if (!c->qk_width)
+      c->v_width = c->value_width;
+   if (c->rope_width >= row)
+      return config_bad(s, "%u of %u elements of a head are rotated", c->rope_width, row);
+   c->rotated_width = c->rope_width;
+   c->plain_width = row - c->rope_width;
+   c->qk_width = row;
+   c->rotated_pairs = true;
+   c->kv_heads = c->heads;
+   if (c->route_scale == 0)
+      c->route_scale = 1;
+   SINTER_TRY(gguf_draft_layers(s, c));
+   return gguf_score(s, c);
 }
 
 static sinter_status check_widths(const model_source *s, const model_config *c)
@@ -103,6 +159,8 @@ static sinter_status check_widths(const model_source *s, const model_config *c)
 sinter_status deepseek_derive(model_source *s, model_config *c)
 {
    SINTER_TRY(config_check_activation(s, c, "silu"));
+   if (s->gguf)
+      SINTER_TRY(from_gguf(s, c));
    if (c->draft_layers > 1)
       return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
                        "there are %u draft layers: one is known", c->draft_layers);
@@ -147,6 +205,12 @@ static ir_value *queries(model_build *m, uint32_t l, ir_value *x)
    return heads_of(m, model_linear(m, l, "attn_q_b", qa, rows, false), c->heads);
 }
 
+/* Newer GGUF files hold the two halves of W_kvb apart, the keys' turned already. */
+static bool is_split(const model_build *m, uint32_t l)
+{
+   return map_get(&m->m->by_name, arena_printf(m->m->a, "blk.%u.attn_k_b.weight", l)) != NULL;
+}
+
 /* Rows first .. first + rows of each head of W_kvb. [H, rows, r] */
 static ir_value *head_weights(model_build *m, uint32_t l, int64_t first, int64_t rows)
 {
@@ -157,6 +221,25 @@ static ir_value *head_weights(model_build *m, uint32_t l, int64_t first, int64_t
    w = ir_reshape(&m->b, w, 3,
                   (ir_dim[]){ir_dim_of(c->heads), ir_dim_of(each), ir_dim_of(c->kv_rank)});
    return ir_slice(&m->b, w, 1, first, rows);
+}
+
+/* W_uk^T [H, r, a] and W_uv [H, v, r]. */
+static ir_value *key_weights(model_build *m, uint32_t l)
+{
+   const model_config *c = m->config;
+
+   if (is_split(m, l))
+      return model_stack(m, l, "attn_k_b.weight", c->heads, c->kv_rank, c->plain_width);
+   return ir_transpose(&m->b, head_weights(m, l, 0, c->plain_width));
+}
+
+static ir_value *value_weights(model_build *m, uint32_t l)
+{
+   const model_config *c = m->config;
+
+   if (is_split(m, l))
+      return model_stack(m, l, "attn_v_b.weight", c->heads, c->v_width, c->kv_rank);
+   return head_weights(m, l, c->plain_width, c->v_width);
 }
 
 static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
@@ -173,10 +256,9 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
    ir_value *rotated = model_rope(m, l, ir_slice(b, q, 2, a, n));
 
    m->kv[l] = ir_mla_write(b, m->kv[l], latent, k);
-   ir_value *ql =
-      ir_head_matmul(b, ir_slice(b, q, 2, 0, a), ir_transpose(b, head_weights(m, l, 0, a)));
+   ir_value *ql = ir_head_matmul(b, ir_slice(b, q, 2, 0, a), key_weights(m, l));
    ir_value *u = ir_mla_attention(b, ql, rotated, m->kv[l], c->attention_scale);
-   ir_value *o = ir_head_matmul(b, u, head_weights(m, l, a, c->v_width));
+   ir_value *o = ir_head_matmul(b, u, value_weights(m, l));
    return model_linear(m, l, "attn_output", model_merge(m, o), c->width, c->output_bias);
 }
 

@@ -32,6 +32,8 @@ sinter_status exaone4_derive(model_source *s, model_config *c)
 
    SINTER_TRY(config_check_activation(s, c, "silu"));
    c->attention_scale = 1 / sqrt(c->head_width);
+   if (s->gguf && !c->window_pattern)
+      c->window_pattern = PATTERN;
    if (c->window) {
       SINTER_TRY(config_window_pattern(s, c));
       SINTER_TRY(config_layer_types(s, c, &given));

@@ -71,6 +71,73 @@ static sinter_status find_states(model_source *s, model_config *c)
    return SINTER_ok;
 }
 
+/* ---- GGUF ---- */
+
+/* The heads of both kinds of layer, from a list with one number a layer. */
+static sinter_status gguf_heads(model_source *s, model_config *c)
+{
+   uint32_t *heads = arena_array(s->a, uint32_t, c->layers), of[2] = {0, 0};
+   bool given;
+
+   SINTER_TRY(config_layer_numbers(s, c, "attention.head_count_kv", heads, &given));
+   for (uint32_t l = 0; given && l < c->layers; l++) {
+      uint32_t *one = &of[c->sliding[l]];
+      if (*one && *one != heads[l])
+         return config_bad(s, "head_count_kv differs between layers of one kind");
+      *one = heads[l];
+   }
+   if (of[true])
+      c->kv_heads = of[true];
+   if (of[false] && of[false] != c->kv_heads) {
+      if (!c->k_eq_v)
+         return config_bad(s,
+                           "layers that see everything have other heads, and values of their own");
+      c->global_kv_heads = of[false];
+   }
+   return SINTER_ok;
+}
+
+/* The last layers, which read the states of others, may have twice the width. */
+static sinter_status gguf_widths(model_source *s, model_config *c)
+{
+   uint32_t *widths = arena_array(s->a, uint32_t, c->layers);
+   bool given;
+
+   SINTER_TRY(config_layer_numbers(s, c, "feed_forward_length", widths, &given));
+   c->double_wide = given && widths[c->layers - 1] == 2 * c->ffn;
+   for (uint32_t l = 0; given && l < c->layers; l++)
+      if (widths[l] != (c->double_wide && l >= c->layers - c->kv_shared ? 2 * c->ffn : c->ffn))
+         return config_bad(s, "feed_forward_length of layer %u is %u", l, widths[l]);
+   return SINTER_ok;
+}
+
+/* What the tensors say: no values of their own, embeddings per layer. */
+static void gguf_tensors(const model_source *s, model_config *c)
+{
+   uint32_t l = 0;
+
+   while (l + 1 < c->layers && c->sliding[l])
+      l++;
+   c->k_eq_v = !config_has_tensor(s, arena_printf(s->a, "blk.%u.attn_v.weight", l));
+   for (size_t i = 0; i < s->tensors.count; i++)
+      if (strcmp(s->tensors.data[i].source_name, "per_layer_token_embd.weight") == 0)
+         c->per_layer_vocab = (uint32_t)MIN(s->tensors.data[i].dim[0], UINT32_MAX);
+   c->moe_block = c->experts > 0;
+}
+
+static sinter_status from_gguf(model_source *s, model_config *c)
+{
+   if (!c->local_width || c->local_width % 2 || c->local_value_width != c->local_width)
+      return config_bad(s, "key_length_swa and value_length_swa are not one even number");
+   c->global_head_width = c->head_width;
+   c->head_width = c->local_width;
+   if (c->kv_shared >= c->layers)
+      return config_bad(s, "%u of %u layers cannot share states", c->kv_shared, c->layers);
+   gguf_tensors(s, c);
+   SINTER_TRY(gguf_heads(s, c));
+   return gguf_widths(s, c);
+}
+
 sinter_status gemma4_derive(model_source *s, model_config *c)
 {
    bool given;
@@ -78,12 +145,18 @@ sinter_status gemma4_derive(model_source *s, model_config *c)
    SINTER_TRY(config_check_activation(s, c, "gelu_pytorch_tanh"));
    if (!c->window)
       return config_bad(s, "sliding_window is missing or zero");
+   if (s->gguf)
+      SINTER_TRY(config_layer_types(s, c, &given));
+   if (s->gguf)
+      SINTER_TRY(from_gguf(s, c));
    if (c->moe_block != (c->experts > 0))
       return config_bad(s, "enable_moe_block and num_experts contradict each other");
    c->attention_scale = 1;
    SINTER_TRY(config_window_pattern(s, c));
    c->sliding[c->layers - 1] = false;
    SINTER_TRY(config_layer_types(s, c, &given));
+   if (s->gguf && !given)
+      return config_bad(s, "sliding_window_pattern is missing");
    SINTER_TRY(find_states(s, c));
    return config_read_rope(s, c, true);
 }

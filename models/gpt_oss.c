@@ -6,7 +6,7 @@
  *    expert   W_down ((min(max(up, -limit), limit) + 1) * g * sigmoid(alpha g)),  g = min(gate, limit)
  *
  * Every other layer slides. A checkpoint holds the rows of gate and up in turns; MXFP4 ones as
- * [E, N, K], plain ones as [E, K, N]. */
+ * [E, N, K], plain ones as [E, K, N]; GGUF holds gate and up apart, all as [E, N, K]. */
 #include "family.h"
 
 #include <math.h>
@@ -35,6 +35,10 @@ sinter_status gpt_oss_derive(model_source *s, model_config *c)
 {
    bool given;
 
+   if (s->gguf) { /* no file has keys for them */
+      c->swiglu_limit = 7;
+      c->swiglu_alpha = 1.702;
+   }
    SINTER_TRY(config_check_activation(s, c, "silu"));
    if (!(c->swiglu_limit > 0))
       return config_bad(s, "swiglu_limit is not positive");
@@ -45,7 +49,10 @@ sinter_status gpt_oss_derive(model_source *s, model_config *c)
    for (uint32_t l = 0; l < c->layers; l++)
       if (c->sliding[l] && !c->window)
          return config_bad(s, "layer %u slides, but there is no sliding_window", l);
-   return config_read_rope(s, c, false);
+   SINTER_TRY(config_read_rope(s, c, false));
+   if (s->gguf)
+      c->rope.truncate = false; /* as the model was trained; no key says it */
+   return SINTER_ok;
 }
 
 static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
@@ -86,9 +93,11 @@ void gpt_oss_build(model_build *m)
 
    for (uint32_t l = 0; l < c->layers; l++) {
       h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));
-      model_turn_stack(m, l, "ffn_gate_up_exps.weight");
-      model_turn_stack(m, l, "ffn_down_exps.weight");
-      h = ir_add(&m->b, h, model_moe(m, l, model_norm(m, l, "ffn_norm", h), &how));
+      if (c->from_folder) {
+         model_turn_stack(m, l, "ffn_gate_up_exps.weight");
+         model_turn_stack(m, l, "ffn_down_exps.weight");
+      }
+      h = ir_add(&m->b, h, model_moe(m, l, model_norm(m, l, "post_attention_norm", h), &how));
       model_name_block(m, l, h);
    }
    model_finish(m, h);

@@ -24,6 +24,7 @@ typedef struct fixed_row {
 #define FIXED(hf, gguf, value, remedy)
 #define IGNORE(hf)
 #define IGNORE_GGUF(gguf)
+#define ONLY(trait, field)
 #define KEY(field, kind, need, hf, gguf)                                                           \
    {hf, gguf, KIND_##kind, NEED_##need, offsetof(model_config, field)},
 #define ALSO(field, kind, hf) {hf, "", KIND_##kind, NEED_OPT, offsetof(model_config, field)},
@@ -55,6 +56,16 @@ static const char *const known[] = {
 #undef IGNORE_GGUF
 #define IGNORE_GGUF(gguf) gguf,
 static const char *const known_gguf[] = {
+#include "config.def"
+};
+#undef IGNORE_GGUF
+#define IGNORE_GGUF(gguf)
+#undef ONLY
+#define ONLY(trait, field) {MODEL_TRAIT_##trait, offsetof(model_config, field)},
+static const struct {
+   unsigned trait;
+   size_t at;
+} only[] = {
 #include "config.def"
 };
 
@@ -152,18 +163,34 @@ static sinter_status read_hf(model_source *s, model_config *c, const json *j)
    return SINTER_ok;
 }
 
+/* Whether the key means something for this architecture; what does not stays unread, and unknown. */
+static bool is_of(const key_row *k, const model_row *row)
+{
+   for (size_t i = 0; i < countof(only); i++)
+      if (only[i].at == k->at && !(row->traits & only[i].trait))
+         return false;
+   return true;
+}
+
+/* What the family reads for each layer: the first one's counts for the checks. */
+static bool is_by_layer(const key_row *k, const model_row *row)
+{
+   return (row->traits & MODEL_TRAIT_by_layer) &&
+          (k->at == offsetof(model_config, ffn) || k->at == offsetof(model_config, kv_heads));
+}
+
 static sinter_status read_gguf(model_source *s, model_config *c)
 {
    double v;
 
    for (size_t i = 0; i < countof(keys); i++) {
-      const gguf_value *value = arch_key(s, c->row, keys[i].gguf);
+      const gguf_value *value = is_of(&keys[i], c->row) ? arch_key(s, c->row, keys[i].gguf) : NULL;
       if (!value)
          continue;
       /* one flag a layer: layer types, read by the family */
       if (is_window_pattern(&keys[i]) && value->is_array)
          continue;
-      if (!gguf_number(value, &v))
+      if (!(is_by_layer(&keys[i], c->row) ? gguf_float(value, 0, &v) : gguf_number(value, &v)))
          return base_fail(SINTER_unsupported, s->path, "take a model whose layers are alike",
                           "%s.%s differs between layers or is no number", c->row->gguf,
                           keys[i].gguf);
@@ -244,6 +271,26 @@ static sinter_status check_unknown_gguf(model_source *s, const model_row *row)
          return base_fail(
             SINTER_unsupported, s->path, "take another conversion of the model, or report it",
             "the file has the key '%.80s', which may change what the model computes", k->name);
+   }
+   return SINTER_ok;
+}
+
+sinter_status config_layer_numbers(model_source *s, const model_config *c, const char *key,
+                                   uint32_t *out, bool *out_given)
+{
+   const gguf_value *v = arch_key(s, c->row, key);
+   int64_t n = 0;
+
+   *out_given = v != NULL;
+   if (!v)
+      return SINTER_ok;
+   if (v->is_array && v->count != c->layers)
+      return config_bad(s, "%s has %llu entries for %u layers", key, (unsigned long long)v->count,
+                        c->layers);
+   for (uint32_t l = 0; l < c->layers; l++) {
+      if (!gguf_int(v, v->is_array ? l : 0, &n) || n < 1 || n > 1 << 24)
+         return config_bad(s, "%s holds something that is no count", key);
+      out[l] = (uint32_t)n;
    }
    return SINTER_ok;
 }
@@ -408,10 +455,11 @@ static sinter_status check_shape(const model_source *s, model_config *c)
       return config_bad(s, "the size of the vocabulary is not given");
    if (c->heads % c->kv_heads)
       return config_bad(s, "%u query heads do not share %u kv heads evenly", c->heads, c->kv_heads);
-   if (c->head_width % 2 || c->head_width > ROPE_MAX_WIDTH || !c->head_width)
+   bool latent = s->gguf && c->kv_rank; /* widths of a row for all heads: the family's to check */
+   if (!latent && (c->head_width % 2 || c->head_width > ROPE_MAX_WIDTH || !c->head_width))
       return config_bad(s, "heads are %u wide: an even number up to %d is needed", c->head_width,
                         ROPE_MAX_WIDTH);
-   if (c->value_width && c->value_width != c->head_width)
+   if (!latent && c->value_width && c->value_width != c->head_width)
       return base_fail(SINTER_unsupported, s->path,
                        "take a model whose keys and values are equally wide",
                        "keys are %u wide, values %u", c->head_width, c->value_width);

@@ -15,6 +15,8 @@ enum {
    MODEL_TRAIT_experts_gguf = 128, /* the same, in GGUF only */
    MODEL_TRAIT_delta_by_head = 256, /* delta nets keep the rows of a key head together */
    MODEL_TRAIT_select_bias = 512,   /* experts are chosen by sigmoid scores and a bias */
+   MODEL_TRAIT_latent_keys = 1024,  /* GGUF: keys of latent attention, routing and draft layers */
+   MODEL_TRAIT_by_layer = 2048,     /* GGUF: kv heads and widths that differ between layers */
 };
 
 struct model_build;
@@ -51,6 +53,7 @@ struct model_config {
 #define FIXED(hf, gguf, value, remedy)
 #define IGNORE(hf)
 #define IGNORE_GGUF(gguf)
+#define ONLY(trait, field)
 #include "config.def"
 #undef KEY
 #undef ALSO
@@ -119,6 +122,12 @@ SINTER_CHECKED sinter_status config_sparse_layers(model_source *s, model_config 
 /* The activation of the feed-forward, where the checkpoint names one. Errors UNSUPPORTED: another. */
 SINTER_CHECKED sinter_status config_check_activation(const model_source *s, const model_config *c,
                                                      const char *one);
+
+/* GGUF: <architecture>.<key>, one number a layer, or one for all; false in *out_given when absent.
+ *
+ * Errors  BAD_INPUT when it is no list of numbers of that length. */
+SINTER_CHECKED sinter_status config_layer_numbers(model_source *s, const model_config *c,
+                                                  const char *key, uint32_t *out, bool *out_given);
 
 /* Whether the checkpoint has a tensor spelled so. */
 bool config_has_tensor(const model_source *s, const char *name);

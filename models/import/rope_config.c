@@ -254,6 +254,9 @@ sinter_status config_read_entry_ropes(model_source *s, model_config *c)
 
 double config_rope_mscale(const model_source *s, const model_config *c)
 {
+   /* GGUF stores a tenth of mscale_all_dim */
+   if (s->gguf)
+      return c->rope.kind == ROPE_yarn ? mscale_of(c->rope.factor, 10 * c->rope_log_mul) : 1;
    const json *text = config_text(s), *dict = object_or_null(text, "rope_scaling");
    const json *v =
       json_get(dict ? dict : object_or_null(text, "rope_parameters"), "mscale_all_dim");
@@ -337,12 +340,13 @@ static sinter_status gguf_kind(model_source *s, const model_config *c, double fa
 static sinter_status read_gguf_table(model_source *s, model_config *c)
 {
    rope_spec *r = &c->rope;
+   const uint32_t wide = c->global_head_width ? c->global_head_width : c->head_width;
    double factor = c->rope_factor > 0       ? c->rope_factor
                    : c->rope_old_factor > 0 ? c->rope_old_factor
                                             : 1;
 
    SINTER_TRY(gguf_kind(s, c, factor, &r->kind));
-   r->width = c->rope_width ? c->rope_width : c->head_width;
+   r->width = c->rope_width ? c->rope_width : wide;
    r->base = c->rope_base > 0 ? c->rope_base : 10000;
    r->factor = r->kind == ROPE_default ? 1 : factor;
    r->max_context = c->context;
@@ -353,11 +357,14 @@ static sinter_status read_gguf_table(model_source *s, model_config *c)
    r->attention_factor = c->rope_attn_factor > 0 ? c->rope_attn_factor : 1;
    if (c->rope_yarn_attn > 0)
       r->attention_factor *= c->rope_yarn_attn;
-   if (r->kind == ROPE_yarn)
+   if (c->kv_rank && r->attention_factor != 1)
+      return base_fail(SINTER_unsupported, s->path, "report the model",
+                       "latent attention has a factor of its own for cos and sin");
+   /* with latents the attention's scale takes it: config_rope_mscale */
+   if (r->kind == ROPE_yarn && !c->kv_rank)
       r->attention_factor *= mscale_of(r->factor, 1);
-   if (r->width > c->head_width)
-      return config_bad(s, "RoPE turns %u elements of heads that are %u wide", r->width,
-                        c->head_width);
+   if (r->width > wide)
+      return config_bad(s, "RoPE turns %u elements of heads that are %u wide", r->width, wide);
    SINTER_TRY(check_spec(s, r));
    return read_gguf_factors(s, r);
 }
@@ -372,6 +379,8 @@ sinter_status config_read_rope(model_source *s, model_config *c, bool two_tables
       return SINTER_ok;
    c->rope_local =
       (rope_spec){.kind = ROPE_default, .width = c->rope.width, .factor = 1, .attention_factor = 1};
+   if (c->global_head_width)
+      c->rope_local.width = c->rope_local_width ? c->rope_local_width : c->head_width;
    c->rope_local.base = c->rope_local_base > 0 ? c->rope_local_base : 10000;
    c->rope_local.max_context = c->rope_local.original_context = c->context;
    return check_spec(s, &c->rope_local);

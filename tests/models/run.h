@@ -16,6 +16,7 @@ typedef struct run {
    model *m;
    ir_kv *kv; /* per layer and kind of state */
    int64_t stored, prompt;
+   ir_eval_mode mode;      /* f64 unless set */
    const char *trace_name; /* value to keep, NULL none */
    ir_tensor traced;
 } run;
@@ -144,8 +145,8 @@ static inline ir_tensor run_step(run *r, const int32_t *ids, int64_t t)
    step.sym[SYM_S] = 1;
    for (uint32_t i = 0; i < r->m->num_ropes; i++)
       ropes[i] = run_rope(r, &r->m->ropes[i], pos, t);
-   cr_assert_eq(ir_eval_run(r->a, r->m->f, IR_EVAL_f64, &step, &env, results, run_trace, r),
-                SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(ir_eval_run(r->a, r->m->f, r->mode, &step, &env, results, run_trace, r), SINTER_ok,
+                "%s", sinter_error());
    r->stored += t;
    return results[0];
 }
