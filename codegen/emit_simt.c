@@ -54,23 +54,17 @@ static void forget(emit *e, bool factors)
 
 static const char *type_of(dtype t)
 {
-   switch (t) {
-   case DT_f16:
-   case DT_bf16: return "simt_u16";
-   case DT_i8: return "simt_i8";
-   case DT_i32: return "simt_i32";
-   default: return "float";
-   }
+   return cg_simt_type_of(t)->name;
 }
 
 static const char *load_of(dtype t)
 {
-   return t == DT_f16 ? "simt_f16" : t == DT_bf16 ? "simt_bf16" : "(float)";
+   return cg_simt_type_of(t)->load;
 }
 
 static const char *store_of(dtype t)
 {
-   return t == DT_f16 ? "simt_to_f16" : t == DT_bf16 ? "simt_to_bf16" : "";
+   return cg_simt_type_of(t)->store;
 }
 
 /* ---- addresses ---- */
@@ -107,9 +101,17 @@ static void write_base(emit *e, const cg_value *c)
 
 /* ---- elements ---- */
 
-bool cg_simt_takes(ir_opcode code)
+static bool has_types(const ir_op *op)
 {
-   switch (code) {
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      if (!cg_simt_type_of(op->operands[i]->type.dtype))
+         return false;
+   return cg_simt_type_of(op->results[0]->type.dtype) != NULL;
+}
+
+bool cg_simt_takes(const ir_op *op)
+{
+   switch (op->code) {
    case IR_OP_reshape:
    case IR_OP_slice:
    case IR_OP_take_rows:
@@ -131,7 +133,7 @@ bool cg_simt_takes(ir_opcode code)
    case IR_OP_rope:
    case IR_OP_concat:
    case IR_OP_kv_write:
-   case IR_OP_mla_write: return true;
+   case IR_OP_mla_write: return has_types(op);
    default: return false;
    }
 }
@@ -148,9 +150,7 @@ static const char *named(emit *e, const char *expression)
 
 static const char *rounded(emit *e, dtype t, const char *x)
 {
-   if (t != DT_f16 && t != DT_bf16)
-      return x;
-   return arena_printf(e->a, "%s(%s(%s))", load_of(t), store_of(t), x);
+   return *store_of(t) ? arena_printf(e->a, "%s(%s(%s))", load_of(t), store_of(t), x) : x;
 }
 
 static const char *clamped(emit *e, const ir_op *op, const char *x)

@@ -15,14 +15,15 @@
 /* Of simt.h: how a family is emitted and launched where kernels are SIMT text. */
 typedef struct cg_simt_kind cg_simt_kind;
 extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_attention,
-   cg_simt_route, cg_simt_permute, cg_simt_combine, cg_simt_conv, cg_simt_gdn;
+   cg_simt_route, cg_simt_slots, cg_simt_conv, cg_simt_gdn, cg_simt_compress, cg_simt_index,
+   cg_simt_sparse, cg_simt_hc;
 
 /* &cg_simt_gemm and &cg_simt_attention, NULL for keys that have no SIMT form. */
 const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key);
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key);
 
 /* Whether a row kernel that is SIMT text can hold the op. */
-bool cg_simt_takes(ir_opcode code);
+bool cg_simt_takes(const ir_op *op);
 
 /* Bytes of scratch memory that the part form needs there for each chunk of context. */
 uint64_t cg_simt_attention_scratch(const attention_key *key, int64_t max_rows);

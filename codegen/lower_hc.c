@@ -103,8 +103,8 @@ static cg_launch *add_launch(const cg_lower *l, const ir_group *g, const hc_key 
    cg_launch *to = vec_push(l->a, &out->list);
 
    hc_symbol(key, symbol);
-   *to = (cg_launch){
-      .kernel = {arena_strdup(l->a, symbol), "hc", emit, arena_copy(l->a, key, sizeof *key), NULL}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "hc", emit,
+                                arena_copy(l->a, key, sizeof *key), &cg_simt_hc}};
    hc_launch(key, rows, &to->launch);
    to->launch.group = g->id;
    return to;

@@ -111,7 +111,7 @@ static sinter_status lower_permute(const cg_lower *l, const ir_group *g, const i
    if (op->operands[0]->type.dtype != DT_i32)
       return refuse(op, "ids are i32");
    permute_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_permute, NULL, &cg_simt_permute, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_permute, NULL, &cg_simt_slots, out);
    permute_launch(slots, (uint64_t)ir_attr_i(op, IR_ATTR_experts, 0), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -139,7 +139,7 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
        ir_type_row(x) < 0)
       return refuse(op, "rows and weights are f32, and a row's length a number");
    combine_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_combine, NULL, &cg_simt_combine, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_combine, NULL, &cg_simt_slots, out);
    combine_launch(rows, (uint64_t)ir_type_row(w), (uint64_t)ir_type_row(x), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -168,7 +168,7 @@ static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir
    if (table->dtype != DT_i32 || op->operands[1]->type.dtype != DT_i32)
       return refuse(op, "table and rows are i32");
    lookup_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, NULL, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, &cg_simt_slots, out);
    lookup_launch(rows, (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);

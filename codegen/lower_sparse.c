@@ -35,11 +35,11 @@ static bool is_per_row(const ir_value *v)
 
 static cg_launch *add_launch(const cg_lower *l, const ir_group *g, const char *symbol,
                              void (*emit)(arena *, vec_module *, const void *), const void *what,
-                             cg_launches *out)
+                             const cg_simt_kind *simt, cg_launches *out)
 {
    cg_launch *to = vec_push(l->a, &out->list);
 
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "sparse", emit, what, NULL}};
+   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "sparse", emit, what, simt}};
    to->launch.group = g->id;
    return to;
 }
@@ -78,7 +78,7 @@ static sinter_status lower_compress(const cg_lower *l, const ir_group *g, const 
    if (group_of(l, state)->window < (int64_t)(1 + key->overlap) * key->ratio)
       return refuse(op, "the state's window is shorter than what an entry is made of");
    compress_symbol(key, symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_compress, key, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_compress, key, &cg_simt_compress, out);
    compress_launch(key, &to->launch);
    cg_launch_value(l, to, op->results[0], true);
    cg_launch_value(l, to, state, false);
@@ -101,7 +101,8 @@ static cg_launch *add_index(const cg_lower *l, const ir_group *g, const index_ke
    char symbol[SPARSE_SYMBOL_MAX];
 
    index_symbol(key, symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_index, arena_copy(l->a, key, sizeof *key), out);
+   cg_launch *to =
+      add_launch(l, g, symbol, emit_index, arena_copy(l->a, key, sizeof *key), &cg_simt_index, out);
    index_launch(key, &to->launch);
    return to;
 }
@@ -171,7 +172,7 @@ static sinter_status lower_attention(const cg_lower *l, const ir_group *g, const
 
    SINTER_TRY(sparse_key_of(l, op, key));
    sparse_symbol(key, symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_sparse, key, out);
+   cg_launch *to = add_launch(l, g, symbol, emit_sparse, key, &cg_simt_sparse, out);
    sparse_launch(key, &to->launch);
    cg_launch_value(l, to, op->results[0], true);
    for (uint32_t i = 0; i < 3; i++)

@@ -358,7 +358,7 @@ static bool is_rowless(const ir_op *op, uint32_t operand)
 
 static sinter_status add_op(build *b, const ir_op *op)
 {
-   if (b->l->simt && !cg_simt_takes(op->code))
+   if (b->l->simt && !cg_simt_takes(op))
       return refuse(op, "there is no row kernel for this operation on a GPU");
    if (!is_row_op(op->code))
       return refuse(op, "there is no row kernel for this operation on cpu");

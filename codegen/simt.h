@@ -42,6 +42,18 @@ SINTER_CHECKED sinter_status cg_simt_launch(arena *a, const char *target, cg_lau
 /* Appends the text of a file of kernels/, with a line directive. */
 void cg_simt_include(text_buf *out, const char *name);
 
+/* How elements of a type are spelled, and turned into a float and back; NULL: kernels have no such memory. */
+typedef struct cg_simt_type {
+   const char *name, *load, *store;
+} cg_simt_type;
+
+const cg_simt_type *cg_simt_type_of(dtype t);
+
+/* Defines `name`(base, i): element i of an array of floats of that type. */
+void cg_simt_load(text_buf *out, const char *name, dtype t);
+/* Defines `name`(base, i, v), which stores it. */
+void cg_simt_store(text_buf *out, const char *name, dtype t);
+
 /* Defines `name` as the simt_format of a row of panels.def. */
 void cg_simt_format(text_buf *out, const char *name, panel_layout layout);
 

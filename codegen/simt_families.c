@@ -142,22 +142,6 @@ static uint32_t attention_block(const attention_key *k)
    return most;
 }
 
-static void write_type(text_buf *out, const char *name, dtype t)
-{
-   const char *types[] = {"float", "simt_u16", "simt_u16"};
-   const char *loads[] = {"", "simt_f16", "simt_bf16"};
-   const char *stores[] = {"", "simt_to_f16", "simt_to_bf16"};
-   int i = t == DT_f16 ? 1 : t == DT_bf16 ? 2 : 0;
-   bool stored = strcmp(name, "STORE") == 0;
-
-   if (stored)
-      text_printf(out, "#define ATTN_STORE(base, i, v) ((%s *)(base))[i] = %s(v)\n", types[i],
-                  stores[i]);
-   else
-      text_printf(out, "#define ATTN_%s(base, i) %s(((const %s *)(base))[i])\n", name, loads[i],
-                  types[i]);
-}
-
 static void emit_attention(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    const attention_key *k = what;
@@ -174,9 +158,10 @@ static void emit_attention(arena *a, text_buf *out, const char *symbol, const vo
                k->width, k->value, k->latent ? k->value : k->width, attention_block(k),
                (long long)k->window, k->scale, k->cap != 0, k->cap, k->sinks, k->latent,
                dtype_infos[k->kv].bytes);
-   write_type(out, "LOAD_Q", k->q);
-   write_type(out, "LOAD_KV", k->kv);
-   write_type(out, "STORE", k->y);
+   cg_simt_load(out, "ATTN_LOAD_Q", k->q);
+   cg_simt_load(out, "ATTN_LOAD_KV", k->kv);
+   cg_simt_store(out, "ATTN_STORE", k->y);
+   cg_simt_include(out, "attention_fold.cuh");
    cg_simt_include(out, "attention.cuh");
 }
 
@@ -209,5 +194,7 @@ const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};
 
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key)
 {
-   return key->form == ATTENTION_expanded || key->quant ? NULL : &cg_simt_attention;
+   bool plain = key->form != ATTENTION_expanded && !key->quant;
+
+   return plain && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
 }

@@ -18,12 +18,18 @@
    F("gemm.cuh", gemm) \
    F("gemm_mma.cuh", gemm_mma) \
    F("embed.cuh", embed) \
+   F("attention_fold.cuh", attention_fold) \
    F("attention.cuh", attention) \
    F("moe.cuh", moe) \
    F("route.cuh", route) \
    F("state.cuh", state) \
    F("conv.cuh", conv) \
-   F("gdn.cuh", gdn)
+   F("gdn.cuh", gdn) \
+   F("hc.cuh", hc) \
+   F("state_rows.cuh", state_rows) \
+   F("compress.cuh", compress) \
+   F("indexer.cuh", indexer) \
+   F("sparse.cuh", sparse)
 /* clang-format on */
 
 #define FILE_ROW(name, id)                                                                         \

@@ -25,7 +25,7 @@ static void emit_route(arena *a, text_buf *out, const char *symbol, const void *
 
 const cg_simt_kind cg_simt_route = {emit_route, NULL};
 
-/* Both are in every module that has one of them. */
+/* Permutation, combination and lookup: all are in every module that has one of them. */
 static void emit_slots(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    (void)a;
@@ -34,8 +34,7 @@ static void emit_slots(arena *a, text_buf *out, const char *symbol, const void *
    cg_simt_include(out, "moe.cuh");
 }
 
-const cg_simt_kind cg_simt_permute = {emit_slots, NULL};
-const cg_simt_kind cg_simt_combine = {emit_slots, NULL};
+const cg_simt_kind cg_simt_slots = {emit_slots, NULL};
 
 /* ---- convolution ---- */
 

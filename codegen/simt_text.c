@@ -9,6 +9,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/gemm_impl.h"
+#include "kernels/cpu/hc.h"
 #include "kernels/cpu/moe.h"
 #include "simt_files.h"
 
@@ -47,6 +48,36 @@ void cg_simt_include(text_buf *out, const char *name)
       return;
    }
    assert(!"a file of kernels/ that is not in SIMT_FILES");
+}
+
+const cg_simt_type *cg_simt_type_of(dtype t)
+{
+   static const cg_simt_type types[DT_COUNT] = {
+      [DT_f32] = {"float", "", ""},
+      [DT_f16] = {"simt_u16", "simt_f16", "simt_to_f16"},
+      [DT_bf16] = {"simt_u16", "simt_bf16", "simt_to_bf16"},
+      [DT_f8e4m3] = {"simt_u8", "simt_f8", "simt_to_f8"},
+      [DT_i8] = {"simt_i8", "(float)", ""},
+      [DT_i32] = {"simt_i32", "(float)", ""},
+   };
+
+   return types[t].name ? &types[t] : NULL;
+}
+
+void cg_simt_load(text_buf *out, const char *name, dtype t)
+{
+   const cg_simt_type *type = cg_simt_type_of(t);
+
+   text_printf(out, "#define %s(base, i) %s(((const %s *)(base))[i])\n", name, type->load,
+               type->name);
+}
+
+void cg_simt_store(text_buf *out, const char *name, dtype t)
+{
+   const cg_simt_type *type = cg_simt_type_of(t);
+
+   text_printf(out, "#define %s(base, i, v) ((%s *)(base))[i] = %s(v)\n", name, type->name,
+               type->store);
 }
 
 static void number(text_buf *out, const char *name, int64_t value)
@@ -94,6 +125,11 @@ static const struct {
    N(P_EXPERTS),
    N(M_K),
    N(M_WIDTH),
+   N(HC_PER_SYM),
+   N(HC_SYM),
+   N(HC_FIXED),
+   N(HC_ROWS),
+   N(HC_BLOCK),
    N(ROUTE_none),
    N(ROUTE_softmax),
    N(ROUTE_sigmoid),

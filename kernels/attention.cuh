@@ -32,33 +32,6 @@ typedef struct attn_row {
    int heads;
 } attn_row;
 
-/* Scores that are folded so far: m and l of each head, o of the thread's own elements. */
-SIMT_FN void attn_fold(int block, int outs, float *m, float *l, float *o, const float *mc,
-                       const float *lc, const float *oc, int width)
-{
-   float a[16], b[16];
-
-   SIMT_UNROLL
-   for (int h = 0; h < block; h++) {
-      const float top = simt_max(m[h], mc[h]);
-      a[h] = simt_exp(m[h] - top);
-      b[h] = simt_exp(mc[h] - top);
-      m[h] = top;
-      l[h] = simt_fma(l[h], a[h], lc[h] * b[h]);
-   }
-   SIMT_UNROLL
-   for (int i = 0; i < outs; i++) {
-      const int own = (simt_thread() + i * SIMT_THREADS) / width;
-      float ka = 0, kb = 0;
-      SIMT_UNROLL
-      for (int h = 0; h < block; h++) {
-         ka = h == own ? a[h] : ka;
-         kb = h == own ? b[h] : kb;
-      }
-      o[i] = simt_fma(o[i], ka, oc[i] * kb);
-   }
-}
-
 #endif
 
 #define ATTN_PER_KV (ATTN_H / ATTN_G)
@@ -179,40 +152,7 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _chunk)(const attn_row *r, SIMT_PASTE(ATTN_NA
             score[e][h] = -simt_float(0x7f800000u);
       }
    }
-   SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-      float most = score[0][h];
-      SIMT_UNROLL
-      for (int e = 1; e < ATTN_EACH; e++)
-         most = simt_max(most, score[e][h]);
-      most = simt_warp_max(most);
-      if (simt_lane() == 0)
-         s->each[0][h][simt_warp()] = most;
-   }
-   simt_sync();
-   SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-      float top = s->each[0][h][0], sum = 0;
-      for (int w = 1; w < SIMT_WARPS; w++)
-         top = simt_max(top, s->each[0][h][w]);
-      SIMT_UNROLL
-      for (int e = 0; e < ATTN_EACH; e++) {
-         const float p = simt_exp(score[e][h] - top);
-         s->p[h][e * SIMT_THREADS + simt_thread()] = p;
-         sum += p;
-      }
-      m[h] = top;
-      sum = simt_warp_sum(sum);
-      if (simt_lane() == 0)
-         s->each[1][h][simt_warp()] = sum;
-   }
-   simt_sync();
-   SIMT_UNROLL
-   for (int h = 0; h < ATTN_BLOCK; h++) {
-      l[h] = s->each[1][h][0];
-      for (int w = 1; w < SIMT_WARPS; w++)
-         l[h] += s->each[1][h][w];
-   }
+   attn_weights(ATTN_BLOCK, ATTN_EACH, &score[0][0], &s->p[0][0], &s->each[0][0][0], m, l);
    SIMT_UNROLL
    for (int i = 0; i < ATTN_OUTS; i++) {
       const int own = simt_thread() + i * SIMT_THREADS, h = own / ATTN_V, c = own % ATTN_V;

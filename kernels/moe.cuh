@@ -85,4 +85,14 @@ SIMT_KERNEL(combine)
    }
 }
 
+SIMT_KERNEL(lookup)
+{
+   SIMT_BEGIN(a);
+   const simt_i64 row = simt_tile(), k = a->konst[0];
+   const simt_i32 *from = (const simt_i32 *)a->ptr[1] + ((const simt_i32 *)a->ptr[2])[row] * k;
+
+   for (simt_i64 i = simt_thread(); i < k; i += SIMT_THREADS)
+      ((simt_i32 *)a->ptr[0])[row * k + i] = from[i];
+}
+
 #endif

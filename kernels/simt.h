@@ -140,6 +140,27 @@ SIMT_FN float simt_e4m3(simt_u8 v)
    return v & 128 ? -size : size;
 }
 
+/* All codes of e4m3, and f32 rounded to it: ties to even, no larger than 448. */
+SIMT_FN float simt_f8(simt_u8 v)
+{
+   return (v & 127) == 127 ? simt_float(0x7fc00000u) : simt_e4m3(v);
+}
+
+SIMT_FN simt_u8 simt_to_f8(float v)
+{
+   const simt_u32 sign = simt_bits(v) >> 24 & 128;
+   float size = simt_float(simt_bits(v) & 0x7fffffffu);
+   simt_u32 u;
+
+   if (v != v)
+      return (simt_u8)(sign | 127);
+   size = size < 448.0f ? size : 448.0f;
+   u = simt_bits(size);
+   if (size < 0.015625f) /* multiples of 2^-9; 8 of them are the smallest normal number */
+      return (simt_u8)(sign | (simt_u32)simt_rint(size * 512.0f));
+   return (simt_u8)(sign | ((u + 0x7ffff + (u >> 20 & 1)) >> 20) - 960);
+}
+
 /* ---- functions: the same formulas as codegen/vec_math.c, so the same bits ---- */
 
 SIMT_FN float simt_power_of_two(float shifted)

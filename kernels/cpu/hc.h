@@ -16,6 +16,9 @@
 
 enum { HC_SYMBOL_MAX = 160, HC_MAX_STREAMS = 8, HC_ROWS = 4, HC_BLOCK = 256 };
 
+/* Constants of a launch. */
+enum hc_const { HC_PER_SYM, HC_SYM, HC_FIXED, HC_CONSTS };
+
 typedef struct hc_key {
    uint32_t streams, width; /* n, D */
    bool expand, mix;        /* part: either or both; finish: mix */

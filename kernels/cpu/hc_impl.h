@@ -4,8 +4,6 @@
 
 #include "hc.h"
 
-enum hc_const { HC_PER_SYM, HC_SYM, HC_FIXED, HC_CONSTS };
-
 typedef struct hc {
    vec_fn *f;
    const hc_key *k;
