@@ -224,7 +224,8 @@ static sinter_status join_mxfp4(model_source *s, model_tensor *t, const model_te
    uint32_t rank = scales->rank;
    bool split = t->rank == rank + 1 && t->dim[rank] == 16, flat = t->rank == rank;
 
-   if (t->dtype != DT_u8 || scales->dtype != DT_u8 || rank < 2 || rank > 3 || (!split && !flat))
+   if ((t->dtype != DT_u8 && t->dtype != DT_i8) || scales->dtype != DT_u8 || rank < 2 || rank > 3 ||
+       (!split && !flat))
       return mismatch(s, t, scales);
    if (elements(t, 0, t->rank) != 16 * elements(scales, 0, rank) ||
        memcmp(t->dim, scales->dim, (rank - 1) * sizeof *t->dim) != 0)
