@@ -69,12 +69,13 @@ static inline int64_t plan_entry_slot(uint32_t ratio, int64_t page, int64_t posi
 uint64_t plan_token_bytes(const plan_cache_group *g);
 uint64_t plan_page_bytes(const plan_cache_group *g);
 
-/* extent = k * ceil(sym[f0] / div0) * ceil(sym[f1] / div1) …; num_factors may be 0. */
+/* extent = k * ceil(sym[f0] / div0) * ceil(sym[f1] / div1) …; num_factors may be 0. A factor with a
+ * `most` is at most that, as the chunks that a window reaches; only costs have one. */
 typedef struct plan_extent {
    int64_t k;
    uint32_t num_factors;
    struct {
-      uint32_t sym, div;
+      uint32_t sym, div, most; /* most 0: unbounded */
    } factor[3];
 } plan_extent;
 

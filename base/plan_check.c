@@ -55,6 +55,15 @@ static int64_t sym_bound(const plan *p, uint32_t id)
    return id == SYM_C ? PLAN_MAX_POSITIONS / ATTN_CHUNK : PLAN_MAX_POSITIONS / PAGE_TOKENS;
 }
 
+/* How much there is to do is never bounded by what it costs. */
+static bool is_whole(const plan_extent *e)
+{
+   for (uint32_t i = 0; i < e->num_factors; i++)
+      if (e->factor[i].most)
+         return false;
+   return true;
+}
+
 /* True when the extent is well-formed and at most `most` for every value of its symbols; *out is
  * its largest. */
 static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64_t *out)
@@ -68,6 +77,8 @@ static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64
          return false;
       int64_t div = e->factor[i].div;
       int64_t n = (sym_bound(p, e->factor[i].sym) + div - 1) / div;
+      if (e->factor[i].most)
+         n = MIN(n, (int64_t)e->factor[i].most);
       if (!base_mul(v, n, &v) || v > most)
          return false;
    }
@@ -109,7 +120,8 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
    }
    CHECK(p->arena_bytes <= (uint64_t)max_bytes, "the arena is too large");
    CHECK(p->weight_bytes == weight_section, "the weight section is not as large as the plan says");
-   CHECK(extent_fits(p, &p->scratch, max_bytes, &unused), "the scratch memory is too large");
+   CHECK(is_whole(&p->scratch) && extent_fits(p, &p->scratch, max_bytes, &unused),
+         "the scratch memory is too large");
    CHECK(p->num_cache_groups <= PLAN_MAX_INSTANCES, "there are too many cache groups");
    CHECK(p->num_ropes <= PLAN_MAX_INSTANCES, "there are too many rope tables");
    CHECK(!p->num_kernels == !p->num_variants,
@@ -221,7 +233,8 @@ static const char *check_launch(const plan *p, const plan_launch *l)
 
    CHECK(l->kernel < p->num_kernels, "a launch names no kernel");
    CHECK(l->group < MAX(p->num_groups, 1u), "a launch names no group");
-   CHECK(extent_fits(p, &l->tiles, UINT32_MAX, &unused), "a launch has too many tiles");
+   CHECK(is_whole(&l->tiles) && extent_fits(p, &l->tiles, UINT32_MAX, &unused),
+         "a launch has too many tiles");
    CHECK(extent_fits(p, &l->bytes, INT64_MAX, &unused) &&
             extent_fits(p, &l->flops, INT64_MAX, &unused),
          "a launch's cost is out of range");

@@ -24,13 +24,17 @@ static void number(text_buf *t, const char *before, const char *name, uint64_t v
    text_printf(t, "%s\"%s\":%llu", before, name, (unsigned long long)value);
 }
 
-/* "3*ceil(T/4)*S" */
+/* "3*ceil(T/4)*min(C,2)" */
 static void write_extent(text_buf *t, const char *name, const plan_extent *e)
 {
    text_printf(t, ",\"%s\":\"%lld", name, (long long)e->k);
    for (uint32_t i = 0; i < e->num_factors; i++) {
       const char *s = sym_names[e->factor[i].sym];
-      if (e->factor[i].div == 1)
+      if (e->factor[i].most && e->factor[i].div == 1)
+         text_printf(t, "*min(%s,%u)", s, e->factor[i].most);
+      else if (e->factor[i].most)
+         text_printf(t, "*min(ceil(%s/%u),%u)", s, e->factor[i].div, e->factor[i].most);
+      else if (e->factor[i].div == 1)
          text_printf(t, "*%s", s);
       else
          text_printf(t, "*ceil(%s/%u)", s, e->factor[i].div);

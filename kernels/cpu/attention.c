@@ -82,6 +82,14 @@ static void expanded_launch(const attention_key *k, plan_launch *out)
    out->flops = rows;
 }
 
+/* A window reaches these chunks, whatever the context. */
+static void bound_chunks(const attention_key *k, plan_extent *e)
+{
+   for (uint32_t i = 0; k->window && i < e->num_factors; i++)
+      if (e->factor[i].sym == SYM_C)
+         e->factor[i].most = (uint32_t)MIN((k->window + ATTN_CHUNK - 1) / ATTN_CHUNK, UINT32_MAX);
+}
+
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 {
    if (k->form == ATTENTION_expanded) {
@@ -117,6 +125,8 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
       out->bytes.k = (int64_t)entry_bytes(k, lanes) * n;
       break;
    }
+   bound_chunks(k, &out->bytes);
+   bound_chunks(k, &out->flops);
 }
 
 /* ---- folding ---- */

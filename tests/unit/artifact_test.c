@@ -189,6 +189,19 @@ static sinter_status open_and_load(const char *path)
    return status;
 }
 
+/* The fuzz target starts from an artifact that is read. SINTER_RECORD=1 writes it again. Kills: a
+ * format that moved on without its seed. */
+Test(artifact, seed)
+{
+   static const char path[] = TEST_ROOT "/fuzz/corpus/artifact/tiny";
+
+   if (getenv("SINTER_RECORD"))
+      write_file(path, 8, 1, 1, NULL);
+   cr_assert_eq(open_and_load(path), SINTER_ok,
+                "%s\nSINTER_RECORD=1 build/tests/artifact_test --filter=artifact/seed",
+                sinter_error());
+}
+
 /* A flipped bit of the weights is found on first use, in the first, a middle and the last MiB. */
 Test(artifact, damaged_weights)
 {

@@ -52,13 +52,43 @@ Test(plan, round_trip)
    arena_destroy(t.a);
 }
 
-/* Kills: rounding down instead of up, using the wrong symbol. */
+/* The fuzz target starts from a plan that is read. SINTER_RECORD=1 writes it again. Kills: a format
+ * that moved on without its seed. */
+Test(plan, seed)
+{
+   static const char path[] = TEST_ROOT "/fuzz/corpus/plan/tiny";
+   uint8_t is[1 << 14];
+   tiny t;
+
+   tiny_make(&t, 40, 1);
+   bytes b = encode(&t);
+   if (getenv("SINTER_RECORD")) {
+      FILE *f = fopen(path, "wb");
+      cr_assert(f && fwrite(&t.p.weight_bytes, 8, 1, f) == 1 && fwrite(b.data, b.size, 1, f) == 1);
+      fclose(f);
+   }
+   FILE *f = fopen(path, "rb");
+   cr_assert_not_null(f, "%s", path);
+   size_t size = fread(is, 1, sizeof is, f);
+   fclose(f);
+   cr_assert(size == 8 + b.size && memcmp(is, &t.p.weight_bytes, 8) == 0 &&
+                memcmp(is + 8, b.data, b.size) == 0,
+             "another format: SINTER_RECORD=1 build/tests/plan_test --filter=plan/seed");
+   arena_destroy(t.a);
+}
+
+/* Kills: rounding down instead of up, using the wrong symbol, a bound that is the least. */
 Test(plan, extent)
 {
    int64_t syms[SYM_COUNT] = {[SYM_T] = 9, [SYM_C] = 3};
    plan_extent e = {.k = 5, .num_factors = 2, .factor = {{SYM_T, 4}, {SYM_C, 1}}};
 
    cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 3);
+   e.factor[0].most = 3; /* a window of two chunks */
+   e.factor[1].most = 2;
+   cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 2);
+   syms[SYM_C] = 1;
+   cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 1);
 }
 
 /* Every cut is declined; every changed byte is declined, or is itself the encoding of what was
@@ -137,6 +167,8 @@ Test(plan, declines_extents)
    DECLINES(l->tiles.factor[0].sym = SYM_COUNT, "too many tiles");
    DECLINES(l->tiles.factor[0].div = 0, "too many tiles");
    DECLINES(l->tiles = tiny_extent(1 << 30, SYM_B, 1), "too many tiles");
+   DECLINES(l->tiles.factor[0].most = 1, "too many tiles");
+   DECLINES(p->scratch.factor[0].most = 1, "scratch");
    DECLINES(l->flops = tiny_extent(INT64_MAX, SYM_S, 1), "cost is out of range");
    DECLINES(p->scratch.k = (int64_t)1 << 45, "scratch memory is too large");
    DECLINES(p->sym_max[SYM_T] = 0, "range is out of bounds");
