@@ -48,4 +48,14 @@ static inline double harness_edge(const ir_type *t, int64_t i)
                       i % n % 8 == 0 ? (i % 16 ? -top : top) : top * fmin(fmax(z / 3, -0.9), 0.9));
 }
 
+/* Logits that are all below zero, in turns: as they come, `depth` lower, all alike. A maximum that
+ * starts at zero, or a padded lane of zeros, wins there. */
+static inline double harness_negative(const ir_type *t, int64_t i, double depth)
+{
+   const int64_t kind = i / ir_type_row(t) % 3;
+   const double z = -0.5 - fabs(2 * harness_number("negative", (uint64_t)i));
+
+   return dtype_round(t->dtype, kind == 2 ? -7 : kind ? z - depth : z);
+}
+
 #endif

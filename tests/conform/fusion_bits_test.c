@@ -1,6 +1,8 @@
 // LINK: codegen passes models runtime ir base
 /* What is fused has the bits of what is not: kernels with something in front of or behind them, against
  * one kernel for each op. */
+#include <stdio.h>
+
 #include "harness.h"
 
 typedef struct form {
@@ -135,6 +137,32 @@ static void compare(const form *w, isa_level level)
    }
    harness_free(one);
    harness_free(two);
+}
+
+/* The form with rows as its input at which roundings break: zeros, 1e-12, largest values at a power of
+ * two and one ulp up and down, NaN beside them. */
+static form at_edges(const form *w)
+{
+   static const char ordinary[] = "{name=\"x\"}", edges[] = "{name=\"edges\"}";
+   const char *at = strstr(w->text, ordinary);
+   static char text[4096];
+   form out = *w;
+
+   snprintf(text, sizeof text, "%.*s%s%s", (int)(at ? at - w->text : 0), w->text, at ? edges : "",
+            at ? at + sizeof ordinary - 1 : w->text);
+   out.text = text;
+   return out;
+}
+
+/* Kills: a scale of an element's own in one kernel and of its group in the other; a largest value one
+ * ulp off; a tiny row flushed by one of them; a NaN that reaches the next row. */
+Test(fusion_bits, same_bits_at_edges)
+{
+   for (size_t i = 0; i < countof(forms); i++) {
+      const form w = at_edges(&forms[i]);
+      if (strstr(w.text, "edges"))
+         compare(&w, (isa_level)0);
+   }
 }
 
 /* Kills: a quant of the value before its last step; codes of another row, head or panel; a scale of

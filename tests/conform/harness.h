@@ -231,6 +231,10 @@ static inline double harness_param(const ir_type *t, const char *name, int64_t i
 {
    if (strcmp(name, "edges") == 0)
       return harness_edge(t, i);
+   if (strcmp(name, "negative") == 0) /* exp of it is still a float */
+      return harness_negative(t, i, 60);
+   if (strcmp(name, "very negative") == 0)
+      return harness_negative(t, i, 200);
    return dtype_round(t->dtype, 2 * harness_number(name, (uint64_t)i));
 }
 
