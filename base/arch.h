@@ -11,7 +11,9 @@ typedef enum arch_fp8 { ARCH_FP8_NONE, ARCH_FP8_OCP, ARCH_FP8_FNUZ } arch_fp8;
 typedef struct arch_info {
    const char *name, *machine;
    uint32_t shared_bytes; /* of one block */
-   double bytes_per_ns, launch_ns;
+   double bytes_per_ns;
+   double f32_tflops, bf16_tflops; /* of plain multiply-adds, of matrix units (0: none) */
+   double launch_ns;
    arch_fp8 fp8;
    uint32_t warp; /* threads that run in step */
 } arch_info;

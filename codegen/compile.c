@@ -208,6 +208,8 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
                            .with = c->request->with,
                            .without = c->request->without,
                            .skip = getenv("SINTER_SKIP")};
+   if (c->request->numerics != SINTER_FAST)
+      pt.code_ns = 0; /* products stay plain */
    pass_report *report = arena_new(c->a, pass_report);
    text_buf ir = {.a = c->a}, json = {.a = c->a}, start = {.a = c->a};
 

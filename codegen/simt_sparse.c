@@ -70,9 +70,10 @@ static void emit_sparse(arena *a, text_buf *out, const char *symbol, const void 
    text_printf(out,
                "#define SPARSE_NAME %s\n#define SPARSE_H %u\n#define SPARSE_D %u\n"
                "#define SPARSE_BLOCK %u\n#define SPARSE_WINDOW %lldll\n#define SPARSE_SCALE %af\n"
-               "#define SPARSE_RATIO %u\n#define SPARSE_CHOSEN %d\n#define SPARSE_K %u\n",
+               "#define SPARSE_RATIO %u\n#define SPARSE_CHOSEN %d\n#define SPARSE_K %u\n"
+               "#define SPARSE_MIXED %d\n",
                symbol, k->heads, k->d, sparse_block(k), (long long)k->window, (float)k->scale,
-               k->ratio, k->chosen, k->k);
+               k->ratio, k->chosen, k->k, k->ratio && k->entry != k->kv);
    cg_simt_load(out, "SPARSE_LOAD_Q", k->q);
    cg_simt_load(out, "SPARSE_LOAD_KV", k->kv);
    cg_simt_load(out, "SPARSE_LOAD_ENTRY", k->entry);

@@ -10,26 +10,27 @@ sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint
 {
    char path[TOOLKIT_PATH];
    /* No build id, no names of temporary files: equal text, equal bytes. */
-   const char *const argv[] = {path,
-                               "-std=gnu11",
-                               "-O2",
-                               "-w",
-                               "-march=x86-64-v3",
-                               "-ffp-contract=off",
-                               "-fno-math-errno",
-                               "-fno-strict-aliasing",
-                               "-fvisibility=hidden",
-                               "-fPIC",
-                               "-shared",
-                               "-s",
-                               "-nostartfiles",
-                               "-Wl,--build-id=none",
-                               "-x",
-                               "c",
-                               "@in",
-                               "-o",
-                               "@out",
-                               NULL};
+   const char *const argv[] = {
+      path,
+      "-std=gnu11",
+      "-O1", /* fibers take most of the time, and compiling is half of a test's */
+      "-w",
+      "-march=x86-64-v3",
+      "-ffp-contract=off",
+      "-fno-math-errno",
+      "-fno-strict-aliasing",
+      "-fvisibility=hidden",
+      "-fPIC",
+      "-shared",
+      "-s",
+      "-nostartfiles",
+      "-Wl,--build-id=none",
+      "-x",
+      "c",
+      "@in",
+      "-o",
+      "@out",
+      NULL};
 
    SINTER_TRY(toolkit_find(TOOLKIT_cc, path));
    return cg_run_compiler(a, argv, text, size, toolkit_infos[TOOLKIT_cc].remedy, "mock", out,

@@ -206,6 +206,35 @@ static double expansion_work(const kernel *k, const ir_op *op)
    return matrices * (double)MAX(k->syms[SYM_T], PAGE_TOKENS);
 }
 
+/* Multiply-adds of products and of attention; 0 for other ops. */
+static double multiplications(const kernel *k, const ir_op *op)
+{
+   switch (op->code) {
+   case IR_OP_matmul:
+   case IR_OP_head_matmul:
+   case IR_OP_moe_matmul:
+   case IR_OP_qmatmul:
+   case IR_OP_moe_qmatmul: return products(k, op, rows_of(k, op));
+   case IR_OP_attention:
+   case IR_OP_mla_attention: return attention_work(k, op);
+   case IR_OP_mla_expanded: return attention_work(k, op) + expansion_work(k, op);
+   case IR_OP_gdn: return (double)k->syms[SYM_T] * elements(k, &op->results[0]->type) * 3;
+   case IR_OP_conv_step:
+      return elements(k, &op->results[1]->type) * (double)ir_type_row(&op->operands[2]->type);
+   default: return 0;
+   }
+}
+
+/* One multiply-add with the weight of op: matrix units take codes, and floats of two bytes that are bf16. */
+static double product_ns(const kernel *k, const ir_op *op)
+{
+   const ir_op *w = pass_weight_behind(op->operands[op->num_operands - 1]);
+   dtype stored = w ? w->results[0]->type.dtype : DT_f32;
+
+   return k->t->code_ns != 0 && stored != DT_f32 && stored != DT_f16 ? k->t->code_ns
+                                                                     : k->t->float_ns;
+}
+
 /* Nanoseconds of the arithmetic of one op; 0 where the target does not say how fast it is. */
 static double work(const kernel *k, const ir_op *op)
 {
@@ -215,19 +244,15 @@ static double work(const kernel *k, const ir_op *op)
    switch (op->code) {
    case IR_OP_matmul:
    case IR_OP_head_matmul:
-   case IR_OP_moe_matmul: return products(k, op, rows_of(k, op)) * floats;
+   case IR_OP_moe_matmul: return multiplications(k, op) * product_ns(k, op);
    case IR_OP_qmatmul:
-   case IR_OP_moe_qmatmul: return products(k, op, rows_of(k, op)) * t->int8_ns;
+   case IR_OP_moe_qmatmul: return multiplications(k, op) * t->int8_ns;
    case IR_OP_attention:
-   case IR_OP_mla_attention: return attention_work(k, op) * floats * t->attention_factor;
+   case IR_OP_mla_attention:
+   case IR_OP_gdn:
+   case IR_OP_conv_step: return multiplications(k, op) * floats * t->attention_factor;
    case IR_OP_mla_expanded:
       return (attention_work(k, op) * t->attention_factor + expansion_work(k, op)) * floats;
-   case IR_OP_gdn:
-      return (double)k->syms[SYM_T] * elements(k, &op->results[0]->type) * 3 * floats *
-             t->attention_factor;
-   case IR_OP_conv_step:
-      return elements(k, &op->results[1]->type) * (double)ir_type_row(&op->operands[2]->type) *
-             floats * t->attention_factor;
    case IR_OP_route: return elements(k, &op->operands[0]->type) * elems * t->select_factor;
    case IR_OP_silu:
    case IR_OP_gelu:
@@ -246,16 +271,23 @@ static double work(const kernel *k, const ir_op *op)
 
 /* ---- kernels ---- */
 
-static double kernel_ns(const kernel *k)
+static pass_cost kernel_cost(const kernel *k)
 {
-   double memory = kernel_bytes(k) / k->t->bytes_per_ns, sum = 0;
+   pass_cost c = {.bytes = kernel_bytes(k)};
+   double light;
 
-   for (size_t i = 0; i < k->n; i++)
-      sum += work(k, k->ops[i]);
-   return k->t->launch_ns + MAX(memory, sum);
+   for (size_t i = 0; i < k->n; i++) {
+      c.multiplications += multiplications(k, k->ops[i]);
+      c.work_ns += work(k, k->ops[i]);
+   }
+   c.memory_ns = c.bytes / k->t->bytes_per_ns;
+   c.ns = k->t->launch_ns + MAX(c.memory_ns, c.work_ns);
+   light = k->t->peak_ns != 0 ? c.multiplications * k->t->peak_ns : c.work_ns;
+   c.light_ns = MAX(c.memory_ns, light);
+   return c;
 }
 
-double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t rows)
+pass_cost pass_kernel_cost(arena *a, const pass_target *t, const ir_group *g, int64_t rows)
 {
    ir_op **ops = arena_array(a, ir_op *, g->num_ops);
    size_t n = 0;
@@ -264,7 +296,7 @@ double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t
       ops[n++] = op;
    kernel k = kernel_of(t, ops, n, rows);
    k.syms[SYM_R] = k.syms[SYM_S] = k.syms[SYM_Q] = 1; /* one sequence, whose last row is wanted */
-   return kernel_ns(&k);
+   return kernel_cost(&k);
 }
 
 /* ---- fusions ---- */

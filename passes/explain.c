@@ -118,20 +118,59 @@ static void write_breaks(text_buf *out, const pass_report *report)
    }
 }
 
+/* What a kernel waits for most. */
+static const char *bound_of(const pass_target *t, const pass_cost *c)
+{
+   if (t->launch_ns >= MAX(c->memory_ns, c->work_ns))
+      return "launch";
+   return c->memory_ns >= c->work_ns ? "memory" : "arithmetic";
+}
+
+static void write_step(text_buf *out, const pass_target *t, const ir_group *g, const char *step,
+                       int64_t rows, pass_cost *sum)
+{
+   pass_cost c = pass_kernel_cost(out->a, t, g, rows);
+
+   text_printf(out, ",\"%s_ns\":%.0f,\"%s_light_ns\":%.0f,\"%s_bytes\":%.0f", step, c.ns, step,
+               c.light_ns, step, c.bytes);
+   text_printf(out, ",\"%s_flops\":%.0f,\"%s_bound\":\"%s\"", step, 2 * c.multiplications, step,
+               bound_of(t, &c));
+   sum->ns += c.ns;
+   sum->light_ns += c.light_ns;
+}
+
+/* A break costs what cost.c takes for one: two launches. */
+static void write_prediction(text_buf *out, const pass_target *t, const pass_layout *l,
+                             const pass_cost *decode, const pass_cost *prefill)
+{
+   double breaks = l->num_segments ? 2 * t->launch_ns * (l->num_segments - 1) : 0;
+
+   text_printf(out,
+               "\"decode_ns\":%.0f,\"decode_light_ns\":%.0f,\"prefill_rows\":%d,"
+               "\"prefill_ns\":%.0f,\"prefill_light_ns\":%.0f,\"break_ns\":%.0f,\"measured\":false",
+               decode->ns + breaks, decode->light_ns, PREFILL_ROWS, prefill->ns + breaks,
+               prefill->light_ns, breaks);
+}
+
 static void write_kernels(text_buf *out, const pass_target *t, const pass_layout *l)
 {
+   pass_cost decode = {0}, prefill = {0};
+
    for (uint32_t i = 0; i < l->num_kernels; i++) {
       const ir_group *g = l->kernels[i];
 
       text_printf(out, "%s\n{", i ? "," : "");
       member(out, "", "name", g->name);
       member(out, ",", "rule", g->rule);
-      text_printf(out, ",\"decode_ns\":%.0f,\"prefill_ns\":%.0f,\"ops\":[",
-                  pass_kernel_ns(out->a, t, g, 1), pass_kernel_ns(out->a, t, g, PREFILL_ROWS));
+      write_step(out, t, g, "decode", 1, &decode);
+      write_step(out, t, g, "prefill", PREFILL_ROWS, &prefill);
+      text_printf(out, ",\"ops\":[");
       for (const ir_op *op = g->first; op && op->group == g; op = op->next)
          text_printf(out, "%s\"%s\"", op == g->first ? "" : ",", ir_op_infos[op->code].name);
       text_printf(out, "]}");
    }
+   text_printf(out, "],\"prediction\":{");
+   write_prediction(out, t, l, &decode, &prefill);
 }
 
 static void write_target(text_buf *out, const pass_target *t)
@@ -168,7 +207,7 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
    write_breaks(out, report);
    text_printf(out, "],\"kernels\":[");
    write_kernels(out, target, l);
-   text_printf(out, "]}\n");
+   text_printf(out, "}}\n");
 }
 
 /* ---- layout as text ---- */

@@ -53,7 +53,9 @@ typedef struct pass_target {
    uint32_t min_segment;    /* shorter runs of kernels are not worth a recorded segment */
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
    double float_ns, int8_ns;       /* one multiply-add of a product; 0: not judged */
-   double element_ns;              /* one element of a row operation */
+   double code_ns;    /* the same with a weight that matrix units take, in fast; 0: as float_ns */
+   double peak_ns;    /* the same as fast as the machine can; 0: as fast as its kernel */
+   double element_ns; /* one element of a row operation */
    /* Attention's multiply-adds, exponentials, expert selection, rows of a table: beside those. */
    double attention_factor, exp_factor, select_factor, gather_factor;
    int64_t cost_rows;                 /* T at which kernels are compared */
@@ -220,8 +222,14 @@ void pass_propose_attn(pass_run *run, bool norms, bool write);
 
 /* ---- cost (cost.c), conflicts (conflict.c) ---- */
 
-/* Nanoseconds that the kernel of a group takes in a step of so many rows. */
-double pass_kernel_ns(arena *a, const pass_target *t, const ir_group *g, int64_t rows);
+/* What the kernel of a group costs in a step of so many rows of one sequence that begins. */
+typedef struct pass_cost {
+   double bytes, multiplications;
+   double memory_ns, work_ns, ns; /* ns: a launch, and the larger of both */
+   double light_ns;               /* at the machine's peaks, without the launch */
+} pass_cost;
+
+pass_cost pass_kernel_cost(arena *a, const pass_target *t, const ir_group *g, int64_t rows);
 /* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner
  * values, shared inputs; less what it costs to pull recordable ops into a break. */
 double pass_gain(const pass_site *s);

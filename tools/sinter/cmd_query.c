@@ -84,6 +84,8 @@ static void explain_table(const options *o, const tree *t)
       const tree *v = tree_get(t, counts[i]);
       printf("%-20s %8zu\n", counts[i], tree_count(v));
    }
+   if (o->arch)
+      cli_prediction(t);
 }
 
 static bool has_fusion(const char *json, const char *name)

@@ -39,4 +39,7 @@ const tree *tree_first(const tree *t);
 size_t tree_count(const tree *t);
 const char *tree_string(const tree *t);
 
+/* prediction.c: tables of what the kernels of an explain document should take. */
+void cli_prediction(const tree *explain);
+
 #endif
