@@ -175,7 +175,7 @@ static void check_levels(bool int8)
       const isa_info emulated = conform_emulated((isa_level)level);
       if (isa_runs((isa_level)level))
          check_layouts(int8, &isa_infos[level]);
-      if (level)
+      if (level && conform_whole())
          check_layouts(int8, &emulated);
    }
 }

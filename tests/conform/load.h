@@ -7,6 +7,7 @@
 #include <llvm-c/Core.h>
 #include <llvm-c/LLJIT.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "codegen/target_cpu.h"
 #include "runtime/elf.h"
@@ -18,6 +19,29 @@
 #define CONFORM_SANITIZED 1
 #endif
 #endif
+
+/* Address checks make kernels slow to compile, those of emulated wide registers most of all, and every case slow to run:
+ * a sanitized build runs the levels of this machine on every n-th case of the large tables; --long runs all. */
+static inline bool conform_whole(void)
+{
+#ifdef CONFORM_SANITIZED
+   const char *all = getenv("SINTER_CHECK_LONG");
+
+   return all && strcmp(all, "1") == 0;
+#else
+   return true;
+#endif
+}
+
+static inline bool conform_skips(isa_level level)
+{
+   return !isa_runs(level) && !conform_whole();
+}
+
+static inline size_t conform_every(size_t n)
+{
+   return conform_whole() ? 1 : n;
+}
 
 /* Kernels as SIMT text: how a program that links the mock loads and runs them. */
 typedef struct harness_simt {

@@ -6,7 +6,8 @@
 static void each_level(void (*run)(isa_level))
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++)
-      run((isa_level)i);
+      if (!conform_skips((isa_level)i))
+         run((isa_level)i);
 }
 
 /* ---- single ops ---- */
