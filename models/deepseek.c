@@ -256,7 +256,8 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
    ir_value *rotated = model_rope(m, l, ir_slice(b, q, 2, a, n));
 
    m->kv[l] = ir_mla_write(b, m->kv[l], latent, k);
-   ir_value *ql = ir_head_matmul(b, ir_slice(b, q, 2, 0, a), key_weights(m, l));
+   ir_value *by = key_weights(m, l);
+   ir_value *ql = ir_head_matmul(b, ir_slice(b, q, 2, 0, a), by);
    ir_value *u = ir_mla_attention(b, ql, rotated, m->kv[l], c->attention_scale);
    ir_value *o = ir_head_matmul(b, u, value_weights(m, l));
    return model_linear(m, l, "attn_output", model_merge(m, o), c->width, c->output_bias);
@@ -271,9 +272,9 @@ static ir_value *mlp(model_build *m, uint32_t l, const char *kind, ir_value *x, 
    const char *up = arena_printf(m->m->a, "ffn_up%s", kind);
    const char *down = arena_printf(m->m->a, "ffn_down%s", kind);
 
-   ir_value *y = ir_mul(&m->b, ir_silu(&m->b, model_linear(m, l, gate, x, ffn, c->mlp_bias)),
-                        model_linear(m, l, up, x, ffn, c->mlp_bias));
-   return model_linear(m, l, down, y, c->width, c->mlp_bias);
+   ir_value *u = model_linear(m, l, up, x, ffn, c->mlp_bias);
+   ir_value *g = ir_silu(&m->b, model_linear(m, l, gate, x, ffn, c->mlp_bias));
+   return model_linear(m, l, down, ir_mul(&m->b, g, u), c->width, c->mlp_bias);
 }
 
 static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)

@@ -405,7 +405,8 @@ static ir_value *clamped(model_build *m, ir_value *gate, ir_value *up)
    const double limit = m->config->swiglu_limit;
 
    gate = ir_clamp(&m->b, gate, IR_NO_F, limit);
-   return ir_mul(&m->b, ir_silu(&m->b, gate), ir_clamp(&m->b, up, -limit, limit));
+   up = ir_clamp(&m->b, up, -limit, limit);
+   return ir_mul(&m->b, ir_silu(&m->b, gate), up);
 }
 
 static ir_value *shared(model_build *m, uint32_t l, ir_value *x)

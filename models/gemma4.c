@@ -307,9 +307,11 @@ static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *h)
 {
    ir_value *f = mlp(m, l, model_norm(m, l, "ffn_norm", h));
 
-   if (m->config->moe_block)
-      f = ir_add(&m->b, model_norm(m, l, "post_ffw_norm_1", f),
-                 model_norm(m, l, "post_ffw_norm_2", experts(m, l, h)));
+   if (m->config->moe_block) {
+      ir_value *sum = model_norm(m, l, "post_ffw_norm_2", experts(m, l, h));
+
+      f = ir_add(&m->b, model_norm(m, l, "post_ffw_norm_1", f), sum);
+   }
    return model_norm(m, l, "post_ffw_norm", f);
 }
 

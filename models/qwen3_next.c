@@ -216,9 +216,9 @@ static ir_value *delta_net(model_build *m, uint32_t l, ir_value *x)
    ir_value *u = model_linear(m, l, "ssm_qkv", x, 2 * keys + values, false);
    ir_value *z = model_linear(m, l, "ssm_z", x, values, false);
    ir_value *beta = ir_sigmoid(b, model_linear(m, l, "ssm_beta", x, heads, false));
-   ir_value *g =
-      ir_decay(b, model_linear(m, l, "ssm_alpha", x, heads, false),
-               model_vector(m, l, "ssm_a.weight", heads), model_vector(m, l, "ssm_dt.bias", heads));
+   ir_value *bias = model_vector(m, l, "ssm_dt.bias", heads);
+   ir_value *rate = model_vector(m, l, "ssm_a.weight", heads);
+   ir_value *g = ir_decay(b, model_linear(m, l, "ssm_alpha", x, heads, false), rate, bias);
 
    u = ir_silu(b, model_conv(m, l, "ssm_conv1d.weight", u, c->conv_width));
    ir_value *q = ir_l2norm(b, part(m, u, 0, groups, dk), 1e-6);
