@@ -256,6 +256,20 @@ SINTER_API void sinter_grammar_destroy(sinter_grammar *g);
 typedef struct sinter_engine sinter_engine;
 typedef struct sinter_request sinter_request;
 
+/* A block of tokens that the prefix cache can find from now on, or no more. Names are hashes over all
+ * tokens before, salts and the model. */
+typedef struct sinter_kv_event {
+   bool removed, has_parent;
+   uint64_t hash, parent; /* of the block, of the one before it */
+   const int32_t *tokens; /* of the block */
+   uint32_t num_tokens;
+   uint32_t group;  /* of layers with caches of one kind */
+   uint32_t window; /* tokens that these layers look back, 0: all */
+   bool is_state;   /* a state after the block, of layers that keep no keys */
+} sinter_kv_event;
+
+typedef void sinter_on_kv(void *user, const sinter_kv_event *event);
+
 typedef struct sinter_engine_options {
    size_t size;
    const char *device;     /* a name of base/devices.def: "cpu" (NULL), "cuda", "ref", … */
@@ -271,6 +285,10 @@ typedef struct sinter_engine_options {
    uint32_t
       draft_tokens; /* guess so many tokens ahead from what was said before, and check them in one step: fewer
                              steps, the same tokens. 0: off. UNSUPPORTED for models with recurrent states */
+   bool
+      share_threads; /* one pool for all engines of the process that ask for it: a step each in turn */
+   sinter_on_kv *on_kv; /* told, inside of calls of the engine, what the prefix cache can find */
+   void *kv_user;
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
@@ -364,6 +382,9 @@ SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request
 
 /* Runs one step over all requests; *out_busy says whether work is left. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
+
+/* Calls on_kv for everything that the prefix cache can find now, parents before children. */
+SINTER_API void sinter_engine_kv_blocks(sinter_engine *e);
 
 typedef struct sinter_stats {
    size_t size;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/debug.h"
+#include "turns.h"
 
 typedef struct mapping {
    uint8_t *data;
@@ -23,6 +24,7 @@ struct rt_host {
    uint64_t page_bytes[8];
    rt_program *program;
    rt_pool *pool;
+   bool shared; /* the pool is the process's */
    bool poisons;
 };
 
@@ -128,7 +130,11 @@ static sinter_status build(rt_host *h, const rt_limits *limits, const rt_host_ki
    SINTER_TRY(map_all(h, limits));
    SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, limits->time_launches,
                                 &h->program));
-   return rt_pool_create(limits->threads, &h->pool);
+   if (!limits->share_threads)
+      return rt_pool_create(limits->threads, &h->pool);
+   SINTER_TRY(rt_shared_pool(limits->threads, &h->pool));
+   h->shared = true;
+   return SINTER_ok;
 }
 
 sinter_status rt_host_create(const plan *p, const rt_limits *limits, rt_step *step,
@@ -156,7 +162,10 @@ void rt_host_destroy(rt_host *h)
 {
    if (!h)
       return;
-   rt_pool_destroy(h->pool);
+   if (h->shared)
+      rt_shared_pool_drop();
+   else
+      rt_pool_destroy(h->pool);
    rt_program_destroy(h->program);
    for (uint32_t i = 0; i < h->plan->num_cache_groups; i++) {
       for (uint32_t l = 0; h->state[i] && l < h->plan->cache_groups[i].num_layers; l++)
@@ -184,7 +193,12 @@ sinter_status rt_host_run(rt_host *h, const float **out_logits)
       for (uint32_t i = 0; i < h->plan->num_routes; i++)
          memset(h->routes[i].data, 0xff, h->routes[i].size);
    }
-   SINTER_TRY(rt_program_run(h->program, h->pool));
+   if (h->shared)
+      rt_turn_take();
+   sinter_status status = rt_program_run(h->program, h->pool);
+   if (h->shared)
+      rt_turn_give();
+   SINTER_TRY(status);
    *out_logits = h->memory.logits;
    return SINTER_ok;
 }

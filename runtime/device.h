@@ -17,6 +17,7 @@ typedef struct rt_limits {
    int64_t pages[8];                            /* per cache group */
    uint32_t threads;
    bool time_launches;
+   bool share_threads; /* with other engines of the process (turns.h) */
 } rt_limits;
 
 typedef struct rt_step {

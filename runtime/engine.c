@@ -30,6 +30,8 @@ struct sinter_engine {
    double max_step;          /* seconds of a step that has decode rows, 0: no bound */
    double row_seconds;       /* of late steps with rows of prompts, 0: not known */
    uint32_t draft;           /* tokens to guess ahead, 0: off */
+   sinter_on_kv *on_kv;
+   void *kv_user;
    sinter_stats stats;
 };
 
@@ -58,6 +60,25 @@ static void poison_page(void *user, uint32_t group, int32_t page)
       e->ops->poison_page(e->device, group, page);
 }
 
+static void kv_changed(void *user, const kv_change *c)
+{
+   sinter_engine *e = user;
+   const plan_cache_group *g = &e->plan->cache_groups[c->group];
+   sinter_kv_event event = {
+      .removed = c->removed,
+      .has_parent = c->has_parent,
+      .hash = c->key.lo,
+      .parent = c->parent.lo,
+      .tokens = c->block->tokens,
+      .num_tokens = PAGE_TOKENS,
+      .group = c->group,
+      .window = (uint32_t)g->window,
+      .is_state = !plan_state_paged[g->kind],
+   };
+
+   e->on_kv(e->kv_user, &event);
+}
+
 static uint64_t rope_id(void *user, int64_t num_prompt, int64_t position)
 {
    sinter_engine *e = user;
@@ -77,6 +98,8 @@ static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup
       .copy_page = copy_page,
    };
 
+   if (e->on_kv)
+      o.changed = kv_changed;
    if (e->ops->poison_page && debug_is_on(DEBUG_poison))
       o.freed_page = poison_page;
    for (uint32_t i = 0; i < e->plan->num_ropes; i++) {
@@ -145,6 +168,8 @@ sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine
    e->ops = setup->ops;
    e->max_step = options->max_step_ms * 1e-3;
    e->draft = options->draft_tokens;
+   e->on_kv = options->on_kv;
+   e->kv_user = options->kv_user;
    sinter_status status = build(e, setup, options);
    if (status != SINTER_ok) {
       sinter_engine_destroy(e);
@@ -539,6 +564,11 @@ sinter_status sinter_step(sinter_engine *e, bool *out_busy)
       end(e, stuck, SINTER_FINISH_length);
    *out_busy = s->num_running || s->first_waiting;
    return status;
+}
+
+void sinter_engine_kv_blocks(sinter_engine *e)
+{
+   kv_cache_tell_all(e->cache);
 }
 
 void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)

@@ -86,8 +86,10 @@ sinter_status rt_limits_decide(const plan *p, const sinter_engine_options *o, rt
    int64_t tokens;
    int64_t rows = p->sym_max[SYM_T];
 
-   *out = (rt_limits){
-      .max_wanted = p->sym_max[SYM_R], .threads = o->threads, .time_launches = o->time_launches};
+   *out = (rt_limits){.max_wanted = p->sym_max[SYM_R],
+                      .threads = o->threads,
+                      .time_launches = o->time_launches,
+                      .share_threads = o->share_threads};
    if (p->num_variants)
       rows = MIN(rows, p->variants[p->num_variants - 1].max_rows);
    if (rows < 1 || out->max_wanted < 1 || p->sym_max[SYM_S] < 1 || p->sym_max[SYM_A] < 1)

@@ -49,7 +49,10 @@ static sinter_status create_pools(kv_cache *c)
 
 static sinter_status build(kv_cache *c)
 {
-   kv_prefix_options prefix = {.num_groups = c->o.num_groups, .fingerprint = c->o.fingerprint};
+   kv_prefix_options prefix = {.num_groups = c->o.num_groups,
+                               .fingerprint = c->o.fingerprint,
+                               .user = c->o.user,
+                               .changed = c->o.changed};
 
    memcpy(prefix.windows, c->o.windows, sizeof prefix.windows);
    memcpy(prefix.pages, c->o.pages, sizeof prefix.pages);
@@ -344,6 +347,11 @@ void kv_cache_end(kv_cache *c, kv_sequence *s)
    kv_prefix_drop(c->prefix, s->tail);
    s->tail = KV_NO_BLOCK;
    s->stored = s->known = 0;
+}
+
+void kv_cache_tell_all(kv_cache *c)
+{
+   kv_prefix_tell_all(c->prefix);
 }
 
 /* ---- room ---- */

@@ -26,6 +26,7 @@ typedef struct kv_cache_options {
    void (*copy_page)(void *user, uint32_t group, int32_t from, int32_t to);
    void (*freed_page)(void *user, uint32_t group, int32_t page);          /* may be NULL */
    uint64_t (*rope_id)(void *user, int64_t num_prompt, int64_t position); /* NULL: always 0 */
+   void (*changed)(void *user, const kv_change *change);                  /* may be NULL */
 } kv_cache_options;
 
 /* A sequence in a slot. tokens: at least as many as are stored. */
@@ -69,6 +70,9 @@ void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
 
 /* Empties the slot. Findable pages stay cached until their room is needed. */
 void kv_cache_end(kv_cache *c, kv_sequence *s);
+
+/* Tells `changed` of all that can be found now. */
+void kv_cache_tell_all(kv_cache *c);
 
 /* True when the pools could give pages for `tokens` tokens of s and `spare` pages more, now. */
 bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int64_t step,

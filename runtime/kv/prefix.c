@@ -11,6 +11,7 @@ typedef struct node {
    uint32_t holders; /* children, and callers of add and hold */
    int32_t pages[KV_MAX_GROUPS];
    uint32_t num_pages;
+   uint32_t told; /* in which round of kv_prefix_tell_all */
 } node;
 
 struct kv_prefix {
@@ -20,6 +21,8 @@ struct kv_prefix {
    int32_t *buckets;
    node *nodes;
    int32_t *owners[KV_MAX_GROUPS]; /* block of each page, KV_NO_BLOCK */
+   uint32_t round;
+   int32_t *line; /* a block and its ancestors, for kv_prefix_tell_all */
 };
 
 static uint32_t power_of_two(uint32_t at_least)
@@ -49,7 +52,8 @@ static bool allocate(kv_prefix *t)
    t->mask = power_of_two(t->capacity) - 1;
    t->buckets = malloc(((size_t)t->mask + 1) * sizeof *t->buckets);
    t->nodes = calloc(t->capacity, sizeof *t->nodes);
-   return t->buckets && t->nodes;
+   t->line = t->options.changed ? calloc(t->capacity, sizeof *t->line) : NULL;
+   return t->buckets && t->nodes && (t->line || !t->options.changed);
 }
 
 sinter_status kv_prefix_create(const kv_prefix_options *options, kv_prefix **out)
@@ -80,6 +84,7 @@ void kv_prefix_destroy(kv_prefix *t)
       free(t->owners[g]);
    free(t->buckets);
    free(t->nodes);
+   free(t->line);
    free(t);
 }
 
@@ -162,6 +167,47 @@ void kv_prefix_drop(kv_prefix *t, int32_t block)
    collect(t, block);
 }
 
+static void changed(const kv_prefix *t, int32_t block, uint32_t group, bool removed)
+{
+   const node *n = &t->nodes[block];
+   kv_change c = {.removed = removed, .key = n->key, .block = &n->block, .group = group};
+
+   if (!t->options.changed)
+      return;
+   c.has_parent = n->parent != KV_NO_BLOCK;
+   if (c.has_parent)
+      c.parent = t->nodes[n->parent].key;
+   t->options.changed(t->options.user, &c);
+}
+
+static void tell_pages(kv_prefix *t, int32_t block)
+{
+   for (uint32_t g = 0; g < t->options.num_groups; g++) {
+      if (t->nodes[block].pages[g] >= 0)
+         changed(t, block, g, false);
+   }
+}
+
+void kv_prefix_tell_all(kv_prefix *t)
+{
+   if (!t->options.changed)
+      return;
+   t->round++;
+   for (uint32_t bucket = 0; bucket <= t->mask; bucket++) {
+      for (int32_t i = t->buckets[bucket]; i != KV_NO_BLOCK; i = t->nodes[i].next) {
+         uint32_t n = 0;
+
+         for (int32_t at = i; at != KV_NO_BLOCK && t->nodes[at].told != t->round;
+              at = t->nodes[at].parent) {
+            t->nodes[at].told = t->round;
+            t->line[n++] = at;
+         }
+         while (n)
+            tell_pages(t, t->line[--n]);
+      }
+   }
+}
+
 bool kv_prefix_attach(kv_prefix *t, int32_t block, uint32_t group, int32_t page)
 {
    node *n = &t->nodes[block];
@@ -171,6 +217,7 @@ bool kv_prefix_attach(kv_prefix *t, int32_t block, uint32_t group, int32_t page)
    n->pages[group] = page;
    n->num_pages++;
    t->owners[group][page] = block;
+   changed(t, block, group, false);
    return true;
 }
 
@@ -179,6 +226,7 @@ void kv_prefix_forget(kv_prefix *t, uint32_t group, int32_t page)
    int32_t block = t->owners[group][page];
    node *n = &t->nodes[block];
 
+   changed(t, block, group, true);
    t->owners[group][page] = KV_NO_BLOCK;
    n->pages[group] = -1;
    n->num_pages--;

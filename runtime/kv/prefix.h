@@ -28,12 +28,22 @@ typedef struct kv_block {
    uint64_t salt;
 } kv_block;
 
+/* What others can find changed: a block has its page in a group, or has it no more. */
+typedef struct kv_change {
+   bool removed, has_parent;
+   hash128 key, parent;
+   const kv_block *block;
+   uint32_t group;
+} kv_change;
+
 typedef struct kv_prefix_options {
    uint32_t num_groups;
    int64_t windows[KV_MAX_GROUPS]; /* 0: full */
    bool states[KV_MAX_GROUPS]; /* a page is the state after its block, not the block's content */
    int64_t pages[KV_MAX_GROUPS];
    hash128 fingerprint; /* of everything that the content of a page depends on */
+   void *user;
+   void (*changed)(void *user, const kv_change *change); /* NULL: nobody is told */
 } kv_prefix_options;
 
 /* Errors OUT_OF_MEMORY. */
@@ -68,6 +78,9 @@ int64_t kv_prefix_border(const kv_prefix *t, const int32_t *path, int64_t num_bl
 
 /* First page that position `next` of a group with this window still reads; 0 for window 0. */
 int64_t kv_first_page(int64_t window, int64_t next);
+
+/* Tells `changed` of everything that can be found now, parents before children. */
+void kv_prefix_tell_all(kv_prefix *t);
 
 uint32_t kv_prefix_count(const kv_prefix *t);
 

@@ -6,9 +6,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
 
 #include "choice.h"
+#include "events.h"
 
 const double host_bounds[16] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
                                 0.5,   1,      2.5,   5,    10,    30,   60,  1e300};
@@ -141,6 +146,9 @@ static void end(host *h, job *j)
    count_end(h, j);
    if (j->ask.stream && !j->gone)
       reply_stream_end(j);
+   /* Behind this nothing looks at the artifact, which may go while the client still reads. */
+   sinter_grammar_destroy(j->ask.rules);
+   j->ask.rules = NULL;
    j->ended = true;
    job_wake(j);
    pthread_mutex_unlock(&j->lock);
@@ -170,14 +178,54 @@ static bool left(job *j, double now)
 
 /* ---- the loop ---- */
 
-/* Moves new jobs to the running ones; waits for them when there is nothing to do. False at the end. */
+/* Whether nobody needs the model any more: it was told to go, or nobody asked for a while. The lock is held. */
+static bool must_unload(const host *h)
+{
+   int64_t after = cli_int(h->options->idle_unload, 0);
+
+   return !h->queue && !h->running && !h->users &&
+          (h->unwanted || (after && cli_seconds() - h->used >= (double)after));
+}
+
+/* Until something is to be done, or the model may have to go. The lock is held. */
+static void wait_for_work(host *h)
+{
+   int64_t after = cli_int(h->options->idle_unload, 0);
+   struct timespec until;
+
+   bool lost = events_are_lost(h->events); /* to be told again once the publisher has room */
+   if (!after && !lost) {
+      pthread_cond_wait(&h->wake, &h->lock);
+      return;
+   }
+   double left = (double)after - (cli_seconds() - h->used);
+   clock_gettime(CLOCK_REALTIME, &until);
+   if (lost)
+      until.tv_nsec += 2000000;
+   else
+      until.tv_sec += left > 0 ? (time_t)left + 1 : 1;
+   until.tv_sec += until.tv_nsec / 1000000000;
+   until.tv_nsec %= 1000000000;
+   pthread_cond_timedwait(&h->wake, &h->lock, &until);
+   if (lost)
+      events_flush(h->events, h->session.engine);
+}
+
+/* Moves new jobs to the running ones; waits for them when there is nothing to do. False at the end, and when the model
+ * has to go: then it is not ready any more. */
 static bool take_queue(host *h, bool busy)
 {
    job *fresh;
 
    pthread_mutex_lock(&h->lock);
-   while (!h->queue && !busy && !h->stopping)
-      pthread_cond_wait(&h->wake, &h->lock);
+   while (!h->queue && !busy && !h->stopping && !must_unload(h))
+      wait_for_work(h);
+   if (!h->queue && !busy && !h->stopping) {
+      h->ready = h->unwanted = false;
+      h->stage = "unload";
+      pthread_mutex_unlock(&h->lock);
+      return false;
+   }
    fresh = h->queue;
    h->queue = h->last = NULL;
    pthread_mutex_unlock(&h->lock);
@@ -212,6 +260,7 @@ static void reap(host *h, bool sweep, bool all)
       j->next = done;
       done = j;
       h->num_jobs--;
+      h->used = now;
    }
    pthread_mutex_unlock(&h->lock);
    while (done) {
@@ -230,6 +279,18 @@ static void publish(host *h)
    pthread_mutex_lock(&h->lock);
    sinter_engine_stats(h->session.engine, &h->stats);
    h->shown = h->metrics;
+   pthread_mutex_unlock(&h->lock);
+}
+
+/* The prefix cache as it is while nothing runs, to be held against what events told. */
+static void publish_index(host *h)
+{
+   uint64_t blocks = 0, sum = 0;
+
+   events_measure(h->events, h->session.engine, &blocks, &sum);
+   pthread_mutex_lock(&h->lock);
+   h->kv_blocks = blocks;
+   h->kv_sum = sum;
    pthread_mutex_unlock(&h->lock);
 }
 
@@ -262,9 +323,12 @@ static void serve(host *h)
          pthread_mutex_unlock(&h->lock);
          busy = false;
       }
+      events_flush(h->events, h->session.engine);
       reap(h, false, false);
-      if (!busy && !h->running)
+      if (!busy && !h->running) {
          publish(h);
+         publish_index(h);
+      }
    }
 }
 
@@ -273,9 +337,10 @@ static void serve(host *h)
 static int load(host *h)
 {
    options o = *h->options;
+   const char *path = h->path;
    sinter_engine_options e = SINTER_INIT(sinter_engine_options);
 
-   o.args[0] = h->path;
+   o.args[0] = path;
    o.num_args = 1;
    int code = cli_open(&o, &h->session);
    if (code)
@@ -285,6 +350,9 @@ static int load(host *h)
    e.kv_tokens = (uint32_t)cli_int(o.kv_tokens, 0);
    e.max_sequences = (uint32_t)cli_int(o.max_sequences, 0);
    e.max_step_ms = (uint32_t)cli_int(o.max_step_ms, 50);
+   e.share_threads = true;
+   e.on_kv = h->events ? events_tell : NULL;
+   e.kv_user = h->events;
    code = cli_engine(&o, &h->session, &e);
    if (code)
       return code;
@@ -296,23 +364,126 @@ static int load(host *h)
    return 0;
 }
 
+/* Lets calls that waited for the model go on, to its answer or to a fault. The lock is held. */
+static void resume(host *h, const fault *f)
+{
+   while (h->waiting) {
+      call *c = h->waiting;
+
+      h->waiting = c->next_waiting;
+      if (f)
+         c->fault = *f;
+      MHD_resume_connection(c->connection);
+   }
+}
+
+/* Builds what the first request with a format would have to wait for: the tree of the vocabulary. A thread of its own,
+ * behind everything else; one of the users. */
+static void *prepare_formats(void *user)
+{
+   static const char any[] = "{\"literal\":\"a\"}";
+   host *h = user;
+   sinter_grammar *g;
+
+   (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
+   if (sinter_grammar_create(h->session.artifact, any, sizeof any - 1, &g) == SINTER_ok)
+      sinter_grammar_destroy(g);
+   host_release(h);
+   return NULL;
+}
+
+static void start_preparing(host *h)
+{
+   pthread_t thread;
+
+   pthread_mutex_lock(&h->lock);
+   h->users++;
+   pthread_mutex_unlock(&h->lock);
+   if (pthread_create(&thread, NULL, prepare_formats, h) == 0)
+      pthread_detach(thread);
+   else
+      host_release(h); /* then the first such request builds it */
+}
+
+/* Waits for those who still read the artifact; the host is not ready any more, or stops. */
+static void wait_for_users(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   while (h->users)
+      pthread_cond_wait(&h->wake, &h->lock);
+   pthread_mutex_unlock(&h->lock);
+}
+
+/* Waits until somebody wants the model. False at the end. */
+static bool wait_until_wanted(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   while (!h->wanted && !h->stopping)
+      pthread_cond_wait(&h->wake, &h->lock);
+   bool go = !h->stopping;
+   h->stage = go ? "compile" : h->stage;
+   pthread_mutex_unlock(&h->lock);
+   return go;
+}
+
+static void loaded(host *h, int code)
+{
+   fault f;
+
+   fault_set(&f, 500, "load_failed", "model",
+             "the model cannot be loaded: the server's messages say why");
+   pthread_mutex_lock(&h->lock);
+   h->exit_code = code;
+   h->failed = code != 0 && h->is_required;
+   h->ready = code == 0;
+   h->was_ready |= h->ready;
+   h->wanted = false;
+   h->used = cli_seconds();
+   h->stage = code ? "failed" : "ready";
+   h->stats = SINTER_INIT(sinter_stats);
+   resume(h, code ? &f : NULL);
+   pthread_mutex_unlock(&h->lock);
+}
+
+/* After the model was closed: those who came meanwhile want it again. */
+static void unloaded(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   h->stage = "unloaded";
+   h->kv_blocks = h->kv_sum = 0;
+   h->stats = SINTER_INIT(sinter_stats);
+   h->wanted |= h->waiting != NULL;
+   pthread_mutex_unlock(&h->lock);
+}
+
 static void *run(void *user)
 {
    host *h = user;
-   int code = load(h);
 
+   while (wait_until_wanted(h)) {
+      int code = load(h);
+
+      loaded(h, code);
+      if (code == 0) {
+         start_preparing(h);
+         serve(h);
+      }
+      reap(h, false, true);
+      wait_for_users(h);
+      cli_close(&h->session);
+      if (code == 0) {
+         events_clear(h->events);
+         unloaded(h);
+      }
+      if (h->failed)
+         break;
+   }
+   fault f;
+   fault_set(&f, 503, "shutting_down", NULL, "the server is shutting down");
    pthread_mutex_lock(&h->lock);
-   h->exit_code = code;
-   h->failed = code != 0;
-   h->ready = code == 0;
-   h->stage = code ? "failed" : "ready";
-   h->stats = SINTER_INIT(sinter_stats);
-   pthread_cond_broadcast(&h->wake);
+   h->stopping = true; /* nobody waits for it from here on */
+   resume(h, &f);
    pthread_mutex_unlock(&h->lock);
-   if (code == 0)
-      serve(h);
-   reap(h, false, true);
-   cli_close(&h->session);
    return NULL;
 }
 
@@ -332,20 +503,66 @@ static void short_name(char *out, size_t cap, const char *path)
       *dot = 0;
 }
 
-void host_init(host *h, const options *o, const char *path, const char *name)
+void host_init(host *h, const options *o, const char *path, const char *name, bool is_required,
+               struct events *publisher)
 {
-   *h = (host){.options = o, .path = path, .stage = "compile"};
+   *h =
+      (host){.options = o, .stage = "unloaded", .is_required = is_required, .wanted = is_required};
+   snprintf(h->path, sizeof h->path, "%s", path);
+   if (is_required)
+      h->stage = "compile";
    if (name)
       snprintf(h->name, sizeof h->name, "%s", name);
    else
       short_name(h->name, sizeof h->name, path);
    pthread_mutex_init(&h->lock, NULL);
    pthread_cond_init(&h->wake, NULL);
+   h->events = events_add(publisher, h->name);
 }
 
 bool host_start(host *h)
 {
    return pthread_create(&h->thread, NULL, run, h) == 0;
+}
+
+bool host_acquire(host *h, call *c, fault *f)
+{
+   bool ok = false;
+
+   pthread_mutex_lock(&h->lock);
+   if (h->stopping || h->failed) {
+      fault_set(f, 503, "shutting_down", NULL, "the server is shutting down");
+   } else if (h->ready && !h->unwanted) {
+      h->users++;
+      h->used = cli_seconds();
+      ok = true;
+   } else {
+      h->wanted = true;
+      c->next_waiting = h->waiting;
+      h->waiting = c;
+      MHD_suspend_connection(c->connection);
+      pthread_cond_signal(&h->wake);
+   }
+   pthread_mutex_unlock(&h->lock);
+   return ok;
+}
+
+void host_release(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   h->users--;
+   pthread_cond_signal(&h->wake);
+   pthread_mutex_unlock(&h->lock);
+}
+
+bool host_unload(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   bool is_loaded = h->ready && !h->stopping;
+   h->unwanted |= is_loaded;
+   pthread_cond_signal(&h->wake);
+   pthread_mutex_unlock(&h->lock);
+   return is_loaded;
 }
 
 bool host_submit(host *h, job *j, fault *f)

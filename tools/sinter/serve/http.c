@@ -28,7 +28,7 @@ static int queue(call *c, int status, struct MHD_Response *r)
    if (c->job) {
       char name[80];
 
-      snprintf(name, sizeof name, "blake2b:%s", c->job->host->digest);
+      snprintf(name, sizeof name, "blake2b:%s", c->job->digest);
       MHD_add_response_header(r, "X-Artifact", name);
       if (c->job->ask.ignored.len)
          MHD_add_response_header(r, "X-Ignored-Params", c->job->ask.ignored.data);
@@ -290,19 +290,21 @@ static bool matches(const char *pattern, const char *path, const char **tail)
 
 static bool find_route(call *c)
 {
-   const char *allowed = NULL;
+   char allowed[64] = "";
    bool head = strcmp(c->method, "HEAD") == 0;
 
    for (size_t i = 0; i < countof(routes); i++) {
       if (!matches(routes[i].path, c->path, &c->tail))
          continue;
-      allowed = routes[i].method;
-      if (strcmp(allowed, head ? "GET" : c->method) != 0)
+      if (strcmp(routes[i].method, head ? "GET" : c->method) != 0) {
+         size_t len = strlen(allowed);
+         snprintf(allowed + len, sizeof allowed - len, "%s%s", len ? ", " : "", routes[i].method);
          continue;
+      }
       c->handler = routes[i].handler;
       return !routes[i].guarded || check_key(c);
    }
-   if (allowed)
+   if (allowed[0])
       return fault_set(&c->fault, 405, "method_not_allowed", allowed, "%s takes %s", c->path,
                        allowed);
    return fault_set(&c->fault, 404, "unknown_route", NULL, "there is no %.100s here", c->path);

@@ -36,6 +36,7 @@ job *job_create(host *h, ask *a)
    pthread_mutex_init(&j->lock, NULL);
    j->refs = 2;
    j->host = h;
+   memcpy(j->digest, h->digest, sizeof j->digest);
    j->ask = *a;
    j->created = (int64_t)time(NULL);
    j->started = j->written = cli_seconds();

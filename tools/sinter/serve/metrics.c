@@ -1,5 +1,5 @@
 /* metrics.c - /metrics in Prometheus' text form 0.0.4. Labels are models and finishes only: never text or keys. */
-#include "serve.h"
+#include "events.h"
 
 static void kind(buffer *b, const char *name, const char *type, const char *what)
 {
@@ -39,6 +39,14 @@ static void value(buffer *b, const char *name, const host *h, double v)
    METRIC(drafted_tokens_total, "counter", "tokens guessed ahead (--speculate)",                   \
           h->stats.drafted_tokens)                                                                 \
    METRIC(accepted_tokens_total, "counter", "of them right", h->stats.accepted_tokens)             \
+   METRIC(kv_blocks, "gauge", "pages of the prefix cache, when last idle (--kv-events)",           \
+          h->kv_blocks)                                                                            \
+   METRIC(kv_blocks_sum, "gauge", "sum of their hashes' low 32 bits, each xor its group",          \
+          h->kv_sum)                                                                               \
+   METRIC(kv_events_published_total, "counter", "changes of the prefix cache published",           \
+          events_published(h->events))                                                             \
+   METRIC(kv_events_resyncs_total, "counter", "times events were lost and all was told again",     \
+          events_resyncs(h->events))                                                               \
    METRIC(preemptions_total, "counter", "requests set back for want of pages",                     \
           h->shown.preemptions)                                                                    \
    METRIC(steps_total, "counter", "engine steps", h->stats.steps)                                  \

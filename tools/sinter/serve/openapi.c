@@ -182,7 +182,8 @@ static void put_answers(buffer *b, const char *handler, bool guarded)
                                                       : "application/json";
 
    buffer_printf(
-      b, ",\"responses\":{\"200\":{\"description\":\"the answer\",\"content\":{\"%s\":{}%s}}", type,
+      b, ",\"responses\":{\"%s\":{\"description\":\"the answer\",\"content\":{\"%s\":{}%s}}",
+      strcmp(handler, "unload") == 0 ? "202" : "200", type,
       strcmp(handler, "chat_completions") == 0 || strcmp(handler, "completions") == 0 ||
             strcmp(handler, "responses") == 0
          ? ",\"text/event-stream\":{}"
@@ -198,6 +199,12 @@ static void put_answers(buffer *b, const char *handler, bool guarded)
    put(b, "}");
 }
 
+static bool is_same_path(size_t i, size_t k)
+{
+   return k < countof(routes) && strcmp(routes[i].path, routes[k].path) == 0;
+}
+
+/* A method of a path; rows of one path stand together. */
 static void put_route(buffer *b, size_t i, uint32_t vocab)
 {
    char method[8] = "", path[128];
@@ -207,8 +214,11 @@ static void put_route(buffer *b, size_t i, uint32_t vocab)
       method[k] = (char)(routes[i].method[k] | 32);
    snprintf(path, sizeof path, "%.*s%s", star ? (int)(star - routes[i].path) : 100, routes[i].path,
             star ? "{name}" : "");
-   quote(b, path);
-   buffer_printf(b, ":{\"%s\":{\"operationId\":\"%s\",\"summary\":", method, routes[i].handler);
+   if (!i || !is_same_path(i, i - 1)) {
+      quote(b, path);
+      put(b, ":{");
+   }
+   buffer_printf(b, "\"%s\":{\"operationId\":\"%s\",\"summary\":", method, routes[i].handler);
    quote(b, routes[i].what);
    if (star)
       put(b, ",\"parameters\":[{\"name\":\"name\",\"in\":\"path\",\"required\":true,\"schema\":{"
@@ -218,7 +228,7 @@ static void put_route(buffer *b, size_t i, uint32_t vocab)
    if (strcmp(method, "post") == 0)
       put_body(b, routes[i].handler, vocab);
    put_answers(b, routes[i].handler, routes[i].guarded);
-   put(b, "}}");
+   put(b, is_same_path(i, i + 1) ? "}" : "}}");
 }
 
 int route_openapi(call *c)

@@ -29,7 +29,7 @@ static void head(const job *j, buffer *b, bool chunk)
    buffer_printf(b, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", j->id, object,
                  (long long)j->created);
    add_text(b, j->host->name, strlen(j->host->name));
-   buffer_printf(b, ",\"system_fingerprint\":\"%.16s\",\"choices\":[", j->host->digest);
+   buffer_printf(b, ",\"system_fingerprint\":\"%.16s\",\"choices\":[", j->digest);
 }
 
 static void usage(const job *j, buffer *b)

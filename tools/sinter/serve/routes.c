@@ -49,7 +49,7 @@ static const char *not_ready(server *s)
    for (uint32_t i = 0; i < s->num_hosts && !stage; i++) {
       host *h = &s->hosts[i];
       pthread_mutex_lock(&h->lock);
-      if (!h->ready || h->failed)
+      if (h->failed || (h->is_required && !h->was_ready))
          stage = h->stage;
       pthread_mutex_unlock(&h->lock);
    }
@@ -82,8 +82,10 @@ static void describe(host *h, buffer *b)
 {
    buffer_printf(b, "{\"id\":");
    quoted(b, h->name);
-   buffer_printf(b, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sinter\",\"ready\":%s",
-                 h->ready ? "true" : "false");
+   buffer_printf(b,
+                 ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sinter\",\"ready\":%s,"
+                 "\"stage\":\"%s\"",
+                 h->ready ? "true" : "false", h->stage);
    if (h->ready)
       buffer_printf(b,
                     ",\"artifact\":\"blake2b:%s\",\"context_length\":%u,\"vocab\":%u,\"layers\":%u,"
@@ -97,6 +99,7 @@ int route_models(call *c)
 {
    buffer b = {0};
 
+   (void)models_scan(c->server);
    buffer_printf(&b, "{\"object\":\"list\",\"data\":[");
    for (uint32_t i = 0; i < c->server->num_hosts; i++) {
       host *h = &c->server->hosts[i];
@@ -142,51 +145,61 @@ int route_artifacts(call *c)
    return json(c, 200, &b);
 }
 
-int route_artifact(call *c)
+/* The loaded model whose artifact the path names, locked; NULL with a fault. */
+static host *find_artifact(call *c, fault *f)
 {
-   buffer b = {0};
-   fault f;
-
    for (uint32_t i = 0; i < c->server->num_hosts; i++) {
       host *h = &c->server->hosts[i];
 
       pthread_mutex_lock(&h->lock);
-      bool ready = h->ready;
+      if (h->ready && strncmp(c->tail, "blake2b:", 8) == 0 && strcmp(c->tail + 8, h->digest) == 0)
+         return h;
       pthread_mutex_unlock(&h->lock);
-      if (!ready || strncmp(c->tail, "blake2b:", 8) != 0 || strcmp(c->tail + 8, h->digest) != 0)
-         continue;
-      const char *explain = sinter_artifact_document(h->session.artifact, "explain");
-      const char *manifest = sinter_artifact_document(h->session.artifact, "manifest");
-      buffer_printf(&b, "{\"id\":\"blake2b:%s\",\"object\":\"artifact\",\"model\":", h->digest);
-      quoted(&b, h->name);
-      buffer_printf(&b, ",\"manifest\":%s,\"explain\":%s}", manifest ? manifest : "null",
-                    explain ? explain : "null");
-      return json(c, 200, &b);
    }
-   fault_set(&f, 404, "artifact_not_found", NULL, "there is no artifact '%.80s': see /v1/artifacts",
+   fault_set(f, 404, "artifact_not_found", NULL, "there is no artifact '%.80s': see /v1/artifacts",
              c->tail);
-   return http_fault(c, &f);
+   return NULL;
 }
 
-static host *find_host(server *s, const char *name, fault *f)
+int route_artifact(call *c)
 {
-   for (uint32_t i = 0; i < s->num_hosts; i++)
-      if (name ? strcmp(s->hosts[i].name, name) == 0 : s->num_hosts == 1)
-         return &s->hosts[i];
-   if (name)
-      fault_set(f, 404, "model_not_found", "model", "there is no model '%.100s': see /v1/models",
-                name);
-   else
-      fault_set(f, 400, "missing_parameter", "model",
-                "'model' is missing and there are several models");
-   return NULL;
+   buffer b = {0};
+   fault f;
+   host *h = find_artifact(c, &f);
+
+   if (!h)
+      return http_fault(c, &f);
+   const char *explain = sinter_artifact_document(h->session.artifact, "explain");
+   const char *manifest = sinter_artifact_document(h->session.artifact, "manifest");
+   buffer_printf(&b, "{\"id\":\"blake2b:%s\",\"object\":\"artifact\",\"model\":", h->digest);
+   quoted(&b, h->name);
+   buffer_printf(&b, ",\"manifest\":%s,\"explain\":%s}", manifest ? manifest : "null",
+                 explain ? explain : "null");
+   pthread_mutex_unlock(&h->lock);
+   return json(c, 200, &b);
+}
+
+int route_unload(call *c)
+{
+   buffer b = {0};
+   fault f;
+   host *h = find_artifact(c, &f);
+
+   if (!h)
+      return http_fault(c, &f);
+   buffer_printf(&b, "{\"id\":\"blake2b:%s\",\"object\":\"artifact\",\"model\":", h->digest);
+   quoted(&b, h->name);
+   buffer_printf(&b, ",\"stage\":\"unload\"}");
+   pthread_mutex_unlock(&h->lock);
+   (void)host_unload(h);
+   return json(c, 202, &b);
 }
 
 int route_model(call *c)
 {
    buffer b = {0};
    fault f;
-   host *h = find_host(c->server, c->tail, &f);
+   host *h = models_find(c->server, c->tail, &f);
 
    if (!h)
       return http_fault(c, &f);
@@ -198,7 +211,8 @@ int route_model(call *c)
 
 /* ---- completions ---- */
 
-/* The body as JSON and the model it names, ready. */
+/* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a fault, or without one
+ * when the call sleeps until the model is loaded. */
 static host *open_body(call *c, tree **out, fault *f)
 {
    *out = c->body.len ? tree_parse_limited(c->body.data, c->body.len, SERVE_MAX_NODES) : NULL;
@@ -212,15 +226,14 @@ static host *open_body(call *c, tree **out, fault *f)
       fault_set(f, 400, "invalid_value", "model", "'model' must be a string");
       return NULL;
    }
-   host *h = find_host(c->server, model && model->kind == TREE_string ? model->text : NULL, f);
-   if (!h)
-      return NULL;
-   pthread_mutex_lock(&h->lock);
-   bool ready = h->ready && !h->failed;
-   pthread_mutex_unlock(&h->lock);
-   if (!ready)
-      fault_set(f, 503, "loading", NULL, "the model is not ready yet");
-   return ready ? h : NULL;
+   host *h = models_find(c->server, model && model->kind == TREE_string ? model->text : NULL, f);
+   return h && host_acquire(h, c, f) ? h : NULL;
+}
+
+/* The end of a call without a model: its fault, or its sleep. */
+static int closed(call *c, const fault *f)
+{
+   return f->http ? http_fault(c, f) : MHD_YES;
 }
 
 static int complete(call *c, endpoint e)
@@ -232,8 +245,29 @@ static int complete(call *c, endpoint e)
    bool ok = h && ask_read(&a, e, body, h, &f);
 
    tree_free(body);
+   if (!h)
+      return closed(c, &f);
    buffer_free(&c->body);
-   return ok ? http_follow(c, job_create(h, &a)) : http_fault(c, &f);
+   int answer = ok ? http_follow(c, job_create(h, &a)) : http_fault(c, &f);
+   host_release(h);
+   return answer;
+}
+
+int route_load(call *c)
+{
+   tree *body;
+   buffer b = {0};
+   fault f = {0};
+   host *h = open_body(c, &body, &f);
+
+   tree_free(body);
+   if (!h)
+      return closed(c, &f);
+   pthread_mutex_lock(&h->lock);
+   describe_artifact(h, &b);
+   pthread_mutex_unlock(&h->lock);
+   host_release(h);
+   return json(c, 200, &b);
 }
 
 int route_chat_completions(call *c)
@@ -258,9 +292,11 @@ int route_embeddings(call *c)
    host *h = open_body(c, &body, &f);
 
    tree_free(body);
-   if (h)
-      fault_set(&f, 400, "unsupported", "model",
-                "'%.100s' generates text: it was not trained to give embeddings", h->name);
+   if (!h)
+      return closed(c, &f);
+   fault_set(&f, 400, "unsupported", "model",
+             "'%.100s' generates text: it was not trained to give embeddings", h->name);
+   host_release(h);
    return http_fault(c, &f);
 }
 
@@ -377,6 +413,9 @@ static int text_route(call *c, bool (*answer)(host *, const tree *, buffer *, fa
    bool ok = h && answer(h, body, &b, &f);
 
    tree_free(body);
+   if (!h)
+      return closed(c, &f);
+   host_release(h);
    if (ok)
       return json(c, 200, &b);
    buffer_free(&b);

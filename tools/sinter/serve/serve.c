@@ -11,7 +11,7 @@
 
 #include <sodium.h>
 
-#include "serve.h"
+#include "events.h"
 
 /* ---- keys ---- */
 
@@ -96,7 +96,7 @@ static outcome look(server *s, int *code)
       if (h->failed) {
          *code = h->exit_code ? h->exit_code : 1;
          all = FAILED;
-      } else if (!h->ready && all == READY) {
+      } else if (h->is_required && !h->was_ready && all == READY) {
          all = LOADING;
       }
       pthread_mutex_unlock(&h->lock);
@@ -106,7 +106,7 @@ static outcome look(server *s, int *code)
 
 static void say_ready(const server *s, double started)
 {
-   for (uint32_t i = 0; i < s->num_hosts && !s->options->quiet; i++)
+   for (int i = 0; i < s->options->num_args && !s->options->quiet; i++)
       fprintf(stderr, "ready    %s, context %u, artifact %.16s, %.2f s after the start\n",
               s->hosts[i].name, s->hosts[i].context, s->hosts[i].digest, cli_seconds() - started);
    notify("READY=1");
@@ -166,6 +166,8 @@ static int start(server *s)
 
    if (o->alias && o->num_args > 1)
       return cli_usage_error("--alias names one model, and there are %d", o->num_args);
+   if (!o->num_args && !o->models_dir)
+      return cli_usage_error("'sinter serve' needs a MODEL, or --models-dir");
    if (sodium_init() < 0)
       return 1;
    int code = read_keys(s);
@@ -173,14 +175,16 @@ static int start(server *s)
       return code;
    if (!log_open(s))
       return 1;
-   s->num_hosts = (uint32_t)o->num_args;
-   for (uint32_t i = 0; i < s->num_hosts; i++)
-      host_init(&s->hosts[i], o, o->args[i], o->alias);
+   if (!events_open(o, &s->events))
+      return 1;
+   models_init(s);
    if (!http_start(s))
       return 1;
-   for (uint32_t i = 0; i < s->num_hosts; i++)
+   for (int i = 0; i < o->num_args; i++)
       if (!host_start(&s->hosts[i]))
          return 1;
+   if (!models_scan(s))
+      return 1;
    if (!o->quiet)
       fprintf(stderr, "listen   %s://%s:%lld  (page /, API /v1, metrics /metrics)\n",
               s->tls_cert.len ? "https" : "http", o->host ? o->host : "127.0.0.1",
@@ -205,6 +209,7 @@ int cmd_serve(const options *o)
    code = wait_for_end(&s, &signals);
    drain(&s, &signals);
    http_stop(&s);
+   events_close(s.events);
    log_close(&s);
    free(s.keys);
    return code;

@@ -15,9 +15,11 @@
 #include "tools/sinter/tree.h"
 
 struct MHD_Connection;
+struct events;
+struct events_source;
 
 enum {
-   SERVE_MAX_MODELS = 4,
+   SERVE_MAX_MODELS = 64,
    SERVE_MAX_BODY = 8 << 20,
    SERVE_MAX_NODES = 1 << 18, /* values in a body */
    SERVE_MAX_MESSAGES = 4096,
@@ -160,6 +162,7 @@ typedef struct job {
    pthread_mutex_t lock;
    atomic_int refs;
    host *host;
+   char digest[65]; /* of the artifact that answers */
    ask ask;
    char id[SERVE_ID_BYTES];
    uint64_t sequence;     /* events of /v1/responses so far */
@@ -217,17 +220,26 @@ typedef struct host_metrics {
    histogram first_token, between_tokens, whole;
 } host_metrics;
 
+/* A model that can be loaded. While it is ready, `users` keep it so: handlers that read the artifact. */
 struct host {
    const options *options;
-   const char *path; /* as given */
+   char path[4096];  /* as given */
    char name[128];   /* as clients call it */
+   bool is_required; /* named on the command line: the server is not ready without it */
    session session;
-   char digest[65];
+   char digest[65];  /* of the last artifact */
    uint32_t context; /* tokens a request may have in all */
    pthread_t thread;
    pthread_mutex_t lock; /* covers everything below */
    pthread_cond_t wake;
-   bool ready, failed, stopping, at_once;
+   bool ready, was_ready, failed, stopping, at_once;
+   bool wanted;   /* to be loaded */
+   bool unwanted; /* to be unloaded once what runs is done */
+   double used;   /* clock of the last request */
+   uint32_t users;
+   struct call *waiting;         /* until it is loaded */
+   struct events_source *events; /* NULL: nobody listens */
+   uint64_t kv_blocks, kv_sum;   /* of the prefix cache, when the engine was last idle */
    const char *stage;
    job *queue, *last; /* not yet seen by the engine */
    job *running;
@@ -240,10 +252,17 @@ struct host {
 
 extern const double host_bounds[16]; /* upper bounds of histograms, seconds; the last is infinite */
 
-/* What other threads may look at before it is started. */
-void host_init(host *h, const options *o, const char *path, const char *name);
-/* Starts a thread that loads the model and then serves. */
+/* What other threads may look at before it is started. name NULL: made from the path. */
+void host_init(host *h, const options *o, const char *path, const char *name, bool is_required,
+               struct events *publisher);
+/* Starts a thread that loads the model when it is wanted, and then serves. */
 bool host_start(host *h);
+/* Takes a ready host for the call, true; host_release ends that. Else the call is suspended until the host is ready and
+ * its handler then called again, or f is set. */
+bool host_acquire(host *h, struct call *c, fault *f);
+void host_release(host *h);
+/* Unloads it once what runs is done. False when it is not loaded. */
+bool host_unload(host *h);
 /* Hands a job over; false with a fault when the queue is full or the server ends. */
 bool host_submit(host *h, job *j, fault *f);
 /* No new jobs; running ones end when they are done, or at once. */
@@ -254,7 +273,9 @@ void host_stop(host *h, bool at_once);
 typedef struct server {
    const options *options;
    host hosts[SERVE_MAX_MODELS];
-   uint32_t num_hosts;
+   atomic_uint num_hosts;
+   pthread_mutex_t adding; /* a host */
+   struct events *events;  /* NULL: none are published */
    struct MHD_Daemon *daemon;
    bool loopback;
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
@@ -278,7 +299,15 @@ typedef struct call {
    int status;
    double started;
    job *job;
+   struct call *next_waiting; /* for the same host */
 } call;
+
+/* The models of the command line (models.c). */
+void models_init(server *s);
+/* Looks for further ones in --models-dir. False after saying why. */
+bool models_scan(server *s);
+/* The model of that name (NULL: the only one), NULL with a fault. */
+host *models_find(server *s, const char *name, fault *f);
 
 /* The request log (log.c), as --log says. False after saying why. */
 bool log_open(server *s);

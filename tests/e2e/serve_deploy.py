@@ -1,0 +1,121 @@
+"""How a server is installed, started by a service manager, and looked at: deploy/, $NOTIFY_SOCKET, `sinter top`."""
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+from server import *  # noqa: F403
+
+DEPLOY = os.path.join(ROOT, "deploy")
+
+
+def top():
+    """`sinter top` beside a stream: models, rates and the request, on a terminal again and again until it is told to end."""
+    s = Server(SMALL, env={"SINTER_API_KEY": "secret"})
+    key = {"SINTER_API_KEY": "secret"}
+    body = json.dumps({"prompt": [5, 6], "max_tokens": 400, "ignore_eos": True, "stream": True, "n": 8}).encode()
+    sinter("top", "--port", s.port, env={"SINTER_API_KEY": "wrong"}, expect=1)
+    sinter("top", "--port", free_port(), expect=1)
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            s.send("POST", "/v1/completions", body, {"Content-Type": "application/json", "Authorization": "Bearer secret"})
+    worker = threading.Thread(target=busy)
+    worker.start()
+    seen, doc = "", {}
+    for _ in range(100):
+        seen = sinter("top", "--port", s.port, env=key).decode()
+        doc = sinter_json("top", "--port", s.port, env=key)
+        if re.search(r"cmpl-\w+ +llama +(prefill|decode)", seen) and doc["requests"]["data"]:
+            break
+    check(re.search(r"^llama +ready +1 ", seen, re.M) and "cmpl-" in seen, "top: a model and a request", seen)
+    check(doc["models"]["data"][0]["id"] == "llama" and "sinter_steps_total" in doc["metrics"], "top: JSON", str(doc)[:300])
+    pid, fd = pty.fork()
+    if not pid:
+        os.execve(SINTER, ["sinter", "top", "--port", str(s.port)], {**os.environ, **key})
+    screen = b""
+    while screen.count(b"\033[2J") < 3:  # two whole ones
+        screen += os.read(fd, 65536)
+    os.kill(pid, signal.SIGINT)
+    os.waitpid(pid, 0)
+    stop.set()
+    worker.join()
+    rates = re.findall(rb"llama +ready +\d+ +[\d.]+% +[\d.]+ +[\d.]+ +([\d.]+)", screen)
+    check(rates and max(map(float, rates)) > 0, "top: tokens a second on a terminal", screen[-600:])
+    s.stop()
+
+
+def installed():
+    """The Containerfile's steps: what is installed runs from anywhere, needs the packages it names and no more, and answers."""
+    with open(os.path.join(DEPLOY, "Containerfile"), encoding="utf-8") as f:
+        steps = re.findall(r"deploy/container (\w+)", f.read())
+    check({"build", "packages"} <= set(steps), "container: the script's steps are the file's", steps)
+    prefix = os.path.join(TEMP.name, "prefix")
+    subprocess.run([os.path.join(DEPLOY, "container"), "build", prefix], check=True)
+    packages = set(subprocess.run([os.path.join(DEPLOY, "container"), "packages"], capture_output=True, text=True, check=True).stdout.split())
+    files = [os.path.join(prefix, "bin", n) for n in ("sinter", "sinter-serve")] + [os.path.join(prefix, "lib", n) for n in ("libsinter_rt.so", "libsinter_compiler.so")]
+    linked = subprocess.run(["ldd", *files], capture_output=True, text=True, check=True).stdout
+    check("not found" not in linked and ROOT not in linked, "container: nothing is looked for where it was built", linked)
+    direct = set()
+    for f in files:
+        head = subprocess.run(["readelf", "-d", f], capture_output=True, text=True, check=True).stdout
+        direct |= set(re.findall(r"NEEDED.*\[([^]]+)\]", head))
+    direct = {n for n in direct if not n.startswith("libsinter") and not re.match(r"lib(c|m)\.so|ld-linux", n)}
+    paths = {n: re.search(rf"{re.escape(n)} => (\S+)", linked) for n in direct}
+    places = {at for found in paths.values() for path in (found[1], os.path.realpath(found[1])) for at in (path, path.removeprefix("/usr"), "/usr" + path)}
+    out = subprocess.run(["dpkg", "-S", *places], capture_output=True, text=True).stdout
+    owners = {line.split(":")[0] for line in out.splitlines()}
+    owners = {o for o in owners if "-dev" not in o and "diversion" not in o}
+    check(owners == packages, "container: the packages it names", (owners ^ packages))
+    port = free_port()
+    env = {"SINTER_PREFIX": prefix, "SINTER_CACHE": os.path.join(TEMP.name, "container_cache"), "PATH": "/usr/bin:/bin", "SINTER_API_KEY": "k"}
+    p = subprocess.Popen([os.path.join(DEPLOY, "container"), "serve", "--models-dir", os.path.dirname(SMALL), "--port", str(port), "-q"], env=env, cwd="/")
+    status = body = None
+    for _ in range(200):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as c:
+                ask = json.dumps({"model": "llama", "prompt": [5, 6], "max_tokens": 4, "ignore_eos": True}).encode()
+                c.sendall(POST + b"Authorization: Bearer k\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(ask) + ask)
+                body = b"".join(iter(lambda: c.recv(65536), b""))
+                status = body.split()[1]
+                break
+        except OSError:
+            time.sleep(0.02)
+    check(status == b"200" and b'"completion_tokens":4' in body, "container: an answer", body)
+    p.send_signal(signal.SIGTERM)
+    check(p.wait(40) == 0, "container: SIGTERM ends it")
+
+
+def service():
+    """The unit is one that systemd understands and finds hardened; readiness and the end are told."""
+    unit = os.path.join(TEMP.name, "sinter.service")
+    with open(os.path.join(DEPLOY, "sinter.service"), encoding="utf-8") as f:
+        text = f.read().replace("/usr/local/bin/sinter", SINTER)
+    with open(unit, "w", encoding="utf-8") as f:
+        f.write(text)
+    if shutil.which("systemd-analyze"):
+        out = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+        complaints = [line for line in out.stderr.splitlines() if "sinter.service" in line]
+        check(not complaints, "service: the unit is understood", complaints)
+        out = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", unit], capture_output=True, text=True)
+        check(out.returncode == 0, "service: exposure is at most 2.0", out.stdout[-300:] + out.stderr[-300:])
+    else:
+        print("skip: the unit is not verified without systemd-analyze")
+    path = os.path.join(TEMP.name, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(path)
+        told.settimeout(20)
+        s = Server(SMALL, env={"NOTIFY_SOCKET": path})
+        check(told.recv(100) == b"READY=1", "service: ready is told")
+        s.process.send_signal(signal.SIGTERM)
+        check(told.recv(100) == b"STOPPING=1" and s.process.wait(40) == 0, "service: the end is told")
+
+
+def run():
+    top()
+    installed()
+    service()

@@ -1,0 +1,135 @@
+"""Models that come and go: --models-dir, load and unload while requests run, idle unload; many connections at once."""
+import concurrent.futures
+import os
+import random
+import socket
+import threading
+
+from server import *  # noqa: F403
+
+ASKS = [{"prompt": [5, 6, 7 + i], "max_tokens": 5 + 7 * i, "temperature": 0.7, "seed": i, "ignore_eos": True} for i in range(8)]
+
+
+def stage(s, name):
+    return json.loads(s.get("/v1/models/" + name)[1])["stage"]
+
+
+def wait_for(s, name, want):
+    for _ in range(200):
+        if stage(s, name) == want:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def artifact_of(s, name):
+    return next((a["id"] for a in json.loads(s.get("/v1/artifacts")[1])["data"] if a["model"] == name), None)
+
+
+def answers(s, model):
+    return [s.post("/v1/completions", model=model, **a)[1].get("choices") for a in ASKS]
+
+
+def coming_and_going():
+    """Kills: a model that is closed under a request, an answer of another model, a waiting client that is forgotten."""
+    folder = os.path.join(TEMP.name, "models")
+    os.makedirs(folder)
+    os.symlink(SMALL, os.path.join(folder, "a"))
+    os.symlink(os.path.join(GOLDEN, "qwen2"), os.path.join(folder, "b"))
+    with open(os.path.join(folder, "bad.gguf"), "wb") as f:
+        f.write(b"GGUF nonsense")
+    s = Server("--models-dir", folder)
+    check({m["id"]: m["stage"] for m in json.loads(s.get("/v1/models")[1])["data"]} == {n: "unloaded" for n in ("a", "b", "bad")}, "models: all are there, none is loaded")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:  # all eight wait for the same load
+        first = list(pool.map(lambda a: s.post("/v1/completions", model="a", **a)[1].get("choices"), ASKS))
+    check(first == answers(s, "a") and all(first), "models: who waited for the load gets the answer of later ones", first)
+    run = sinter_json("run", SMALL, "--ids", "5,6,7", "-n", 5, "--temp", 0.7, "--seed", 0, "--ignore-eos", "--quiet")
+    check(first[0][0]["text"] == run["text"], "models: the answer of the command", run)
+    other = answers(s, "b")
+    check(all(other) and other != first, "models: each has its own answers")
+    status, r = s.post("/v1/completions", model="bad", prompt="x")
+    check(status == 500 and r["error"]["code"] == "load_failed" and s.post("/v1/completions", model="bad", prompt="x")[0] == 500, "models: a bad file", r)
+    check(s.post("/v1/completions", prompt="x")[0] == 400 and s.post("/v1/completions", model="c", prompt="x")[0] == 404, "models: which one")
+    os.symlink(SMALL, os.path.join(folder, "c"))
+    status, r = s.post("/v1/artifacts", model="c")
+    check(status == 200 and r["model"] == "c" and r["id"].startswith("blake2b:") and stage(s, "c") == "ready", "models: one that came later is loaded", r)
+    # Streams under way hold their model; who comes behind the unload waits for it to come back.
+    body = json.dumps({"model": "b", **ASKS[3], "max_tokens": 300, "stream": True}).encode()
+    streams = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(6)]
+    for c in streams:
+        c.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    heads = [c.recv(200) for c in streams]
+    gone = s.send("DELETE", "/v1/artifacts/" + artifact_of(s, "b"))[0]
+    late = s.post("/v1/completions", model="b", **ASKS[0])[1].get("choices")
+    whole = [h + drain(c) for h, c in zip(heads, streams)]
+    check(gone == 202 and all(w.rstrip().endswith(b"0") and b"data: [DONE]" in w for w in whole), "models: streams end whole while their model is told to go", [w[-80:] for w in whole])
+    check(late == other[0], "models: behind the unload comes a load", late)
+    stop = threading.Event()
+
+    def unload():
+        while not stop.is_set():
+            for name in ("a", "b"):
+                found = artifact_of(s, name)
+                if found:
+                    s.send("DELETE", "/v1/artifacts/" + found)
+            time.sleep(0.03)
+    unloader = threading.Thread(target=unload)
+    unloader.start()
+    rng = random.Random(1)
+    picks = [(rng.choice("ab"), rng.randrange(len(ASKS))) for _ in range(60)]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        same = list(pool.map(lambda p: s.post("/v1/completions", model=p[0], **ASKS[p[1]])[1].get("choices") == (first if p[0] == "a" else other)[p[1]], picks))
+    stop.set()
+    unloader.join()
+    check(all(same), "models: requests while models come and go", [p for p, ok in zip(picks, same) if not ok])
+    check(s.send("DELETE", "/v1/artifacts/blake2b:00")[0] == 404, "models: an artifact that is not there")
+    s.stop()
+    sinter("serve", expect=2)
+    sinter("serve", "--models-dir", os.path.join(TEMP.name, "absent"), "--port", free_port(), expect=1)
+
+
+def drain(c):
+    out = b""
+    c.settimeout(20)
+    while not out.endswith(b"0\r\n\r\n"):
+        piece = c.recv(65536)
+        if not piece:
+            break
+        out += piece
+    c.close()
+    return out
+
+
+def idle():
+    s = Server(SMALL, "--idle-unload", "1")
+    first = answers(s, "llama")
+    check(stage(s, "llama") == "ready" and wait_for(s, "llama", "unloaded"), "idle: the model goes")
+    check(s.get("/readyz")[0] == 200 and artifact_of(s, "llama") is None, "idle: the server stays ready")
+    check(answers(s, "llama") == first, "idle: and comes back")
+    s.stop()
+
+
+def connections():
+    """512 streams at once without loss, 2,000 idle connections beside them."""
+    s = Server(SMALL)
+    quiet = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(2000)]
+    body = json.dumps({"prompt": [5, 6], "max_tokens": 24, "temperature": 0, "ignore_eos": True, "stream": True}).encode()
+    streams = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(512)]
+    for c in streams:
+        c.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    # Ids and times differ; the pieces of text may not.
+    texts = {tuple(re.findall(rb'"text":"((?:[^"\\]|\\.)*)"', drain(c))) for c in streams}
+    check(len(texts) == 1 and len(b"".join(texts.copy().pop())) > 10, "512 streams, one answer", len(texts))
+    started = time.time()
+    check(s.post("/v1/completions", prompt=[5, 6], max_tokens=24, temperature=0, ignore_eos=True)[0] == 200 and time.time() - started < 2,
+          "2,000 idle connections slow nobody")
+    for c in quiet:
+        c.close()
+    check(s.idle() and s.settled("llama")["kv_tokens_used"] == 0, "512 streams: nothing is left")
+    s.stop()
+
+
+def run():
+    coming_and_going()
+    idle()
+    connections()

@@ -1,0 +1,257 @@
+/* cmd_top.c - what a server does, looked at from outside: /v1/models, /metrics and /v1/requests, once a second on a
+ * terminal, once elsewhere. */
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "tree.h"
+
+enum { MAX_ANSWER = 16 << 20, MAX_SHOWN = 40 };
+
+typedef struct place {
+   const char *host, *key;
+   char port[8];
+} place;
+
+/* ---- questions ---- */
+
+static int dial(const place *p)
+{
+   struct addrinfo want = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+   struct timeval limit = {5, 0};
+   int fd = -1;
+
+   if (getaddrinfo(p->host, p->port, &want, &list) != 0)
+      return -1;
+   for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+      fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+      if (fd < 0)
+         continue;
+      (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+      (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+      if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
+         close(fd);
+         fd = -1;
+      }
+   }
+   freeaddrinfo(list);
+   return fd;
+}
+
+static bool exchange(int fd, const buffer *request, buffer *answer)
+{
+   char piece[16384];
+   ssize_t n = 0;
+
+   if (send(fd, request->data, request->len, MSG_NOSIGNAL) != (ssize_t)request->len)
+      return false;
+   while (answer->len < MAX_ANSWER && (n = recv(fd, piece, sizeof piece, 0)) > 0)
+      buffer_add(answer, piece, (size_t)n);
+   return n == 0;
+}
+
+/* The body of a GET, in out; the HTTP status, 0 when nothing answers. */
+static int get(const place *p, const char *path, buffer *out)
+{
+   buffer request = {0}, answer = {0};
+   int status = 0, fd = dial(p);
+
+   out->len = 0;
+   buffer_printf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n", path);
+   if (p->key)
+      buffer_printf(&request, "Authorization: Bearer %s\r\n", p->key);
+   buffer_printf(&request, "\r\n");
+   if (fd >= 0 && exchange(fd, &request, &answer) && answer.len > 12) {
+      const char *body = strstr(answer.data, "\r\n\r\n");
+      status = body ? atoi(answer.data + 9) : 0;
+      if (body)
+         buffer_printf(out, "%s", body + 4);
+   }
+   if (fd >= 0)
+      close(fd);
+   buffer_free(&request);
+   buffer_free(&answer);
+   return status;
+}
+
+/* ---- a sample ---- */
+
+typedef struct sample {
+   double time;
+   tree *models, *requests;
+   buffer models_text, requests_text, metrics;
+} sample;
+
+static void forget(sample *s)
+{
+   tree_free(s->models);
+   tree_free(s->requests);
+   buffer_free(&s->models_text);
+   buffer_free(&s->requests_text);
+   buffer_free(&s->metrics);
+   *s = (sample){0};
+}
+
+/* 0, or the exit code after saying what is wrong. */
+static int take(const place *p, sample *s)
+{
+   char at[300];
+
+   int status = get(p, "/v1/models", &s->models_text);
+   if (status == 200)
+      status = get(p, "/metrics", &s->metrics);
+   if (status == 200)
+      status = get(p, "/v1/requests", &s->requests_text);
+   s->time = cli_seconds();
+   if (status == 200) {
+      s->models = tree_parse(s->models_text.data, s->models_text.len);
+      s->requests = tree_parse(s->requests_text.data, s->requests_text.len);
+   }
+   if (s->models && s->requests)
+      return 0;
+   snprintf(at, sizeof at, "http://%s:%s", p->host, p->port);
+   forget(s);
+   if (status == 401)
+      return cli_fail(1, at, "put its key into $SINTER_API_KEY", "the server asks for a key");
+   return cli_fail(1, at, "name the server with --host and --port",
+                   status ? "the server answers %d" : "no server answers there", status);
+}
+
+/* The figure of a model, 0 when there is none. */
+static double figure(const sample *s, const char *name, const char *model)
+{
+   char mark[512];
+   size_t n = (size_t)snprintf(mark, sizeof mark, "\nsinter_%s{model=\"", name);
+
+   for (const char *p = model; *p && n + 4 < sizeof mark; p++) { /* as metrics.c writes labels */
+      if (*p == '"' || *p == '\\' || *p == '\n')
+         mark[n++] = '\\';
+      mark[n++] = *p == '\n' ? 'n' : *p;
+   }
+   memcpy(mark + n, "\"}", 3);
+   const char *found = s->metrics.data ? strstr(s->metrics.data, mark) : NULL;
+   return found ? strtod(found + strlen(mark), NULL) : 0;
+}
+
+/* What a counter gained in a second. */
+static double rate(const sample *now, const sample *before, const char *name, const char *model)
+{
+   double time = now->time - before->time;
+
+   if (!before->models || time <= 0)
+      return 0;
+   double more = figure(now, name, model) - figure(before, name, model);
+   return more > 0 ? more / time : 0; /* a model that was loaded again counts from 0 */
+}
+
+/* Mean of a histogram in milliseconds: of what came since, else of all. */
+static double mean_ms(const sample *now, const sample *before, const char *name, const char *model)
+{
+   char sum[96], count[96];
+
+   snprintf(sum, sizeof sum, "%s_sum", name);
+   snprintf(count, sizeof count, "%s_count", name);
+   double n = figure(now, count, model), total = figure(now, sum, model);
+   double past = before->models ? figure(before, count, model) : 0;
+   if (past < n && past > 0) {
+      total -= figure(before, sum, model);
+      n -= past;
+   }
+   return n > 0 ? total / n * 1e3 : 0;
+}
+
+/* ---- the view ---- */
+
+static void show_models(const sample *now, const sample *before)
+{
+   printf("%-24s %-9s %5s %7s %10s %10s %10s %9s %9s  %s\n", "MODEL", "STAGE", "RUN", "KV",
+          "PROMPT/s", "CACHED/s", "TOKENS/s", "FIRST ms", "NEXT ms", "ARTIFACT");
+   for (const tree *m = tree_first(tree_get(now->models, "data")); m; m = m->next) {
+      const char *id = tree_string(tree_get(m, "id"));
+      const char *artifact = tree_string(tree_get(m, "artifact"));
+      double total = figure(now, "kv_tokens_total", id);
+
+      printf("%-24.24s %-9.9s %5.0f %6.1f%% %10.1f %10.1f %10.1f %9.1f %9.1f  %.16s\n", id,
+             tree_string(tree_get(m, "stage")), figure(now, "requests_running", id),
+             total > 0 ? 100 * figure(now, "kv_tokens_used", id) / total : 0,
+             rate(now, before, "prompt_tokens_total", id),
+             rate(now, before, "cached_tokens_total", id),
+             rate(now, before, "generated_tokens_total", id),
+             mean_ms(now, before, "time_to_first_token_seconds", id),
+             mean_ms(now, before, "inter_token_latency_seconds", id),
+             strncmp(artifact, "blake2b:", 8) == 0 ? artifact + 8 : "");
+   }
+}
+
+static void show_requests(const sample *s)
+{
+   int left = MAX_SHOWN;
+
+   printf("\n%-40s %-24s %-8s %8s %9s %8s\n", "REQUEST", "MODEL", "PHASE", "PROMPT", "GENERATED",
+          "SECONDS");
+   for (const tree *r = tree_first(tree_get(s->requests, "data")); r && left--; r = r->next)
+      printf("%-40.40s %-24.24s %-8s %8s %9s %8.7s\n", tree_string(tree_get(r, "id")),
+             tree_string(tree_get(r, "model")), tree_string(tree_get(r, "phase")),
+             tree_string(tree_get(r, "prompt_tokens")),
+             tree_string(tree_get(r, "generated_tokens")), tree_string(tree_get(r, "seconds")));
+}
+
+static void show(const place *p, const sample *now, const sample *before, bool terminal)
+{
+   if (terminal)
+      fputs("\033[H\033[2J", stdout); /* home, clear */
+   printf("sinter top  http://%s:%s  %zu under way\n\n", p->host, p->port,
+          tree_count(tree_get(now->requests, "data")));
+   show_models(now, before);
+   show_requests(now);
+   fflush(stdout);
+}
+
+/* The server's own documents as one. */
+static void show_json(const sample *s)
+{
+   buffer b = {0};
+
+   buffer_printf(&b, "{\"models\":%s,\"requests\":%s,\"metrics\":", s->models_text.data,
+                 s->requests_text.data);
+   buffer_json_string(&b, s->metrics.data, s->metrics.len);
+   buffer_printf(&b, "}");
+   puts(b.data);
+   buffer_free(&b);
+}
+
+int cmd_top(const options *o)
+{
+   place p = {.host = o->host ? o->host : "127.0.0.1", .key = getenv("SINTER_API_KEY")};
+   bool terminal = isatty(1) && !o->json;
+   sample before = {0};
+   int64_t port = cli_int(o->port, 8080);
+
+   if (port > 65535)
+      return cli_usage_error("--port is at most 65535");
+   snprintf(p.port, sizeof p.port, "%d", (int)port);
+   for (;;) {
+      sample now = {0};
+      int code = take(&p, &now);
+
+      if (code) {
+         forget(&before);
+         return code;
+      }
+      if (o->json)
+         show_json(&now);
+      else
+         show(&p, &now, &before, terminal);
+      forget(&before);
+      before = now;
+      if (!terminal)
+         break;
+      sleep(1);
+   }
+   forget(&before);
+   return 0;
+}

@@ -1,0 +1,97 @@
+/* models.c - which models there are: those of the command line, and what lies in --models-dir.
+ *
+ * A model keeps its slot for the life of the server; only what is loaded comes and goes (host.c). */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "events.h"
+
+/* A GGUF file, an artifact, or a folder of a checkpoint. */
+static bool is_model(const char *path, const char *name)
+{
+   const char *dot = strrchr(name, '.');
+   char config[4096 + 16];
+
+   if (name[0] == '.')
+      return false;
+   if (dot && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".sinter") == 0))
+      return true;
+   snprintf(config, sizeof config, "%s/config.json", path);
+   return access(config, R_OK) == 0;
+}
+
+static host *find(server *s, const char *name)
+{
+   for (uint32_t i = 0; i < s->num_hosts; i++) {
+      if (strcmp(s->hosts[i].name, name) == 0)
+         return &s->hosts[i];
+   }
+   return NULL;
+}
+
+void models_init(server *s)
+{
+   const options *o = s->options;
+
+   pthread_mutex_init(&s->adding, NULL);
+   for (int i = 0; i < o->num_args; i++)
+      host_init(&s->hosts[s->num_hosts++], o, o->args[i], o->alias, true, s->events);
+}
+
+/* Takes an entry of the folder that is not known yet; the first of two with one name stays. */
+static bool add(server *s, const char *name)
+{
+   host *h = &s->hosts[s->num_hosts];
+   char path[4096];
+   int n = snprintf(path, sizeof path, "%s/%s", s->options->models_dir, name);
+
+   if (n < 0 || (size_t)n >= sizeof path || !is_model(path, name))
+      return true;
+   host_init(h, s->options, path, NULL, false, NULL);
+   if (find(s, h->name))
+      return true;
+   h->events = events_add(s->events, h->name);
+   if (!host_start(h))
+      return false;
+   s->num_hosts++; /* from here on others see it */
+   return true;
+}
+
+bool models_scan(server *s)
+{
+   const char *folder = s->options->models_dir;
+   struct dirent *entry;
+   bool ok = true;
+
+   if (!folder)
+      return true;
+   pthread_mutex_lock(&s->adding);
+   DIR *d = opendir(folder);
+   while (d && ok && s->num_hosts < SERVE_MAX_MODELS && (entry = readdir(d)))
+      ok = add(s, entry->d_name);
+   int error = errno;
+   if (d)
+      closedir(d);
+   pthread_mutex_unlock(&s->adding);
+   if (!d)
+      (void)cli_fail(1, folder, "name a folder of models", "--models-dir cannot be read: %s",
+                     strerror(error));
+   return d && ok;
+}
+
+host *models_find(server *s, const char *name, fault *f)
+{
+   host *h = name ? find(s, name) : s->num_hosts == 1 ? &s->hosts[0] : NULL;
+
+   if (!h && name && models_scan(s))
+      h = find(s, name);
+   if (!h && name)
+      fault_set(f, 404, "model_not_found", "model", "there is no model '%.100s': see /v1/models",
+                name);
+   else if (!h)
+      fault_set(f, 400, "missing_parameter", "model",
+                "'model' is missing and there are several models");
+   return h;
+}
