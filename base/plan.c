@@ -249,7 +249,7 @@ static void walk_extent(codec *c, plan_extent *e)
    for (uint32_t i = 0; i < e->num_factors; i++) {
       u32(c, &e->factor[i].sym);
       u32(c, &e->factor[i].div);
-      u32(c, &e->factor[i].most);
+      u32(c, &e->most[i]);
    }
 }
 
@@ -418,7 +418,7 @@ int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)
    int64_t v = e->k;
 
    for (uint32_t i = 0; i < e->num_factors; i++) {
-      int64_t div = e->factor[i].div, most = e->factor[i].most;
+      int64_t div = e->factor[i].div, most = e->most[i];
       int64_t n = (syms[e->factor[i].sym] + div - 1) / div;
       v *= most ? MIN(n, most) : n;
    }

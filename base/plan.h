@@ -75,8 +75,9 @@ typedef struct plan_extent {
    int64_t k;
    uint32_t num_factors;
    struct {
-      uint32_t sym, div, most; /* most 0: unbounded */
+      uint32_t sym, div;
    } factor[3];
+   uint32_t most[3]; /* by factor; 0: unbounded */
 } plan_extent;
 
 int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms);

@@ -59,7 +59,7 @@ static int64_t sym_bound(const plan *p, uint32_t id)
 static bool is_whole(const plan_extent *e)
 {
    for (uint32_t i = 0; i < e->num_factors; i++)
-      if (e->factor[i].most)
+      if (e->most[i])
          return false;
    return true;
 }
@@ -77,8 +77,8 @@ static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64
          return false;
       int64_t div = e->factor[i].div;
       int64_t n = (sym_bound(p, e->factor[i].sym) + div - 1) / div;
-      if (e->factor[i].most)
-         n = MIN(n, (int64_t)e->factor[i].most);
+      if (e->most[i])
+         n = MIN(n, (int64_t)e->most[i]);
       if (!base_mul(v, n, &v) || v > most)
          return false;
    }

@@ -30,10 +30,10 @@ static void write_extent(text_buf *t, const char *name, const plan_extent *e)
    text_printf(t, ",\"%s\":\"%lld", name, (long long)e->k);
    for (uint32_t i = 0; i < e->num_factors; i++) {
       const char *s = sym_names[e->factor[i].sym];
-      if (e->factor[i].most && e->factor[i].div == 1)
-         text_printf(t, "*min(%s,%u)", s, e->factor[i].most);
-      else if (e->factor[i].most)
-         text_printf(t, "*min(ceil(%s/%u),%u)", s, e->factor[i].div, e->factor[i].most);
+      if (e->most[i] && e->factor[i].div == 1)
+         text_printf(t, "*min(%s,%u)", s, e->most[i]);
+      else if (e->most[i])
+         text_printf(t, "*min(ceil(%s/%u),%u)", s, e->factor[i].div, e->most[i]);
       else if (e->factor[i].div == 1)
          text_printf(t, "*%s", s);
       else

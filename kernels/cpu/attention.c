@@ -87,7 +87,7 @@ static void bound_chunks(const attention_key *k, plan_extent *e)
 {
    for (uint32_t i = 0; k->window && i < e->num_factors; i++)
       if (e->factor[i].sym == SYM_C)
-         e->factor[i].most = (uint32_t)MIN((k->window + ATTN_CHUNK - 1) / ATTN_CHUNK, UINT32_MAX);
+         e->most[i] = (uint32_t)MIN((k->window + ATTN_CHUNK - 1) / ATTN_CHUNK, UINT32_MAX);
 }
 
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)

@@ -491,8 +491,8 @@ static void gguf_refused(const tiny_extra *extra, sinter_status status, const ch
    arena_destroy(a);
 }
 
-/* Kills: unknown keys of the architecture and unread tensors in silence, a tied head that is
- * demanded. */
+/* Kills: unknown keys of the architecture, keys that only other architectures have, and unread
+ * tensors in silence; a tied head that is demanded. */
 Test(config, gguf_contradictions)
 {
    static const tiny_key unknown = {"llama.attention.twist", 4, 1, NULL},
@@ -501,11 +501,18 @@ Test(config, gguf_contradictions)
                          split = {"split.count", 4, 2, NULL};
    static const tiny_key wide = {"llama.attention.value_length", 4, 8, NULL};
    static const tiny_key kind = {"llama.rope.scaling.type", 8, 0, "spiral"};
+   static const tiny_key foreign[] = {{"llama.attention.kv_lora_rank", 4, 8, NULL},
+                                      {"llama.expert_gating_func", 4, 2, NULL},
+                                      {"llama.nextn_predict_layers", 4, 1, NULL},
+                                      {"llama.attention.key_length_swa", 4, 8, NULL}};
    arena *a = new_arena();
    model *m = NULL;
 
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &unknown}, SINTER_unsupported,
                 "llama.attention.twist");
+   for (size_t i = 0; i < countof(foreign); i++)
+      gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &foreign[i]}, SINTER_unsupported,
+                   foreign[i].name);
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &experts}, SINTER_bad_input, "0 of 8 experts");
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &split}, SINTER_unsupported, "split over 2");
    gguf_refused(&(tiny_extra){.num_keys = 1, .keys = &wide}, SINTER_unsupported, "values");

@@ -84,8 +84,8 @@ Test(plan, extent)
    plan_extent e = {.k = 5, .num_factors = 2, .factor = {{SYM_T, 4}, {SYM_C, 1}}};
 
    cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 3);
-   e.factor[0].most = 3; /* a window of two chunks */
-   e.factor[1].most = 2;
+   e.most[0] = 3; /* a window of two chunks */
+   e.most[1] = 2;
    cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 2);
    syms[SYM_C] = 1;
    cr_assert_eq(plan_extent_eval(&e, syms), 5 * 3 * 1);
@@ -167,8 +167,8 @@ Test(plan, declines_extents)
    DECLINES(l->tiles.factor[0].sym = SYM_COUNT, "too many tiles");
    DECLINES(l->tiles.factor[0].div = 0, "too many tiles");
    DECLINES(l->tiles = tiny_extent(1 << 30, SYM_B, 1), "too many tiles");
-   DECLINES(l->tiles.factor[0].most = 1, "too many tiles");
-   DECLINES(p->scratch.factor[0].most = 1, "scratch");
+   DECLINES(l->tiles.most[0] = 1, "too many tiles");
+   DECLINES(p->scratch.most[0] = 1, "scratch");
    DECLINES(l->flops = tiny_extent(INT64_MAX, SYM_S, 1), "cost is out of range");
    DECLINES(p->scratch.k = (int64_t)1 << 45, "scratch memory is too large");
    DECLINES(p->sym_max[SYM_T] = 0, "range is out of bounds");

@@ -96,7 +96,7 @@ static inline void tiny_variant(tiny *t, plan_variant *v, const char *name, int6
                          .consts = {-5, 1 << 20}};
       l->tiles = tiny_extent(3, SYM_T, 4);
       l->bytes = tiny_extent(1000, SYM_C, 1);
-      l->bytes.factor[0].most = 3 * i;
+      l->bytes.most[0] = 3 * i;
       l->flops = tiny_extent(2000, SYM_S, 2);
       memcpy(l->refs, refs, sizeof refs);
       v->segments[i] = (plan_segment){i, i, 1, i ? "HOST_SYNC of sample" : ""};
