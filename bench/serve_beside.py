@@ -18,6 +18,7 @@ parser.add_argument("--port", type=int, default=8080)
 parser.add_argument("--streams", type=int, default=4)
 parser.add_argument("--prompt", type=int, default=4000)
 parser.add_argument("--prompts", type=int, default=3)
+parser.add_argument("--output", type=int, default=2000, help="tokens of a stream")
 parser.add_argument("--vocab", type=int, default=40000)
 o = parser.parse_args()
 rng = random.Random(1)
@@ -29,12 +30,16 @@ over = threading.Event()
 def ask(body):
     c = http.client.HTTPConnection("127.0.0.1", o.port, timeout=300)
     c.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    return c, c.getresponse()
+    answer = c.getresponse()
+    if answer.status != 200:
+        over.set()
+        raise SystemExit(f"the server answers {answer.status}: {answer.read().decode()[:300]}")
+    return c, answer
 
 
 def stream(i):
     while not over.is_set():
-        c, answer = ask({"prompt": [rng.randrange(100, o.vocab) for _ in range(16)], "max_tokens": 2000, "ignore_eos": True, "stream": True})
+        c, answer = ask({"prompt": [rng.randrange(100, o.vocab) for _ in range(16)], "max_tokens": o.output, "ignore_eos": True, "stream": True})
         for line in answer:
             if line.startswith(b"data: {"):
                 times[i].append(time.monotonic())
@@ -51,7 +56,6 @@ time.sleep(1)
 for _ in range(o.prompts):
     begin = time.monotonic()
     c, answer = ask({"prompt": [rng.randrange(100, o.vocab) for _ in range(o.prompt)], "max_tokens": 1, "ignore_eos": True})
-    assert answer.status == 200, answer.read()
     answer.read()
     c.close()
     prompts.append((begin, time.monotonic()))
@@ -61,6 +65,8 @@ for t in threads:
     t.join()
 gaps = sorted((b - a) * 1e3 for list_ in times for a, b in zip(list_, list_[1:]) if a and b and any(begin <= a and b <= end for begin, end in prompts))
 alone = sorted((b - a) * 1e3 for list_ in times for a, b in zip(list_, list_[1:]) if a and b and not any(begin <= b and a <= end for begin, end in prompts))
+if not gaps or not alone:
+    raise SystemExit("no tokens came while a prompt was read: take a longer --prompt")
 print(json.dumps({"prompt_seconds": [round(e - b, 2) for b, e in prompts], "tokens_beside": len(gaps),
                   **{f"beside_p{p}_ms": round(gaps[int(len(gaps) * p / 100)], 1) for p in (50, 95, 99)}, "beside_most_ms": round(gaps[-1], 1),
                   "alone_p50_ms": round(alone[len(alone) // 2], 1)}))
