@@ -103,7 +103,8 @@ Test(moe, mixtures)
    for (size_t i = 0; i < countof(mixtures); i++) {
       const bool negative =
          strcmp(mixtures[i].logits, "l") != 0; /* alone, at the two ends of the levels */
-      for (int level = 0; level < ISA_LEVEL_COUNT; level += negative ? ISA_LEVEL_COUNT - 1 : 1)
+      for (int level = 0; level < ISA_LEVEL_COUNT;
+           level += negative ? MAX(ISA_LEVEL_COUNT - 1, 1) : 1)
          for (int fuse = 0; fuse < (negative ? 1 : 2) && !conform_skips((isa_level)level); fuse++)
             check(&mixtures[i], (isa_level)level, fuse);
    }
