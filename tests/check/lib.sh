@@ -17,6 +17,12 @@ try() {
    fi
 }
 
+# Configures build/asan, which two steps share.
+sanitized() {
+   cmake -S . -B build/asan -G Ninja -DCMAKE_C_COMPILER=clang-22 -DSINTER_SANITIZE=address,undefined -DSINTER_FUZZ=ON \
+      -DSINTER_TESTS=ON
+}
+
 # Runs every Criterion program of a build folder, two at a time, and counts its tests; *_gpu_test in --long only.
 # criterion FOLDER [NAME…]
 criterion() {

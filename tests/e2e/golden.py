@@ -6,7 +6,9 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SINTER = os.path.join(ROOT, "build", "sinter")
@@ -48,6 +50,20 @@ def sinter_json(*args, **kw):
     except ValueError:
         check(False, f"JSON of sinter {' '.join(map(str, args))[:200]}", out[:200])
         return {}
+
+
+def at_once(function, tasks):
+    """Calls the function for every tuple of arguments, two at a time; what fails there fails here."""
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(function, *t) for t in tasks]:
+            done.result()
+
+
+def logits(model, ids, *options, env=None):
+    """(rows, cols), logits of every position."""
+    with tempfile.NamedTemporaryFile(suffix=".npy") as f:
+        sinter("logits", model, "--ids", ids_text(ids), "-o", f.name, "--quiet", *options, env=env)
+        return npy(f.name)
 
 
 def safetensors(path):
