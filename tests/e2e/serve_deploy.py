@@ -40,7 +40,7 @@ def top():
     screen = b""
     while screen.count(b"\033[2J") < 3:  # two whole ones
         screen += os.read(fd, 65536)
-    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)  # not SIGINT, which a shell lets its background jobs ignore
     os.waitpid(pid, 0)
     stop.set()
     worker.join()
