@@ -49,7 +49,7 @@ static const char *label(arena *a, const shape *s)
 Test(mla, meaning)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT; level++)
-      for (size_t i = 0; i < countof(shapes); i++) {
+      for (size_t i = 0; i < countof(shapes); i += conform_every(2)) {
          if (conform_skips((isa_level)level) || (!isa_runs((isa_level)level) && i))
             continue; /* one shape will do where the level is emulated */
          harness *h = compile(&shapes[i], (isa_level)level);
@@ -174,7 +174,7 @@ Test(mla, expanded)
       {.num_seqs = 4, .stored = {255, 256, 17, 300}, .rows = {1, 2, 3, 4}},
    };
 
-   for (size_t i = 0; i < countof(cases); i++)
+   for (size_t i = conform_every(2) - 1; i < countof(cases); i += conform_every(2))
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
          if (level != (int)isa_best() && (i != 1 || conform_skips((isa_level)level)))
             continue; /* one shape will do where the level is emulated */
