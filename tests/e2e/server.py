@@ -92,22 +92,20 @@ class Server:
         check(code == expect, "the server ends", f"{code}: {self.errors()}")
 
 
+def edit_json(path, **values):
+    """Sets keys of a JSON file."""
+    with open(path, encoding="utf-8") as f:
+        config = json.load(f)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**config, **values}, f)
+
+
 def templated(name, template, context=4096):
     """The small model with another chat template, and a context that a prompt with tools fits."""
     folder = os.path.join(TEMP.name, name)
     shutil.copytree(SMALL, folder)
-    path = os.path.join(folder, "tokenizer_config.json")
-    with open(path, encoding="utf-8") as f:
-        config = json.load(f)
-    config["chat_template"] = template
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(config, f)
-    path = os.path.join(folder, "config.json")
-    with open(path, encoding="utf-8") as f:
-        config = json.load(f)
-    config["max_position_embeddings"] = context
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(config, f)
+    edit_json(os.path.join(folder, "tokenizer_config.json"), chat_template=template)
+    edit_json(os.path.join(folder, "config.json"), max_position_embeddings=context)
     return folder
 
 

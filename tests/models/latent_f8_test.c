@@ -5,15 +5,12 @@
  *
  * The logits of one row move in proportion to the rounding of the state, for f16, bf16 and f8e4m3
  * alike. Some rows move further: there a router's choice turned. So a row in the middle is held. */
+#include "compiled.h"
 #include "run.h"
 
-#include "base/compiler_api.h"
 #include "sinter.h"
 
 #include <stdlib.h>
-#include <unistd.h>
-
-const compiler_api *sinter_compiler(void);
 
 static const char *const names[] = {"deepseek_v2_lite", "deepseek_v2", "deepseek_v3"};
 
@@ -87,27 +84,6 @@ Test(latent_f8, moves_rows_by_its_rounding)
 
 /* ---- the engine ---- */
 
-static sinter_artifact *compiled(const char *path_of_model)
-{
-   char path[] = "/tmp/sinter_f8_XXXXXX";
-   int fd = mkstemp(path);
-   sinter_artifact *artifact;
-   compiler_request request = {.model = path_of_model,
-                               .targets = "cpu",
-                               .numerics = SINTER_FAST,
-                               .with = "latent_f8",
-                               .threads = 1,
-                               .key_json = "{}",
-                               .out_path = path};
-
-   cr_assert_geq(fd, 0);
-   close(fd);
-   cr_assert_eq(sinter_compiler()->compile(&request), SINTER_ok, "%s", sinter_error());
-   cr_assert_eq(sinter_artifact_open(path, &artifact), SINTER_ok, "%s", sinter_error());
-   unlink(path);
-   return artifact;
-}
-
 typedef struct kept {
    float *logits;
    uint64_t vocab;
@@ -128,7 +104,7 @@ static float *by_kernels(golden *g)
    kept k = {arena_array(g->a, float, want.dim[0] * want.dim[1]), want.dim[1]};
    sinter_engine_options o = SINTER_INIT(sinter_engine_options);
    sinter_request_options r = SINTER_INIT(sinter_request_options);
-   sinter_artifact *a = compiled(g->dir);
+   sinter_artifact *a = compiled(g->dir, "cpu", SINTER_FAST, "latent_f8");
    sinter_request *request;
    sinter_engine *e;
 

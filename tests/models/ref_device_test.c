@@ -2,16 +2,13 @@
 /* The interpreter as a device: a compiled artifact, run through the device table, gives the
  * recorded logits. */
 #include "codegen/ref_device.h"
+#include "compiled.h"
 #include "golden.h"
 
-#include "base/compiler_api.h"
 #include "ir/ir.h"
 #include "runtime/artifact.h"
 
 #include <stdlib.h>
-#include <unistd.h>
-
-const compiler_api *sinter_compiler(void);
 
 enum { ROWS = 64, SEQS = 3 };
 
@@ -24,27 +21,6 @@ typedef struct bench {
    int64_t stored[SEQS];
    float *rope[2];
 } bench;
-
-static sinter_artifact *compiled(arena *a, const char *model)
-{
-   char path[] = "/tmp/sinter_ref_XXXXXX";
-   int fd = mkstemp(path);
-   sinter_artifact *artifact;
-   compiler_request request = {.model = model,
-                               .targets = "ref",
-                               .numerics = SINTER_EXACT,
-                               .threads = 1,
-                               .key_json = "{}",
-                               .out_path = path};
-
-   cr_assert_geq(fd, 0);
-   close(fd);
-   cr_assert_eq(sinter_compiler()->compile(&request), SINTER_ok, "%s", sinter_error());
-   cr_assert_eq(sinter_artifact_open(arena_strdup(a, path), &artifact), SINTER_ok, "%s",
-                sinter_error());
-   unlink(path);
-   return artifact;
-}
 
 static void open_bench(bench *b, arena *a, const sinter_artifact *artifact)
 {
@@ -119,7 +95,7 @@ static void check(const char *name)
                  other_want = golden_get(&g, "prompt1.logits");
    int32_t n = (int32_t)ids.dim[0], first = 30, m = (int32_t)other.dim[0];
    uint64_t vocab = want.dim[1];
-   sinter_artifact *artifact = compiled(a, g.dir);
+   sinter_artifact *artifact = compiled(g.dir, "ref", SINTER_EXACT, NULL);
 
    open_bench(&b, a, artifact);
    for (int32_t i = 0; i < first; i++)
