@@ -4,10 +4,17 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* What a matrix product reads from front to back. */
+typedef struct matrices {
+   const uint8_t *start[RT_STREAMS];
+   uint64_t size[RT_STREAMS];
+} matrices;
+
 typedef struct variant {
    const plan_variant *plan;
    sinter_kargs *args; /* by launch */
    sinter_kernel **kernels;
+   matrices *reads;           /* by launch */
    sinter_launch_time *times; /* by launch; NULL when nobody asks */
 } variant;
 
@@ -37,6 +44,44 @@ static void *resolve(const rt_memory *m, const plan_ref *r)
    return NULL;
 }
 
+/* The weight that holds a reference; they ascend. NULL: none. */
+static const plan_weight *weight_of(const plan *p, const plan_ref *r)
+{
+   uint32_t low = 0, high = p->num_weights;
+
+   if (r->kind != PLAN_REF_weight)
+      return NULL;
+   while (low < high) {
+      uint32_t middle = low + (high - low) / 2;
+      const plan_weight *w = &p->weights[middle];
+      if (r->offset < w->offset)
+         high = middle;
+      else if (r->offset - w->offset >= w->size)
+         low = middle + 1;
+      else
+         return w;
+   }
+   return NULL;
+}
+
+/* Which of a stack a step reads is not known before it runs. */
+static matrices matrices_of(const plan *p, const plan_launch *l, const sinter_kargs *k)
+{
+   matrices out = {.size = {0}};
+   uint32_t n = 0;
+
+   if (strcmp(p->kernels[l->kernel].family, "gemm") != 0)
+      return out;
+   for (uint32_t j = 0; j < l->num_refs && n < RT_STREAMS; j++) {
+      const plan_weight *w = weight_of(p, &l->refs[j]);
+      if (!w || w->rows == 1 || w->stack != 1)
+         continue;
+      out.start[n] = k->ptr[j];
+      out.size[n++] = w->offset + w->size - l->refs[j].offset;
+   }
+   return out;
+}
+
 static sinter_status bind_variant(rt_program *g, variant *v, const rt_memory *m,
                                   rt_find_kernel *find, void *user)
 {
@@ -53,6 +98,7 @@ static sinter_status bind_variant(rt_program *g, variant *v, const rt_memory *m,
       for (uint32_t j = 0; j < l->num_refs; j++)
          k->ptr[j] = resolve(m, &l->refs[j]);
       memcpy(k->konst, l->consts, sizeof k->konst);
+      v->reads[i] = matrices_of(g->plan, l, k);
    }
    return SINTER_ok;
 }
@@ -72,7 +118,8 @@ static sinter_status allocate(rt_program *g)
       longest = MAX(longest, v->plan->num_launches);
       v->args = calloc(MAX(v->plan->num_launches, 1), sizeof *v->args);
       v->kernels = calloc(MAX(v->plan->num_launches, 1), sizeof *v->kernels);
-      if (!v->args || !v->kernels)
+      v->reads = calloc(MAX(v->plan->num_launches, 1), sizeof *v->reads);
+      if (!v->args || !v->kernels || !v->reads)
          return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
    }
    g->tasks = calloc(longest, sizeof *g->tasks);
@@ -149,6 +196,7 @@ void rt_program_destroy(rt_program *g)
    for (uint32_t i = 0; i < g->num_variants; i++) {
       free(g->variants[i].args);
       free(g->variants[i].kernels);
+      free(g->variants[i].reads);
    }
    free(g->variants);
    free(g->times);
@@ -182,7 +230,13 @@ static sinter_status append(list *to, const variant *v, uint32_t i)
       *phase = (rt_phase){.tasks = &g->tasks[to->num_tasks]};
       to->phase = l->phase;
    }
-   g->tasks[to->num_tasks++] = (rt_task){v->kernels[i], &v->args[i], phase->tiles, (uint32_t)tiles};
+   rt_task *t = &g->tasks[to->num_tasks++];
+   *t = (rt_task){.kernel = v->kernels[i],
+                  .args = &v->args[i],
+                  .first = phase->tiles,
+                  .tiles = (uint32_t)tiles};
+   for (uint32_t s = 0; s < RT_STREAMS; s++)
+      t->streams[s] = (rt_stream){v->reads[i].start[s], v->reads[i].size[s] / (uint64_t)tiles};
    phase->tiles += (uint32_t)tiles;
    g->counters.launches++;
    g->counters.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);

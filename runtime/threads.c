@@ -29,7 +29,17 @@ enum {
    /* Longer than any gap between barriers of an undisturbed step. Whoever waits longer waits for a
     * thread that has lost its core. */
    SPIN_NS = 100 * 1000,
+   /* Of the streams of the next phase, while waiting: what a core's L2 cache holds beside the rest, and
+    * memory delivers while another thread runs the phases of one tile in between. */
+   AHEAD_BYTES = 128 << 10,
+   AHEAD_STEP = 512, /* bytes between two looks at the gate */
 };
+
+/* What to fetch while waiting. */
+typedef struct ahead {
+   const uint8_t *start[RT_STREAMS];
+   uint64_t size[RT_STREAMS];
+} ahead;
 
 /* A counter that others wait on: spinning, then in the kernel. */
 typedef struct gate {
@@ -110,10 +120,20 @@ static bool spin(gate *g, uint32_t from)
    return false;
 }
 
+/* Fetches until the epoch moves. */
+static void fetch_ahead(gate *g, uint32_t from, const ahead *a)
+{
+   for (uint32_t s = 0; s < RT_STREAMS; s++)
+      for (uint64_t at = 0; at < a->size[s] && !moved(g, from); at += AHEAD_STEP)
+         for (uint64_t line = at; line < MIN(at + AHEAD_STEP, a->size[s]); line += LINE)
+            __builtin_prefetch(a->start[s] + line, 0, 2);
+}
+
 /* Waits until the epoch is no longer `from`. */
-static void gate_wait(gate *g, uint32_t from, int64_t spin_ns)
+static void gate_wait(gate *g, uint32_t from, int64_t spin_ns, const ahead *a)
 {
    if (spin_ns) {
+      fetch_ahead(g, from, a);
       if (spin(g, from))
          return;
       int64_t begin = now_ns();
@@ -200,6 +220,32 @@ static void close_phase(rt_pool *p, const rt_phase *phase)
    open_round(p, next < p->num_phases ? &p->phases[next] : NULL);
 }
 
+static uint32_t first_of_range(const worker *w, uint32_t tiles)
+{
+   return (uint32_t)((uint64_t)tiles * w->index / w->pool->num_threads);
+}
+
+/* The start of what w reads in the next shared phase; the list is there as long as `phase` is not over. */
+static ahead look_ahead(const worker *w, const rt_phase *phase)
+{
+   const rt_pool *p = w->pool;
+   uint32_t next = next_shared(p->phases, p->num_phases, (uint32_t)(phase - p->phases) + 1);
+   ahead out = {.size = {0}};
+
+   if (next == p->num_phases)
+      return out;
+   uint32_t first = first_of_range(w, p->phases[next].tiles);
+   const rt_task *t = p->phases[next].tasks;
+   while (first - t->first >= t->tiles)
+      t++;
+   for (uint32_t s = 0; s < RT_STREAMS; s++) {
+      uint64_t from = (first - t->first) * t->streams[s].tile_bytes;
+      out.start[s] = t->streams[s].start + from;
+      out.size[s] = MIN(t->tiles * t->streams[s].tile_bytes - from, AHEAD_BYTES / RT_STREAMS);
+   }
+   return out;
+}
+
 /* The next tile of v's range in an epoch, or `end`. *out_taken: what says so, for the exchange. A
  * range that has tiles is tagged with the epoch before the epoch ends: while it lasts, another tag
  * is an older one. */
@@ -218,7 +264,7 @@ static uint32_t next_tile(const worker *v, uint32_t epoch, uint32_t first, uint3
 static uint32_t take_range(worker *v, uint32_t epoch, const rt_phase *phase, uint32_t tiles)
 {
    uint32_t n = v->pool->num_threads, ran = 0;
-   uint32_t first = (uint32_t)((uint64_t)tiles * v->index / n);
+   uint32_t first = first_of_range(v, tiles);
    uint32_t end = (uint32_t)((uint64_t)tiles * (v->index + 1) / n);
    uint32_t grain = MAX((end - first) / GRAINS, 1), from;
    uint64_t taken;
@@ -240,15 +286,18 @@ static bool join(rt_pool *p, worker *w)
 {
    const rt_phase *phase;
    uint32_t tiles, ran = 0, epoch = read_round(p, &phase, &tiles);
+   ahead next = {.size = {0}};
 
    if (!phase)
       return false;
    for (uint32_t i = 0; i < p->num_threads; i++)
       ran += take_range(&p->workers[(w->index + i) % p->num_threads], epoch, phase, tiles);
+   if (ran)
+      next = look_ahead(w, phase);
    if (ran && atomic_fetch_sub_explicit(&p->left, ran, memory_order_acq_rel) == ran)
       close_phase(p, phase);
    else
-      gate_wait(&p->gate, epoch, p->spin_ns);
+      gate_wait(&p->gate, epoch, p->spin_ns, &next);
    return true;
 }
 
@@ -256,6 +305,7 @@ static void *work(void *arg)
 {
    worker *w = arg;
    rt_pool *p = w->pool;
+   const ahead nothing = {.size = {0}};
 
    for (;;) {
       uint32_t epoch = atomic_load(&p->gate.epoch);
@@ -263,7 +313,7 @@ static void *work(void *arg)
       if (atomic_load(&p->stop))
          return NULL;
       if (!join(p, w))
-         gate_wait(&p->gate, epoch, p->spin_ns);
+         gate_wait(&p->gate, epoch, p->spin_ns, &nothing);
    }
 }
 

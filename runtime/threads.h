@@ -14,11 +14,21 @@
 
 enum { RT_MAX_THREADS = 256 };
 
-/* One launch of a phase: tiles first .. first + tiles of the phase's numbering. tiles is not 0. */
+enum { RT_STREAMS = 2 };
+
+/* Memory that a task reads from front to back, so many bytes a tile; 0: none. */
+typedef struct rt_stream {
+   const uint8_t *start;
+   uint64_t tile_bytes;
+} rt_stream;
+
+/* One launch of a phase: tiles first .. first + tiles of the phase's numbering. tiles is not 0. A thread
+ * that waits for others fetches the start of the streams it will read next. */
 typedef struct rt_task {
    sinter_kernel *kernel;
    const sinter_kargs *args;
    uint32_t first, tiles;
+   rt_stream streams[RT_STREAMS];
 } rt_task;
 
 /* Tasks without a barrier between them. tiles: the sum over tasks, not 0. */

@@ -83,26 +83,31 @@ static void prefetch_ahead(attn *t, vec_value line, vec_value offset, vec_value 
       vec_prefetch(t->f, vec_at_i(t->f, line, t->d * PAGE_TOKENS * t->kv_bytes));
 }
 
+/* A step of many rows finds pages in the cache; one of a row reads them from memory. */
+static bool from_memory(const attn *t)
+{
+   return t->k->form == ATTENTION_row || t->k->form == ATTENTION_part;
+}
+
 /* s = q k^T for every row and page of the chunk: k is transposed in its page, so 16 positions are
- * one line. A step of many rows finds pages in the cache; one of a row reads them from memory. */
+ * one line. */
 void attn_scores(attn *t)
 {
    vec_fn *f = t->f;
    uint32_t parts = PAGE_TOKENS / t->lanes, n = t->block * parts;
    vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS], k[2];
-   bool from_memory = t->k->form == ATTENTION_row || t->k->form == ATTENTION_part;
 
    attn_clear_tops(t);
    vec_value last_page = vec_sub(f, t->page1, vec_i(f, 1));
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 0, NULL);
    vec_value at = attn_head_of_page(t, page.i);
    vec_value ahead =
-      from_memory ? attn_head_of_page(t, vec_imin(f, vec_add_i(f, page.i, 1), last_page)) : NULL;
+      from_memory(t) ? attn_head_of_page(t, vec_imin(f, vec_add_i(f, page.i, 1), last_page)) : NULL;
    for (uint32_t i = 0; i < n; i++)
       dots[i] = vec_float(f, t->lanes, 0);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n, dots);
    vec_value offset = attn_times(t, l.i, PAGE_TOKENS * t->kv_bytes), line = vec_at(f, at, offset);
-   if (from_memory)
+   if (from_memory(t))
       prefetch_ahead(t, line, offset, ahead);
    for (uint32_t j = 0; j < parts; j++)
       k[j] = vec_load_f32(f, t->k->kv, t->lanes,
@@ -151,33 +156,78 @@ static vec_value values_of_page(attn *t, vec_value page)
    return t->k->latent ? head : vec_at_i(t->f, head, t->d * PAGE_TOKENS * t->kv_bytes);
 }
 
+/* Values were fetched while keys were read; so that memory does not rest while values are, the keys of the
+ * next chunk are fetched then: of the page a chunk ahead, what lies where `bytes` of this one do. */
+static vec_value page_of_next_chunk(attn *t, vec_value page)
+{
+   vec_fn *f = t->f;
+   vec_value last = vec_lshr_i(f, t->high, __builtin_ctz(PAGE_TOKENS));
+
+   return attn_head_of_page(t, vec_imin(f, vec_add_i(f, page, ATTN_CHUNK / PAGE_TOKENS), last));
+}
+
+static void prefetch_next_chunk(attn *t, vec_value next, vec_value offset, uint32_t bytes)
+{
+   vec_value line = vec_at(t->f, next, offset);
+
+   for (uint32_t at = 0; at < bytes; at += 64)
+      vec_prefetch(t->f, vec_at_i(t->f, line, at));
+}
+
+static vec_value load_weight(attn *t, vec_value p_at, uint32_t r, uint32_t lanes)
+{
+   vec_value at = vec_at_i(t->f, p_at, (int64_t)r * ATTN_CHUNK * 4);
+
+   return vec_splat(t->f, vec_load(t->f, VEC_f32, 1, at, 4), lanes);
+}
+
+static vec_value load_values(attn *t, vec_value line, uint32_t j, uint32_t lanes)
+{
+   return vec_load_f32(t->f, t->k->kv, lanes,
+                       vec_at_i(t->f, line, (int64_t)j * lanes * t->kv_bytes));
+}
+
+/* next[r][j] = sum[r][j] + p[r] v[j] of one position. The fewer of both stay in registers beside the sums, the
+ * others pass through one: with sums for 12 of 16 registers, more would be spilled. */
+static void add_weighted(attn *t, vec_value line, vec_value p_at, uint32_t n, uint32_t lanes,
+                         const vec_value *sum, vec_value *next)
+{
+   bool keep_weights = t->block < n;
+   uint32_t kept = keep_weights ? t->block : n, passing = keep_weights ? n : t->block;
+   vec_value keep[MAX_BLOCK];
+
+   for (uint32_t i = 0; i < kept; i++)
+      keep[i] = keep_weights ? load_weight(t, p_at, i, lanes) : load_values(t, line, i, lanes);
+   for (uint32_t i = 0; i < passing; i++) {
+      vec_value v = keep_weights ? load_values(t, line, i, lanes) : load_weight(t, p_at, i, lanes);
+      for (uint32_t k = 0; k < kept; k++) {
+         uint32_t at = keep_weights ? k * n + i : i * n + k;
+         next[at] = vec_fma(t->f, keep[k], v, sum[at]);
+      }
+   }
+}
+
 /* o_c of `n` vectors of columns from col on, for all rows. */
 static void weigh(attn *t, vec_value col, uint32_t n, uint32_t lanes, attn_chunk_sink *sink)
 {
    vec_fn *f = t->f;
-   vec_value sum[VEC_MAX_VARS], next[VEC_MAX_VARS], v[12];
+   vec_value sum[VEC_MAX_VARS], next[VEC_MAX_VARS];
 
    for (uint32_t i = 0; i < n * t->block; i++)
       sum[i] = vec_float(f, lanes, 0);
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, n * t->block, sum);
    vec_value head = values_of_page(t, page.i);
-   vec_value base = vec_at(f, head, attn_times(t, col, t->kv_bytes)),
+   vec_value next_head = from_memory(t) ? page_of_next_chunk(t, page.i) : NULL;
+   vec_value column = attn_times(t, col, t->kv_bytes),
              p_at = attn_score_at(t, vec_i(f, 0), page.i, 0);
    vec_value left = vec_sub(f, vec_add_i(f, t->high, 1), attn_times(t, page.i, PAGE_TOKENS));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_imin(f, left, vec_i(f, PAGE_TOKENS)), 1,
                                n * t->block, page.var);
-   vec_value line =
-      vec_at(f, base, attn_times(t, l.i, (t->k->latent ? t->d : t->dv) * t->kv_bytes));
-   for (uint32_t j = 0; j < n; j++)
-      v[j] = vec_load_f32(f, t->k->kv, lanes, vec_at_i(f, line, (int64_t)j * lanes * t->kv_bytes));
-   for (uint32_t r = 0; r < t->block; r++) {
-      vec_value p = vec_load(
-         f, VEC_f32, 1,
-         vec_at_i(f, vec_at(f, p_at, attn_times(t, l.i, 4)), (int64_t)r * ATTN_CHUNK * 4), 4);
-      p = vec_splat(f, p, lanes);
-      for (uint32_t j = 0; j < n; j++)
-         next[r * n + j] = vec_fma(f, p, v[j], l.var[r * n + j]);
-   }
+   vec_value row = attn_times(t, l.i, (t->k->latent ? t->d : t->dv) * t->kv_bytes);
+   vec_value offset = vec_add(f, row, column), line = vec_at(f, head, offset);
+   if (from_memory(t))
+      prefetch_next_chunk(t, next_head, offset, n * lanes * (uint32_t)t->kv_bytes);
+   add_weighted(t, line, vec_at(f, p_at, attn_times(t, l.i, 4)), n, lanes, l.var, next);
    vec_loop_end(f, &l, next);
    vec_loop_end(f, &page, l.var);
    for (uint32_t r = 0; r < t->block; r++)

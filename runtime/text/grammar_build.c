@@ -304,12 +304,22 @@ static uint32_t space(grammar_builder *b)
    return grammar_or(b, next, GRAMMAR_RET);
 }
 
-static uint32_t digits(grammar_builder *b, bool at_least_one, uint32_t next)
+/* At least one. */
+static uint32_t digits(grammar_builder *b, uint32_t next)
 {
    uint32_t loop = grammar_open(b), digit = grammar_byte(b, '0', '9', loop);
 
    grammar_close(b, loop, grammar_or(b, digit, next));
-   return at_least_one ? digit : loop;
+   return digit;
+}
+
+uint32_t grammar_digits(grammar_builder *b, uint32_t most, uint32_t next)
+{
+   uint32_t out = next;
+
+   while (most-- > 0)
+      out = grammar_or(b, grammar_byte(b, '0', '9', out), next);
+   return out;
 }
 
 static uint32_t number(grammar_builder *b, bool integer)
@@ -317,12 +327,12 @@ static uint32_t number(grammar_builder *b, bool integer)
    uint32_t end = GRAMMAR_RET;
 
    if (!integer) {
-      uint32_t power = digits(b, true, GRAMMAR_RET);
+      uint32_t power = grammar_byte(b, '0', '9', grammar_digits(b, 1, GRAMMAR_RET));
       power = one_of(b, "eE", grammar_or(b, power, one_of(b, "+-", power)));
       end = grammar_or(b, end, power);
-      end = grammar_or(b, end, grammar_byte(b, '.', '.', digits(b, true, end)));
+      end = grammar_or(b, end, grammar_byte(b, '.', '.', digits(b, end)));
    }
-   uint32_t whole = grammar_byte(b, '1', '9', digits(b, false, end));
+   uint32_t whole = grammar_byte(b, '1', '9', grammar_digits(b, GRAMMAR_WHOLE_DIGITS - 1, end));
    whole = grammar_or(b, whole, grammar_byte(b, '0', '0', end));
    return grammar_or(b, whole, grammar_byte(b, '-', '-', whole));
 }

@@ -56,6 +56,12 @@ uint32_t grammar_text(grammar_builder *b, const char *text, size_t len, uint32_t
 /* A state to be filled in later, for loops and rules that call themselves. */
 uint32_t grammar_open(grammar_builder *b);
 void grammar_close(grammar_builder *b, uint32_t open, uint32_t to);
+/* JSON that is made here must be read again, also by programs whose numbers are doubles: so many digits in
+ * front of the point, and two in an exponent, stay below 10^299. */
+enum { GRAMMAR_WHOLE_DIGITS = 200 };
+
+/* None to `most` digits. */
+uint32_t grammar_digits(grammar_builder *b, uint32_t most, uint32_t next);
 /* rule, least to most times; most may be GRAMMAR_UNBOUNDED. */
 uint32_t grammar_repeat_rule(grammar_builder *b, uint32_t rule, int64_t least, int64_t most,
                              uint32_t next);

@@ -75,9 +75,8 @@ static uint32_t whole_range(grammar_builder *b, uint64_t lo, uint64_t hi, bool u
    if (unbounded) {
       last = n;
       memset(to, '9', (size_t)n);
-      uint32_t loop = grammar_open(b);
-      grammar_close(b, loop, grammar_or(b, grammar_byte(b, '0', '9', loop), next));
-      out = grammar_byte(b, '1', '9', any_digits(b, n, loop));
+      uint32_t more = grammar_digits(b, GRAMMAR_WHOLE_DIGITS - 1 - (uint32_t)n, next);
+      out = grammar_byte(b, '1', '9', any_digits(b, n, more));
    }
    for (int len = n; len <= last; len++) {
       char least[24] = "1", most[24];

@@ -39,6 +39,7 @@ static int run(uint32_t threads, int runs)
 {
    static sinter_kargs args[PHASES];
    static rt_task tasks[PHASES];
+   static uint8_t memory[64 * TILES]; /* what a tile is said to read */
    rt_phase phases[PHASES];
    rt_pool *pool;
    uint64_t sum = 0;
@@ -48,7 +49,7 @@ static int run(uint32_t threads, int runs)
       return 1;
    for (int i = 0; i < PHASES; i++) {
       args[i].konst[0] = i;
-      tasks[i] = (rt_task){step, &args[i], 0, TILES};
+      tasks[i] = (rt_task){step, &args[i], 0, TILES, {{memory, 64}}};
       phases[i] = (rt_phase){&tasks[i], TILES};
    }
    for (int r = 0; r < runs; r++) {

@@ -39,6 +39,7 @@ static void run_random(rt_pool *pool, uint64_t *state)
    enum { TASKS = 3 };
    static rt_task tasks[MAX_PHASES][TASKS];
    static sinter_kargs args[MAX_PHASES][TASKS];
+   static uint8_t memory[64 * 700]; /* what a tile is said to read */
    rt_phase phases[MAX_PHASES];
    uint32_t num_phases = 1 + dice(state, MAX_PHASES);
 
@@ -50,7 +51,7 @@ static void run_random(rt_pool *pool, uint64_t *state)
          uint32_t tiles = 1 + dice(state, dice(state, 4) ? 4 : 700);
          args[i][t].konst[0] = i;
          args[i][t].konst[1] = tiles_of[i];
-         tasks[i][t] = (rt_task){tile_kernel, &args[i][t], tiles_of[i], tiles};
+         tasks[i][t] = (rt_task){tile_kernel, &args[i][t], tiles_of[i], tiles, {{memory, 64}}};
          tiles_of[i] += tiles;
       }
       phases[i] = (rt_phase){tasks[i], tiles_of[i]};
@@ -95,7 +96,7 @@ static void slow_tile(const sinter_kargs *k, unsigned tile)
 Test(threads, others_take_what_a_lagging_thread_leaves)
 {
    sinter_kargs args = {0};
-   rt_task task = {slow_tile, &args, 0, 64};
+   rt_task task = {.kernel = slow_tile, .args = &args, .tiles = 64};
    rt_phase phase = {&task, 64};
    rt_pool *pool;
 
@@ -138,7 +139,7 @@ static void meet(const sinter_kargs *k, unsigned tile)
 Test(threads, one_that_is_away_holds_nobody_up, .timeout = 60)
 {
    sinter_kargs args = {0};
-   rt_task task = {meet, &args, 0, 2};
+   rt_task task = {.kernel = meet, .args = &args, .tiles = 2};
    rt_phase phase = {&task, 2};
    uint64_t state = 11;
    rt_pool *pool;
