@@ -39,6 +39,7 @@ static sinter_kernel *find(void *user, uint32_t index)
    return index ? copy_back : kernel;
 }
 
+static plan_kernel kernels[] = {{"step", "test"}, {"copy", "test"}};
 static plan_launch launches[LAUNCHES];
 static plan_segment segments[] = {{PLAN_SEGMENT_recorded, 0, 2, NULL},
                                   {PLAN_SEGMENT_eager, 2, 2, "test"}};
@@ -55,6 +56,8 @@ static plan the_plan = {.model = {.vocab = VOCAB, .trained_context = 256},
                         .arena_bytes = 8 * VOCAB * sizeof(float),
                         .num_cache_groups = 1,
                         .cache_groups = groups,
+                        .num_kernels = countof(kernels),
+                        .kernels = kernels,
                         .num_variants = 1,
                         .variants = variants};
 
