@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/artifact.h"
@@ -76,6 +77,20 @@ static sinter_status reserve(int fd, uint64_t size, const char *where)
    if (ftruncate(fd, (off_t)size) != 0)
       return io_error(where, "the artifact cannot be written");
    return SINTER_ok;
+}
+
+/* Has the file's pages made huge ones while there are none yet, where the file system can: steps walk
+ * through all weights, and where pages of 4 KiB come to lie differs from file to file, by several
+ * percent of their speed. What is written later goes into these pages. Only speed depends on it. */
+static void ask_huge_pages(int fd, uint64_t size)
+{
+   void *pages = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+   if (pages == MAP_FAILED)
+      return;
+   if (madvise(pages, size, MADV_HUGEPAGE) == 0)
+      (void)madvise(pages, size, MADV_POPULATE_READ);
+   munmap(pages, size);
 }
 
 /* ---- sections ---- */
@@ -199,6 +214,7 @@ static sinter_status pack_to(writer *w, uint32_t target, int fd, const char *tem
    uint32_t weights = index_of(w, ARTIFACT_weights, target);
 
    SINTER_TRY(reserve(fd, w->targets[target].plan->weight_bytes, temp));
+   ask_huge_pages(fd, w->targets[target].plan->weight_bytes);
    SINTER_TRY(pack(w, target, fd, 0, temp));
    if (fsync(fd) != 0)
       return io_error(temp, "the weights cannot be written");
@@ -263,6 +279,8 @@ static sinter_status pack_all(writer *w)
    artifact_place(&w->toc);
    before = w->toc;
    SINTER_TRY(reserve(w->fd, w->toc.file_size, name_of(w->request)));
+   if (!external)
+      ask_huge_pages(w->fd, w->toc.file_size);
    for (uint32_t t = 0; !external && t < w->num_targets; t++)
       SINTER_TRY(pack(w, t, w->fd, before.sections[index_of(w, ARTIFACT_weights, t)].offset,
                       name_of(w->request)));

@@ -21,6 +21,8 @@ sinter_status rt_weights_map(int fd, uint64_t offset, uint64_t size, const char 
    if (map == MAP_FAILED)
       return base_fail(SINTER_out_of_memory, where, "close other programs",
                        "the weights cannot be mapped: %s", strerror(errno));
+   /* A file that is read from disk now comes in huge pages; those in memory stay as they are. */
+   (void)madvise(map, size, MADV_HUGEPAGE);
    *out = (rt_weights){.map = map, .map_size = size, .data = map, .size = size};
    return SINTER_ok;
 }
