@@ -246,7 +246,8 @@ static sinter_status plan_chain(const chain *c, plan_launch *out)
    }
    gemm_rows from = cg_rows_of(c->start->operands[0]->type.dim[0]);
    gemm_stack stack = {(uint64_t)ir_dim_const(w->dim[0]),
-                       from.num > 0 ? (uint64_t)(rows.num / from.num) : 1, 1};
+                       from.num > 0 ? (uint64_t)(rows.num / from.num) : 1, 1,
+                       c->l->decode && !c->l->simt};
    if (c->combine)
       stack.slots_per_token = (uint64_t)ir_type_row(&c->combine->operands[1]->type);
    gemm_launch_experts(&c->key, rows, n, k, &stack, out);

@@ -314,16 +314,55 @@ static void clear_outputs(gemm_kernel *g, vec_value tokens)
    vec_loop_end(g->f, &l, NULL);
 }
 
-/* A tile is some columns of all experts that have rows; slots without an expert come last. */
+/* The expert of place `slot` in the order, E for a slot without one: the last that does not begin behind it. */
+static vec_value expert_of(gemm_kernel *g, vec_value slot)
+{
+   vec_fn *f = g->f;
+   vec_value start[] = {vec_i(f, 0), vec_shl(f, vec_i(f, 1), g->k[C_SEARCH])}, next[2];
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_SEARCH], 1, 2, start);
+
+   next[1] = vec_lshr_i(f, l.var[1], 1);
+   vec_value at = vec_add(f, l.var[0], next[1]), most = vec_imin(f, at, g->k[C_EXPERTS]);
+   vec_value here = vec_and(f, vec_icmp(f, VEC_le, load_i32(g, g->offsets, most), slot),
+                            vec_icmp(f, VEC_le, at, g->k[C_EXPERTS]));
+   next[0] = vec_select(f, here, at, l.var[0]);
+   vec_loop_end(f, &l, next);
+   return l.var[0];
+}
+
+/* Which experts a tile is for, from .. to, and which columns. */
+typedef struct tile_range {
+   vec_value column, from, to;
+} tile_range;
+
+/* All of them; or, with few slots, the one whose first slot the tile has: so that tiles are of one size,
+ * and a thread walks through one matrix. */
+static tile_range range_of(gemm_kernel *g)
+{
+   vec_fn *f = g->f;
+   tile_range all = {vec_tile(f), vec_i(f, 0), vec_add_i(f, g->k[C_EXPERTS], 1)};
+
+   if (g->key->combine)
+      return all;
+   vec_value slot = vec_div(f, all.column, g->k[C_COLUMN_TILES]), e = expert_of(g, slot);
+   vec_value is_first = vec_icmp(f, VEC_eq, load_i32(g, g->offsets, e), slot);
+   vec_value end = vec_select(f, is_first, vec_add_i(f, e, 1), e);
+   vec_value few = vec_icmp(f, VEC_gt, g->k[C_SEARCH], vec_i(f, 0));
+   return (tile_range){vec_rem(f, all.column, g->k[C_COLUMN_TILES]),
+                       vec_select(f, few, e, all.from), vec_select(f, few, end, all.to)};
+}
+
+/* A tile is some columns of experts that have rows; slots without an expert come last. */
 void gemm_grouped_tile(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value w[2] = {g->w[0], g->w[1]}, slots = gemm_rows_of_step(g);
+   const tile_range range = range_of(g);
 
    g->y_column = vec_i(f, 0);
    if (g->key->combine)
       clear_outputs(g, vec_div(f, slots, g->k[C_SLOTS_PER_TOKEN]));
-   vec_loop e = vec_loop_begin(f, vec_i(f, 0), vec_add_i(f, g->k[C_EXPERTS], 1), 1, 0, NULL);
+   vec_loop e = vec_loop_begin(f, range.from, range.to, 1, 0, NULL);
 
    g->has_expert = vec_icmp(f, VEC_lt, e.i, g->k[C_EXPERTS]);
    vec_value next = vec_imin(f, vec_add_i(f, e.i, 1), g->k[C_EXPERTS]);
@@ -333,7 +372,7 @@ void gemm_grouped_tile(gemm_kernel *g)
    vec_loop l = vec_loop_begin(f, load_i32(g, g->offsets, e.i), end, GEMM_ROWS, 0, NULL);
    g->rows = vec_imin(f, vec_sub(f, end, l.i), vec_i(f, GEMM_ROWS));
    number_slots(g, l.i);
-   gemm_tile_panels(g, vec_tile(f));
+   gemm_tile_panels(g, range.column);
    vec_loop_end(f, &l, NULL);
    vec_loop_end(f, &e, NULL);
 }

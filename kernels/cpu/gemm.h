@@ -90,6 +90,7 @@ typedef struct gemm_stack {
    uint64_t experts;
    uint64_t slots_per_row;   /* slots that share a row of x */
    uint64_t slots_per_token; /* slots that share a row of y; 1 without combine */
+   bool few;                 /* slots are about as few as experts: a tile has one of them */
 } gemm_stack;
 
 /* NULL when a kernel exists for the key at this K, else the reason in words. */

@@ -50,7 +50,8 @@ enum gemm_const {
 #define C(name) C_##name,
    GEMM_CONST_LIST(C)
 #undef C
-      GEMM_CONSTS
+      GEMM_CONSTS,
+   C_SEARCH = C_X_HEAD /* grouped: steps that find a tile's slot; 0: a tile is for all experts */
 };
 
 /* A panel's codes, read line by line. `halves` registers of `lanes` 32-bit lanes hold 16 rows. */

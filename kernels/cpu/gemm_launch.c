@@ -143,6 +143,16 @@ static void stack_bytes(const gemm_stack *stack, gemm_rows slots, plan_extent *b
       bytes->k *= MIN(slots.num, (int64_t)stack->experts);
 }
 
+/* Halvings that find one of `experts` + 1 places. */
+static int64_t search_steps(uint64_t experts)
+{
+   int64_t n = 1;
+
+   while (experts >> n)
+      n++;
+   return n;
+}
+
 static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *heads,
                         const gemm_stack *stack, uint64_t n, uint64_t k, plan_launch *out)
 {
@@ -182,6 +192,10 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
    out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
    if (key->grouped) {
       out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES]};
+      if (stack->few && !key->combine) {
+         out->tiles = gemm_row_extent(consts[C_COLUMN_TILES], rows, 1);
+         out->consts[C_SEARCH] = search_steps(stack->experts);
+      }
       stack_bytes(stack, rows, &out->bytes);
    } else {
       out->tiles = gemm_row_extent(consts[C_COLUMN_TILES] * consts[C_HEADS], rows, GEMM_ROWS);
