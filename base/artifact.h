@@ -17,7 +17,7 @@
 #include "hash.h"
 
 enum {
-   ARTIFACT_VERSION = 3,
+   ARTIFACT_VERSION = 4,
    ARTIFACT_PAGE = 4096,       /* header page, and alignment of the weights */
    ARTIFACT_MAX_SECTIONS = 62, /* what fits the page */
    ARTIFACT_MAX_TARGETS = 8,

@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 4 };
+enum { COMPILER_ABI = 5 };
 
 typedef struct compiler_request {
    const char *model, *targets;
@@ -13,6 +13,7 @@ typedef struct compiler_request {
    bool draft;              /* compute the logits of the layer that drafts tokens */
    bool variant_per_bucket; /* prompts may have a form whose bits differ from decode's */
    const char *with, *without;
+   const char *experts; /* NULL, or JSON: where experts lie (models/expert_map.c) */
    uint32_t threads;
    const char *key_json;    /* the full cache key, stored in the manifest */
    const char *out_path;    /* artifact file to write (a temporary name; the caller renames) */

@@ -352,10 +352,11 @@ static void walk_plan(codec *c, plan *p)
    ITEMS(c, &p->num_weights, p->weights, 9);
    for (uint32_t i = 0; i < p->num_weights; i++)
       walk_weight(c, &p->weights[i]);
-   ITEMS(c, &p->num_routes, p->routes, 2);
+   ITEMS(c, &p->num_routes, p->routes, 3);
    for (uint32_t i = 0; i < p->num_routes; i++) {
       u32(c, &p->routes[i].layer);
       u32(c, &p->routes[i].k);
+      u32(c, &p->routes[i].experts);
    }
    ITEMS(c, &p->num_variants, p->variants, 5);
    for (uint32_t i = 0; i < p->num_variants; i++)

@@ -154,7 +154,7 @@ typedef struct plan_weight {
 
 /* Expert ids that a layer shows: output 1 + index, i32[T][k]. */
 typedef struct plan_routes {
-   uint32_t layer, k;
+   uint32_t layer, k, experts; /* ids are below `experts` */
 } plan_routes;
 
 typedef struct plan {

@@ -189,6 +189,7 @@ static const char *check_routes(const plan *p, const plan_routes *r)
 {
    CHECK(r->layer < p->model.layers, "routes belong to no layer");
    CHECK(r->k >= 1 && r->k <= MAX_HEADS, "a token has too many experts");
+   CHECK(r->experts >= 1 && r->experts <= INT32_MAX, "a layer has no experts");
    return NULL;
 }
 

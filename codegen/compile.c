@@ -292,8 +292,11 @@ static void find_llvm_version(void)
 
 static sinter_status open_model(compiling *c)
 {
-   const model_options options = {
-      .max_rows = 512, .max_wanted = 64, .max_sequences = 64, .draft = c->request->draft};
+   const model_options options = {.max_rows = 512,
+                                  .max_wanted = 64,
+                                  .max_sequences = 64,
+                                  .draft = c->request->draft,
+                                  .experts = c->request->experts};
 
    SINTER_TRY(parse_targets(c));
    tell(c, SINTER_STAGE_import, 0, 1, c->request->model);

@@ -177,6 +177,39 @@ static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir
    return SINTER_ok;
 }
 
+/* ---- replicas ---- */
+
+static void emit_remap(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   (void)what;
+   remap_emit(m);
+}
+
+static sinter_status lower_remap(const cg_lower *l, const ir_group *g, const ir_op *op,
+                                 cg_launches *out)
+{
+   const ir_type *ids = &op->operands[0]->type, *table = &op->operands[1]->type;
+   gemm_rows rows = cg_rows_of(ids->dim[0]);
+   char symbol[MOE_SYMBOL_MAX];
+
+   SINTER_TRY(check_rows(op, rows));
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      if (op->operands[i]->type.dtype != DT_i32)
+         return refuse(op, "ids, table and rows are i32");
+   if (!ir_dim_is_const(table->dim[0]))
+      return refuse(op, "the rows of its table are a number");
+   remap_symbol(symbol);
+   cg_launch *to = add_launch(l, g, symbol, emit_remap, NULL, &cg_simt_slots, out);
+   remap_launch(rows, (uint64_t)ir_type_row(ids), (uint64_t)ir_dim_const(table->dim[0]),
+                (uint64_t)ir_type_row(table), &to->launch);
+   to->launch.num_refs = 0;
+   cg_launch_value(l, to, op->results[0], true);
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      cg_launch_value(l, to, op->operands[i], false);
+   return SINTER_ok;
+}
+
 sinter_status cg_lower_moe(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    for (const ir_op *op = g->first; op && op->group == g; op = op->next) {
@@ -188,6 +221,7 @@ sinter_status cg_lower_moe(const cg_lower *l, const ir_group *g, cg_launches *ou
       case IR_OP_permute: SINTER_TRY(lower_permute(l, g, op, out)); break;
       case IR_OP_combine: SINTER_TRY(lower_combine(l, g, op, out)); break;
       case IR_OP_lookup: SINTER_TRY(lower_lookup(l, g, op, out)); break;
+      case IR_OP_remap: SINTER_TRY(lower_remap(l, g, op, out)); break;
       default: return refuse(op, "it cannot stand in a kernel with routing");
       }
       if (permute)

@@ -130,6 +130,20 @@ static void add_groups(build *b)
    }
 }
 
+/* Experts of the layer whose ids these are: of the permutation, or of the map before it. */
+static uint32_t experts_of(const ir_value *ids)
+{
+   int64_t n = 0;
+
+   for (const ir_use *u = ids->uses; u; u = u->next) {
+      if (u->user->code == IR_OP_permute)
+         n = ir_attr_i(u->user, IR_ATTR_experts, 0);
+      else if (u->user->code == IR_OP_remap)
+         n = ir_dim_const(u->user->operands[1]->type.dim[0]);
+   }
+   return (uint32_t)n;
+}
+
 /* Captured ids are the outputs behind the logits. */
 static void add_routes(build *b)
 {
@@ -142,7 +156,8 @@ static void add_routes(build *b)
       if (v->def->code == IR_OP_capture)
          p->routes[p->num_routes++] =
             (plan_routes){.layer = (uint32_t)ir_attr_i(v->def, IR_ATTR_layer, 0),
-                          .k = (uint32_t)ir_type_row(&v->type)};
+                          .k = (uint32_t)ir_type_row(&v->type),
+                          .experts = experts_of(v->def->operands[0])};
    }
 }
 

@@ -98,6 +98,9 @@ typedef struct sinter_compile_options {
    /* sinter_compile only: NULL, or where the artifact comes open. What was opened to see that it is
     * whole is not opened again. */
    sinter_artifact **artifact;
+   const char
+      *experts; /* NULL, or JSON that sinter_balance has made: in which places the experts of a
+                           layer lie, some in several. Logits keep their bits */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -141,6 +144,7 @@ SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info
 /* A layer whose experts are shown to sinter_on_experts. */
 typedef struct sinter_route {
    uint32_t layer, k; /* k: experts of a token */
+   uint32_t experts;  /* ids are below this */
 } sinter_route;
 
 /* Layers that are mixtures of experts, ascending; *out is owned by the artifact. */
@@ -154,6 +158,19 @@ SINTER_API void sinter_free(char *json);
 /* What the passes did to a model, without generating code: {"fusions":[{"name","matched","fired",
  * "declined":[{"site","reason"}]}],"target","segments","breaks","kernels"}. Opens the compiler. */
 SINTER_API SINTER_CHECKED sinter_status sinter_explain(const sinter_compile_options *options,
+                                                       char **out_json);
+
+/* How many places experts are to have, and what these are divided into; 0: as many as experts, and 1. */
+typedef struct sinter_balance_options {
+   size_t size;
+   const char *loads; /* JSON: {"layers":[{"layer":1,"experts":4,"tokens":[90,20,0,7]},…]} */
+   uint32_t places, groups, nodes, devices;
+} sinter_balance_options;
+
+/* Places that even out the loads of devices, experts with much work in several: {"layers":[{"layer",
+ * "experts","places":[expert,…]}],"balance":{"before","after"}}, for sinter_compile_options. The same
+ * loads give the same places. balance: mean load of a device over the largest, of all layers. */
+SINTER_API SINTER_CHECKED sinter_status sinter_balance(const sinter_balance_options *options,
                                                        char **out_json);
 
 /* Entries of the cache, newest first: [{"key","path","bytes","model","target",…}]. */

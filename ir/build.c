@@ -231,6 +231,11 @@ ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer)
    return BUILD(capture, OPERANDS(ids), AT(.layer = layer));
 }
 
+ir_value *ir_remap(ir_builder *b, ir_value *ids, ir_value *table, ir_value *rows)
+{
+   return BUILD(remap, OPERANDS(ids, table, rows), NO_ATTRS);
+}
+
 ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts)
 {
    return ir_build(b, IR_OP_permute, OPERANDS(ids), AT(.experts = experts), NULL);

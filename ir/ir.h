@@ -326,6 +326,7 @@ ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs)
 ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs);
 ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer);
 /* results[0] order, results[1] offsets. */
+ir_value *ir_remap(ir_builder *b, ir_value *ids, ir_value *table, ir_value *rows);
 ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts);
 /* permute: the op that made order and offsets. */
 ir_value *ir_moe_matmul(ir_builder *b, ir_value *x, const ir_op *permute, ir_value *w);

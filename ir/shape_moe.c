@@ -79,6 +79,20 @@ const char *sh_capture(const ir_op *op, ir_type *out)
    return ir_attr_i(op, IR_ATTR_layer, 0) < 0 ? "layer is negative" : NULL;
 }
 
+const char *sh_remap(const ir_op *op, ir_type *out)
+{
+   const ir_type *ids = in(op, 0), *table = in(op, 1), *rows = in(op, 2);
+
+   if (!is_ids(ids))
+      return "operand 0 must be integers [T,k], k a number";
+   if (kind(table) != DTYPE_INT || table->rank != 2 || ir_type_row(table) < 1)
+      return "operand 1 must be a table of integers [E,R]";
+   if (kind(rows) != DTYPE_INT || rows->rank != 1 || !same_dims(rows, 0, ids, 0, 1))
+      return "operand 2 must be integers [T]";
+   *out = *ids;
+   return NULL;
+}
+
 const char *sh_permute(const ir_op *op, ir_type *out)
 {
    const ir_type *ids = in(op, 0);

@@ -95,4 +95,24 @@ SIMT_KERNEL(lookup)
       ((simt_i32 *)a->ptr[0])[row * k + i] = from[i];
 }
 
+SIMT_KERNEL(remap)
+{
+   SIMT_BEGIN(a);
+   const simt_i64 row = simt_tile(), k = a->konst[REMAP_K], most = a->konst[REMAP_MOST];
+   const simt_i64 hash = ((const simt_i32 *)a->ptr[3])[row] * (simt_i64)2654435769u & 0xffffffff;
+
+   for (simt_i64 i = simt_thread(); i < k; i += SIMT_THREADS) {
+      const simt_i64 id = ((const simt_i32 *)a->ptr[1])[row * k + i];
+      const simt_i32 *places = (const simt_i32 *)a->ptr[2];
+      simt_i64 n = 0;
+
+      if (id >= 0 && id < a->konst[REMAP_EXPERTS]) {
+         places += id * most;
+         while (n < most && places[n] >= 0)
+            n++;
+      }
+      ((simt_i32 *)a->ptr[0])[row * k + i] = n ? places[hash % n] : -1;
+   }
+}
+
 #endif

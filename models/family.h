@@ -24,9 +24,11 @@ typedef struct model_build {
    ir_value **conv, **memory; /* of recurrent layers, in the place of kv: inputs of the convolution,
                                  what the delta net remembers */
    ir_value **rows_of, **entries,
-      **keys;            /* of layers with compressed attention: what entries are made
+      **keys;                  /* of layers with compressed attention: what entries are made
                                           of, entries, keys to choose them by; NULL elsewhere */
-   ir_value **routes;    /* per layer: captured expert ids, NULL for dense layers */
+   ir_value **routes;          /* per layer: captured expert ids, NULL for dense layers */
+   struct expert_map *experts; /* where experts lie; NULL: as stored */
+   ir_value *positions;        /* of each row; NULL until somebody asks */
    map weights;          /* tensor name → ir_value: a tensor that is used twice is one value */
    sinter_status status; /* first failure */
 } model_build;

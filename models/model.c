@@ -1,7 +1,7 @@
 /* model.c - opens a checkpoint: source, configuration, graph, text. */
 #include "model.h"
 
-#include "family.h"
+#include "expert_map.h"
 #include "import/planes.h"
 #include "import/tokenizer.h"
 
@@ -157,13 +157,17 @@ static sinter_status build_graph(model *m, const model_config *c, const model_op
                                  bool draft, ir_func **out)
 {
    model_build b = {.m = m, .config = c, .weights = {.a = m->a}};
+   expert_map *experts;
 
    *out = b.b.f = ir_func_create(m->a, "main");
    b.num_layers = c->layers + (draft ? c->draft_layers : 0);
+   SINTER_TRY(expert_map_read(m->a, o->experts, b.num_layers, &experts));
+   b.experts = experts;
    ranges(b.b.f, o);
    leaves(&b);
    c->row->build(&b);
-   return b.status;
+   SINTER_TRY(b.status);
+   return expert_map_check(experts, m->path);
 }
 
 /* Without the draft layer its tensors are checked all the same: its graph is made and dropped. */

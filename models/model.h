@@ -24,7 +24,8 @@ typedef struct model_layout {
    uint64_t first, step; /* row i of a matrix is its stored row first + i * step; step 0 is 1 */
    const uint64_t *runs; /* not NULL: it is the stored row runs[i / run] + i % run */
    uint64_t run;
-   dtype scale_type; /* u8: powers of two, e8m0 */
+   const uint64_t *matrices; /* not NULL: matrix e of the stack is the stored one matrices[e] */
+   dtype scale_type;         /* u8: powers of two, e8m0 */
    uint64_t block_rows, block_cols;
    const uint8_t *scales;             /* of all matrices */
    const uint8_t *const *scale_parts; /* not NULL: of each */
@@ -77,6 +78,7 @@ typedef struct model_options {
    int64_t max_wanted;    /* R */
    int64_t max_sequences; /* S */
    bool draft;            /* the logits are those of the draft layer (multi-token prediction) */
+   const char *experts;   /* NULL, or where experts lie (expert_map.c) */
 } model_options;
 
 /* Opens a GGUF file, or a folder with config.json and safetensors. Fails on unread tensors, unset

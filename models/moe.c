@@ -1,9 +1,9 @@
 /* moe.c - mixtures of experts, for every family that has them.
  *
- *    router ─▶ capture ─▶ permute ─▶ gate, up ─▶ act ─▶ down ─▶ combine
+ *    router ─▶ capture ─▶ (remap) ─▶ permute ─▶ gate, up ─▶ act ─▶ down ─▶ combine
  *
  * Experts of one layer are three rank-3 values, however a checkpoint stores them. */
-#include "family.h"
+#include "expert_map.h"
 
 ir_op *model_route(model_build *m, uint32_t l, ir_value *x, const model_experts *how)
 {
@@ -111,6 +111,13 @@ static ir_value *add_bias(model_build *m, uint32_t l, const char *name, ir_value
    return ir_add(&m->b, y, ir_embed(&m->b, slots, model_matrix(m, l, name, how->experts, n)));
 }
 
+/* A matrix for each place of the layer's experts. */
+static ir_value *stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
+                       uint64_t cols)
+{
+   return model_stack(m, l, expert_stack(m, l, name), n, rows, cols);
+}
+
 ir_value *model_experts_of(model_build *m, uint32_t l, ir_value *x, ir_value *ids,
                            ir_value *weights, const model_experts *how)
 {
@@ -120,13 +127,14 @@ ir_value *model_experts_of(model_build *m, uint32_t l, ir_value *x, ir_value *id
    if (how->biases)
       split_biases(m, l, how->alternate);
    m->routes[l] = ir_capture(&m->b, ids, l);
-   ir_op *p = ir_permute(&m->b, ids, (int64_t)e);
-   ir_value *gate = ir_moe_matmul(&m->b, x, p, model_stack(m, l, "ffn_gate_exps.weight", e, f, d));
-   ir_value *up = ir_moe_matmul(&m->b, x, p, model_stack(m, l, "ffn_up_exps.weight", e, f, d));
+   e = expert_places(m, l, e);
+   ir_op *p = ir_permute(&m->b, expert_places_of(m, l, ids), (int64_t)e);
+   ir_value *gate = ir_moe_matmul(&m->b, x, p, stack(m, l, "ffn_gate_exps.weight", e, f, d));
+   ir_value *up = ir_moe_matmul(&m->b, x, p, stack(m, l, "ffn_up_exps.weight", e, f, d));
    gate = add_bias(m, l, "ffn_gate_exps.bias", gate, ids, how);
    up = add_bias(m, l, "ffn_up_exps.bias", up, ids, how);
    ir_value *y = how->act ? how->act(m, gate, up) : ir_mul(&m->b, ir_silu(&m->b, gate), up);
-   ir_value *down = model_stack(m, l, "ffn_down_exps.weight", e, d, f);
+   ir_value *down = stack(m, l, "ffn_down_exps.weight", e, d, f);
    y = add_bias(m, l, "ffn_down_exps.bias", ir_moe_matmul(&m->b, y, p, down), ids, how);
    return ir_combine(&m->b, y, weights);
 }

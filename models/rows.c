@@ -112,7 +112,7 @@ const void *model_tensor_row(const model_tensor *t, uint64_t r, void *scratch)
    const uint64_t rows = t->rank > 1 ? t->dim[t->rank - 2] : 1;
    const uint64_t bytes = model_tensor_row_bytes(t);
    const place p = {.t = t,
-                    .e = r / rows,
+                    .e = l->matrices ? l->matrices[r / rows] : r / rows,
                     .at = stored_row(l, r % rows),
                     .stored = l->stored ? l->stored : rows,
                     .cols = t->rank ? t->dim[t->rank - 1] : 1};

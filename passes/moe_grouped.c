@@ -10,7 +10,8 @@
  * The first walks the gate and up panels of an expert in turns; the second adds each slot's result to its
  * token's row, experts ascending, as combine does. Saves three launches, and writing and reading
  * gate, up and down: T * K * (2 F + D) values. Declines when something else reads what stays inside, when gate
- * and up read different slots, and when one of them takes int8 and the other floats. Kills: taking the
+ * and up read different slots, and when one of them takes int8 and the other floats; the second also
+ * when a map of replicas (remap) has changed the order of a token's experts. Kills: taking the
  * activation of up; a second reader of the slots' results; gate and up of different permutations. */
 #include "gate.h"
 
@@ -28,10 +29,20 @@ static bool fits_gate(pass_site *s)
           pass_bounds_fit(s);
 }
 
+/* Experts are taken in the order of the permutation, a token's slots are added in their own. */
+static bool slots_ascend(const ir_op *down)
+{
+   const ir_op *permute = down->operands[down->num_operands - 3]->def;
+
+   return permute->code != IR_OP_permute || !pass_def(permute->operands[0], IR_OP_remap);
+}
+
 static bool fits_combine(pass_site *s)
 {
    if (!s->target->has_combine)
       return pass_decline(s, "the target adds up the results of experts in a kernel of its own");
+   if (!slots_ascend(s->match.cap[DOWN]->def))
+      return pass_decline(s, "replicas stand in another order than a token's experts are added in");
    return pass_is_inner(s, DOWN);
 }
 

@@ -3,7 +3,7 @@
  *    matrix of matmuls or embed   panels of its format
  *    matrices of head_matmul      panels of each, one after the other; slices and transposes of the
  *                                 tensor are carried out here
- *    vector                       its source row as it is; so are tables of lookup and compress
+ *    vector                       its source row as it is; so are tables of lookup, remap and compress
  *
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
  * too). Copies stand in the order in which kernels first read them, so that a step walks forward
@@ -88,7 +88,8 @@ static bool size_of(const plan_weight *w, uint64_t *out)
 static bool is_read_as_rows(const ir_value *v)
 {
    for (const ir_use *u = v->uses; u; u = u->next)
-      if (u->user->code != IR_OP_lookup && u->user->code != IR_OP_compress)
+      if (u->user->code != IR_OP_lookup && u->user->code != IR_OP_compress &&
+          u->user->code != IR_OP_remap)
          return false;
    return v->uses != NULL;
 }

@@ -330,6 +330,11 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
       text_printf(&t, "\"draft\":true,");
    if (options->variant_per_bucket)
       text_printf(&t, "\"variant_per_bucket\":true,");
+   if (options->experts) {
+      digest d = digest_bytes(options->experts, strlen(options->experts));
+      digest_hex(&d, hex);
+      text_printf(&t, "\"experts\":\"%s\",", hex);
+   }
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));

@@ -153,6 +153,32 @@ sinter_status ref_capture(ref_call *c)
    return SINTER_ok;
 }
 
+/* ---- replicas ---- */
+
+/* Knuth's multiplicative hash: neighbours go to different replicas. */
+static int64_t replica_of(double row, int64_t count)
+{
+   uint32_t hash = (uint32_t)(int64_t)row * UINT32_C(2654435769);
+
+   return (int64_t)hash % count;
+}
+
+sinter_status ref_remap(ref_call *c)
+{
+   const double *ids = c->in[0]->t.data;
+   const int64_t k = ref_row(c->in[0]), most = ref_row(c->in[1]), experts = c->in[1]->t.dim[0];
+
+   for (int64_t i = 0; i < c->in[0]->size; i++) {
+      const double *row = c->in[1]->t.data + (int64_t)ids[i] * most;
+      int64_t n = 0;
+
+      while (ids[i] >= 0 && ids[i] < (double)experts && n < most && row[n] >= 0)
+         n++;
+      c->out[0]->t.data[i] = n ? row[replica_of(c->in[2]->t.data[i / k], n)] : -1;
+   }
+   return SINTER_ok;
+}
+
 /* ---- slots ---- */
 
 sinter_status ref_permute(ref_call *c)

@@ -63,6 +63,13 @@ void lookup_symbol(char out[MOE_SYMBOL_MAX]);
 void lookup_emit(vec_module *m);
 void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out);
 
+/* Replicas of a token's experts: a row a tile. refs: ids i32[T][k], ids before i32[T][k], table
+ * i32[E][most], rows i32[T]. */
+enum remap_const { REMAP_K, REMAP_EXPERTS, REMAP_MOST, REMAP_CONSTS };
+void remap_symbol(char out[MOE_SYMBOL_MAX]);
+void remap_emit(vec_module *m);
+void remap_launch(gemm_rows rows, uint64_t k, uint64_t experts, uint64_t most, plan_launch *out);
+
 /* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k]. */
 void combine_symbol(char out[MOE_SYMBOL_MAX]);
 void combine_emit(vec_module *m);

@@ -1,4 +1,5 @@
-/* slots.c - permutation of slots by expert, the sum over a token's slots, and ids from a table. */
+/* slots.c - permutation of slots by expert, the sum over a token's slots, ids from a table, replicas
+ * of experts. */
 #include "moe.h"
 
 #include <stdio.h>
@@ -148,6 +149,74 @@ void lookup_emit(vec_module *m)
    vec_value to = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, row, bytes));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), bytes, 4, 0, NULL);
    vec_store(f, vec_load(f, VEC_i32, 1, vec_at(f, from, l.i), 4), vec_at(f, to, l.i), 4);
+   vec_loop_end(f, &l, NULL);
+   vec_end(f);
+}
+
+/* ---- replicas ---- */
+
+void remap_symbol(char out[MOE_SYMBOL_MAX])
+{
+   snprintf(out, MOE_SYMBOL_MAX, "remap");
+}
+
+void remap_launch(gemm_rows rows, uint64_t k, uint64_t experts, uint64_t most, plan_launch *out)
+{
+   lookup_launch(rows, k, out);
+   out->consts[REMAP_K] = (int64_t)k;
+   out->consts[REMAP_EXPERTS] = (int64_t)experts;
+   out->consts[REMAP_MOST] = (int64_t)most;
+   out->num_consts = REMAP_CONSTS;
+   out->num_refs = 4;
+}
+
+static vec_value id_at(vec_fn *f, vec_value base, vec_value i)
+{
+   return vec_sext(f, vec_load(f, VEC_i32, 1, vec_at(f, base, vec_shl_i(f, i, 2)), 4), VEC_i64);
+}
+
+/* Entries of a table's row before the first negative one. */
+static vec_value count_places(vec_fn *f, vec_value places, vec_value most)
+{
+   vec_value start[] = {vec_i(f, 0), vec_i(f, 1)}, next[2]; /* how many, and whether they go on */
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), most, 1, 2, start);
+   vec_value here = vec_icmp(f, VEC_ge, id_at(f, places, l.i), vec_i(f, 0));
+
+   next[1] = vec_select(f, here, l.var[1], vec_i(f, 0));
+   next[0] = vec_add(f, l.var[0], next[1]);
+   vec_loop_end(f, &l, next);
+   return l.var[0];
+}
+
+/* The place of one expert for a token with that hash. */
+static vec_value place_of(vec_fn *f, vec_value table, vec_value id, vec_value hash)
+{
+   vec_value zero = vec_i(f, 0), most = vec_karg_const(f, REMAP_MOST);
+   vec_value here = vec_and(f, vec_icmp(f, VEC_ge, id, zero),
+                            vec_icmp(f, VEC_lt, id, vec_karg_const(f, REMAP_EXPERTS)));
+   vec_value row = vec_mul(f, vec_select(f, here, id, zero), most);
+   vec_value places = vec_at(f, table, vec_shl_i(f, row, 2)), n = count_places(f, places, most);
+   vec_value some = vec_and(f, here, vec_icmp(f, VEC_gt, n, zero));
+   vec_value place = id_at(f, places, vec_rem(f, hash, vec_select(f, some, n, vec_i(f, 1))));
+
+   return vec_select(f, some, place, vec_i(f, -1));
+}
+
+void remap_emit(vec_module *m)
+{
+   char symbol[MOE_SYMBOL_MAX];
+
+   remap_symbol(symbol);
+   if (vec_module_has(m, symbol))
+      return;
+   vec_fn *f = vec_kernel(m, symbol);
+   vec_value k = vec_karg_const(f, REMAP_K), row = vec_tile(f), first = vec_mul(f, row, k);
+   vec_value hash = vec_mul_i(f, id_at(f, vec_karg_ptr(f, 3), row), INT64_C(2654435769));
+   hash = vec_and_i(f, hash, INT64_C(0xffffffff));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), k, 1, 0, NULL);
+   vec_value i = vec_add(f, first, l.i), id = id_at(f, vec_karg_ptr(f, 1), i);
+   vec_value place = place_of(f, vec_karg_ptr(f, 2), id, hash);
+   vec_store(f, vec_trunc(f, place, VEC_i32), vec_at(f, vec_karg_ptr(f, 0), vec_shl_i(f, i, 2)), 4);
    vec_loop_end(f, &l, NULL);
    vec_end(f);
 }

@@ -97,6 +97,8 @@ static inline double harness_weight(const char *name, const ir_type *t, int64_t 
 {
    double z = harness_number(name, (uint64_t)i);
 
+   if (dtype_infos[t->dtype].kind == DTYPE_INT) /* tables of ids: some of them negative */
+      return dtype_round(t->dtype, 8 * z);
    if (t->rank > 1)
       z /= sqrt((double)ir_type_row(t));
    return dtype_round(t->dtype, t->rank > 1 ? z : 1 + 0.25 * z);

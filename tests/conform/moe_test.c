@@ -109,3 +109,27 @@ Test(moe, mixtures)
             check(&mixtures[i], (isa_level)level, fuse);
    }
 }
+
+/* Ids of one map go through another one, negative and too large ones with them. Kills: the hash of the
+ * neighbour's row or of the row's number, a replica behind the first gap of a row, an expert that is
+ * not here taken for the first one. */
+Test(moe, remap)
+{
+   for (int level = 0; level < ISA_LEVEL_COUNT && !conform_skips((isa_level)level); level++) {
+      harness *h = harness_compile(
+         "func @f(T in 1..160, S in 1..4) {\n%l = param {name=\"l\"} : f32[T,9]\n"
+         "%t = weight {name=\"t\"} : i32[9,3]\n%u = weight {name=\"u\"} : i32[4,5]\n"
+         "%p = meta {field=positions} : i32[T]\n"
+         "%i, %w = route %l {k=3, score=\"softmax\"}\n%a = remap %i, %t, %p\n"
+         "%b = remap %a, %u, %p\nreturn %a, %b, %w\n}\n",
+         (harness_options){.level = (isa_level)level});
+      harness_run *r = harness_go(
+         h,
+         (harness_step){.num_seqs = 2, .stored = {0, 11}, .rows = {70, 9}, .variant = "prefill"});
+
+      compare(r, 0, true, 0, "remap");
+      compare(r, 1, true, 0, "remap of places");
+      harness_end(r);
+      harness_free(h);
+   }
+}

@@ -69,6 +69,12 @@ void progress_end(progress *p);
 
 double cli_seconds(void);
 
+/* A growable byte string. */
+typedef struct buffer {
+   char *data;
+   size_t len, cap;
+} buffer;
+
 /* A model made ready: compiled or found, mapped. engine is NULL until cli_engine. */
 typedef struct session {
    sinter_artifact *artifact;
@@ -81,6 +87,8 @@ typedef struct session {
 
 /* The --numerics option; 0, or exit code 2 after saying what is wrong. */
 int cli_numerics(const options *o, sinter_numerics *out);
+/* The file of --experts, NULL without; the same. */
+int cli_experts(const options *o, buffer *out, const char **out_text);
 int cli_open(const options *o, session *s);
 /* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
 void cli_notes(const options *o, const char *explain);
@@ -95,17 +103,12 @@ void cli_close(session *s);
 /* Comma-separated ids; *out is malloc'ed. False when malformed. */
 bool cli_ids(const char *text, int32_t **out, size_t *out_count);
 
-/* A growable byte string. */
-typedef struct buffer {
-   char *data;
-   size_t len, cap;
-} buffer;
-
 /* Writes a float32 [rows, cols] NumPy header; the caller appends the rows. */
 bool npy_header(FILE *f, size_t rows, size_t cols);
 
 /* Whole file, or stdin's rest, appended. False when reading failed. */
 bool buffer_read(buffer *b, FILE *f);
+bool buffer_read_file(buffer *b, const char *path);
 
 /* Room for `more` bytes and a NUL. */
 void buffer_reserve(buffer *b, size_t more);

@@ -226,16 +226,6 @@ int cmd_logits(const options *o)
    return 0;
 }
 
-static bool read_file(const char *path, buffer *out)
-{
-   FILE *f = fopen(path, "rb");
-   bool ok = f && buffer_read(out, f);
-
-   if (f)
-      fclose(f);
-   return ok;
-}
-
 /* Chunks of ctx tokens, the model's BOS in front of each, scored on the second half. */
 static sinter_status score(session *s, const int32_t *text, size_t count, size_t ctx, sink *k)
 {
@@ -265,7 +255,7 @@ int cmd_perplexity(const options *o)
 
    if (ctx < 4)
       return cli_usage_error("--ctx is at least 4");
-   if (!read_file(o->args[1], &text))
+   if (!buffer_read_file(&text, o->args[1]))
       return cli_fail(3, o->args[1], "the path of a text file", "the text cannot be read: %s",
                       strerror(errno));
    int code = cli_open(o, &s);

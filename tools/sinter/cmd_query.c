@@ -21,14 +21,17 @@ static int show(const options *o, sinter_status status, char *json,
    return status == SINTER_ok ? 0 : cli_error(status);
 }
 
+/* What *c points to lives as long as the command. */
 static int options_of(const options *o, const char *model, char *path, size_t cap,
                       sinter_compile_options *c)
 {
+   static buffer experts;
    sinter_status status = cli_model_path(model, o->quiet, path, cap);
 
    if (status != SINTER_ok)
       return cli_error(status);
    int code = cli_numerics(o, &c->numerics);
+   code = code ? code : cli_experts(o, &experts, &c->experts);
    c->model = path;
    c->targets = o->target;
    c->with = o->with;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "loads.h"
 
 /* What the token callback collects. */
 typedef struct answer {
@@ -14,6 +14,7 @@ typedef struct answer {
    float *logprobs;
    size_t count, cap;
    buffer text;
+   loads loads;
    sinter_finish finish;
    double first, last; /* seconds */
 } answer;
@@ -51,6 +52,15 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    a->logprobs[a->count++] = t->logprob;
    if (a->decoder && sinter_stream_push(a->decoder, t->id, &text, &len) == SINTER_ok)
       emit(a, text, len);
+}
+
+static void on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids)
+{
+   answer *a = user;
+
+   (void)r;
+   (void)pos;
+   loads_count(&a->loads, ids);
 }
 
 static void answer_free(answer *a)
@@ -128,6 +138,7 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    r.want_logprobs = o->json;
    r.sampling = sampling_of(o);
    r.on_token = on_token;
+   r.on_experts = a->loads.tokens ? on_experts : NULL;
    r.user = a;
    if (n == 0) {
       a->finish = SINTER_FINISH_length;
@@ -241,6 +252,8 @@ int cmd_run(const options *o)
    if (code)
       return code;
    a.stream = !o->json;
+   if (o->loads)
+      loads_begin(&a.loads, s.artifact);
    code = generate(o, &s, ids, count, &a);
    if (code == 0)
       code = after(o, &s, &a, count);
@@ -251,6 +264,8 @@ int cmd_run(const options *o)
    if (code == 0 && !o->json && !o->quiet && a.count > 1)
       fprintf(stderr, "-- %zu + %zu tokens, first after %.0f ms, then %.1f tokens/s\n", count,
               a.count, (a.first - started) * 1e3, (double)(a.count - 1) / (a.last - a.first));
+   if (code == 0 && o->loads)
+      code = loads_write(&a.loads, o->loads);
    answer_free(&a);
    cli_close(&s);
    free(ids);

@@ -1,4 +1,5 @@
 /* session.c - from the MODEL argument to an open artifact and an engine. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,18 @@ int cli_numerics(const options *o, sinter_numerics *out)
    return 0;
 }
 
+int cli_experts(const options *o, buffer *out, const char **out_text)
+{
+   *out_text = NULL;
+   if (!o->experts)
+      return 0;
+   if (!buffer_read_file(out, o->experts))
+      return cli_fail(3, o->experts, "a file that `sinter balance` has written",
+                      "the map of experts cannot be read: %s", strerror(errno));
+   *out_text = out->data ? out->data : "";
+   return 0;
+}
+
 void cli_notes(const options *o, const char *explain)
 {
    tree *t = explain && !o->quiet ? tree_parse(explain, strlen(explain)) : NULL;
@@ -27,12 +40,14 @@ void cli_notes(const options *o, const char *explain)
 int cli_open(const options *o, session *s)
 {
    char model[4096];
+   buffer experts = {0};
    progress p;
    sinter_compile_options c = SINTER_INIT(sinter_compile_options);
    double started = cli_seconds();
 
    *s = (session){.info = SINTER_INIT(sinter_model_info)};
    int code = cli_numerics(o, &c.numerics);
+   code = code ? code : cli_experts(o, &experts, &c.experts);
    if (code)
       return code;
    sinter_status status = cli_model_path(o->args[0], o->quiet, model, sizeof model);
@@ -53,6 +68,7 @@ int cli_open(const options *o, session *s)
    c.user = &p;
    status = sinter_compile(&c, s->path, sizeof s->path, &s->cached);
    progress_end(&p);
+   buffer_free(&experts);
    if (status != SINTER_ok)
       return cli_error(status);
    if (o->with || !s->cached)

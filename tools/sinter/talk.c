@@ -163,6 +163,16 @@ bool buffer_read(buffer *b, FILE *f)
    return !ferror(f);
 }
 
+bool buffer_read_file(buffer *b, const char *path)
+{
+   FILE *f = fopen(path, "rb");
+   bool ok = f && buffer_read(b, f);
+
+   if (f)
+      fclose(f);
+   return ok;
+}
+
 bool cli_ids(const char *text, int32_t **out, size_t *out_count)
 {
    size_t count = 0, cap = strlen(text) / 2 + 1;
