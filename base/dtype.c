@@ -95,12 +95,15 @@ float bf16_to_f32(uint16_t v)
 /* Rounds to `bits` of significand with smallest exponent emin, ties to even; v finite. */
 static double round_to(double v, int bits, int emin)
 {
-   int e;
+   uint64_t u;
 
    if (v == 0)
       return v;
-   frexp(v, &e);
-   double ulp = ldexp(1, MAX(e - 1, emin) - bits + 1);
+   memcpy(&u, &v, sizeof u);
+   const int e = MAX((int)(u >> 52 & 2047) - 1023, emin) - bits + 1;
+   double ulp;
+   u = (uint64_t)(e + 1023) << 52; /* 2^e: all formats end far above the least double */
+   memcpy(&ulp, &u, sizeof ulp);
    return nearbyint(v / ulp) * ulp;
 }
 

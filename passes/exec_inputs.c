@@ -86,35 +86,49 @@ static int64_t row_of_token(const pass_inputs *in, const char *table, int64_t id
    return -1;
 }
 
-/* Vectors are near one (norms, biases); matrices keep the size of what they multiply. */
-static double weight_at(const pass_inputs *in, const char *name, const ir_type *t, int64_t i)
+/* Near one: norms, biases. */
+static void fill_vector(uint64_t seed, int64_t n, double *out)
 {
-   double z = normal(seed_of(name) + in->seed, (uint64_t)i);
-   bool rounds = dtype_infos[t->dtype].kind == DTYPE_FLOAT;
-
-   if (t->rank < 2)
-      return (float)(1 + 0.25 * z);
-   int64_t n = ir_type_row(t), row = row_of_token(in, name, i / n);
-
-   z = row < 0 ? z / sqrt((double)n) : probe_number(in, t->dtype, row, i % n, z);
-   return rounds ? dtype_round(t->dtype, z) : (double)(float)z;
+   for (int64_t i = 0; i < n; i++)
+      out[i] = (float)(1 + 0.25 * normal(seed, (uint64_t)i));
 }
 
-static sinter_status get_weight(void *user, const char *name, const ir_type *type, ir_tensor *out)
+/* Row `row` of a matrix of n columns: it keeps the size of what it multiplies. */
+static void fill_row(const pass_inputs *in, const char *name, uint64_t seed, dtype type,
+                     int64_t row, int64_t n, double *out)
 {
-   shape(user, type, out);
-   for (int64_t i = 0; i < count(out); i++)
-      out->data[i] = weight_at(user, name, type, i);
-   return SINTER_ok;
+   bool rounds = dtype_infos[type].kind == DTYPE_FLOAT;
+   int64_t taken_by = row_of_token(in, name, row);
+   double scale = sqrt((double)n);
+
+   for (int64_t i = 0; i < n; i++) {
+      double z = normal(seed, (uint64_t)(row * n + i));
+
+      z = taken_by < 0 ? z / scale : probe_number(in, type, taken_by, i, z);
+      out[i] = rounds ? dtype_round(type, z) : (double)(float)z;
+   }
 }
 
 static sinter_status get_rows(void *user, const char *name, const ir_type *type, int64_t first,
                               int64_t rows, double *out)
 {
-   int64_t row = ir_type_row(type);
+   const pass_inputs *in = user;
+   uint64_t seed = seed_of(name) + in->seed;
+   int64_t n = ir_type_row(type);
 
-   for (int64_t i = 0; i < rows * row; i++)
-      out[i] = weight_at(user, name, type, first * row + i);
+   for (int64_t i = 0; i < rows; i++)
+      fill_row(in, name, seed, type->dtype, first + i, n, out + i * n);
+   return SINTER_ok;
+}
+
+static sinter_status get_weight(void *user, const char *name, const ir_type *type, ir_tensor *out)
+{
+   const pass_inputs *in = user;
+
+   shape(user, type, out);
+   if (type->rank >= 2)
+      return get_rows(user, name, type, 0, count(out) / MAX(ir_type_row(type), 1), out->data);
+   fill_vector(seed_of(name) + in->seed, count(out), out->data);
    return SINTER_ok;
 }
 

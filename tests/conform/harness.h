@@ -47,6 +47,7 @@ typedef struct harness {
    arena *a;
    ir_func *before, *f; /* as parsed; after the passes */
    pass_layout layout;
+   const plan_cache_group *groups[HARNESS_MAX_STATES]; /* by layer */
    cg_plan plan;
    conform_code code;
    const harness_simt *simt;
@@ -178,6 +179,18 @@ static inline void harness_load_simt(harness *h, sinter_numerics numerics)
 /* Programs of tests/gpu are those of a CPU with kernels of another kind for every case. */
 static const harness_simt *harness_stand_in;
 
+/* A layer of a test has one state. */
+static inline void harness_find_groups(harness *h)
+{
+   ir_op_foreach (h->f, op) {
+      int64_t layer = op->code == IR_OP_state ? ir_attr_i(op, IR_ATTR_layer, 0) : -1;
+      if (layer < 0)
+         continue;
+      cr_assert(layer < HARNESS_MAX_STATES);
+      h->groups[layer] = &h->layout.cache_groups[h->layout.places[op->results[0]->id].index];
+   }
+}
+
 static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
@@ -198,6 +211,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
    if (o.fuse)
       HARNESS_OK(pass_run_all(h->f, &options, report));
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
+   harness_find_groups(h);
    const isa_info isa = conform_isa(o.level);
    HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, o.simt != NULL}, NULL, "cpu:test",
                             &isa, o.numerics, &h->plan));
@@ -292,14 +306,12 @@ static inline void harness_run_of(harness_run *r, uint32_t s, int64_t first)
    r->snap[s] = r->step.snap[s] ? 1 + 2 * n + (int32_t)s : -1;
 }
 
-/* The cache group of a layer's state. A layer of a test has one. */
+/* The cache group of a layer's state. */
 static inline const plan_cache_group *harness_group(const harness *h, int64_t layer)
 {
-   ir_op_foreach (h->f, op)
-      if (op->code == IR_OP_state && ir_attr_i(op, IR_ATTR_layer, 0) == layer)
-         return &h->layout.cache_groups[h->layout.places[op->results[0]->id].index];
-   cr_assert(false, "no state has layer %lld", (long long)layer);
-   return NULL;
+   cr_assert(layer >= 0 && layer < HARNESS_MAX_STATES && h->groups[layer],
+             "no state has layer %lld", (long long)layer);
+   return h->groups[layer];
 }
 
 /* Page that holds a position. */
