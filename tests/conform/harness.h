@@ -442,6 +442,32 @@ static inline bool harness_is_written(const ir_op *state)
    return false;
 }
 
+/* Bytes from an element of a head to the next: keys stand transposed in their pages. */
+static inline int64_t harness_stride(const ir_kv *kv, dtype e, bool v)
+{
+   return dtype_infos[e].bytes * (kv->v && !v ? PAGE_TOKENS : 1);
+}
+
+/* The stored positions of a sequence, random, in the state and in its pages. */
+static inline void harness_fill(harness_run *r, int64_t layer, uint32_t s, int64_t stored, bool v)
+{
+   const ir_kv *kv = &r->kv[layer];
+   dtype e = (dtype)harness_group(r->h, layer)->dtype, round = e == DT_f32 ? DT_f16 : e;
+   int64_t stride = harness_stride(kv, e, v), seed = v ? 104729 * s : 7919 * s;
+   double *to = v ? kv->v[s] : kv->k[s];
+
+   for (int64_t pos = 0; pos < stored; pos++)
+      for (int64_t g = 0; g < kv->heads; g++) {
+         uint8_t *at = harness_page(r, layer, s, pos, g, 0, v);
+         for (int64_t i = 0; i < kv->width; i++) {
+            int64_t j = (pos * kv->heads + g) * kv->width + i;
+            double z = harness_number(v ? "v" : "k", (uint64_t)(j + seed));
+            to[j] = dtype_round(round, v ? z : 2 * z);
+            dtype_store(e, at + i * stride, &to[j], 1);
+         }
+      }
+}
+
 static inline void harness_state(harness_run *r, const ir_op *op)
 {
    if (!ir_state_infos[op->results[0]->type.state].paged) {
@@ -452,7 +478,6 @@ static inline void harness_state(harness_run *r, const ir_op *op)
    const ir_type *t = &op->results[0]->type;
    ir_kv *kv = &r->kv[layer];
    const plan_cache_group *c = harness_group(r->h, layer);
-   dtype e = (dtype)c->dtype, round = e == DT_f32 ? DT_f16 : e;
 
    *kv = (ir_kv){
       ir_dim_const(t->dim[0]), ir_state_width(t), r->context + 1, r->step.num_seqs, NULL, NULL};
@@ -469,15 +494,9 @@ static inline void harness_state(harness_run *r, const ir_op *op)
       int64_t stored = r->step.stored[s];
       if (c->ratio) /* of the step's chunks, too, where nobody makes entries */
          stored = (stored + (harness_is_written(op) ? 0 : r->step.rows[s])) / c->ratio;
-      for (int64_t j = 0; j < stored * n; j++) {
-         int64_t pos = j / n, g = j % n / kv->width, i = j % kv->width;
-         kv->k[s][j] = dtype_round(round, 2 * harness_number("k", (uint64_t)(j + 7919 * s)));
-         dtype_store(e, harness_page(r, layer, s, pos, g, i, false), &kv->k[s][j], 1);
-         if (!kv->v)
-            continue;
-         kv->v[s][j] = dtype_round(round, harness_number("v", (uint64_t)(j + 104729 * s)));
-         dtype_store(e, harness_page(r, layer, s, pos, g, i, true), &kv->v[s][j], 1);
-      }
+      harness_fill(r, layer, s, stored, false);
+      if (kv->v)
+         harness_fill(r, layer, s, stored, true);
    }
 }
 
