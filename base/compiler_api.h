@@ -11,6 +11,7 @@ typedef struct compiler_request {
    const char *model, *targets;
    sinter_numerics numerics;
    bool draft;              /* compute the logits of the layer that drafts tokens */
+   bool hidden;             /* no logits: the states after the last norm */
    bool variant_per_bucket; /* prompts may have a form whose bits differ from decode's */
    const char *with, *without;
    const char *experts; /* NULL, or JSON: where experts lie (models/expert_map.c) */

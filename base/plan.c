@@ -195,7 +195,7 @@ static void walk_model(codec *c, plan_model *m)
    u32(c, &m->width);
    u32(c, &m->trained_context);
    u32(c, &m->exact);
-   u32(c, &m->draft);
+   u32(c, &m->head);
    i32(c, &m->bos);
    count_within(c, &m->num_eos, PLAN_MAX_EOS, "there are too many end tokens");
    for (uint32_t i = 0; i < m->num_eos; i++)

@@ -15,17 +15,29 @@
 
 enum { PLAN_MAX_EOS = 16 };
 
+typedef enum plan_head {
+   PLAN_HEAD_logits,
+   PLAN_HEAD_draft, /* logits of the layer that drafts tokens; what it keeps of a position depends on the token behind it,
+                       so that no prefix of another sequence fits */
+   PLAN_HEAD_hidden, /* no logits: the state after the last norm */
+} plan_head;
+
 typedef struct plan_model {
    const char *name, *family; /* "SmolLM2-135M-Instruct", "llama" */
    uint32_t vocab, layers, width, trained_context;
    uint32_t exact; /* numerics: 1 exact, 0 fast */
-   uint32_t draft; /* 1: logits of the layer that drafts tokens; what it keeps of a position depends
-                      on the token behind it, so that no prefix of another sequence fits */
+   uint32_t head;  /* what a row of output 0 is, a plan_head */
    int32_t bos;
    uint32_t num_eos;
    int32_t eos[PLAN_MAX_EOS];
    uint32_t adds_bos;
 } plan_model;
+
+/* Floats of a row of output 0. */
+static inline uint32_t plan_row(const plan_model *m)
+{
+   return m->head == PLAN_HEAD_hidden ? m->width : m->vocab;
+}
 
 /* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype
  * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d]; of kinds with one row a position:
@@ -89,7 +101,7 @@ typedef enum plan_ref_kind {
    PLAN_REF_meta,    /* field `index` of meta.def, instance `index2` (cache group or rope table) */
    PLAN_REF_scratch, /* scratch memory + offset: contents do not survive a phase chain of one group
                       */
-   PLAN_REF_output,  /* what the host reads: `index` 0 = logits f32[R,V], then plan.routes */
+   PLAN_REF_output,  /* what the host reads: `index` 0 = f32[R, plan_row], then plan.routes */
 } plan_ref_kind;
 
 typedef struct plan_ref {

@@ -100,8 +100,11 @@ static int64_t scratch_floor(const plan *p)
 static const char *check_model(const plan_model *m)
 {
    CHECK(m->vocab >= 1 && m->vocab <= MAX_VOCAB, "the vocabulary is empty or too large");
-   CHECK(m->layers <= MAX_LAYERS && m->exact <= 1 && m->draft <= 1 && m->adds_bos <= 1,
+   CHECK(m->layers <= MAX_LAYERS && m->exact <= 1 && m->head <= PLAN_HEAD_hidden &&
+            m->adds_bos <= 1,
          "a model figure is out of range");
+   CHECK(m->head != PLAN_HEAD_hidden || (m->width >= 1 && m->width <= MAX_VOCAB),
+         "a row of states is empty or too long");
    CHECK(m->bos >= -1 && m->bos < (int64_t)m->vocab, "the first token is not in the vocabulary");
    for (uint32_t i = 0; i < m->num_eos; i++)
       CHECK(m->eos[i] >= 0 && m->eos[i] < (int64_t)m->vocab,

@@ -1,6 +1,6 @@
 /* serve_start.c - how long a server takes from exec to its first answers.
  *
- *    cc -O2 -o serve_start bench/serve_start.c && ./serve_start build/sinter-serve serve MODEL -q
+ *    cc -O2 -o serve_start bench/serve_start.c && ./serve_start build/sinter serve MODEL -q
  *
  * Starts the command again and again (its first start may compile the model and does not count), asks for /livez as soon
  * as it listens, and then, on a connection of its own, for a streamed completion: the server holds that until the model

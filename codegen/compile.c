@@ -296,7 +296,8 @@ static sinter_status open_model(compiling *c)
                                   .max_wanted = 64,
                                   .max_sequences = 64,
                                   .draft = c->request->draft,
-                                  .experts = c->request->experts};
+                                  .experts = c->request->experts,
+                                  .hidden = c->request->hidden};
 
    SINTER_TRY(parse_targets(c));
    tell(c, SINTER_STAGE_import, 0, 1, c->request->model);

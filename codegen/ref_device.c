@@ -137,7 +137,7 @@ static sinter_status make_outputs(rt_device *d)
    const plan *p = d->plan;
    bool done = true;
 
-   d->logits = calloc((size_t)d->limits.max_wanted * p->model.vocab, sizeof *d->logits);
+   d->logits = calloc((size_t)d->limits.max_wanted * plan_row(&p->model), sizeof *d->logits);
    d->routes = calloc(MAX(p->num_routes, 1u), sizeof *d->routes);
    for (uint32_t i = 0; d->routes && i < p->num_routes; i++) {
       d->routes[i] = calloc((size_t)d->limits.max_rows * p->routes[i].k, sizeof **d->routes);
@@ -327,7 +327,7 @@ static sinter_status run_body(void *user)
    for (uint32_t i = 0; i < d->plan->num_ropes; i++)
       ropes[i] = rope_table(d, i, rows);
    SINTER_TRY(ir_eval_run(d->scratch, d->f, IR_EVAL_f64, &step, &env, results, NULL, NULL));
-   for (int64_t i = 0; i < wanted * d->plan->model.vocab; i++)
+   for (int64_t i = 0; i < wanted * plan_row(&d->plan->model); i++)
       d->logits[i] = (float)results[0].data[i];
    keep_routes(d, results, rows);
    return SINTER_ok;

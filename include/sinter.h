@@ -101,6 +101,8 @@ typedef struct sinter_compile_options {
    const char
       *experts; /* NULL, or JSON that sinter_balance has made: in which places the experts of a
                            layer lie, some in several. Logits keep their bits */
+   bool
+      hidden; /* no head: the state after the last norm takes the place of logits, as for embeddings */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -137,6 +139,8 @@ typedef struct sinter_model_info {
    const int32_t *eos;
    bool adds_bos, has_chat_template;
    uint64_t weight_bytes, weight_elements; /* elements multiplied per token, head included */
+   uint32_t
+      hidden; /* compiled with `hidden`: floats of the state that on_logits then gets; else 0 */
 } sinter_model_info;
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
@@ -306,6 +310,10 @@ typedef struct sinter_engine_options {
       share_threads; /* one pool for all engines of the process that ask for it: a step each in turn */
    sinter_on_kv *on_kv; /* told, inside of calls of the engine, what the prefix cache can find */
    void *kv_user;
+   uint32_t
+      host_kv_tokens; /* of requests that have to give way, so many are kept aside in the host's memory when that
+                               is cheaper than to compute them again, at most as many as the pool has; 0: none. Results
+                               do not depend on it */
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
@@ -349,7 +357,8 @@ typedef struct sinter_token {
 
 typedef void sinter_on_token(void *user, sinter_request *r, const sinter_token *token);
 
-/* Called with the f32[vocab] logits of prompt position pos, in order, when want_logits is set. */
+/* Called with the f32[vocab] logits of prompt position pos, in order; with its state, f32[hidden], when the artifact has no
+ * head. */
 typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits);
 
 /* Called with the expert ids of position pos when its row has been computed: k ascending ids for
@@ -373,8 +382,9 @@ typedef struct sinter_request_options {
    void *user;
    sinter_on_experts *on_experts; /* of prompt and generated tokens */
    const sinter_grammar
-      *grammar; /* of the generated text, NULL: any. It ends with an end-of-sequence
+      *grammar;      /* of the generated text, NULL: any. It ends with an end-of-sequence
                                      token where it is complete, or where nothing can follow */
+   int32_t priority; /* lower ones are admitted first, and give way last; within one, by age */
 } sinter_request_options;
 
 /* Queues a request; ids are copied. Callbacks run inside sinter_step. */
@@ -412,6 +422,7 @@ typedef struct sinter_stats {
    double prefill_seconds, decode_seconds;
    uint64_t ops; /* multiplications and additions of the steps, by the plan */
    uint64_t drafted_tokens, accepted_tokens; /* guessed with `draft_tokens`; of these, right */
+   uint64_t kept_tokens, restored_tokens; /* set aside with `host_kv_tokens`; of these, put back */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);

@@ -365,24 +365,31 @@ static void return_states(model_build *m, uint32_t l)
          ir_func_return(m->b.f, states[i]);
 }
 
-/* h: of the wanted rows. */
-static void finish_rows(model_build *m, ir_value *h, const char *norm)
+static ir_value *logits_of(model_build *m, ir_value *h)
 {
    const model_config *c = m->config;
    const char *head = c->tied ? "token_embd.weight" : "output.weight";
-   model_tensor *spare = map_get(&m->m->by_name, "output.weight");
-
-   h = ir_rmsnorm(&m->b, h, vector(m, norm, c->width), c->norm_eps, c->norm_offset);
-   ir_set_name(m->b.f, h, "final_norm");
    ir_value *logits = ir_matmul(&m->b, h, matrix(m, head, c->vocab, c->width));
    if (c->final_softcap > 0)
       logits = ir_softcap(&m->b, logits, c->final_softcap);
    ir_set_name(m->b.f, logits, "logits");
+   return logits;
+}
+
+/* h: of the wanted rows. */
+static void finish_rows(model_build *m, ir_value *h, const char *norm)
+{
+   const model_config *c = m->config;
+   model_tensor *spare = map_get(&m->m->by_name, "output.weight");
+
+   h = ir_rmsnorm(&m->b, h, vector(m, norm, c->width), c->norm_eps, c->norm_offset);
+   ir_set_name(m->b.f, h, "final_norm");
+   ir_value *out = m->hidden ? h : logits_of(m, h);
    /* a tied checkpoint may ship its head all the same: the configuration says that it is not used
     */
-   if (c->tied && spare)
+   if ((c->tied || m->hidden) && spare)
       spare->read = true;
-   ir_func_return(m->b.f, logits);
+   ir_func_return(m->b.f, out);
    for (uint32_t l = 0; l < m->num_layers; l++)
       return_states(m, l);
    for (uint32_t l = 0; l < m->num_layers; l++)

@@ -17,6 +17,7 @@ typedef struct model_build {
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
    ir_value *next_ids;   /* token behind each row; NULL unless the draft layer is computed */
    uint32_t num_layers;  /* with the draft layers that are computed */
+   bool hidden;          /* the output is what the last norm gives */
    /* cos and sin: of full layers, of sliding ones where they differ, then config->more_ropes */
    ir_value *tables[MODEL_MAX_ROPES];
    ir_value **kv; /* per layer: the state before its block, after it once the block is built; NULL

@@ -163,6 +163,7 @@ static sinter_status build_graph(model *m, const model_config *c, const model_op
    b.num_layers = c->layers + (draft ? c->draft_layers : 0);
    SINTER_TRY(expert_map_read(m->a, o->experts, b.num_layers, &experts));
    b.experts = experts;
+   b.hidden = o->hidden;
    ranges(b.b.f, o);
    leaves(&b);
    c->row->build(&b);
@@ -176,6 +177,9 @@ static sinter_status build(model *m, const model_config *c, const model_options 
    text_buf report = {.a = m->a};
    ir_func *dropped;
 
+   if (o->draft && o->hidden)
+      return base_fail(SINTER_usage, m->path, "leave one out",
+                       "states after the last norm are those of the model, not of its draft layer");
    if (o->draft && !c->draft_layers)
       return base_fail(SINTER_unsupported, m->path, "leave --mtp out",
                        "the model has no layer that drafts tokens");
@@ -230,7 +234,7 @@ static void describe(model *m, model_source *s, const model_config *c, const mod
    p->vocab = c->vocab;
    p->layers = c->layers;
    p->width = c->width;
-   p->draft = o->draft;
+   p->head = o->hidden ? PLAN_HEAD_hidden : o->draft ? PLAN_HEAD_draft : PLAN_HEAD_logits;
    p->layers += o->draft ? c->draft_layers : 0;
    p->trained_context = c->context;
    p->bos = c->bos;

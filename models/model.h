@@ -79,6 +79,7 @@ typedef struct model_options {
    int64_t max_sequences; /* S */
    bool draft;            /* the logits are those of the draft layer (multi-token prediction) */
    const char *experts;   /* NULL, or where experts lie (expert_map.c) */
+   bool hidden;           /* no logits: the states after the last norm */
 } model_options;
 
 /* Opens a GGUF file, or a folder with config.json and safetensors. Fails on unread tensors, unset

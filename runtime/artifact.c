@@ -493,6 +493,7 @@ void sinter_artifact_info(const sinter_artifact *public, sinter_model_info *out)
       .has_chat_template = artifact_find(&a->toc, ARTIFACT_template, 0) != NULL,
       .weight_bytes = a->plans[0]->weight_bytes,
       .weight_elements = weight_elements(a->plans[0]),
+      .hidden = m->head == PLAN_HEAD_hidden ? m->width : 0,
    };
 
    memcpy(out, &info, MIN(out->size, sizeof info));

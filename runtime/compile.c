@@ -129,6 +129,7 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *n
       .targets = t->key.targets,
       .numerics = o->numerics,
       .draft = o->draft,
+      .hidden = o->hidden,
       .variant_per_bucket = o->variant_per_bucket,
       .with = o->with,
       .without = o->without,

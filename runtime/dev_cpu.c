@@ -80,6 +80,16 @@ static void cpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to
    rt_host_copy_page(d->host, group, from, to);
 }
 
+static void cpu_read_page(rt_device *d, uint32_t group, int32_t page, uint8_t *to)
+{
+   rt_host_read_page(d->host, group, page, to);
+}
+
+static void cpu_write_page(rt_device *d, uint32_t group, int32_t page, uint8_t *from)
+{
+   rt_host_write_page(d->host, group, page, from);
+}
+
 static void cpu_poison_page(rt_device *d, uint32_t group, int32_t page)
 {
    rt_host_poison_page(d->host, group, page);
@@ -102,6 +112,8 @@ const rt_device_ops rt_cpu_device = {
    .run = cpu_run,
    .routes = cpu_routes,
    .copy_page = cpu_copy_page,
+   .read_page = cpu_read_page,
+   .write_page = cpu_write_page,
    .poison_page = cpu_poison_page,
    .stats = cpu_stats,
    .launches = cpu_launches,

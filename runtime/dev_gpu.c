@@ -114,7 +114,7 @@ static sinter_status take_group(rt_device *d, uint32_t index, const rt_limits *l
 static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
 {
    const plan *p = d->plan;
-   uint64_t logits = (uint64_t)limits->max_wanted * p->model.vocab * sizeof(float);
+   uint64_t logits = (uint64_t)limits->max_wanted * plan_row(&p->model) * sizeof(float);
 
    SINTER_TRY(take(d, logits, "logits", &d->memory.logits));
    SINTER_TRY(take_host(d, logits, (void **)&d->logits));
@@ -295,7 +295,7 @@ static sinter_status send_step(rt_device *d)
 static sinter_status fetch(rt_device *d)
 {
    const int64_t *syms = d->step->block.sym;
-   uint64_t row = (uint64_t)d->plan->model.vocab * sizeof(float);
+   uint64_t row = (uint64_t)plan_row(&d->plan->model) * sizeof(float);
 
    if (syms[SYM_R])
       SINTER_TRY(
@@ -311,7 +311,8 @@ static sinter_status poison(rt_device *d)
 {
    SINTER_TRY(d->ops->fill(d->gpu, d->memory.arena, 0xff, d->plan->arena_bytes));
    return d->ops->fill(d->gpu, d->memory.logits, 0xff,
-                       (uint64_t)d->step->block.sym[SYM_R] * d->plan->model.vocab * sizeof(float));
+                       (uint64_t)d->step->block.sym[SYM_R] * plan_row(&d->plan->model) *
+                          sizeof(float));
 }
 
 static sinter_status gpu_run(rt_device *d, const float **out_logits)

@@ -114,7 +114,7 @@ static sinter_status map_all(rt_host *h, const rt_limits *limits)
    SINTER_TRY(map_memory(p->arena_bytes, true, "activations", &h->arena));
    SINTER_TRY(
       map_memory((uint64_t)plan_extent_eval(&p->scratch, syms), true, "scratch", &h->scratch));
-   SINTER_TRY(map_memory((uint64_t)limits->max_wanted * p->model.vocab * sizeof(float), true,
+   SINTER_TRY(map_memory((uint64_t)limits->max_wanted * plan_row(&p->model) * sizeof(float), true,
                          "logits", &h->logits));
    SINTER_TRY(map_routes(h, syms[SYM_T]));
    for (uint32_t i = 0; i < p->num_cache_groups; i++)
@@ -216,6 +216,22 @@ void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to)
       uint8_t *pages = h->state[group][l].data;
       memcpy(pages + (size_t)to * size, pages + (size_t)from * size, size);
    }
+}
+
+void rt_host_read_page(rt_host *h, uint32_t group, int32_t page, uint8_t *to)
+{
+   size_t size = h->page_bytes[group];
+
+   for (uint32_t l = 0; l < h->plan->cache_groups[group].num_layers; l++)
+      memcpy(to + l * size, h->state[group][l].data + (size_t)page * size, size);
+}
+
+void rt_host_write_page(rt_host *h, uint32_t group, int32_t page, const uint8_t *from)
+{
+   size_t size = h->page_bytes[group];
+
+   for (uint32_t l = 0; l < h->plan->cache_groups[group].num_layers; l++)
+      memcpy(h->state[group][l].data + (size_t)page * size, from + l * size, size);
 }
 
 void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page)

@@ -26,6 +26,8 @@ void rt_host_largest_step(const plan *p, const rt_limits *limits, int64_t syms[S
 SINTER_CHECKED sinter_status rt_host_run(rt_host *h, const float **out_logits);
 const int32_t *rt_host_routes(const rt_host *h, uint32_t index);
 void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
+void rt_host_read_page(rt_host *h, uint32_t group, int32_t page, uint8_t *to);
+void rt_host_write_page(rt_host *h, uint32_t group, int32_t page, const uint8_t *from);
 void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page);
 void rt_host_stats(const rt_host *h, sinter_stats *out);
 uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out);

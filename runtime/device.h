@@ -45,6 +45,10 @@ typedef struct rt_device_ops {
    const int32_t *(*routes)(const rt_device *d, uint32_t index);
    /* Copies one page of a cache group, all layers (copy-on-write). */
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
+   /* One page of a cache group, all layers one after the other, to and from the host's memory. NULL: pages stay where they
+    * are. */
+   void (*read_page)(rt_device *d, uint32_t group, int32_t page, uint8_t *to);
+   void (*write_page)(rt_device *d, uint32_t group, int32_t page, uint8_t *from);
    /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
    /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read, ops. */

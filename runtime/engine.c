@@ -27,8 +27,6 @@ struct sinter_engine {
    sinter_request *requests; /* all that the caller has not destroyed */
    uint32_t num_cancelled;   /* that the next step has to end */
    int32_t *routes;          /* expert ids of one position */
-   double max_step;          /* seconds of a step that has decode rows, 0: no bound */
-   double row_seconds;       /* of late steps with rows of prompts, 0: not known */
    uint32_t draft;           /* tokens to guess ahead, 0: off */
    sinter_on_kv *on_kv;
    void *kv_user;
@@ -142,7 +140,8 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
    SINTER_TRY(check_draft(e));
    SINTER_TRY(rt_limits_decide(e->plan, o, &e->limits));
    SINTER_TRY(rt_meta_init(&e->meta, e->plan, &e->limits));
-   SINTER_TRY(create_cache(e, setup, !o->no_prefix_cache && !e->plan->model.draft));
+   SINTER_TRY(
+      create_cache(e, setup, !o->no_prefix_cache && e->plan->model.head != PLAN_HEAD_draft));
    rt_meta_set_tables(&e->meta, e->cache);
    rt_bounds bounds = {
       .max_sequences = (uint32_t)e->limits.max_sequences,
@@ -151,9 +150,14 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
       .max_tiles = (uint32_t)e->plan->sym_max[SYM_A],
    };
    SINTER_TRY(rt_scheduler_init(&e->scheduler, &bounds, e->cache));
+   e->scheduler.max_step = o->max_step_ms * 1e-3;
+   rt_step_cost_init(&e->scheduler.cost, e->plan);
    SINTER_TRY(rt_sampler_create(e->plan->model.vocab, &e->sampler));
    SINTER_TRY(make_routes(e));
-   return e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device);
+   SINTER_TRY(e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device));
+   SINTER_TRY(rt_swap_init(&e->scheduler.swap, e->plan, e->ops, &e->limits, o->host_kv_tokens));
+   e->scheduler.swap.device = e->device;
+   return SINTER_ok;
 }
 
 sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine_options *options,
@@ -166,7 +170,6 @@ sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine
       return base_fail(SINTER_out_of_memory, "engine", "", "no memory for the engine");
    e->plan = setup->plan;
    e->ops = setup->ops;
-   e->max_step = options->max_step_ms * 1e-3;
    e->draft = options->draft_tokens;
    e->on_kv = options->on_kv;
    e->kv_user = options->kv_user;
@@ -222,6 +225,7 @@ void sinter_engine_destroy(sinter_engine *e)
    e->device = NULL;
    free(e->routes);
    rt_sampler_destroy(e->sampler);
+   rt_swap_deinit(&e->scheduler.swap);
    rt_scheduler_deinit(&e->scheduler);
    kv_cache_destroy(e->cache);
    rt_meta_deinit(&e->meta);
@@ -246,6 +250,9 @@ sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *opti
 
    *out = NULL;
    take_options(&o, sizeof o, options);
+   if (e->plan->model.head == PLAN_HEAD_hidden && o.max_tokens)
+      return base_fail(SINTER_usage, "max_tokens", "set it to 0 and take what on_logits gets",
+                       "nothing can be generated: the artifact was compiled without a head");
    SINTER_TRY(rt_request_create(&o, e->plan->model.vocab, e->limits.max_positions, out));
    sinter_request *r = *out;
    sinter_status status = start_grammar(e, r);
@@ -446,10 +453,10 @@ static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
 {
    sinter_request *r = item->request;
    int64_t end_position = item->first + item->rows;
-   size_t vocab = e->plan->model.vocab;
+   size_t row = plan_row(&e->plan->model);
 
    kv_cache_commit(e->cache, &r->kv, end_position - item->drafted);
-   for (int64_t at = end_position - item->wanted; at < end_position; at++, logits += vocab) {
+   for (int64_t at = end_position - item->wanted; at < end_position; at++, logits += row) {
       if (at == r->next_logits && at < r->options.num_prompt) {
          r->next_logits++;
          r->options.on_logits(r->options.user, r, (uint32_t)at, logits);
@@ -465,28 +472,6 @@ static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
       end(e, r, SINTER_FINISH_length);
 }
 
-/* Rows that a step with decode rows may have, by what rows cost of late. The cost of a row falls as there are more,
- * so that a guess that was too low grows from step to step. */
-static uint32_t rows_beside(const sinter_engine *e)
-{
-   enum { FIRST = 32, LEAST = 16 };
-
-   if (e->max_step == 0)
-      return UINT32_MAX;
-   if (e->row_seconds == 0)
-      return FIRST;
-   double rows = 0.85 * e->max_step / e->row_seconds; /* the next rows see a longer context */
-   return rows < LEAST ? LEAST : rows > 1e6 ? 1000000 : (uint32_t)rows / 8 * 8;
-}
-
-/* A step that was dearer than expected counts at once, cheaper ones by and by. */
-static void learn_cost(sinter_engine *e, double seconds, double rows)
-{
-   double cost = seconds / rows;
-
-   e->row_seconds = cost > e->row_seconds ? cost : 0.8 * e->row_seconds + 0.2 * cost;
-}
-
 /* Splits the time of a step between prompt and generated tokens by their rows. */
 static void count(sinter_engine *e, double seconds)
 {
@@ -499,8 +484,6 @@ static void count(sinter_engine *e, double seconds)
       if (item->first < item->request->options.num_prompt)
          prompt += item->rows;
    }
-   if (prompt > 0)
-      learn_cost(e, seconds, all);
    e->stats.steps++;
    e->stats.tokens += (uint64_t)all;
    e->stats.prefill_seconds += seconds * prompt / all;
@@ -527,8 +510,10 @@ static sinter_status run_items(sinter_engine *e)
       show_experts(e, &s->items[i], row);
       row += s->items[i].rows;
       deliver(e, &s->items[i], logits);
-      logits += (size_t)wanted * e->plan->model.vocab;
+      logits += (size_t)wanted * plan_row(&e->plan->model);
    }
+   if (s->read_rows) /* with all that stands between the tokens of others */
+      rt_step_cost_learn(&s->cost, s->work, now() - begin);
    return SINTER_ok;
 }
 
@@ -555,7 +540,6 @@ sinter_status sinter_step(sinter_engine *e, bool *out_busy)
    sinter_status status = SINTER_ok;
 
    end_cancelled(e);
-   s->max_beside = rows_beside(e);
    guess(e);
    sinter_request *stuck = rt_scheduler_plan(s);
    if (s->num_items)
@@ -578,6 +562,8 @@ void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
    s.size = MIN(out->size, sizeof s);
    s.device = e->ops->name;
    s.prefix_hit_tokens = e->scheduler.hit_tokens;
+   s.kept_tokens = e->scheduler.swap.kept_tokens;
+   s.restored_tokens = e->scheduler.swap.restored_tokens;
    kv_cache_usage(e->cache, &s.kv_tokens_used, &s.kv_tokens_total);
    e->ops->stats(e->device, &s);
    memcpy(out, &s, s.size);

@@ -328,6 +328,8 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
                options->numerics == SINTER_EXACT ? "exact" : "fast");
    if (options->draft)
       text_printf(&t, "\"draft\":true,");
+   if (options->hidden)
+      text_printf(&t, "\"hidden\":true,");
    if (options->variant_per_bucket)
       text_printf(&t, "\"variant_per_bucket\":true,");
    if (options->experts) {

@@ -3,10 +3,18 @@
 #define RT_REQUEST_H
 
 #include "kv/cache.h"
+#include "kv/host.h"
 #include "sampler.h"
 #include "text/grammar.h"
 
 typedef enum rt_state { RT_WAITING, RT_RUNNING, RT_DONE } rt_state;
+
+/* Pages of a request that had to give way, kept aside (swap.h). */
+typedef struct rt_kept {
+   kv_extent extent;
+   int64_t stored;
+   int64_t first_block[KV_MAX_GROUPS], end_block[KV_MAX_GROUPS];
+} rt_kept;
 
 struct sinter_request {
    sinter_engine *engine;          /* NULL once the engine is gone */
@@ -21,6 +29,7 @@ struct sinter_request {
    uint32_t draft, draft_most;     /* guesses behind tokens for the next step; how many to make */
    int64_t next_logits;            /* prompt position on_logits is called for next */
    kv_sequence kv;
+   rt_kept kept;
    bool has_history;
    rt_history history;
    grammar_run *grammar; /* NULL: any text */

@@ -3,11 +3,16 @@
 
 #include <stdlib.h>
 
+enum { LEAST_ROWS = 4 };
+
+static const double TIME_SHARE =
+   0.9; /* of the bound: the clock, and what is no step, need the rest */
+
 sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cache *cache)
 {
    uint32_t n = bounds->max_sequences;
 
-   *s = (rt_scheduler){.bounds = *bounds, .cache = cache, .num_free = n, .max_beside = UINT32_MAX};
+   *s = (rt_scheduler){.bounds = *bounds, .cache = cache, .num_free = n};
    s->running = calloc(n, sizeof(sinter_request *));
    s->free_slots = calloc(n, sizeof *s->free_slots);
    s->items = calloc(n, sizeof *s->items);
@@ -30,12 +35,33 @@ void rt_scheduler_deinit(rt_scheduler *s)
 
 /* ---- queue and slots ---- */
 
+/* The order of everything: by priority, then by arrival. */
+static bool is_before(const sinter_request *a, const sinter_request *b)
+{
+   if (a->options.priority != b->options.priority)
+      return a->options.priority < b->options.priority;
+   return a->arrival < b->arrival;
+}
+
+static void add_waiting(rt_scheduler *s, sinter_request *r)
+{
+   sinter_request **at = &s->first_waiting;
+
+   if (s->last_waiting && is_before(s->last_waiting, r))
+      at = &s->last_waiting->next_waiting;
+   while (*at && is_before(*at, r))
+      at = &(*at)->next_waiting;
+   r->next_waiting = *at;
+   *at = r;
+   if (!r->next_waiting)
+      s->last_waiting = r;
+   r->state = RT_WAITING;
+}
+
 void rt_scheduler_add(rt_scheduler *s, sinter_request *r)
 {
    r->arrival = s->arrivals++;
-   r->state = RT_WAITING;
-   *(s->last_waiting ? &s->last_waiting->next_waiting : &s->first_waiting) = r;
-   s->last_waiting = r;
+   add_waiting(s, r);
 }
 
 static void unlink_waiting(rt_scheduler *s, sinter_request *r)
@@ -75,27 +101,25 @@ void rt_scheduler_remove(rt_scheduler *s, sinter_request *r)
       unlink_waiting(s, r);
    else if (r->state == RT_RUNNING)
       unlink_running(s, r);
+   rt_swap_drop(&s->swap, r);
    r->state = RT_DONE;
 }
 
-/* Back to the front of the queue: it is older than everything that waits. */
+/* Back into the queue, where its age puts it before all of its priority. */
 static void preempt(rt_scheduler *s, sinter_request *r)
 {
+   rt_swap_out(&s->swap, &s->cost, s->cache, r);
    unlink_running(s, r);
-   r->state = RT_WAITING;
    r->draft = 0;
    r->stats.preemptions++;
-   r->next_waiting = s->first_waiting;
-   s->first_waiting = r;
-   if (!s->last_waiting)
-      s->last_waiting = r;
+   add_waiting(s, r);
 }
 
 static void add_running(rt_scheduler *s, sinter_request *r)
 {
    uint32_t i = s->num_running++;
 
-   for (; i > 0 && s->running[i - 1]->arrival > r->arrival; i--)
+   for (; i > 0 && is_before(r, s->running[i - 1]); i--)
       s->running[i] = s->running[i - 1];
    s->running[i] = r;
    r->state = RT_RUNNING;
@@ -108,23 +132,44 @@ static int64_t pending(const sinter_request *r)
    return r->num_tokens - r->kv.stored;
 }
 
-/* With a bound on steps, a prompt leaves half of the rows while others have prompts, too. */
-static uint32_t share_of(const rt_scheduler *s)
+/* Bounds the pieces of prompts in a step that has tokens for others. A prompt leaves half of the time while others have
+ * prompts, too: a long one holds up no short one. */
+static void bound_pieces(rt_scheduler *s)
 {
    uint32_t prompts = s->first_waiting && s->num_free;
+   double used = rt_step_cost_seconds(&s->cost, s->work);
 
    for (uint32_t i = 0; i < s->num_running; i++)
       prompts += pending(s->running[i]) > 1;
-   return s->max_beside == UINT32_MAX || prompts < 2 ? UINT32_MAX : MAX(s->rows_left / 2, 8u);
+   s->until = TIME_SHARE * s->max_step;
+   s->share_until = prompts < 2 ? s->until : used + (s->until - used) / 2;
+}
+
+/* Rows that a piece of the request's prompt may have in what is left of the step's time. The first piece always gets
+ * some: tokens of others must not stop a prompt altogether. */
+static int64_t rows_in_time(const rt_scheduler *s, const sinter_request *r, int64_t most)
+{
+   int64_t least = s->read_rows ? 0 : LEAST_ROWS;
+
+   return rt_step_cost_rows(&s->cost, s->work, r->kv.stored, least, most, s->share_until);
+}
+
+/* Whether another prompt could have rows in this step. */
+static bool has_time(const rt_scheduler *s)
+{
+   return s->share_until == 0 || !s->read_rows ||
+          rt_step_cost_rows(&s->cost, s->work, 0, 0, LEAST_ROWS, s->until) > 0;
 }
 
 /* How many of the request's tokens the rest of the step can take. */
 static int64_t piece(const rt_scheduler *s, const sinter_request *r)
 {
-   int64_t n = MIN(pending(r) + r->draft, (int64_t)MIN(s->rows_left, s->share));
+   int64_t n = MIN(pending(r) + r->draft, (int64_t)s->rows_left);
    int64_t from = rt_request_wants_from(r);
 
    n = MIN(n, (int64_t)s->tiles_left * ATTN_ROWS);
+   if (s->share_until > 0 && n > 0)
+      n = rows_in_time(s, r, n);
    n = kv_cache_piece(s->cache, &r->kv, n);
    if (from < r->num_tokens)
       n = MIN(n, MAX(from - r->kv.stored, 0) + s->wanted_left);
@@ -142,16 +187,22 @@ static void add_item(rt_scheduler *s, sinter_request *r, int64_t rows)
                      .rows = (uint32_t)rows,
                      .wanted = end > from ? (uint32_t)(end - from) : 0,
                      .drafted = end > r->num_tokens ? (uint32_t)(end - r->num_tokens) : 0};
+   rt_work more = rt_step_cost_work(&s->cost, item->first, rows);
+   s->work = (rt_work){s->work.rows + more.rows, s->work.seen + more.seen};
+   if (pending(r) > 1) {
+      s->read_rows += item->rows;
+      s->share_until = s->share_until > 0 ? s->until : 0;
+   }
    s->rows_left -= item->rows;
    s->wanted_left -= item->wanted;
    s->tiles_left -= (item->rows + ATTN_ROWS - 1) / ATTN_ROWS;
    r->step = s->steps;
 }
 
-/* The youngest request that came after r and has no rows in this step yet. */
+/* The last of the requests behind r that has no rows in this step yet. */
 static sinter_request *victim(const rt_scheduler *s, const sinter_request *r)
 {
-   for (uint32_t i = s->num_running; i-- > 0 && s->running[i]->arrival > r->arrival;) {
+   for (uint32_t i = s->num_running; i-- > 0 && is_before(r, s->running[i]);) {
       if (s->running[i]->step != s->steps)
          return s->running[i];
    }
@@ -210,6 +261,7 @@ static bool admit(rt_scheduler *s, sinter_request *r)
    }
    s->hit_tokens += (uint64_t)r->kv.stored;
    r->stats.prefix_hit_tokens += (uint32_t)r->kv.stored;
+   rt_swap_in(&s->swap, s->cache, r);
    unlink_waiting(s, r);
    add_running(s, r);
    return true;
@@ -230,24 +282,38 @@ uint32_t rt_scheduler_spare(const rt_scheduler *s)
    return each ? each - 1 : 0;
 }
 
+/* Who waits with a higher priority than one that runs, and finds no slot or no pages, gets those of the last in order: of
+ * one a step, until it fits. */
+static void make_way(rt_scheduler *s)
+{
+   sinter_request *r = s->first_waiting;
+   sinter_request *last = s->num_running ? s->running[s->num_running - 1] : NULL;
+
+   if (r && last && r->options.priority < last->options.priority &&
+       (!s->num_free || s->blocked == r))
+      preempt(s, last);
+}
+
 sinter_request *rt_scheduler_plan(rt_scheduler *s)
 {
    s->steps++;
+   make_way(s);
    s->num_items = 0;
    s->rows_left = s->bounds.max_rows;
    s->wanted_left = s->bounds.max_wanted;
    s->tiles_left = s->bounds.max_tiles;
-   s->share = UINT32_MAX;
+   s->work = (rt_work){0};
+   s->read_rows = 0;
+   s->share_until = 0;
    sinter_request *stuck = schedule_running(s, true, s->turn);
-   uint32_t decoded = s->num_items, used = s->bounds.max_rows - s->rows_left;
-   if (decoded)
-      s->rows_left = MIN(s->rows_left, s->max_beside - MIN(s->max_beside, used));
-   s->share = share_of(s);
+   uint32_t decoded = s->num_items;
+   if (decoded && s->max_step > 0)
+      bound_pieces(s);
    sinter_request *other = schedule_running(s, false, 0);
 
    s->turn = s->num_running > decoded && !s->rows_left ? s->turn + decoded : 0;
    stuck = stuck ? stuck : other;
-   while (s->first_waiting && s->num_free && s->rows_left && s->tiles_left) {
+   while (s->first_waiting && s->num_free && s->rows_left && s->tiles_left && has_time(s)) {
       sinter_request *r = s->first_waiting;
       if (r == s->blocked || !admit(s, r))
          break;

@@ -1,16 +1,17 @@
 /* scheduler.h - which rows the next step has.
  *
- *    waiting (first in, first out) ──admit when its pages fit──▶ running ──▶ done
- *        ▲                                                          │
- *        └───────────── preempted: pages gone, recomputed ──────────┘
+ *    waiting (by priority, then arrival) ──admit when its pages fit──▶ running ──▶ done
+ *        ▲                                                               │
+ *        └──────── preempted: pages kept aside, or computed again ───────┘
  *
  * A step takes every running sequence that has one token to go (decode), then pieces of prompts in
- * order of arrival, then new requests, until rows, wanted rows or attention tiles are used up. When
- * pages run out, the youngest running request gives way. */
+ * the same order, then new requests, until rows, wanted rows or attention tiles are used up. Where there is a bound on
+ * the time of steps, those that have tokens for others read only as much of prompts as should keep it. When pages run
+ * out, the last running request in the order gives way; to one of a higher priority that waits, also when slots do. */
 #ifndef RT_SCHEDULER_H
 #define RT_SCHEDULER_H
 
-#include "request.h"
+#include "swap.h"
 
 /* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits, the last `drafted` are of
  * tokens that are only guessed. */
@@ -30,17 +31,21 @@ typedef struct rt_scheduler {
    kv_cache *cache;
    uint64_t arrivals, steps;
    uint32_t num_running;
-   sinter_request **running; /* by arrival */
+   sinter_request **running; /* in the order */
    sinter_request *first_waiting, *last_waiting;
    sinter_request *blocked; /* does not fit before a running request leaves */
    uint32_t num_free;
    uint32_t *free_slots;
-   uint32_t turn;  /* where decode begins when not all fit a step */
-   uint32_t share; /* rows one prompt may take of this step: a long one holds up no short one */
-   uint32_t
-      max_beside; /* rows of a step that has decode rows; set by the engine before each step */
+   uint32_t turn;     /* where decode begins when not all fit a step */
+   double max_step;   /* seconds of a step that has tokens for others, 0: no bound */
+   rt_step_cost cost; /* what steps take */
+   rt_swap swap;      /* what becomes of those that give way */
    /* of the step being planned */
    uint32_t num_items, rows_left, wanted_left, tiles_left;
+   rt_work work;       /* so far */
+   uint32_t read_rows; /* of prompts, so far */
+   double share_until; /* seconds that one prompt may take the step to, 0: no bound */
+   double until;       /* the same for all of them */
    rt_item *items;
    uint64_t hit_tokens;
 } rt_scheduler;

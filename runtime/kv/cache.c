@@ -185,6 +185,32 @@ int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows)
    return c->has_states && s->branch > s->stored ? MIN(rows, s->branch - s->stored) : rows;
 }
 
+const int32_t *kv_cache_row(const kv_cache *c, const kv_sequence *s, uint32_t group)
+{
+   return row_of(c, s, group);
+}
+
+bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored)
+{
+   int64_t blocks = (stored + PAGE_TOKENS - 1) / PAGE_TOKENS;
+
+   for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      int64_t first = kv_first_page(c->o.windows[g], stored);
+      if (kv_pool_available(c->pools[g]) < blocks - MAX(s->end_block[g], first))
+         return false;
+   }
+   s->stored = stored;
+   s->untold = true;
+   for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      drop_unread(c, s, g);
+      if (s->first_block[g] == s->end_block[g])
+         s->first_block[g] = s->end_block[g] = kv_first_page(c->o.windows[g], stored);
+      while (s->end_block[g] < blocks && take(c, s, g))
+         continue;
+   }
+   return true;
+}
+
 /* ---- prefixes ---- */
 
 static kv_block block_of(const kv_cache *c, const kv_sequence *s, int64_t index)

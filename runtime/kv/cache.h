@@ -68,6 +68,13 @@ int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows);
 /* Tokens up to `stored` have been written. */
 void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
 
+/* Takes pages for positions up to `stored`, more than s has, that the caller then fills; the sequence tells nobody of later
+ * blocks. Only without state groups. False, and nothing changed, when a pool has not enough. */
+bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored);
+
+/* The sequence's row of a block table. */
+const int32_t *kv_cache_row(const kv_cache *c, const kv_sequence *s, uint32_t group);
+
 /* Empties the slot. Findable pages stay cached until their room is needed. */
 void kv_cache_end(kv_cache *c, kv_sequence *s);
 

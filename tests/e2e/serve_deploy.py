@@ -57,7 +57,7 @@ def installed():
     prefix = os.path.join(TEMP.name, "prefix")
     subprocess.run([os.path.join(DEPLOY, "container"), "build", prefix], check=True)
     packages = set(subprocess.run([os.path.join(DEPLOY, "container"), "packages"], capture_output=True, text=True, check=True).stdout.split())
-    files = [os.path.join(prefix, "bin", n) for n in ("sinter", "sinter-serve")] + [os.path.join(prefix, "lib", n) for n in ("libsinter_rt.so", "libsinter_compiler.so")]
+    files = [os.path.join(prefix, "bin", "sinter")] + [os.path.join(prefix, "lib", n) for n in ("libsinter_rt.so", "libsinter_compiler.so")]
     linked = subprocess.run(["ldd", *files], capture_output=True, text=True, check=True).stdout
     check("not found" not in linked and ROOT not in linked, "container: nothing is looked for where it was built", linked)
     direct = set()

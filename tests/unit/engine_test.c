@@ -164,8 +164,9 @@ static sinter_sampling random_sampling(void)
    return s;
 }
 
-/* A crowd of requests that share beginnings, submitted while others run. */
-static void crowd(sinter_engine_options options, uint64_t seed, uint32_t count)
+/* A crowd of requests that share beginnings, submitted while others run. Returns how many tokens were kept aside and put
+ * back. */
+static uint64_t crowd(sinter_engine_options options, uint64_t seed, uint32_t count)
 {
    sinter_engine *e = toy_engine(options);
    job **jobs = calloc(count, sizeof *jobs);
@@ -177,6 +178,7 @@ static void crowd(sinter_engine_options options, uint64_t seed, uint32_t count)
       uint32_t length = dice(3) ? 1 + dice(90) : 16 * (1 + dice(5));
       job *j = jobs[i] = make_job(length, 1 + dice(40), 100 + dice(3));
       j->o.salt = dice(8) == 0;
+      j->o.priority = (int32_t)dice(3) - 1;
       j->o.ignore_eos = dice(2);
       j->o.sampling = random_sampling();
       if (dice(5) == 0) {
@@ -200,6 +202,7 @@ static void crowd(sinter_engine_options options, uint64_t seed, uint32_t count)
    }
    free(jobs);
    sinter_engine_destroy(e);
+   return stats.restored_tokens;
 }
 
 /* Kills: rows of one request read with another's table; wanted rows out of order; a prefix shared
@@ -211,7 +214,7 @@ Test(engine, neighbours_splits_and_prefixes_change_nothing)
       o.step_tokens = seed % 3 == 0 ? 1 + (uint32_t)seed % TOY_ROWS : 0;
       o.max_sequences = seed % 4 == 0 ? 1 + (uint32_t)seed % 3 : 0;
       o.no_prefix_cache = seed % 5 == 0;
-      crowd(o, seed, 24);
+      (void)crowd(o, seed, 24);
    }
 }
 
@@ -220,7 +223,7 @@ Test(engine, neighbours_splits_and_prefixes_change_nothing)
 Test(engine, preemption_changes_nothing)
 {
    for (uint64_t seed = 1; seed <= 12; seed++)
-      crowd((sinter_engine_options){.kv_tokens = 144 + 16 * (uint32_t)(seed % 3)}, seed, 16);
+      (void)crowd((sinter_engine_options){.kv_tokens = 144 + 16 * (uint32_t)(seed % 3)}, seed, 16);
 }
 
 /* The same, with pages filled by NaN as soon as nobody holds them. */
@@ -228,8 +231,23 @@ Test(engine, freed_pages_are_never_read)
 {
    setenv("SINTER_DEBUG", "poison", 1);
    for (uint64_t seed = 20; seed <= 26; seed++)
-      crowd((sinter_engine_options){.kv_tokens = 160}, seed, 16);
+      (void)crowd((sinter_engine_options){.kv_tokens = 160}, seed, 16);
    unsetenv("SINTER_DEBUG");
+}
+
+/* Kills: a page put back into another's place, a last page that is cut off, a window that moved on, a page that others find
+ * although it was never filled. */
+Test(engine, pages_kept_aside_change_nothing)
+{
+   uint64_t restored = 0;
+
+   setenv("SINTER_DEBUG", "poison", 1);
+   for (uint64_t seed = 40; seed <= 60; seed++)
+      restored += crowd((sinter_engine_options){.kv_tokens = 144 + 16 * (uint32_t)(seed % 3),
+                                                .host_kv_tokens = seed % 2 ? 64 : 4096},
+                        seed, 16);
+   unsetenv("SINTER_DEBUG");
+   cr_assert(restored > 0, "nothing was put back");
 }
 
 /* Kills: preemption that never happens, so that the tests above test nothing; a preempted request

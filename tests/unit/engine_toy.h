@@ -78,8 +78,8 @@ static rope_spec toy_ropes[1] = {{.kind = ROPE_dynamic,
                                   .max_context = TOY_CONTEXT,
                                   .attention_factor = 1}};
 static plan_cache_group toy_groups[2] = {
-   {.kind = 0, .heads = 1, .width = 1, .dtype = DT_f32, .num_layers = 1},
-   {.kind = 1, .heads = 1, .width = 1, .window = TOY_WINDOW, .dtype = DT_f32, .num_layers = 1}};
+   {.kind = 0, .heads = 1, .width = 2, .dtype = DT_f32, .num_layers = 1},
+   {.kind = 1, .heads = 1, .width = 2, .window = TOY_WINDOW, .dtype = DT_f32, .num_layers = 1}};
 static plan toy_plan = {
    .model = {.vocab = TOY_VOCAB, .trained_context = 512, .num_eos = 1, .eos = {TOY_EOS}},
    .target = "toy",
@@ -218,6 +218,19 @@ static void toy_copy_page(rt_device *d, uint32_t g, int32_t from, int32_t to)
           PAGE_TOKENS * sizeof(toy_entry));
 }
 
+/* A page has as many bytes as the plan says: an entry is as large as two rows of two floats. */
+_Static_assert(sizeof(toy_entry) == 16, "toy_groups");
+
+static void toy_read_page(rt_device *d, uint32_t g, int32_t page, uint8_t *to)
+{
+   memcpy(to, d->group[g] + (int64_t)page * PAGE_TOKENS, PAGE_TOKENS * sizeof(toy_entry));
+}
+
+static void toy_write_page(rt_device *d, uint32_t g, int32_t page, uint8_t *from)
+{
+   memcpy(d->group[g] + (int64_t)page * PAGE_TOKENS, from, PAGE_TOKENS * sizeof(toy_entry));
+}
+
 static void toy_poison_page(rt_device *d, uint32_t g, int32_t page)
 {
    memset(d->group[g] + (int64_t)page * PAGE_TOKENS, 0xff, PAGE_TOKENS * sizeof(toy_entry));
@@ -234,6 +247,8 @@ static const rt_device_ops toy_device = {.name = "toy",
                                          .close = toy_close,
                                          .run = toy_run,
                                          .copy_page = toy_copy_page,
+                                         .read_page = toy_read_page,
+                                         .write_page = toy_write_page,
                                          .poison_page = toy_poison_page,
                                          .stats = toy_stats};
 

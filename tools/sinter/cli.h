@@ -30,7 +30,6 @@ typedef struct options {
 #undef OPT
    int num_args;
    const char *args[4];
-   char **argv; /* as given to main */
 } options;
 
 /* Reads argv into *out. False after printing what is wrong to stderr (exit 2). */

@@ -156,7 +156,6 @@ bool cli_parse(int argc, char **argv, options *o)
    bool only_args = false;
 
    clear(o);
-   o->argv = argv;
    for (int i = 1; i < argc; i++) {
       const char *arg = argv[i];
       if (!only_args && strcmp(arg, "--") == 0) {

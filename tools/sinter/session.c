@@ -61,6 +61,7 @@ int cli_open(const options *o, session *s)
    c.without = o->without;
    c.no_cache = o->no_cache;
    c.draft = o->mtp;
+   c.hidden = o->embeddings;
    c.variant_per_bucket = o->variant_per_bucket;
    c.threads = (uint32_t)cli_int(o->threads, 0);
    c.artifact = &s->artifact;

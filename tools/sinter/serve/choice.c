@@ -155,6 +155,10 @@ void choice_prompt_logits(choice *c, uint32_t pos, const float *logits)
    int32_t ids[20];
    float probs[20];
 
+   if (a->endpoint == SERVE_EMBED) {
+      embed_take(c, pos, logits);
+      return;
+   }
    if (pos + 1 >= c->prompt->count)
       return;
    double base = log_of_sum(logits, vocab);
@@ -191,7 +195,8 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    host *h = c->job->host;
    sinter_request_options o = SINTER_INIT(sinter_request_options);
    uint64_t room = h->context - c->prompt->count;
-   bool score = a->echo && a->logprobs && c->prompt->count > 1;
+   bool embeds = a->endpoint == SERVE_EMBED;
+   bool score = embeds || (a->echo && a->logprobs && c->prompt->count > 1);
    sinter_status status = a->echo ? echo(c) : SINTER_ok;
 
    if (status == SINTER_ok)
@@ -208,7 +213,9 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    o.sampling.seed = (uint64_t)a->seed + c->index % (uint32_t)a->n;
    o.on_token = on_token;
    o.on_logits = score ? on_logits : NULL;
+   o.logits_from = embeds ? embed_from(c) : 0;
    o.salt = a->salt;
+   o.priority = (int32_t)a->priority;
    o.user = c;
    o.grammar = a->rules;
    if (!o.max_tokens && !score) { /* nothing to run */

@@ -112,8 +112,7 @@ static void count_end(host *h, const job *j)
                   : strcmp(why, "length") == 0 ? 1
                                                : 3]++;
    }
-   for (size_t i = 0; i < j->ask.num_prompts; i++)
-      m->prompt_tokens += j->ask.prompts[i].count;
+   m->prompt_tokens += job_prompt_tokens(j);
    m->cached_tokens += j->cached_tokens;
    observe(&m->whole, cli_seconds() - j->started);
 }
@@ -349,6 +348,7 @@ static int load(host *h)
    h->stage = "engine";
    e.kv_tokens = (uint32_t)cli_int(o.kv_tokens, 0);
    e.max_sequences = (uint32_t)cli_int(o.max_sequences, 0);
+   e.host_kv_tokens = (uint32_t)cli_int(o.kv_host_tokens, UINT32_MAX);
    e.max_step_ms = (uint32_t)cli_int(o.max_step_ms, 50);
    e.share_threads = true;
    e.on_kv = h->events ? events_tell : NULL;

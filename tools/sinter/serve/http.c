@@ -424,7 +424,8 @@ static bool read_tls(server *s, struct MHD_OptionItem out[3])
       (void)cli_usage_error("--tls-cert and --tls-key belong together");
       return false;
    }
-   if (!read_pem(o->tls_cert, false, &s->tls_cert) || !read_pem(o->tls_key, true, &s->tls_key))
+   if (!read_pem(o->tls_cert, false, &s->tls_cert) || !read_pem(o->tls_key, true, &s->tls_key) ||
+       !tls_load())
       return false;
    out[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls_cert.data};
    out[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls_key.data};

@@ -24,7 +24,7 @@ void job_id(char to[SERVE_ID_BYTES], const char *prefix, size_t letters)
 
 static const char *id_prefix(endpoint e)
 {
-   return e == SERVE_CHAT ? "chatcmpl-" : e == SERVE_TEXT ? "cmpl-" : "resp_";
+   return e == SERVE_CHAT ? "chatcmpl-" : e == SERVE_RESPONSES ? "resp_" : "cmpl-";
 }
 
 job *job_create(host *h, ask *a)
@@ -62,6 +62,7 @@ static void free_choice(choice *c)
    for (size_t i = 0; i < countof(all); i++)
       buffer_free(all[i]);
    split_free(c);
+   free(c->state);
 }
 
 void job_release(job *j)
@@ -75,6 +76,24 @@ void job_release(job *j)
    buffer_free(&j->out);
    pthread_mutex_destroy(&j->lock);
    free(j);
+}
+
+uint64_t job_prompt_tokens(const job *j)
+{
+   uint64_t sum = 0;
+
+   for (size_t i = 0; i < j->ask.num_prompts; i++)
+      sum += j->ask.prompts[i].count;
+   return sum;
+}
+
+uint64_t job_generated(const job *j)
+{
+   uint64_t sum = 0;
+
+   for (uint32_t i = 0; i < j->num_choices; i++)
+      sum += j->choices[i].num_tokens;
+   return sum;
 }
 
 void job_wake(job *j)

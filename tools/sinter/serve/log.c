@@ -7,24 +7,20 @@
 
 static void describe_job(job *j, buffer *b)
 {
-   uint64_t asked = 0, generated = 0;
    const char *finish = NULL;
 
    pthread_mutex_lock(&j->lock);
-   for (size_t i = 0; i < j->ask.num_prompts; i++)
-      asked += j->ask.prompts[i].count;
-   for (uint32_t i = 0; i < j->num_choices; i++) {
-      generated += j->choices[i].num_tokens;
+   for (uint32_t i = 0; i < j->num_choices; i++)
       finish = j->choices[i].finish ? j->choices[i].finish : finish;
-   }
    finish = j->fault.http ? j->fault.code : j->gone ? "cancelled" : finish;
    buffer_printf(b, ",\"id\":\"%s\",\"model\":", j->id);
    buffer_json_string(b, j->host->name, strlen(j->host->name));
    buffer_printf(b,
                  ",\"stream\":%s,\"choices\":%u,\"prompt_tokens\":%llu,\"cached_tokens\":%u,"
                  "\"completion_tokens\":%llu,\"first_token_ms\":%.3f,\"finish\":\"%s\"",
-                 j->ask.stream ? "true" : "false", j->num_choices, (unsigned long long)asked,
-                 j->cached_tokens, (unsigned long long)generated,
+                 j->ask.stream ? "true" : "false", j->num_choices,
+                 (unsigned long long)job_prompt_tokens(j), j->cached_tokens,
+                 (unsigned long long)job_generated(j),
                  j->first > 0 ? (j->first - j->started) * 1e3 : 0, finish ? finish : "cancelled");
    pthread_mutex_unlock(&j->lock);
 }

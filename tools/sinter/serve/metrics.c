@@ -49,6 +49,9 @@ static void value(buffer *b, const char *name, const host *h, double v)
           events_resyncs(h->events))                                                               \
    METRIC(preemptions_total, "counter", "requests set back for want of pages",                     \
           h->shown.preemptions)                                                                    \
+   METRIC(kept_tokens_total, "counter", "positions of theirs kept aside (--kv-host-tokens)",       \
+          h->stats.kept_tokens)                                                                    \
+   METRIC(restored_tokens_total, "counter", "of them put back", h->stats.restored_tokens)          \
    METRIC(steps_total, "counter", "engine steps", h->stats.steps)                                  \
    METRIC(segments_total, "counter", "graph segments run", h->stats.segments)                      \
    METRIC(launches_total, "counter", "kernel launches", h->stats.launches)                         \

@@ -111,6 +111,8 @@ static void put_shape(buffer *b, const char *name, endpoint e, uint32_t vocab)
 {
    const char *schema = find_shape(shapes, countof(shapes), name);
 
+   if (strcmp(name, "input") == 0 && e == SERVE_EMBED)
+      schema = find_shape(shapes, countof(shapes), "prompt");
    if (strcmp(name, "logprobs") == 0)
       put(b, e == SERVE_CHAT ? "\"type\":[\"boolean\",\"null\"]"
                              : "\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":20");
@@ -139,7 +141,7 @@ static void put_field(buffer *b, const field *p, endpoint e, uint32_t vocab)
 
 static void put_fields(buffer *b, endpoint e, uint32_t vocab)
 {
-   static const char *const needed[] = {"messages", "prompt", "input"};
+   static const char *const needed[] = {"messages", "prompt", "input", "input"};
    const char *comma = "";
 
    buffer_printf(b, "{\"type\":\"object\",\"required\":[\"%s\"],\"properties\":{", needed[e]);
@@ -153,7 +155,7 @@ static void put_fields(buffer *b, endpoint e, uint32_t vocab)
    put(b, "}}");
 }
 
-/* What a POST takes; anything else than the big three has few fields. */
+/* What a POST takes; anything else than the big four has few fields. */
 static void put_body(buffer *b, const char *handler, uint32_t vocab)
 {
    const char *schema = find_shape(bodies, countof(bodies), handler);
@@ -165,6 +167,8 @@ static void put_body(buffer *b, const char *handler, uint32_t vocab)
       put_fields(b, SERVE_TEXT, vocab);
    else if (strcmp(handler, "responses") == 0)
       put_fields(b, SERVE_RESPONSES, vocab);
+   else if (strcmp(handler, "embeddings") == 0)
+      put_fields(b, SERVE_EMBED, vocab);
    else {
       put(b, "{");
       put_schema(b, schema ? schema : "\"type\":\"object\"", vocab);

@@ -75,6 +75,11 @@ static bool encode(const host *h, ids_of *of, const void *user, size_t len, cons
    return status == SINTER_ok || fault_from_library(f, status, param);
 }
 
+static const char *prompt_param(const ask *a)
+{
+   return a->endpoint == SERVE_TEXT ? "prompt" : a->endpoint == SERVE_CHAT ? "messages" : "input";
+}
+
 static prompt *add_prompt(ask *a)
 {
    a->prompts = realloc(a->prompts, (a->num_prompts + 1) * sizeof *a->prompts);
@@ -86,32 +91,33 @@ static prompt *add_prompt(ask *a)
 
 bool prompt_add_text(ask *a, const char *text, size_t len, const host *h, fault *f)
 {
-   return encode(h, plain_ids, &(plain){text, len}, len, "prompt", add_prompt(a), f);
+   return encode(h, plain_ids, &(plain){text, len}, len, prompt_param(a), add_prompt(a), f);
 }
 
 bool prompt_add_ids(ask *a, const tree *list, const host *h, fault *f)
 {
    prompt *p = add_prompt(a);
 
-   return prompt_read_ids(list, h, "prompt", &p->ids, &p->count, f);
+   return prompt_read_ids(list, h, prompt_param(a), &p->ids, &p->count, f);
 }
 
 bool take_prompt(ask *a, const tree *t, const host *h, fault *f)
 {
    const tree *first = tree_first(t);
+   const char *param = prompt_param(a);
+   const size_t most = a->endpoint == SERVE_EMBED ? SERVE_MAX_EMBED : SERVE_MAX_CHOICES;
 
    if (t->kind == TREE_string)
       return prompt_add_text(a, t->text, t->len, h, f);
    if (t->kind != TREE_array || !first)
-      return value_bad(f, "prompt", "a string, an array of token ids, or an array of these");
+      return value_bad(f, param, "a string, an array of token ids, or an array of these");
    if (first->kind == TREE_number)
       return prompt_add_ids(a, t, h, f);
    for (const tree *e = first; e; e = e->next) {
-      if (a->num_prompts == SERVE_MAX_CHOICES)
-         return fault_set(f, 400, "too_many_prompts", "prompt", "at most %d prompts at once",
-                          SERVE_MAX_CHOICES);
+      if (a->num_prompts == most)
+         return fault_set(f, 400, "too_many_prompts", param, "at most %zu prompts at once", most);
       if (e->kind != TREE_string && e->kind != TREE_array)
-         return value_bad(f, "prompt", "strings or arrays of token ids throughout");
+         return value_bad(f, param, "strings or arrays of token ids throughout");
       if (!(e->kind == TREE_string ? prompt_add_text(a, e->text, e->len, h, f)
                                    : prompt_add_ids(a, e, h, f)))
          return false;
@@ -179,7 +185,7 @@ static void put_instructions(ask *a)
 
 bool prompt_add_chat(ask *a, const host *h, fault *f)
 {
-   const char *param = a->endpoint == SERVE_CHAT ? "messages" : "input";
+   const char *param = prompt_param(a);
 
    if (!a->messages.len)
       return fault_set(f, 400, "missing_parameter", param, "'%s' is missing", param);
@@ -426,9 +432,7 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
 /* What fields together must obey. */
 static bool check(ask *a, const host *h, fault *f)
 {
-   const char *prompt_name = a->endpoint == SERVE_TEXT   ? "prompt"
-                             : a->endpoint == SERVE_CHAT ? "messages"
-                                                         : "input";
+   const char *prompt_name = prompt_param(a);
    size_t longest = 0;
 
    for (size_t i = 0; i < a->num_prompts; i++) {
@@ -438,7 +442,7 @@ static bool check(ask *a, const host *h, fault *f)
    }
    if (!a->num_prompts)
       return fault_set(f, 400, "missing_parameter", prompt_name, "'%s' is missing", prompt_name);
-   if (a->num_prompts * (size_t)a->n > SERVE_MAX_CHOICES)
+   if (a->endpoint != SERVE_EMBED && a->num_prompts * (size_t)a->n > SERVE_MAX_CHOICES)
       return fault_set(f, 400, "invalid_value", "n", "at most %d answers in one request",
                        SERVE_MAX_CHOICES);
    if (longest + (a->max_tokens > 0) > h->context ||
@@ -453,7 +457,7 @@ static bool check(ask *a, const host *h, fault *f)
    if (a->echo && a->stream)
       return fault_set(f, 400, "unsupported_parameter", "echo",
                        "'echo' is not supported together with 'stream'");
-   if (a->endpoint != SERVE_TEXT && !a->max_tokens)
+   if (a->endpoint != SERVE_TEXT && a->endpoint != SERVE_EMBED && !a->max_tokens)
       return value_bad(f, "max_tokens", "at least 1");
    return true;
 }
@@ -464,10 +468,13 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
               .sampling = SINTER_SAMPLING_GREEDY,
               .n = 1,
               .parallel = true,
-              .max_tokens = e == SERVE_TEXT ? 16 : INT32_MAX};
+              .max_tokens = e == SERVE_TEXT    ? 16
+                            : e == SERVE_EMBED ? 0
+                                               : INT32_MAX};
    a->sampling.temperature = 1;
-   bool ok = read_fields(a, body, h, f) &&
-             (e == SERVE_TEXT ? format_compile(a, h, f) : prompt_add_chat(a, h, f));
+   bool ok = read_fields(a, body, h, f);
+   if (ok && e != SERVE_EMBED)
+      ok = e == SERVE_TEXT ? format_compile(a, h, f) : prompt_add_chat(a, h, f);
    if (!ok || !check(a, h, f)) {
       ask_free(a);
       return false;

@@ -11,7 +11,9 @@ enum {
    RESP = 1 << SERVE_RESPONSES,
    BOTH = CHAT | TEXT,
    TALK = CHAT | RESP,
-   ALL = CHAT | TEXT | RESP
+   ALL = CHAT | TEXT | RESP,
+   EMBED = 1 << SERVE_EMBED,
+   ANY = ALL | EMBED
 };
 
 #endif

@@ -34,12 +34,8 @@ static void head(const job *j, buffer *b, bool chunk)
 
 static void usage(const job *j, buffer *b)
 {
-   uint64_t asked = 0, generated = 0;
+   uint64_t asked = job_prompt_tokens(j), generated = job_generated(j);
 
-   for (size_t i = 0; i < j->ask.num_prompts; i++)
-      asked += j->ask.prompts[i].count;
-   for (uint32_t i = 0; i < j->num_choices; i++)
-      generated += j->choices[i].num_tokens;
    buffer_printf(
       b,
       "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
@@ -48,11 +44,27 @@ static void usage(const job *j, buffer *b)
       (unsigned long long)(asked + generated), j->cached_tokens);
 }
 
+static double per_second(uint64_t n, double ms)
+{
+   return ms > 0 ? (double)n * 1e3 / ms : 0;
+}
+
 static void timings(const job *j, buffer *b)
 {
-   buffer_printf(b, "\"timings\":{\"first_token_ms\":%.3f,\"total_ms\":%.3f}",
-                 j->first > 0 ? (j->first - j->started) * 1e3 : 0,
-                 (cli_seconds() - j->started) * 1e3);
+   uint64_t asked = job_prompt_tokens(j), generated = job_generated(j);
+   uint64_t computed = asked > j->cached_tokens ? asked - j->cached_tokens : 0;
+   /* the first tokens come with the prompt */
+   uint64_t steps = generated > j->num_choices ? generated - j->num_choices : 0;
+   double total = (cli_seconds() - j->started) * 1e3;
+   double first = j->first > 0 ? (j->first - j->started) * 1e3 : 0;
+   double later = j->first > 0 ? total - first : 0;
+
+   buffer_printf(b, "\"timings\":{\"first_token_ms\":%.3f,\"total_ms\":%.3f,\"cache_n\":%u", first,
+                 total, j->cached_tokens);
+   buffer_printf(b, ",\"prompt_n\":%llu,\"prompt_ms\":%.3f,\"prompt_per_second\":%.3f",
+                 (unsigned long long)computed, first, per_second(computed, first));
+   buffer_printf(b, ",\"predicted_n\":%llu,\"predicted_ms\":%.3f,\"predicted_per_second\":%.3f}",
+                 (unsigned long long)generated, later, per_second(steps, later));
 }
 
 static void finish_reason(const choice *c, buffer *b)
@@ -371,6 +383,10 @@ void reply_whole(job *j, buffer *out)
 {
    if (j->ask.endpoint == SERVE_RESPONSES) {
       responses_whole(j, out);
+      return;
+   }
+   if (j->ask.endpoint == SERVE_EMBED) {
+      embed_whole(j, out);
       return;
    }
    head(j, out, false);

@@ -73,7 +73,8 @@ bool take_input(ask *a, const tree *t, const host *h, fault *f)
 {
    bool ok = true;
 
-   (void)h;
+   if (a->endpoint == SERVE_EMBED)
+      return take_prompt(a, t, h, f);
    if (t->kind != TREE_string && (t->kind != TREE_array || !tree_first(t)))
       return unfit(f, "'input' must be text or an array of items");
    if (tree_count(t) > SERVE_MAX_MESSAGES && t->kind == TREE_array)

@@ -236,13 +236,26 @@ static int closed(call *c, const fault *f)
    return f->http ? http_fault(c, f) : MHD_YES;
 }
 
+/* A model is loaded for one or the other. */
+static bool gives(const host *h, endpoint e, fault *f)
+{
+   if ((e == SERVE_EMBED) == (h->session.info.hidden > 0))
+      return true;
+   return fault_set(
+      f, 400, "unsupported", "model",
+      e == SERVE_EMBED
+         ? "'%.100s' is served to generate text: start the server with --embeddings"
+         : "'%.100s' is served for /v1/embeddings only: start the server without --embeddings",
+      h->name);
+}
+
 static int complete(call *c, endpoint e)
 {
    tree *body;
    ask a;
    fault f = {0};
    host *h = open_body(c, &body, &f);
-   bool ok = h && ask_read(&a, e, body, h, &f);
+   bool ok = h && gives(h, e, &f) && ask_read(&a, e, body, h, &f);
 
    tree_free(body);
    if (!h)
@@ -287,17 +300,7 @@ int route_responses(call *c)
 
 int route_embeddings(call *c)
 {
-   tree *body;
-   fault f = {0};
-   host *h = open_body(c, &body, &f);
-
-   tree_free(body);
-   if (!h)
-      return closed(c, &f);
-   fault_set(&f, 400, "unsupported", "model",
-             "'%.100s' generates text: it was not trained to give embeddings", h->name);
-   host_release(h);
-   return http_fault(c, &f);
+   return complete(c, SERVE_EMBED);
 }
 
 /* ---- text ---- */
@@ -441,13 +444,8 @@ int route_detokenize(call *c)
 
 static void describe_job(job *j, buffer *b)
 {
-   uint64_t asked = 0, generated = 0;
-
    pthread_mutex_lock(&j->lock);
-   for (size_t i = 0; i < j->ask.num_prompts; i++)
-      asked += j->ask.prompts[i].count;
-   for (uint32_t i = 0; i < j->num_choices; i++)
-      generated += j->choices[i].num_tokens;
+   uint64_t asked = job_prompt_tokens(j), generated = job_generated(j);
    buffer_printf(b, "{\"id\":\"%s\",\"model\":", j->id);
    quoted(b, j->host->name);
    buffer_printf(

@@ -166,6 +166,8 @@ static int start(server *s)
 
    if (o->alias && o->num_args > 1)
       return cli_usage_error("--alias names one model, and there are %d", o->num_args);
+   if (o->pooling && strcmp(o->pooling, "last") != 0 && strcmp(o->pooling, "mean") != 0)
+      return cli_usage_error("--pooling is last or mean");
    if (!o->num_args && !o->models_dir)
       return cli_usage_error("'sinter serve' needs a MODEL, or --models-dir");
    if (sodium_init() < 0)

@@ -27,6 +27,7 @@ enum {
    SERVE_MAX_STOP_BYTES = 256,
    SERVE_MAX_BIAS = 1024,
    SERVE_MAX_CHOICES = 64, /* prompts times n */
+   SERVE_MAX_EMBED = 2048, /* texts of one request for embeddings */
    SERVE_MAX_TOOLS = 128,
    SERVE_MAX_CALLS = 16, /* that a grammar lets an answer make */
    SERVE_ID_BYTES = 48,
@@ -38,7 +39,7 @@ enum {
 
 /* ---- what a client asks for (params.c) ---- */
 
-typedef enum endpoint { SERVE_CHAT, SERVE_TEXT, SERVE_RESPONSES } endpoint;
+typedef enum endpoint { SERVE_CHAT, SERVE_TEXT, SERVE_RESPONSES, SERVE_EMBED } endpoint;
 
 /* A way of models to write tool calls (tools.def). */
 typedef struct tool_format {
@@ -61,8 +62,8 @@ typedef struct prompt {
 typedef struct ask {
    endpoint endpoint;
    sinter_sampling sampling;
-   int64_t top_k, seed, n, max_tokens, min_tokens, top_logprobs, timeout_ms;
-   bool has_seed, has_max_tokens, stream, echo, ignore_eos, include_usage, logprobs;
+   int64_t top_k, seed, n, max_tokens, min_tokens, top_logprobs, timeout_ms, priority;
+   bool has_seed, has_max_tokens, stream, echo, ignore_eos, include_usage, logprobs, base64;
    uint64_t salt;
    prompt *prompts;
    size_t num_prompts;
@@ -152,6 +153,8 @@ typedef struct choice {
    buffer probs; /* JSON of the tokens not yet given, comma-separated */
    buffer tokens, token_probs, tops, offsets; /* the same for completions, as four lists */
    size_t offset;                             /* characters of the tokens so far */
+   float *state; /* an embedding (embed.c); complete once it has so many: */
+   uint32_t num_states;
    uint32_t num_tokens;
    double last; /* clock of the last token */
    bool has_role;
@@ -189,6 +192,9 @@ void job_id(char to[SERVE_ID_BYTES], const char *prefix, size_t letters);
 /* Takes over a. One reference each for the caller and the host. */
 job *job_create(host *h, ask *a);
 void job_release(job *j);
+/* Of all prompts; of all answers so far. */
+uint64_t job_prompt_tokens(const job *j);
+uint64_t job_generated(const job *j);
 /* Wakes the connection when it waits; the lock is held. */
 void job_wake(job *j);
 
@@ -199,6 +205,8 @@ void reply_stream(job *j, choice *c);
 void reply_stream_end(job *j);
 /* The whole answer of a request that does not stream. */
 void reply_whole(job *j, buffer *out);
+/* The same for /v1/embeddings (embed.c). */
+void embed_whole(job *j, buffer *out);
 /* The same for /v1/responses (responses.c). */
 void responses_stream(job *j, choice *c);
 void responses_stream_end(job *j);
@@ -314,6 +322,8 @@ bool log_open(server *s);
 void log_request(const call *c);
 void log_close(server *s);
 
+/* Makes TLS possible (tls.c). False after saying why not. */
+bool tls_load(void);
 bool http_start(server *s);
 void http_stop(server *s);
 /* Answers; every handler ends with one of these. */

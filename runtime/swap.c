@@ -1,0 +1,131 @@
+/* swap.c - pages between the device and the host's memory, group by group, block by block. */
+#include "swap.h"
+
+#include <time.h>
+
+static double now(void)
+{
+   struct timespec t;
+
+   clock_gettime(CLOCK_MONOTONIC, &t);
+   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool can_swap(const plan *p, const rt_device_ops *ops)
+{
+   for (uint32_t g = 0; g < p->num_cache_groups; g++) {
+      if (!plan_state_paged[p->cache_groups[g].kind])
+         return false;
+   }
+   return ops->read_page && ops->write_page;
+}
+
+/* Bytes of a page in all layers of its group. */
+static uint64_t page_bytes(const plan *p, uint32_t g)
+{
+   return plan_page_bytes(&p->cache_groups[g]) * p->cache_groups[g].num_layers;
+}
+
+sinter_status rt_swap_init(rt_swap *w, const plan *p, const rt_device_ops *ops,
+                           const rt_limits *limits, uint64_t tokens)
+{
+   enum { FIRST_RATE = 1000000000 };
+   uint64_t bytes = 0;
+
+   *w = (rt_swap){.plan = p, .ops = ops, .max_rows = limits->max_rows, .rate = FIRST_RATE};
+   for (uint32_t g = 0; g < p->num_cache_groups; g++)
+      bytes += page_bytes(p, g);
+   tokens = MIN(tokens, (uint64_t)limits->max_positions);
+   bytes *= (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   if (!bytes || !can_swap(p, ops))
+      return SINTER_ok;
+   /* Two extents a sequence: those that wait may be more than those that run. */
+   return kv_host_create(bytes, 2 * (uint32_t)limits->max_sequences, &w->host);
+}
+
+void rt_swap_deinit(rt_swap *w)
+{
+   kv_host_destroy(w->host);
+   w->host = NULL;
+}
+
+bool rt_swap_pays(const rt_swap *w, const rt_step_cost *cost, int64_t stored, uint64_t bytes)
+{
+   double again = 0;
+
+   for (int64_t at = 0; at < stored; at += w->max_rows)
+      again +=
+         rt_step_cost_seconds(cost, rt_step_cost_work(cost, at, MIN(stored - at, w->max_rows)));
+   return 2 * (double)bytes / w->rate < again;
+}
+
+static void learn_rate(rt_swap *w, uint64_t bytes, double seconds)
+{
+   if (seconds > 0)
+      w->rate = 0.8 * w->rate + 0.2 * (double)bytes / seconds;
+}
+
+/* Calls move for every page that is kept, in the order in which they lie in the extent; from block `first` on. */
+static void each_page(rt_swap *w, const kv_cache *cache, const sinter_request *r, int64_t first,
+                      void (*move)(rt_device *d, uint32_t group, int32_t page, uint8_t *at))
+{
+   const rt_kept *k = &r->kept;
+   uint8_t *at = kv_host_data(w->host, &k->extent);
+
+   for (uint32_t g = 0; g < w->plan->num_cache_groups; g++) {
+      const int32_t *row = kv_cache_row(cache, &r->kv, g);
+      for (int64_t b = k->first_block[g]; b < k->end_block[g]; b++) {
+         if (b >= first && row[b] >= 0) /* a window may have moved on */
+            move(w->device, g, row[b], at);
+         at += page_bytes(w->plan, g);
+      }
+   }
+}
+
+void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, sinter_request *r)
+{
+   int64_t blocks = (r->kv.stored + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   uint64_t bytes = 0;
+   rt_kept *k = &r->kept;
+
+   if (!w->host)
+      return;
+   rt_swap_drop(w, r);
+   for (uint32_t g = 0; g < w->plan->num_cache_groups; g++) {
+      k->end_block[g] = MIN(r->kv.end_block[g], blocks);
+      k->first_block[g] = MIN(r->kv.first_block[g], k->end_block[g]);
+      bytes += page_bytes(w->plan, g) * (uint64_t)(k->end_block[g] - k->first_block[g]);
+   }
+   if (!rt_swap_pays(w, cost, r->kv.stored, bytes) || !kv_host_take(w->host, bytes, &k->extent))
+      return;
+   double begin = now();
+   each_page(w, cache, r, 0, w->ops->read_page);
+   kv_host_seal(w->host, &k->extent);
+   learn_rate(w, bytes, now() - begin);
+   k->stored = r->kv.stored;
+   w->kept_tokens += (uint64_t)k->stored;
+}
+
+void rt_swap_in(rt_swap *w, kv_cache *cache, sinter_request *r)
+{
+   rt_kept *k = &r->kept;
+   int64_t known = r->kv.stored;
+
+   if (!k->extent.bytes)
+      return;
+   if (!kv_host_is_whole(w->host, &k->extent)) {
+      w->spoilt++;
+   } else if (k->stored > known && kv_cache_restore(cache, &r->kv, k->stored)) {
+      double begin = now();
+      each_page(w, cache, r, known / PAGE_TOKENS, w->ops->write_page);
+      learn_rate(w, k->extent.bytes, now() - begin);
+      w->restored_tokens += (uint64_t)(k->stored - known);
+   }
+   rt_swap_drop(w, r);
+}
+
+void rt_swap_drop(rt_swap *w, sinter_request *r)
+{
+   if (r->kept.extent.bytes)
+      kv_host_give(w->host, &r->kept.extent);
+}
