@@ -4,8 +4,9 @@
 #include "isa.h"
 
 static const arch_info infos[] = {
-#define ARCH(name, machine, shared_kib, gb_s, f32, bf16, launch_ns, fp8, warp)                     \
-   {#name, machine, shared_kib * 1024, gb_s, f32, bf16, launch_ns, ARCH_FP8_##fp8, warp},
+#define ARCH(name, machine, shared_kib, gb_s, f32, bf16, launch_ns, fp8, matrix, warp, units)      \
+   {#name, machine, shared_kib * 1024, gb_s, f32, bf16, launch_ns, ARCH_FP8_##fp8, matrix,         \
+    warp,  units},
 #include "archs.def"
 #undef ARCH
 };

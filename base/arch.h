@@ -15,7 +15,9 @@ typedef struct arch_info {
    double f32_tflops, bf16_tflops; /* of plain multiply-adds, of matrix units (0: none) */
    double launch_ns;
    arch_fp8 fp8;
-   uint32_t warp; /* threads that run in step */
+   bool matrix;    /* there are kernels for its matrix units */
+   uint32_t warp;  /* threads that run in step */
+   uint32_t units; /* multiprocessors */
 } arch_info;
 
 /* Rows in order; NULL past the last. */

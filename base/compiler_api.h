@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 5 };
+enum { COMPILER_ABI = 6 };
 
 typedef struct compiler_request {
    const char *model, *targets;
@@ -14,7 +14,8 @@ typedef struct compiler_request {
    bool hidden;             /* no logits: the states after the last norm */
    bool variant_per_bucket; /* prompts may have a form whose bits differ from decode's */
    const char *with, *without;
-   const char *experts; /* NULL, or JSON: where experts lie (models/expert_map.c) */
+   const char *experts;   /* NULL, or JSON: where experts lie (models/expert_map.c) */
+   const char *attention; /* as in sinter_compile_options */
    uint32_t threads;
    const char *key_json;    /* the full cache key, stored in the manifest */
    const char *out_path;    /* artifact file to write (a temporary name; the caller renames) */

@@ -101,7 +101,7 @@ static sinter_status find_arch(arena *a, target *t, const char *name)
 {
    bool is_sm = t->info->id == TARGET_cuda || t->info->id == TARGET_mock_cuda;
    if (is_mock(t))
-      name = is_sm ? "sm_90a" : "gfx90a";
+      name = is_sm ? "sm_90a" : "gfx950";
    t->arch = name ? arch_find(name) : NULL;
    if (t->arch && strcmp(arch_vendor(t->arch), is_sm ? "cuda" : "hip") != 0)
       t->arch = NULL;
@@ -207,6 +207,7 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
                            .numerics = c->request->numerics,
                            .with = c->request->with,
                            .without = c->request->without,
+                           .attention = c->request->attention,
                            .skip = getenv("SINTER_SKIP")};
    if (c->request->numerics != SINTER_FAST)
       pt.code_ns = 0; /* products stay plain */
@@ -245,8 +246,9 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    cg_dialect dialect = is_mock(t) ? CG_HOST : t->info->id == TARGET_cuda ? CG_CUDA : CG_HIP;
    text_buf text = {.a = c->a};
 
-   SINTER_TRY(cg_simt_text(c->a, dialect, t->arch->warp, c->request->numerics == SINTER_FAST,
-                           t->name, cp->kernels, cp->plan.num_kernels, &text));
+   SINTER_TRY(cg_simt_text(c->a, dialect, t->arch->warp,
+                           t->arch->matrix && c->request->numerics == SINTER_FAST, t->name,
+                           cp->kernels, cp->plan.num_kernels, &text));
    SINTER_TRY(cg_simt_substitute(c->a, t->name, &text));
    SINTER_TRY(cg_dump(t->name, "simt", text.data, text.len));
    tell(c, SINTER_STAGE_codegen, 0, cp->plan.num_kernels, t->name);
@@ -265,8 +267,7 @@ static sinter_status make_target(compiling *c, const target *t, cg_artifact_targ
    SINTER_TRY(run_passes(c, t, &p));
    if (t->info->id == TARGET_null)
       isa = &isa_infos[0]; /* the launches of the lowest level, without their code */
-   const cg_form form = {p.f, &p.layout, t->arch != NULL},
-                 prompts = {p.prompts, &p.prompt_layout, t->arch != NULL};
+   const cg_form form = {p.f, &p.layout, t->arch}, prompts = {p.prompts, &p.prompt_layout, t->arch};
    SINTER_TRY(cg_plan_build(c->a, c->m, &form, p.prompts ? &prompts : NULL, t->name, isa,
                             c->request->numerics, cp));
    *out = (cg_artifact_target){.plan = &cp->plan, .ir = p.ir, .explain = p.explain};

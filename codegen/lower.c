@@ -145,8 +145,14 @@ static const ir_value *sinks_of(const ir_op *op)
    return op->code == IR_OP_attention && op->num_operands > 2 ? op->operands[2] : NULL;
 }
 
+static const pass_attention *backend_of(const cg_lower *l, const ir_op *op)
+{
+   return &l->layout->attentions[l->layout->attention_of[op->id]];
+}
+
 static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
 {
+   const pass_attention *how = backend_of(l, op);
    const ir_type *q = &op->operands[0]->type, *kv = &state_of(op)->type;
    const plan_cache_group *group = &l->layout->cache_groups[cg_place(l, state_of(op))->index];
 
@@ -162,11 +168,12 @@ static sinter_status attention_key_of(const cg_lower *l, const ir_op *op, attent
                           .value = (uint32_t)ir_dim_const(q->dim[2]),
                           .sinks = sinks_of(op) != NULL,
                           .latent = op->code == IR_OP_mla_attention,
+                          .columns = attention_columns(how->backend, &how->query),
+                          .bytes = how->backend == ATTENTION_BACKEND_mma_f8,
                           .window = group->window,
                           .scale = ir_attr_f(op, IR_ATTR_scale, 1),
                           .cap = ir_attr_f(op, IR_ATTR_cap, 0)};
-   if (!out->groups || out->heads % out->groups || out->width > 1024 ||
-       (out->sinks && sinks_of(op)->type.dtype != DT_f32) ||
+   if ((out->sinks && sinks_of(op)->type.dtype != DT_f32) ||
        (out->latent && out->q != op->operands[1]->type.dtype))
       return base_fail(SINTER_unsupported, "attention", "report the model",
                        "there is no kernel for %u heads over %u of width %u", out->heads,
@@ -205,8 +212,7 @@ static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
    cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
 }
 
-/* How the weight behind a value is packed; PANEL_none where it is not. */
-static panel_layout panels_of(const cg_lower *l, const ir_value *w)
+panel_layout cg_panels_of(const cg_lower *l, const ir_value *w)
 {
    const pass_place *p = cg_place(l, w);
 
@@ -229,8 +235,8 @@ static sinter_status expanded_key_of(const cg_lower *l, const ir_op *op, attenti
                           .value = (uint32_t)ir_dim_const(values->type.dim[1]),
                           .rank = (uint32_t)ir_type_row(&keys->type),
                           .rotated = (uint32_t)ir_type_row(p),
-                          .keys = panels_of(l, keys),
-                          .values = panels_of(l, values),
+                          .keys = cg_panels_of(l, keys),
+                          .values = cg_panels_of(l, values),
                           .scale = ir_attr_f(op, IR_ATTR_scale, 1)};
    const char *why = attention_expanded_unsupported(out);
 

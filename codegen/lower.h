@@ -5,6 +5,7 @@
 #ifndef CG_LOWER_H
 #define CG_LOWER_H
 
+#include "base/arch.h"
 #include "base/isa.h"
 #include "ir/ir.h"
 #include "kernels/cpu/attention.h"
@@ -22,6 +23,13 @@ extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_a
 const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key);
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key);
 
+/* Whether a product can go to matrix instructions, and in how many slices of k it does there, for a machine and weights of so many
+ * bytes: more than one where columns alone leave units idle, for longer than one more launch takes. The same for any number of
+ * rows. */
+bool cg_simt_has_matrix(const gemm_key *key);
+uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, uint64_t k,
+                        uint64_t weight_bytes);
+
 /* Whether a row kernel that is SIMT text can hold the op. */
 bool cg_simt_takes(const ir_op *op);
 
@@ -34,9 +42,11 @@ typedef struct cg_lower {
    const ir_func *f;
    const pass_layout *layout;
    const isa_info *isa;
-   bool simt;        /* kernels are SIMT text: isa is the lowest level, for the shape of launches */
-   int64_t max_rows; /* of the variant */
-   bool decode;      /* few rows: attention is parallel over the context */
+   bool simt; /* kernels are SIMT text: isa is the lowest level, for the shape of launches */
+   const arch_info *arch; /* that in fast may use matrix instructions; NULL: none */
+   uint64_t parts_at;     /* in the arena: sums of slices of products */
+   int64_t max_rows;      /* of the variant */
+   bool decode;           /* few rows: attention is parallel over the context */
    bool
       one_chunk; /* with decode: no context is longer than ATTN_CHUNK, nothing to be parallel over */
 } cg_lower;
@@ -69,7 +79,8 @@ typedef struct cg_launch {
 typedef struct cg_launches {
    arena *a;
    VEC(cg_launch) list;
-   uint64_t scratch; /* most bytes that a launch needs for each chunk of context */
+   uint64_t scratch;           /* most bytes that a launch needs for each chunk of context */
+   uint64_t parts, most_parts; /* bytes at parts_at: of the group, of any */
 } cg_launches;
 
 /* The place that holds v: reshapes are followed. */
@@ -77,6 +88,8 @@ const pass_place *cg_place(const cg_lower *l, const ir_value *v);
 
 /* The reference of a value that has memory. */
 plan_ref cg_ref_of(const cg_lower *l, const ir_value *v);
+/* How the weight behind a value is packed; PANEL_none where it is not. */
+panel_layout cg_panels_of(const cg_lower *l, const ir_value *w);
 plan_ref cg_ref_meta(ir_meta_field field, uint32_t instance);
 
 /* Appends a pointer to a launch; bytes: from its start on, what is touched. */

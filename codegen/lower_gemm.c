@@ -8,7 +8,7 @@
  * Every matmul whose result is not the second factor of a product starts a launch; its chain of
  * single readers inside the group becomes the steps. */
 #include "kernels/cpu/embed.h"
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemm_impl.h"
 #include "lower.h"
 
 static bool is_matmul(const ir_op *op)
@@ -38,14 +38,6 @@ static sinter_status refuse(const ir_op *op, const char *why)
 static const ir_value *weight_of(const ir_op *op)
 {
    return op->operands[op->num_operands - 1];
-}
-
-static panel_layout layout_of(const cg_lower *l, const ir_value *w)
-{
-   const pass_place *p = cg_place(l, w);
-
-   return p->kind == PASS_PLACE_weight ? (panel_layout)l->layout->weights[p->index].layout
-                                       : PANEL_none;
 }
 
 /* A launch under construction. */
@@ -107,7 +99,7 @@ static const char *add_binary(chain *c, const ir_op *op)
    if (!is_add && is_second(c, factor)) {
       *s = (gemm_step){factor == other ? GEMM_STEP_mul_second : GEMM_STEP_mul_bounded, (float)size};
       c->second = factor->def;
-      c->key.w2 = layout_of(c->l, weight_of(factor->def));
+      c->key.w2 = cg_panels_of(c->l, weight_of(factor->def));
       return NULL;
    }
    bool is_sum = is_add && !c->routed && !c->key.grouped && other->def->code == IR_OP_combine;
@@ -295,6 +287,52 @@ static void prepare_parts(chain *c, const ir_value **split, cg_launches *out)
                 (uint64_t)ir_type_row(&weight_of(c->start)->type), out);
 }
 
+/* A launch of one form of a chain in slices. */
+static cg_launch *launch_form(const chain *c, gemm_form form, const plan_launch *own,
+                              cg_launches *out)
+{
+   gemm_key *key = arena_copy(c->l->a, &c->key, sizeof c->key);
+   char symbol[GEMM_SYMBOL_MAX];
+   cg_launch *to = vec_push(c->l->a, &out->list);
+
+   key->form = form;
+   gemm_symbol(key, symbol);
+   *to = (cg_launch){
+      .kernel = {arena_strdup(c->l->a, symbol), "gemm", emit_gemm, key, cg_simt_gemm_of(key)},
+      .launch = *own};
+   to->launch.num_refs = 0;
+   to->launch.group = c->g->id;
+   return to;
+}
+
+/* Few rows: a block a slice, whose sums wait in the arena for the launch that adds them. */
+static void launch_slices(const chain *c, const plan_launch *own, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   gemm_rows rows = cg_rows_of(c->start->results[0]->type.dim[0]);
+   int64_t most =
+      rows.is_sym ? MIN(l->f->range[rows.sym].max, l->max_rows) * MAX(rows.num, 1) : rows.num;
+   uint64_t bytes = (uint64_t)own->consts[C_N] * (uint64_t)most * sizeof(float) * c->key.slices *
+                    (c->second ? 2 : 1);
+   plan_ref sums = {.kind = PLAN_REF_arena, .offset = l->parts_at + out->parts};
+
+   out->parts += (bytes + 63) / 64 * 64;
+   out->most_parts = MAX(out->most_parts, out->parts);
+   cg_launch *part = launch_form(c, GEMM_part, own, out);
+   cg_launch_ref(part, sums, bytes, true);
+   cg_launch_value(l, part, c->start->operands[0], false);
+   cg_launch_value(l, part, weight_of(c->start), false);
+   if (c->second)
+      cg_launch_value(l, part, weight_of(c->second), false);
+   cg_launch *merge = launch_form(c, GEMM_merge, own, out);
+   merge->launch.bytes = (plan_extent){.k = (int64_t)bytes};
+   merge->launch.flops = (plan_extent){.k = (int64_t)(bytes / sizeof(float))};
+   cg_launch_value(l, merge, c->end, true);
+   cg_launch_ref(merge, sums, bytes, false);
+   for (uint32_t i = 0; i < c->num_extra; i++)
+      cg_launch_value(l, merge, c->extra[i] ? c->extra[i] : c->end, false);
+}
+
 /* The launch of a finished chain. */
 static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches *out)
 {
@@ -305,6 +343,13 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
    SINTER_TRY(plan_chain(c, &own)); /* what cannot be has no split in front of it */
    prepare_parts(c, split, out);
    SINTER_TRY(plan_chain(c, &own));
+   if (l->arch && own.bytes.k > 0)
+      c->key.slices = cg_simt_slices(&c->key, l->arch, (uint64_t)own.consts[C_N],
+                                     (uint64_t)own.consts[C_K], (uint64_t)own.bytes.k);
+   if (c->key.slices > 1 && l->decode) {
+      launch_slices(c, &own, out);
+      return SINTER_ok;
+   }
    gemm_symbol(&c->key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
@@ -357,7 +402,7 @@ static sinter_status read_chain(chain *c, const ir_op *start)
    SINTER_TRY(check_types(start));
    c->key.int8 = num_inputs(start) == 2;
    c->key.grouped = is_grouped(start);
-   c->key.w = layout_of(c->l, weight_of(start));
+   c->key.w = cg_panels_of(c->l, weight_of(start));
    if (c->key.w == PANEL_none || c->key.w == PANEL_rows)
       return refuse(start, "the weight is not packed in panels");
    const char *why = add_norm(c);
@@ -481,7 +526,7 @@ sinter_status cg_lower_head_gemm(const cg_lower *l, const ir_group *g, cg_launch
 {
    const ir_op *op = g->first->code == IR_OP_slice ? g->first->next : g->first;
    const ir_value *w = weight_of(op), *x;
-   gemm_key key = {.w = layout_of(l, w)};
+   gemm_key key = {.w = cg_panels_of(l, w)};
    gemm_heads heads;
    uint64_t offset, k = (uint64_t)ir_type_row(&w->type);
    gemm_rows rows = cg_rows_of(op->results[0]->type.dim[0]);
@@ -534,7 +579,7 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    }
    const ir_type *w = &op->operands[1]->type;
    uint64_t n = (uint64_t)ir_dim_const(w->dim[0]), k = (uint64_t)ir_dim_const(w->dim[1]);
-   key.w = layout_of(l, op->operands[1]);
+   key.w = cg_panels_of(l, op->operands[1]);
    const char *why = embed_unsupported(&key, k);
    if (why)
       return refuse(op, why);

@@ -18,7 +18,7 @@ typedef struct build {
    cg_plan *out;
    map kernels; /* symbol → 1 + number */
    VEC(cg_kernel) kernel_list;
-   uint64_t scratch;
+   uint64_t scratch, parts;
 } build;
 
 static uint32_t kernel_number(build *b, const cg_kernel *k)
@@ -61,6 +61,7 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
    b->l.one_chunk = max_chunks == 1;
    for (uint32_t i = 0; i < l->num_kernels; i++) {
       first[i] = (uint32_t)launches.list.count;
+      launches.parts = 0;
       SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
       for (size_t k = first[i]; k < launches.list.count; k++) {
          launches.list.data[k].launch.group = b->first_group + i;
@@ -82,6 +83,7 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
    }
    add_segments(b, first, v);
    b->scratch = MAX(b->scratch, launches.scratch);
+   b->parts = MAX(b->parts, launches.most_parts);
    return SINTER_ok;
 }
 
@@ -110,6 +112,8 @@ static sinter_status add_variants(build *b)
    b->out->kernels = b->kernel_list.data;
    for (uint32_t i = 0; i < p->num_kernels; i++)
       p->kernels[i] = (plan_kernel){b->kernel_list.data[i].symbol, b->kernel_list.data[i].family};
+   if (b->parts)
+      p->arena_bytes = b->l.parts_at + b->parts;
    p->scratch = (plan_extent){.k = (int64_t)b->scratch, .num_factors = 1, .factor = {{SYM_C, 1}}};
    return SINTER_ok;
 }
@@ -187,7 +191,12 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
                             cg_plan *out)
 {
    build b = {.a = a,
-              .l = {.a = a, .f = form->f, .layout = form->layout, .isa = isa, .simt = form->simt},
+              .l = {.a = a,
+                    .f = form->f,
+                    .layout = form->layout,
+                    .isa = isa,
+                    .simt = form->arch != NULL,
+                    .arch = numerics == SINTER_FAST ? form->arch : NULL},
               .forms = {form, prompts},
               .out = out,
               .kernels.a = a};
@@ -207,6 +216,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
       SINTER_TRY(check_forms(form->layout, prompts->layout));
       fill_memory(p, prompts->layout);
    }
+   b.l.parts_at = (p->arena_bytes + 63) / 64 * 64;
    add_routes(&b);
    if (!isa)
       return SINTER_ok;

@@ -16,7 +16,7 @@ typedef struct cg_plan {
 typedef struct cg_form {
    const ir_func *f;
    const pass_layout *layout;
-   bool simt; /* kernels are SIMT text */
+   const arch_info *arch; /* kernels are SIMT text for it; NULL: for a CPU */
 } cg_form;
 
 /* Lowers every group of a form for every variant. `prompts` is the form of the prefill variant, NULL:

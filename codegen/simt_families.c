@@ -1,8 +1,7 @@
-/* simt_families.c - the parameters of the templates in kernels/, from the keys of the families. */
+/* simt_families.c - the parameters of the templates of products and embeddings, from the keys of the families. */
 #include "simt.h"
 
 #include "base/simt_abi.h"
-#include "kernels/cpu/attention.h"
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/gemm_impl.h"
 
@@ -26,6 +25,8 @@ void cg_simt_format(text_buf *out, const char *name, panel_layout layout)
 }
 
 /* ---- gemm ---- */
+
+enum { LEAST_SLICE = 256, MOST_SLICES = 8 };
 
 static void write_step(text_buf *out, const gemm_step *s, uint32_t *ptr)
 {
@@ -64,15 +65,35 @@ static bool has_matrix_form(panel_layout w)
    return w != PANEL_f32 && w != PANEL_f16;
 }
 
+bool cg_simt_has_matrix(const gemm_key *key)
+{
+   return has_matrix_form(key->w) && (key->w2 == PANEL_none || has_matrix_form(key->w2));
+}
+
+uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, uint64_t k,
+                        uint64_t weight_bytes)
+{
+   uint64_t tiles = (n + CG_SIMT_GEMM_COLUMNS - 1) / CG_SIMT_GEMM_COLUMNS;
+   uint64_t most = MIN(MIN(arch->units / tiles, k / LEAST_SLICE), MOST_SLICES);
+
+   if (!arch->matrix || key->grouped || !cg_simt_has_matrix(key) || most < 2)
+      return 1;
+   /* memory is read at the share of the units that have a tile */
+   double all = (double)weight_bytes / arch->bytes_per_ns * arch->units / (double)tiles;
+   return all - all / (double)most > arch->launch_ns ? (uint32_t)most : 1;
+}
+
 static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    const gemm_key *key = what;
-   uint32_t ptr = 3 + (key->w2 != PANEL_none);
+   uint32_t ptr = key->form == GEMM_merge ? 2 : 3 + (key->w2 != PANEL_none);
 
    (void)a;
    assert(cg_simt_gemm_of(key));
-   text_printf(out, "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n",
-               symbol, key->grouped, ptr);
+   text_printf(out,
+               "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n"
+               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n",
+               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form);
    ptr += 2 * key->grouped;
    cg_simt_format(out, "GEMM_W", key->w);
    if (key->w2 != PANEL_none)
@@ -82,15 +103,14 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
       write_step(out, &key->steps[i], &ptr);
    text_printf(out, "\n");
    cg_simt_include(out, "gemm_rows.cuh");
-   bool matrix = has_matrix_form(key->w) && (key->w2 == PANEL_none || has_matrix_form(key->w2));
-   if (matrix) {
+   if (cg_simt_has_matrix(key)) {
       text_printf(out, "#if SIMT_MATRIX && SIMT_HAS_MMA\n");
       cg_simt_include(out, "fragments.cuh");
       cg_simt_include(out, "gemm_mma.cuh");
-      text_printf(out, "#else\n");
+      text_printf(out, "#else\nSIMT_ASSERT(GEMM_SLICES == 1);\n");
    }
    cg_simt_include(out, "gemm.cuh");
-   if (matrix)
+   if (cg_simt_has_matrix(key))
       text_printf(out, "#endif\n");
 }
 
@@ -102,6 +122,12 @@ static void gemm_grid(const void *what, plan_launch *to)
                      .sym = (sym)c[C_SYM],
                      .num = c[C_ROWS_PER_SYM] > 0 ? c[C_ROWS_PER_SYM] : c[C_ROWS]};
 
+   if (((const gemm_key *)what)->form == GEMM_part)
+      columns *= ((const gemm_key *)what)->slices;
+   if (((const gemm_key *)what)->form == GEMM_merge) {
+      to->tiles = gemm_row_extent((c[C_N] + SIMT_THREADS - 1) / SIMT_THREADS, rows, 1);
+      return;
+   }
    /* Of slots there may be a tile each: as many as experts that have one. */
    to->tiles = gemm_row_extent(columns * c[C_HEADS], rows,
                                ((const gemm_key *)what)->grouped ? 1 : CG_SIMT_GEMM_ROWS);
@@ -129,72 +155,3 @@ static void emit_embed(arena *a, text_buf *out, const char *symbol, const void *
 }
 
 const cg_simt_kind cg_simt_embed = {emit_embed, NULL};
-
-/* ---- attention ---- */
-
-/* Heads that one block takes: few enough for its memory and registers. */
-static uint32_t attention_block(const attention_key *k)
-{
-   uint32_t most = MIN(k->heads / k->groups, 8u);
-
-   while (most > 1 && (uint64_t)most * (k->width + ATTN_CHUNK) * 4 + 2048 > SIMT_MAX_SHARED)
-      most--;
-   return most;
-}
-
-static void emit_attention(arena *a, text_buf *out, const char *symbol, const void *what)
-{
-   const attention_key *k = what;
-
-   (void)a;
-   text_printf(out,
-               "#define ATTN_NAME %s\n#define ATTN_FORM %d\n#define ATTN_H %u\n#define ATTN_G "
-               "%u\n#define ATTN_D %u\n"
-               "#define ATTN_V %u\n#define ATTN_Q %u\n#define ATTN_BLOCK %u\n"
-               "#define ATTN_WINDOW %lldll\n#define ATTN_SCALE %af\n#define ATTN_CAPPED %d\n"
-               "#define ATTN_CAP %af\n#define ATTN_SINKS %d\n#define ATTN_LATENT %d\n"
-               "#define ATTN_KV_BYTES %u\n",
-               symbol, k->form == ATTENTION_row ? ATTENTION_whole : k->form, k->heads, k->groups,
-               k->width, k->value, k->latent ? k->value : k->width, attention_block(k),
-               (long long)k->window, k->scale, k->cap != 0, k->cap, k->sinks, k->latent,
-               dtype_infos[k->kv].bytes);
-   cg_simt_load(out, "ATTN_LOAD_Q", k->q);
-   cg_simt_load(out, "ATTN_LOAD_KV", k->kv);
-   cg_simt_store(out, "ATTN_STORE", k->y);
-   cg_simt_include(out, "attention_fold.cuh");
-   cg_simt_include(out, "attention.cuh");
-}
-
-static int64_t attention_blocks(const attention_key *k)
-{
-   uint32_t block = attention_block(k), per = k->heads / k->groups;
-
-   return (int64_t)k->groups * ((per + block - 1) / block);
-}
-
-uint64_t cg_simt_attention_scratch(const attention_key *k, int64_t max_rows)
-{
-   uint64_t entry = (uint64_t)attention_block(k) * (k->value + 2) * sizeof(float);
-
-   return entry * (uint64_t)attention_blocks(k) * (uint64_t)max_rows;
-}
-
-/* A tile is a row and a block of the heads of one kv head; of parts also a chunk. */
-static void attention_grid(const void *what, plan_launch *to)
-{
-   const attention_key *k = what;
-
-   to->tiles =
-      (plan_extent){.k = attention_blocks(k), .num_factors = 1, .factor = {{SYM_T, 1}, {SYM_C, 1}}};
-   if (k->form == ATTENTION_part)
-      to->tiles.num_factors = 2;
-}
-
-const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};
-
-const cg_simt_kind *cg_simt_attention_of(const attention_key *key)
-{
-   bool plain = key->form != ATTENTION_expanded && !key->quant;
-
-   return plain && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
-}

@@ -20,6 +20,7 @@
    F("embed.cuh", embed) \
    F("attention_fold.cuh", attention_fold) \
    F("attention.cuh", attention) \
+   F("attention_mma.cuh", attention_mma) \
    F("moe.cuh", moe) \
    F("route.cuh", route) \
    F("state.cuh", state) \

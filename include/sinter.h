@@ -103,6 +103,9 @@ typedef struct sinter_compile_options {
                            layer lie, some in several. Logits keep their bits */
    bool
       hidden; /* no head: the state after the last norm takes the place of logits, as for embeddings */
+   const char *
+      attention; /* which kernel computes attention: NULL or "auto"; a name of base/attention.def, where it
+                             can; "NAME!": no other. The explain document says what was refused, and why */
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).

@@ -17,15 +17,6 @@
 
 enum { ATTN_EACH = ATTN_CHUNK / SIMT_THREADS };
 
-/* The page of position `at`, from kv head g on; head_bytes of a head in a page. */
-SIMT_FN const simt_u8 *attn_head(const void *pages, const simt_i32 *table, simt_i64 at, simt_i64 g,
-                                 simt_i64 groups, simt_i64 head_bytes)
-{
-   const simt_i64 page = table[at / PAGE_TOKENS];
-
-   return (const simt_u8 *)pages + (page * groups + g) * head_bytes;
-}
-
 /* What a row sees. */
 typedef struct attn_row {
    simt_i64 row, g, first, last, head0;

@@ -1,6 +1,15 @@
-/* attention_fold.cuh - scores of a block of keys to weights, and blocks that are folded in order. */
+/* attention_fold.cuh - where a position's keys are, scores of a block of keys to weights, blocks that are folded in order. */
 #ifndef ATTENTION_FOLD_CUH
 #define ATTENTION_FOLD_CUH
+
+/* The page of position `at`, from kv head g on; head_bytes of a head in a page. */
+SIMT_FN const simt_u8 *attn_head(const void *pages, const simt_i32 *table, simt_i64 at, simt_i64 g,
+                                 simt_i64 groups, simt_i64 head_bytes)
+{
+   const simt_i64 page = table[at / PAGE_TOKENS];
+
+   return (const simt_u8 *)pages + (page * groups + g) * head_bytes;
+}
 
 /* Weights p = exp(score - m) and their sum l, for each of `block` heads. A thread has `own` keys, score[own][block]; its number
  * e is key e * SIMT_THREADS + thread of p[block][own * SIMT_THREADS]. each: float[2][block][SIMT_WARPS] of shared memory. What is

@@ -1,4 +1,8 @@
-/* gemm_mma.cuh - the product of gemm.cuh on matrix instructions; the same parameters and hooks.
+/* gemm_mma.cuh - the product of gemm.cuh on matrix instructions; the same parameters and hooks, and
+ *
+ *    GEMM_SLICES   k is cut into so many slices of whole tiles, whose sums are added in order
+ *    GEMM_FORM     GEMM_whole: one block does that; GEMM_part: a block takes a slice and leaves its sums in memory; GEMM_merge: adds them,
+ *                  and what follows. So both ways have the same bits
  *
  *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
  *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
@@ -6,7 +10,7 @@
  * A warp takes panels of 16 outputs and GEMM_TILE_ROWS rows of x; w is the 16 x 16 matrix of the instruction. The tile of x comes
  * by asynchronous copies, one tile ahead. Scales are applied to sums, so codes are never rounded and neither is x. An
  * output's bits depend on its own row and column only, for any M. Layouts: all of blocks or sub-blocks of 16 and
- * 32, e4m3, bf16. */
+ * 32, e4m3, bf16. Parts: f32[slice][weight][row][column]. */
 #ifndef GEMM_MMA_CUH
 #define GEMM_MMA_CUH
 
@@ -95,6 +99,13 @@ SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, 
    }
 }
 
+/* A slice is done: its sum joins those before it. */
+SIMT_FN void gemm_mma_next(float *before, float *total, int first)
+{
+   *before = first ? *total : *before + *total;
+   *total = 0;
+}
+
 /* d and m of row r at column k: value = d code + m. */
 SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d,
                             float *m)
@@ -167,13 +178,40 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
 
 #endif
 
+#if GEMM_FORM == GEMM_merge
+SIMT_KERNEL(GEMM_NAME)
+{
+   SIMT_BEGIN(a);
+   const simt_i64 columns = a->konst[C_N], blocks = (columns + SIMT_THREADS - 1) / SIMT_THREADS;
+   const simt_i64 m = simt_tile() / blocks, n = simt_tile() % blocks * SIMT_THREADS + simt_thread();
+   const simt_i64 all = gemm_num_rows(a) * columns, at = m * a->konst[C_Y_STRIDE] + n;
+
+   if (n >= columns)
+      return;
+   const float *from = (const float *)a->ptr[1] + m * columns + n;
+#ifdef GEMM_W2
+   enum { WEIGHTS = 2 };
+   float v2 = from[all];
+   for (int i = 1; i < GEMM_SLICES; i++)
+      v2 += from[(i * WEIGHTS + 1) * all];
+#else
+   enum { WEIGHTS = 1 };
+#endif
+   float v = from[0];
+   for (int i = 1; i < GEMM_SLICES; i++)
+      v += from[i * WEIGHTS * all];
+   GEMM_STEPS
+   ((float *)a->ptr[0])[at] = v;
+}
+#else
 SIMT_KERNEL(GEMM_NAME)
 {
    SIMT_BEGIN(a);
    SIMT_SHARED(gemm_mma_shared, s);
    const simt_i64 columns = a->konst[C_N];
    const simt_i64 column_tiles = (columns + GEMM_TILE_COLUMNS - 1) / GEMM_TILE_COLUMNS;
-   const simt_i64 rest = simt_tile() / column_tiles, head = rest % a->konst[C_HEADS];
+   const simt_i64 tile = GEMM_FORM == GEMM_part ? simt_tile() / GEMM_SLICES : simt_tile();
+   const simt_i64 rest = tile / column_tiles, head = rest % a->konst[C_HEADS];
 #if GEMM_GROUPED
    const gemm_rows r = gemm_slots(a, (const simt_i32 *)a->ptr[GEMM_ORDER],
                                   (const simt_i32 *)a->ptr[GEMM_ORDER + 1], rest);
@@ -186,8 +224,10 @@ SIMT_KERNEL(GEMM_NAME)
    const simt_i64 matrix = head;
 #endif
    const simt_i64 depth = r.expert < 0 ? 0 : a->konst[C_K];
-   const simt_i64 n0 =
-      simt_tile() % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * MMA_PANELS * PANEL_ROWS;
+   const simt_i64 slice = (depth + GEMM_SLICES * GEMM_TILE_K - 1) / (GEMM_SLICES * GEMM_TILE_K) * GEMM_TILE_K;
+   const simt_i64 from = GEMM_FORM == GEMM_part ? simt_tile() % GEMM_SLICES * slice : 0;
+   const simt_i64 to = GEMM_FORM == GEMM_part ? simt_least(from + slice, depth) : depth;
+   const simt_i64 n0 = tile % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * MMA_PANELS * PANEL_ROWS;
    const simt_u8 *x = (const simt_u8 *)a->ptr[1] + head * a->konst[C_X_HEAD];
    const simt_u8 *w = (const simt_u8 *)a->ptr[2] + matrix * a->konst[C_W_HEAD] +
                       n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES];
@@ -205,11 +245,29 @@ SIMT_KERNEL(GEMM_NAME)
       total2[i / 4 / MMA_TILES][i / 4 % MMA_TILES][i % 4] = 0;
 #endif
    }
-   if (depth)
-      gemm_mma_fetch(a, s->x[0], x, &r, 0);
-   for (simt_i64 k0 = 0; k0 < depth; k0 += GEMM_TILE_K) {
-      const int stage = (int)(k0 / GEMM_TILE_K % MMA_STAGES);
-      if (k0 + GEMM_TILE_K < depth) {
+#if GEMM_SLICES > 1 && GEMM_FORM == GEMM_whole
+   float before[MMA_PANELS][MMA_TILES][4]; /* the sum of slices that are done */
+#ifdef GEMM_W2
+   float before2[MMA_PANELS][MMA_TILES][4];
+#endif
+#endif
+   if (from < to)
+      gemm_mma_fetch(a, s->x[0], x, &r, from);
+   for (simt_i64 k0 = from; k0 < to; k0 += GEMM_TILE_K) {
+      const int stage = (int)((k0 - from) / GEMM_TILE_K % MMA_STAGES);
+#if GEMM_SLICES > 1 && GEMM_FORM == GEMM_whole
+      if (k0 && k0 % slice == 0) {
+         SIMT_UNROLL
+         for (int e = 0; e < MMA_PANELS * MMA_TILES * 4; e++) {
+            const int p = e / 4 / MMA_TILES, t = e / 4 % MMA_TILES;
+            gemm_mma_next(&before[p][t][e % 4], &total[p][t][e % 4], k0 == slice);
+#ifdef GEMM_W2
+            gemm_mma_next(&before2[p][t][e % 4], &total2[p][t][e % 4], k0 == slice);
+#endif
+         }
+      }
+#endif
+      if (k0 + GEMM_TILE_K < to) {
          gemm_mma_fetch(a, s->x[1 - stage], x, &r, k0 + GEMM_TILE_K);
          simt_copy_wait(1);
       } else {
@@ -235,18 +293,39 @@ SIMT_KERNEL(GEMM_NAME)
       float v = total[p][t][i];
       if (row >= r.count || n >= columns)
          continue;
+#if GEMM_SLICES > 1 && GEMM_FORM == GEMM_whole
+      v = depth > slice ? before[p][t][i] + v : v;
+#endif
       const simt_i64 m = gemm_row(&r, row);
+#if GEMM_FORM == GEMM_part
+      const simt_i64 all = gemm_num_rows(a) * columns;
+      float *part = (float *)a->ptr[0] + m * columns + n;
+#ifdef GEMM_W2
+      part[simt_tile() % GEMM_SLICES * 2 * all] = v;
+      part[(simt_tile() % GEMM_SLICES * 2 + 1) * all] = total2[p][t][i];
+#else
+      part[simt_tile() % GEMM_SLICES * all] = v;
+#endif
+#else
       const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
 #ifdef GEMM_W2
+#if GEMM_SLICES > 1
+      const float v2 = depth > slice ? before2[p][t][i] + total2[p][t][i] : total2[p][t][i];
+#else
       const float v2 = total2[p][t][i];
+#endif
 #endif
       GEMM_STEPS
       ((float *)a->ptr[0])[at] = v;
+#endif
    }
 }
+#endif
 #undef GEMM_NAME
 #undef GEMM_W
 #undef GEMM_W2
 #undef GEMM_STEPS
 #undef GEMM_GROUPED
 #undef GEMM_ORDER
+#undef GEMM_SLICES
+#undef GEMM_FORM

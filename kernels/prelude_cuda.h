@@ -6,6 +6,7 @@
 #define SIMT_FN static __device__ __forceinline__
 #define SIMT_TABLE static __device__ __constant__ const
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_LOOP _Pragma("unroll 1")
 #define SIMT_OFFSET(type, field) __INTADDR__(&((type *)0)->field)
 #define SIMT_ASSERT(condition) static_assert(condition, "layout")
 
@@ -33,6 +34,11 @@ SIMT_FN long long simt_tile(void)
 SIMT_FN void simt_sync(void)
 {
    __syncthreads();
+}
+
+SIMT_FN void simt_sync_warp(void)
+{
+   __syncwarp();
 }
 
 SIMT_FN float simt_shfl_xor(float v, int mask)
@@ -89,6 +95,14 @@ SIMT_FN unsigned short simt_to_f16(float v)
 SIMT_FN void simt_mma(float *c, const unsigned *a, const unsigned *b)
 {
    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, "
+                "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+SIMT_FN void simt_mma_f16(float *c, const unsigned *a, const unsigned *b)
+{
+   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

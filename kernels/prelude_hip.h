@@ -6,6 +6,7 @@
 #define SIMT_FN static __attribute__((device, always_inline)) inline
 #define SIMT_TABLE static __attribute__((device, constant)) const
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_LOOP _Pragma("unroll 1")
 #define SIMT_OFFSET(type, field) __builtin_offsetof(type, field)
 #define SIMT_ASSERT(condition) static_assert(condition, "layout")
 
@@ -36,6 +37,13 @@ SIMT_FN void simt_sync(void)
    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
    __builtin_amdgcn_s_barrier();
    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+
+SIMT_FN void simt_sync_warp(void)
+{
+   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+   __builtin_amdgcn_wave_barrier();
+   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
 }
 
 SIMT_FN float simt_shfl_xor(float v, int mask)
@@ -102,6 +110,37 @@ SIMT_FN void simt_mma(float *c, const unsigned *a, const unsigned *b)
    c[2] = sum[2];
    c[3] = sum[3];
 }
+
+typedef _Float16 simt_half4 __attribute__((ext_vector_type(4)));
+
+SIMT_FN void simt_mma_f16(float *c, const unsigned *a, const unsigned *b)
+{
+   const unsigned long long va = (unsigned long long)a[1] << 32 | a[0];
+   const unsigned long long vb = (unsigned long long)b[1] << 32 | b[0];
+   simt_float4 sum = {c[0], c[1], c[2], c[3]};
+
+   sum = __builtin_amdgcn_mfma_f32_16x16x16f16(__builtin_bit_cast(simt_half4, va),
+                                               __builtin_bit_cast(simt_half4, vb), sum, 0, 0, 0);
+   c[0] = sum[0];
+   c[1] = sum[1];
+   c[2] = sum[2];
+   c[3] = sum[3];
+}
+
+#if defined(__gfx950__)
+SIMT_FN void simt_mma_f8(float *c, const unsigned *a, const unsigned *b)
+{
+   const long va = (long)((unsigned long long)a[1] << 32 | a[0]);
+   const long vb = (long)((unsigned long long)b[1] << 32 | b[0]);
+   simt_float4 sum = {c[0], c[1], c[2], c[3]};
+
+   sum = __builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(va, vb, sum, 0, 0, 0);
+   c[0] = sum[0];
+   c[1] = sum[1];
+   c[2] = sum[2];
+   c[3] = sum[3];
+}
+#endif
 #else
 #define SIMT_HAS_MMA 0
 #endif

@@ -12,6 +12,7 @@
 #define SIMT_FN static inline __attribute__((always_inline, unused))
 #define SIMT_TABLE static const
 #define SIMT_UNROLL
+#define SIMT_LOOP
 #define SIMT_OFFSET(type, field) __builtin_offsetof(type, field)
 #define SIMT_ASSERT(condition) _Static_assert(condition, "layout")
 
@@ -40,7 +41,14 @@ SIMT_FN long long simt_tile(void)
 
 /* Where in the text a meeting is: all who meet must have come from the same place. */
 #define simt_sync() simt_self->meet->sync(simt_self, __COUNTER__)
+#define simt_sync_warp() simt_self->meet->warp(simt_self, (void *)0, simt_do_nothing, __COUNTER__)
 #define simt_shfl_xor(v, mask) simt_shfl_xor_at(v, mask, __COUNTER__)
+
+static void simt_do_nothing(void **lanes, int count)
+{
+   (void)lanes;
+   (void)count;
+}
 
 typedef struct simt_shuffle {
    float value;

@@ -41,10 +41,12 @@ typedef struct simt_args {
  * SIMT_FN        a function of ours, inlined
  * SIMT_TABLE     storage of a constant array
  * SIMT_UNROLL    before a loop of constant length over an array of a thread's own
+ * SIMT_LOOP      before one that is to stay a loop: it is rarely entered
  * SIMT_WARP      lanes of a warp
  * simt_thread(), simt_tile(), simt_sync()
+ * simt_sync_warp()         what a lane wrote to shared memory is there for its warp
  * simt_shfl_xor(v, mask)   float of the lane whose number differs by mask
- * SIMT_HAS_MMA   1: simt_mma(c, a, b), layouts in fragments.cuh; simt_copy16, simt_copy4, simt_copy_end, simt_copy_wait
+ * SIMT_HAS_MMA   1: simt_mma(c, a, b), simt_mma_f16, on gfx950 simt_mma_f8, layouts in fragments.cuh; simt_copy16, simt_copy4, simt_copy_end, simt_copy_wait
  * simt_fma, simt_sqrt, simt_rint, simt_bits, simt_float, simt_f16, simt_to_f16 */
 
 enum { SIMT_WARPS = SIMT_THREADS / SIMT_WARP };
@@ -82,6 +84,11 @@ SIMT_FN float simt_max(float a, float b)
 SIMT_FN simt_i64 simt_least(simt_i64 a, simt_i64 b)
 {
    return a < b ? a : b;
+}
+
+SIMT_FN simt_i64 simt_most(simt_i64 a, simt_i64 b)
+{
+   return a > b ? a : b;
 }
 
 /* ---- sums: halves first, the same order in every lane ---- */

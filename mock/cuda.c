@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "calls.h"
 #include "mock.h"
 
 #pragma GCC visibility push(default)
@@ -10,19 +11,7 @@
 #undef CUDA
 #pragma GCC visibility pop
 
-/* Counts the call, fails it when that was asked for, and takes only what comes behind otherwise. */
-#define ENTER                                                                                      \
-   do {                                                                                            \
-      int planted_ = mock_enter(__func__);                                                         \
-      if (planted_)                                                                                \
-         return planted_;                                                                          \
-   } while (0)
-
-int cuInit(unsigned flags)
-{
-   ENTER;
-   return flags ? CUDA_ERROR_invalid_value : mock_start(32);
-}
+MOCK_CALL(cuInit, (unsigned flags), flags ? CUDA_ERROR_invalid_value : mock_start(32))
 
 int cuDriverGetVersion(int *version)
 {
@@ -68,129 +57,44 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
    return device ? CUDA_ERROR_invalid_value : 0;
 }
 
-int cuDevicePrimaryCtxRelease_v2(int device)
-{
-   ENTER;
-   return device ? CUDA_ERROR_invalid_value : 0;
-}
-
-int cuCtxSetCurrent(void *context)
-{
-   ENTER;
-   return mock_context_set(context);
-}
-
-int cuMemAlloc_v2(uint64_t *address, size_t size)
-{
-   ENTER;
-   return mock_alloc(size, address);
-}
-
-int cuMemFree_v2(uint64_t address)
-{
-   ENTER;
-   return mock_free(address);
-}
-
-int cuMemHostAlloc(void **memory, size_t size, unsigned flags)
-{
-   ENTER;
-   (void)flags;
-   return mock_host_alloc(size, memory);
-}
-
-int cuMemFreeHost(void *memory)
-{
-   ENTER;
-   return mock_host_free(memory);
-}
+MOCK_CALL(cuDevicePrimaryCtxRelease_v2, (int device), device ? CUDA_ERROR_invalid_value : 0)
+MOCK_CALL(cuCtxSetCurrent, (void *context), mock_context_set(context))
+MOCK_CALL(cuMemAlloc_v2, (uint64_t * address, size_t size), mock_alloc(size, address))
+MOCK_CALL(cuMemFree_v2, (uint64_t address), mock_free(address))
+MOCK_CALL(cuMemHostAlloc, (void **memory, size_t size, unsigned flags),
+          ((void)flags, mock_host_alloc(size, memory)))
+MOCK_CALL(cuMemFreeHost, (void *memory), mock_host_free(memory))
 
 static void *pointer(uint64_t address)
 {
    return (void *)(uintptr_t)address;
 }
 
-int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *stream)
-{
-   ENTER;
-   return mock_copy(pointer(to), from, size, HIP_COPY_in, stream);
-}
-
-int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *stream)
-{
-   ENTER;
-   return mock_copy(to, pointer(from), size, HIP_COPY_out, stream);
-}
-
-int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void *stream)
-{
-   ENTER;
-   return mock_copy(pointer(to), pointer(from), size, HIP_COPY_within, stream);
-}
-
-int cuMemsetD8Async(uint64_t to, unsigned char byte, size_t size, void *stream)
-{
-   ENTER;
-   return mock_fill(to, byte, size, stream);
-}
-
-int cuStreamCreate(void **stream, unsigned flags)
-{
-   ENTER;
-   (void)flags;
-   return mock_stream_create(stream);
-}
-
-int cuStreamDestroy_v2(void *stream)
-{
-   ENTER;
-   return mock_stream_destroy(stream);
-}
-
-int cuStreamSynchronize(void *stream)
-{
-   ENTER;
-   return mock_stream_wait(stream);
-}
-
-int cuModuleLoadData(void **module, const void *image)
-{
-   ENTER;
-   return mock_module_load(image, module);
-}
-
-int cuModuleUnload(void *module)
-{
-   ENTER;
-   return mock_module_unload(module);
-}
-
-int cuModuleGetFunction(void **function, void *module, const char *name)
-{
-   ENTER;
-   return mock_function(module, name, function);
-}
-
-int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                   unsigned bz, unsigned shared, void *stream, void **parameters, void **extra)
-{
-   ENTER;
-   return extra ? CUDA_ERROR_invalid_value
+MOCK_CALL(cuMemcpyHtoDAsync_v2, (uint64_t to, const void *from, size_t size, void *stream),
+          mock_copy(pointer(to), from, size, HIP_COPY_in, stream))
+MOCK_CALL(cuMemcpyDtoHAsync_v2, (void *to, uint64_t from, size_t size, void *stream),
+          mock_copy(to, pointer(from), size, HIP_COPY_out, stream))
+MOCK_CALL(cuMemcpyDtoDAsync_v2, (uint64_t to, uint64_t from, size_t size, void *stream),
+          mock_copy(pointer(to), pointer(from), size, HIP_COPY_within, stream))
+MOCK_CALL(cuMemsetD8Async, (uint64_t to, unsigned char byte, size_t size, void *stream),
+          mock_fill(to, byte, size, stream))
+MOCK_CALL(cuStreamCreate, (void **stream, unsigned flags),
+          ((void)flags, mock_stream_create(stream)))
+MOCK_CALL(cuStreamDestroy_v2, (void *stream), mock_stream_destroy(stream))
+MOCK_CALL(cuStreamSynchronize, (void *stream), mock_stream_wait(stream))
+MOCK_CALL(cuModuleLoadData, (void **module, const void *image), mock_module_load(image, module))
+MOCK_CALL(cuModuleUnload, (void *module), mock_module_unload(module))
+MOCK_CALL(cuModuleGetFunction, (void **function, void *module, const char *name),
+          mock_function(module, name, function))
+MOCK_CALL(cuLaunchKernel,
+          (void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+           unsigned bz, unsigned shared, void *stream, void **parameters, void **extra),
+          extra ? CUDA_ERROR_invalid_value
                 : mock_launch(function, (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz}, shared,
-                              parameters, stream);
-}
-
-int cuGraphCreate(void **graph, unsigned flags)
-{
-   ENTER;
-   return flags ? CUDA_ERROR_invalid_value : mock_graph_create(graph);
-}
-
-int cuGraphDestroy(void *graph)
-{
-   ENTER;
-   return mock_graph_destroy(graph);
-}
+                              parameters, stream))
+MOCK_CALL(cuGraphCreate, (void **graph, unsigned flags),
+          flags ? CUDA_ERROR_invalid_value : mock_graph_create(graph))
+MOCK_CALL(cuGraphDestroy, (void *graph), mock_graph_destroy(graph))
 
 int cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after, size_t num_after,
                             const struct cuda_node *what)
@@ -203,23 +107,10 @@ int cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after, size_t
                          (unsigned[]){what->bx, what->by, what->bz}, what->parameters, node);
 }
 
-int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
-{
-   ENTER;
-   return flags ? CUDA_ERROR_invalid_value : mock_graph_make(graph, exec);
-}
-
-int cuGraphLaunch(void *exec, void *stream)
-{
-   ENTER;
-   return mock_graph_launch(exec, stream);
-}
-
-int cuGraphExecDestroy(void *exec)
-{
-   ENTER;
-   return mock_exec_destroy(exec);
-}
+MOCK_CALL(cuGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags),
+          flags ? CUDA_ERROR_invalid_value : mock_graph_make(graph, exec))
+MOCK_CALL(cuGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))
+MOCK_CALL(cuGraphExecDestroy, (void *exec), mock_exec_destroy(exec))
 
 int cuGetErrorName(int error, const char **name)
 {

@@ -2,6 +2,7 @@
  * runtime looks at them. */
 #include <stdint.h>
 
+#include "calls.h"
 #include "mock.h"
 
 #pragma GCC visibility push(default)
@@ -10,18 +11,7 @@
 #undef HIP
 #pragma GCC visibility pop
 
-#define ENTER                                                                                      \
-   do {                                                                                            \
-      int planted_ = mock_enter(__func__);                                                         \
-      if (planted_)                                                                                \
-         return planted_;                                                                          \
-   } while (0)
-
-int hipInit(unsigned flags)
-{
-   ENTER;
-   return flags ? CUDA_ERROR_invalid_value : mock_start(64);
-}
+MOCK_CALL(hipInit, (unsigned flags), flags ? CUDA_ERROR_invalid_value : mock_start(64))
 
 int hipDriverGetVersion(int *version)
 {
@@ -37,11 +27,8 @@ int hipGetDeviceCount(int *count)
    return 0;
 }
 
-int hipSetDevice(int device)
-{
-   ENTER;
-   return device ? CUDA_ERROR_invalid_value : mock_context_set(mock_context());
-}
+MOCK_CALL(hipSetDevice, (int device),
+          device ? CUDA_ERROR_invalid_value : mock_context_set(mock_context()))
 
 int hipMalloc(void **memory, size_t size)
 {
@@ -53,95 +40,31 @@ int hipMalloc(void **memory, size_t size)
    return error;
 }
 
-int hipFree(void *memory)
-{
-   ENTER;
-   return mock_free((uintptr_t)memory);
-}
-
-int hipHostMalloc(void **memory, size_t size, unsigned flags)
-{
-   ENTER;
-   (void)flags;
-   return mock_host_alloc(size, memory);
-}
-
-int hipHostFree(void *memory)
-{
-   ENTER;
-   return mock_host_free(memory);
-}
-
-int hipMemcpyAsync(void *to, const void *from, size_t size, int kind, void *stream)
-{
-   ENTER;
-   return mock_copy(to, from, size, kind, stream);
-}
-
-int hipMemsetAsync(void *to, int byte, size_t size, void *stream)
-{
-   ENTER;
-   return mock_fill((uintptr_t)to, (uint8_t)byte, size, stream);
-}
-
-int hipStreamCreateWithFlags(void **stream, unsigned flags)
-{
-   ENTER;
-   (void)flags;
-   return mock_stream_create(stream);
-}
-
-int hipStreamDestroy(void *stream)
-{
-   ENTER;
-   return mock_stream_destroy(stream);
-}
-
-int hipStreamSynchronize(void *stream)
-{
-   ENTER;
-   return mock_stream_wait(stream);
-}
-
-int hipModuleLoadData(void **module, const void *image)
-{
-   ENTER;
-   return mock_module_load(image, module);
-}
-
-int hipModuleUnload(void *module)
-{
-   ENTER;
-   return mock_module_unload(module);
-}
-
-int hipModuleGetFunction(void **function, void *module, const char *name)
-{
-   ENTER;
-   return mock_function(module, name, function);
-}
-
-int hipModuleLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-                          unsigned by, unsigned bz, unsigned shared, void *stream,
-                          void **parameters, void **extra)
-{
-   ENTER;
-   return extra ? CUDA_ERROR_invalid_value
+MOCK_CALL(hipFree, (void *memory), mock_free((uintptr_t)memory))
+MOCK_CALL(hipHostMalloc, (void **memory, size_t size, unsigned flags),
+          ((void)flags, mock_host_alloc(size, memory)))
+MOCK_CALL(hipHostFree, (void *memory), mock_host_free(memory))
+MOCK_CALL(hipMemcpyAsync, (void *to, const void *from, size_t size, int kind, void *stream),
+          mock_copy(to, from, size, kind, stream))
+MOCK_CALL(hipMemsetAsync, (void *to, int byte, size_t size, void *stream),
+          mock_fill((uintptr_t)to, (uint8_t)byte, size, stream))
+MOCK_CALL(hipStreamCreateWithFlags, (void **stream, unsigned flags),
+          ((void)flags, mock_stream_create(stream)))
+MOCK_CALL(hipStreamDestroy, (void *stream), mock_stream_destroy(stream))
+MOCK_CALL(hipStreamSynchronize, (void *stream), mock_stream_wait(stream))
+MOCK_CALL(hipModuleLoadData, (void **module, const void *image), mock_module_load(image, module))
+MOCK_CALL(hipModuleUnload, (void *module), mock_module_unload(module))
+MOCK_CALL(hipModuleGetFunction, (void **function, void *module, const char *name),
+          mock_function(module, name, function))
+MOCK_CALL(hipModuleLaunchKernel,
+          (void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+           unsigned bz, unsigned shared, void *stream, void **parameters, void **extra),
+          extra ? CUDA_ERROR_invalid_value
                 : mock_launch(function, (unsigned[]){gx, gy, gz}, (unsigned[]){bx, by, bz}, shared,
-                              parameters, stream);
-}
-
-int hipGraphCreate(void **graph, unsigned flags)
-{
-   ENTER;
-   return flags ? CUDA_ERROR_invalid_value : mock_graph_create(graph);
-}
-
-int hipGraphDestroy(void *graph)
-{
-   ENTER;
-   return mock_graph_destroy(graph);
-}
+                              parameters, stream))
+MOCK_CALL(hipGraphCreate, (void **graph, unsigned flags),
+          flags ? CUDA_ERROR_invalid_value : mock_graph_create(graph))
+MOCK_CALL(hipGraphDestroy, (void *graph), mock_graph_destroy(graph))
 
 int hipGraphAddKernelNode(void **node, void *graph, void *const *after, size_t num_after,
                           const struct hip_node *what)
@@ -154,26 +77,11 @@ int hipGraphAddKernelNode(void **node, void *graph, void *const *after, size_t n
                          (unsigned[]){what->bx, what->by, what->bz}, what->parameters, node);
 }
 
-int hipGraphInstantiate(void **exec, void *graph, void **error_node, char *log, size_t log_size)
-{
-   ENTER;
-   (void)error_node;
-   (void)log;
-   (void)log_size;
-   return mock_graph_make(graph, exec);
-}
-
-int hipGraphLaunch(void *exec, void *stream)
-{
-   ENTER;
-   return mock_graph_launch(exec, stream);
-}
-
-int hipGraphExecDestroy(void *exec)
-{
-   ENTER;
-   return mock_exec_destroy(exec);
-}
+MOCK_CALL(hipGraphInstantiate,
+          (void **exec, void *graph, void **error_node, char *log, size_t log_size),
+          ((void)error_node, (void)log, (void)log_size, mock_graph_make(graph, exec)))
+MOCK_CALL(hipGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))
+MOCK_CALL(hipGraphExecDestroy, (void *exec), mock_exec_destroy(exec))
 
 int hipDrvGetErrorName(int error, const char **name)
 {

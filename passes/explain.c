@@ -104,6 +104,30 @@ static void write_segments(text_buf *out, const pass_layout *l)
    }
 }
 
+static void write_attention(text_buf *out, const pass_layout *l)
+{
+   for (uint32_t i = 0; i < l->num_attentions; i++) {
+      const pass_attention *t = &l->attentions[i];
+      const char *comma = "";
+
+      text_printf(out, "%s\n{", i ? "," : "");
+      member(out, "", "at", t->at);
+      text_printf(out, ",\"count\":%u", t->count);
+      member(out, ",", "chosen", attention_name(t->backend));
+      text_printf(out, ",\"refused\":[");
+      for (int b = 0; b < ATTENTION_BACKENDS; b++) {
+         if (!t->refused[b])
+            continue;
+         text_printf(out, "%s{", comma);
+         member(out, "", "name", attention_name((attention_backend)b));
+         member(out, ",", "reason", t->refused[b]);
+         text_printf(out, "}");
+         comma = ",";
+      }
+      text_printf(out, "]}");
+   }
+}
+
 static void write_breaks(text_buf *out, const pass_report *report)
 {
    for (size_t i = 0; i < report->breaks.count; i++) {
@@ -201,7 +225,9 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
    }
    text_printf(out, "],\"target\":{");
    write_target(out, target);
-   text_printf(out, "},\"segments\":[");
+   text_printf(out, "},\"attention\":[");
+   write_attention(out, l);
+   text_printf(out, "],\"segments\":[");
    write_segments(out, l);
    text_printf(out, "],\"breaks\":[");
    write_breaks(out, report);
@@ -246,6 +272,16 @@ void pass_print_layout(text_buf *out, const ir_func *f, const pass_layout *l)
    ir_op_foreach (f, op)
       for (uint32_t i = 0; i < op->num_results; i++)
          print_place(out, f, l, op->results[i]);
+   for (uint32_t i = 0; i < l->num_attentions; i++) {
+      const pass_attention *t = &l->attentions[i];
+
+      text_printf(out, "// attention %s and %u more: %s", t->at, t->count - 1,
+                  attention_name(t->backend));
+      for (int b = 0; b < ATTENTION_BACKENDS; b++)
+         if (t->refused[b])
+            text_printf(out, "; %s %s", attention_name((attention_backend)b), t->refused[b]);
+      text_printf(out, "\n");
+   }
    for (uint32_t i = 0; i < l->num_weights; i++) {
       const plan_weight *w = &l->weights[i];
 

@@ -16,7 +16,7 @@
  * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it
  * stands. Every case is executed before and after (exec.h), as it is, with another eps, and with odd
  * widths where the function is valid with them. Options: exact; with=, without=, skip=
- * (separated by +); row_limit=, pointers=, parts=, steps=, quant=, prologue=, repeat=, segment=; int8=0;
+ * (separated by +); attention=; row_limit=, pointers=, parts=, steps=, quant=, prologue=, repeat=, segment=; int8=0;
  * arch=NAME (before other options); prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs all of these
  * and prints the layout behind the function. */
 #ifndef PASS_GOLDEN_H

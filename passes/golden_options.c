@@ -79,6 +79,8 @@ const char *pass_golden_option(arena *a, const char *key, const char *value, pas
       o->without = comma_list(a, value);
    else if (!strcmp(key, "skip"))
       o->skip = comma_list(a, value);
+   else if (!strcmp(key, "attention"))
+      o->attention = arena_strdup(a, value);
    else if (!strcmp(key, "arch"))
       *t = pass_target_arch(value);
    else if (!strcmp(key, "prop"))

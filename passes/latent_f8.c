@@ -9,23 +9,7 @@
  * values per head shortened, too. */
 #include "pass.h"
 
-static bool fits(pass_site *s, const ir_type *t)
-{
-   if (t->dtype != DT_f32)
-      return pass_decline(s, "it is stored in %s already", dtype_infos[t->dtype].name);
-   return true;
-}
-
 void pass_latent_f8(pass_run *run)
 {
-   ir_op_foreach (pass_func(run), op) {
-      pass_site *s;
-
-      if (op->code != IR_OP_state || op->results[0]->type.state != IR_STATE_mla)
-         continue;
-      if (!(s = pass_site_open(run, op)) || !fits(s, &op->results[0]->type))
-         continue;
-      ir_retype(s->f, op->results[0], DT_f8e4m3);
-      pass_fired(s);
-   }
+   pass_states_to_f8(run, 1u << IR_STATE_mla);
 }

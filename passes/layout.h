@@ -3,6 +3,7 @@
 #ifndef PASS_LAYOUT_H
 #define PASS_LAYOUT_H
 
+#include "base/attention.h"
 #include "base/map.h"
 #include "base/plan.h"
 #include "ir/ir.h"
@@ -30,6 +31,15 @@ typedef struct pass_segment {
    const char *reason;
 } pass_segment;
 
+/* How attentions of one kind are computed. */
+typedef struct pass_attention {
+   attention_query query;
+   attention_backend backend;
+   const char *refused[ATTENTION_BACKENDS]; /* why not this one; NULL: it is taken */
+   const char *at;                          /* the first of them */
+   uint32_t count;
+} pass_attention;
+
 typedef struct pass_layout {
    pass_place *places; /* by ir_value.id */
    uint64_t arena_bytes, weight_bytes;
@@ -40,6 +50,9 @@ typedef struct pass_layout {
    plan_cache_group *cache_groups;
    uint32_t num_kernels;
    ir_group **kernels; /* in program order; segments count in it */
+   uint32_t num_attentions;
+   pass_attention *attentions;
+   uint32_t *attention_of; /* of an op, by id: into attentions */
 } pass_layout;
 
 #endif

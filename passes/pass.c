@@ -38,13 +38,6 @@ enum { ARCH_TILE_COLUMNS = 128 };
 /* Products with weights whose codes are exact in bf16 multiply inputs in so many bf16 parts. */
 enum { MATRIX_PARTS = 3 };
 
-/* kernels/gemm_mma.cuh: on NVIDIA, and where there is its MFMA. */
-static bool has_matrix_kernels(const arch_info *a)
-{
-   return strcmp(arch_vendor(a), "cuda") == 0 || strcmp(a->name, "gfx90a") == 0 ||
-          strcmp(a->name, "gfx942") == 0 || strcmp(a->name, "gfx950") == 0;
-}
-
 pass_target pass_target_arch(const char *name)
 {
    pass_target t = pass_target_cpu(name);
@@ -59,7 +52,7 @@ pass_target pass_target_arch(const char *name)
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
    t.float_ns = t.int8_ns = 2e-3 / arch->f32_tflops;
    t.peak_ns = 2e-3 / MAX(arch->f32_tflops, arch->bf16_tflops);
-   if (has_matrix_kernels(arch))
+   if (arch->matrix)
       t.code_ns = MATRIX_PARTS * 2e-3 / arch->bf16_tflops;
    t.element_ns = 0;   /* rows of a row kernel hide behind their memory */
    t.prologue_row = 0; /* no kernel of ours norms what it multiplies */

@@ -220,6 +220,9 @@ bool pass_mla_of(ir_op *mla_write, pass_mla *out);
  * (and the write, if wanted), and proposes it. */
 void pass_propose_attn(pass_run *run, bool norms, bool write);
 
+/* Stores f32 states of a set of kinds (1 << IR_STATE_x) in f8e4m3: a site each (state_f8.c). */
+void pass_states_to_f8(pass_run *run, uint64_t kinds);
+
 /* ---- cost (cost.c), conflicts (conflict.c) ---- */
 
 /* What the kernel of a group costs in a step of so many rows of one sequence that begins. */
@@ -273,6 +276,7 @@ typedef struct pass_options {
    sinter_numerics numerics;
    const char *with, *without; /* comma-separated names, NULL none */
    const char *skip;           /* comma-separated sites, e.g. "qkv_merge:3", NULL none */
+   const char *attention;      /* NULL or "auto"; a name of attention.def, "NAME!": no other */
    const char *only;           /* comma-separated passes to run, NULL: all that are on */
    /* Layout of another form of the same function whose weights are packed already: they keep their
     * numbers and places, and what else is needed comes behind them. NULL: none. */
@@ -300,7 +304,8 @@ pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
  * "lost_to","its_gain_ns"]}],"chosen":[{"site","at","gain_ns"}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
- * "segments":[…],"breaks":[…],"kernels":[…]}; layout NULL leaves the last three empty. */
+ * "attention":[{"at","count","chosen","refused":[{"name","reason"}]}],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL
+ * leaves what is behind the target empty. */
 void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
                   const pass_report *report, const pass_layout *layout);
 

@@ -337,6 +337,11 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
       digest_hex(&d, hex);
       text_printf(&t, "\"experts\":\"%s\",", hex);
    }
+   if (options->attention && strcmp(options->attention, "auto") != 0) {
+      text_printf(&t, "\"attention\":");
+      json_write_string(&t, options->attention, strlen(options->attention));
+      text_printf(&t, ",");
+   }
    write_names(a, &t, "with", options->with);
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));

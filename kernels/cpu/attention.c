@@ -59,7 +59,11 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
                k->scale);
       return;
    }
-   snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
+   snprintf(out, ATTENTION_SYMBOL_MAX,
+            "attention_%s%s%s%s%s_%s_%s_%s_h%u_g%u_d%u_v%u_w%lld_s%a_c%a",
+            k->bytes     ? "f8mma_"
+            : k->columns ? "mma_"
+                         : "",
             writes_codes(k) ? "quant_" : "", k->sinks ? "sinks_" : "", k->latent ? "latent_" : "",
             forms[k->form], dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name,
             k->heads, k->groups, k->width, k->value, (long long)k->window, k->scale, k->cap);

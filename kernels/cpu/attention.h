@@ -37,6 +37,8 @@ typedef struct attention_key {
    uint32_t value;                /* elements of a value: d, or r of a latent row */
    bool sinks;                    /* f32[H]: one more score a head, without a value */
    bool latent;                   /* a position is one row c | k, which is key, and c value */
+   uint32_t columns;              /* GPU, on matrix instructions: row-heads of a block; else 0 */
+   bool bytes;                    /* these take e4m3 of queries and weights, too */
    int64_t window;                /* 0: all positions */
    double scale, cap;             /* cap 0: none */
    bool quant; /* y is quantised in groups of 32, which heads are whole ones of */

@@ -67,6 +67,9 @@ typedef struct gemm_norm {
 
 enum { GEMM_NORM_BYTES = 40 << 10 }; /* of normed rows on the stack */
 
+/* GPU: the whole product, or sums of slices of k, and their sum in order with what follows. */
+typedef enum gemm_form { GEMM_whole, GEMM_part, GEMM_merge } gemm_form;
+
 /* What a kernel is specialised on; extents are run-time constants of the launch. */
 typedef struct gemm_key {
    panel_layout w, w2; /* w2: PANEL_none unless a step is mul_second or mul_bounded */
@@ -75,6 +78,9 @@ typedef struct gemm_key {
    bool parts;     /* x is what the split kernel made of it */
    bool quant;     /* y is quantised; N is whole groups, and there is one head */
    gemm_norm norm; /* floats, one weight, not grouped */
+   uint32_t
+      slices; /* GPU: k is summed in so many slices, which are added in order; 0 or 1: in one */
+   gemm_form form;
    uint32_t num_steps;
    gemm_step steps[GEMM_MAX_STEPS];
 } gemm_key;

@@ -88,6 +88,11 @@ void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
       n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_norm%u_%x_%x%s", key->norm.k,
                     bits_of((float)key->norm.eps), bits_of((float)key->norm.offset),
                     key->norm.stored ? "_stored" : "");
+   if (key->slices > 1)
+      n += snprintf(out + n, GEMM_SYMBOL_MAX - n, "_slices%u_%s", key->slices,
+                    key->form == GEMM_whole  ? "whole"
+                    : key->form == GEMM_part ? "part"
+                                             : "merge");
    if (key->quant)
       snprintf(out + n, GEMM_SYMBOL_MAX - n, "_quant");
 }

@@ -22,7 +22,8 @@ static const shape shapes[] = {
    {2, 1, 8, 3, 2, "f32", false},     {7, 1, 20, 0, 0, "bf16", false},
    {16, 1, 33, 17, 0, "f16", false},  {14, 2, 64, 1, 0, "f16", false},
    {6, 2, 64, 128, 0, "f16", true},   {5, 1, 24, 0, 0, "f32", true},
-   {3, 3, 7, 2, 3, "f32", true},
+   {3, 3, 7, 2, 3, "f32", true},      {8, 2, 64, 0, 0, "f8e4m3", false},
+   {5, 1, 24, 9, 0, "f8e4m3", true},
 };
 
 static const char *label(arena *a, const shape *s)

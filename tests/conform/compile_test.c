@@ -210,7 +210,7 @@ static void large(int width, int heads, int groups, int d, int ffn, const char *
    ir_func *f = module.funcs.data[0];
    HARNESS_OK(pass_run_all(f, &options, report));
    HARNESS_OK(pass_finish(f, &options, report, &layout));
-   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){f, &layout, false}, NULL, "cpu:test", &isa_infos[0],
+   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){f, &layout, NULL}, NULL, "cpu:test", &isa_infos[0],
                             SINTER_FAST, &built));
    HARNESS_OK(cg_cpu_object(a, &isa_infos[0], built.kernels, built.plan.num_kernels, NULL, NULL,
                             &object, &size));

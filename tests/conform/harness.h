@@ -39,7 +39,8 @@ typedef struct harness_options {
    isa_level level;
    bool fuse; /* run the fusions; else every op is a kernel */
    sinter_numerics numerics;
-   const char *with; /* fusions that are forced; NULL none */
+   const char *with;      /* fusions that are forced; NULL none */
+   const char *attention; /* as in pass_options */
 } harness_options;
 
 /* A compiled function. */
@@ -194,8 +195,10 @@ static inline void harness_find_groups(harness *h)
 static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
-   pass_target target = o.simt ? pass_target_arch("sm_90a") : pass_target_cpu("cpu:test");
-   pass_options options = {.target = &target, .numerics = o.numerics, .with = o.with};
+   pass_target target = o.simt ? pass_target_arch(o.simt->warp == 32 ? "sm_90a" : "gfx950")
+                               : pass_target_cpu("cpu:test");
+   pass_options options = {
+      .target = &target, .numerics = o.numerics, .with = o.with, .attention = o.attention};
    pass_report *report;
    ir_module module = {0};
    model m = {.info = {.name = "conform", .vocab = 64}};
@@ -213,7 +216,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
    HARNESS_OK(pass_finish(h->f, &options, report, &h->layout));
    harness_find_groups(h);
    const isa_info isa = conform_isa(o.level);
-   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, o.simt != NULL}, NULL, "cpu:test",
+   HARNESS_OK(cg_plan_build(a, &m, &(cg_form){h->f, &h->layout, target.arch}, NULL, "cpu:test",
                             &isa, o.numerics, &h->plan));
    h->simt = o.simt;
    if (o.simt)

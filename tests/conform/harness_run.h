@@ -83,7 +83,7 @@ static inline void harness_memory(harness_run *r)
    const pass_layout *l = &r->h->layout;
    uint64_t scratch = (uint64_t)plan_extent_eval(&r->h->plan.plan.scratch, r->sym);
 
-   r->arena = harness_block(r, l->arena_bytes, 64);
+   r->arena = harness_block(r, r->h->plan.plan.arena_bytes, 64);
    r->scratch = harness_block(r, scratch, 0);
    ir_op_foreach (r->h->f, op) {
       const pass_place *p = &l->places[op->num_results ? op->results[0]->id : 0];

@@ -10,6 +10,8 @@
 #define SIMT_WARP 32
 #include "kernels/fragments.cuh"
 
+enum { NVIDIA_C_COLS = MMA_C_COLS, NVIDIA_C_LANES = MMA_C_LANES };
+
 /* The same file for the other width, under other names. */
 #undef FRAGMENTS_CUH
 #undef SIMT_WARP
@@ -22,6 +24,8 @@
 #define simt_mma_c_col amd_c_col
 #define MMA_N AMD_N
 #define MMA_A AMD_A
+#define MMA_C_COLS AMD_C_COLS
+#define MMA_C_LANES AMD_C_LANES
 #include "kernels/fragments.cuh"
 #undef simt_mma_row
 #undef simt_mma_ka
@@ -31,6 +35,8 @@
 #undef simt_mma_c_col
 #undef MMA_N
 #undef MMA_A
+#undef MMA_C_COLS
+#undef MMA_C_LANES
 
 /* Four words: rows by groups of lanes and their halves, k by lane within the group and half. */
 Test(fragments, a)
@@ -105,4 +111,34 @@ Test(fragments, amd)
       }
    for (int i = 0; i < 256; i++)
       cr_assert(a[i / 16][i % 16] == 1 && b[i / 16][i % 16] == 1 && c[i / 16][i % 16] == 1);
+}
+
+/* Elements of C that are C_COLS apart, and lanes that differ by multiples of C_LANES, have one column; all rows together. Kills: a
+ * maximum over a part of a column, or over two. */
+Test(fragments, columns)
+{
+   for (int lane = 0; lane < 64; lane++)
+      for (int i = 0; i < 4; i++) {
+         if (lane < 32)
+            cr_assert(simt_mma_c_col(lane, i) ==
+                      simt_mma_c_col(lane % NVIDIA_C_LANES, i % NVIDIA_C_COLS));
+         cr_assert(amd_c_col(lane, i) == amd_c_col(lane % AMD_C_LANES, i % AMD_C_COLS));
+      }
+   cr_assert(NVIDIA_C_COLS * NVIDIA_C_LANES == MMA_N && AMD_C_COLS * AMD_C_LANES == AMD_N);
+}
+
+/* 16 x 16 x 32 of bytes (CDNA 3 and 4: "V_MFMA_F32_16X16X32_FP8_FP8"): a lane holds eight neighbours in k of a line. */
+Test(fragments, bytes)
+{
+   int seen[16][32] = {{0}};
+
+   for (int lane = 0; lane < 64; lane++)
+      for (int i = 0; i < 8; i++) {
+         int k = 8 * (lane >> 4) + i;
+         cr_assert(eq(int, simt_mma8_k(lane, i / 4) + i % 4, k));
+         cr_assert(eq(int, simt_mma8_line(lane), lane & 15));
+         seen[lane & 15][k]++;
+      }
+   for (int i = 0; i < 512; i++)
+      cr_assert(seen[i / 32][i % 32] == 1);
 }

@@ -1,5 +1,5 @@
 // LINK: codegen runtime models passes ir base
-/* What latents in a byte an element (passes/latent_f8.c) cost. Two questions with an answer each: do
+/* What a cache of a byte an element (passes/kv_f8.c, latent_f8.c) costs. Two questions with an answer each: do
  * the kernels compute what such a state means, and is what it means as near as a rounding of that
  * size can be?
  *
@@ -12,7 +12,13 @@
 
 #include <stdlib.h>
 
-static const char *const names[] = {"deepseek_v2_lite", "deepseek_v2", "deepseek_v3"};
+static const struct {
+   const char *name, *pass;
+} cases[] = {
+   {"deepseek_v2_lite", "latent_f8"}, {"deepseek_v2", "latent_f8"},
+   {"deepseek_v3", "kv_f8"},          {"llama", "kv_f8"},
+   {"gemma3_text", "kv_f8"},
+};
 
 static void open_golden(golden *g, const char *name)
 {
@@ -67,15 +73,15 @@ Test(latent_f8, moves_rows_by_its_rounding)
 {
    static const dtype types[] = {DT_f16, DT_bf16, DT_f8e4m3};
 
-   for (size_t i = 0; i < countof(names); i++) {
+   for (size_t i = 0; i < countof(cases); i++) {
       golden g;
-      open_golden(&g, names[i]);
+      open_golden(&g, cases[i].name);
       for (size_t k = 0; k < countof(types); k++) {
          const double rounding = dtype_infos[types[k]].rel;
          const double moved = middle_row(&g, by_meaning(&g, types[k]));
          /* measured 1.2 to 2.6 roundings */
          cr_expect(moved > 0.6 * rounding && moved < 4 * rounding,
-                   "%s, states in %s: a row moves by %.3g, roundings are %.3g", names[i],
+                   "%s, states in %s: a row moves by %.3g, roundings are %.3g", cases[i].name,
                    dtype_infos[types[k]].name, moved, rounding);
       }
       arena_destroy(g.a);
@@ -98,13 +104,13 @@ static void keep(void *user, sinter_request *r, uint32_t pos, const float *logit
 }
 
 /* Logits of prompt 2 by the kernels. */
-static float *by_kernels(golden *g)
+static float *by_kernels(golden *g, const char *pass)
 {
    golden_tensor ids = golden_get(g, "prompt2.input_ids"), want = golden_get(g, "prompt2.logits");
    kept k = {arena_array(g->a, float, want.dim[0] * want.dim[1]), want.dim[1]};
    sinter_engine_options o = SINTER_INIT(sinter_engine_options);
    sinter_request_options r = SINTER_INIT(sinter_request_options);
-   sinter_artifact *a = compiled(g->dir, "cpu", SINTER_FAST, "latent_f8");
+   sinter_artifact *a = compiled(g->dir, "cpu", SINTER_FAST, pass);
    sinter_request *request;
    sinter_engine *e;
 
@@ -130,18 +136,18 @@ static float *by_kernels(golden *g)
  * row, position or head; codes written in one place and read in another. */
 Test(latent_f8, kernels_compute_what_it_means)
 {
-   for (size_t i = 0; i < countof(names); i++) {
+   for (size_t i = 0; i < countof(cases); i++) {
       golden g;
-      open_golden(&g, names[i]);
+      open_golden(&g, cases[i].name);
       golden_tensor want = golden_get(&g, "prompt2.logits");
       const double *meaning = by_meaning(&g, DT_f8e4m3);
-      const float *got = by_kernels(&g);
+      const float *got = by_kernels(&g, cases[i].pass);
       double apart = 0, all = 0;
       for (uint64_t k = 0; k < want.dim[0] * want.dim[1]; k++) {
          apart += (got[k] - meaning[k]) * (got[k] - meaning[k]);
          all += meaning[k] * meaning[k];
       }
-      cr_expect(sqrt(apart / all) < 2e-3, "%s: %.3g of the spread apart", names[i],
+      cr_expect(sqrt(apart / all) < 2e-3, "%s: %.3g of the spread apart", cases[i].name,
                 sqrt(apart / all));
       arena_destroy(g.a);
    }

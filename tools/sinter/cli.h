@@ -88,6 +88,8 @@ typedef struct session {
 int cli_numerics(const options *o, sinter_numerics *out);
 /* The file of --experts, NULL without; the same. */
 int cli_experts(const options *o, buffer *out, const char **out_text);
+/* --with and what --kv adds to it; alike. */
+int cli_with(const options *o, char *out, size_t cap);
 int cli_open(const options *o, session *s);
 /* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
 void cli_notes(const options *o, const char *explain);

@@ -21,21 +21,26 @@ static int show(const options *o, sinter_status status, char *json,
    return status == SINTER_ok ? 0 : cli_error(status);
 }
 
-/* What *c points to lives as long as the command. */
-static int options_of(const options *o, const char *model, char *path, size_t cap,
-                      sinter_compile_options *c)
+/* What compile options point to, as long as the command lives. */
+typedef struct texts {
+   char path[4352], with[4096];
+   buffer experts;
+} texts;
+
+static int options_of(const options *o, const char *model, texts *t, sinter_compile_options *c)
 {
-   static buffer experts;
-   sinter_status status = cli_model_path(model, o->quiet, path, cap);
+   sinter_status status = cli_model_path(model, o->quiet, t->path, sizeof t->path);
 
    if (status != SINTER_ok)
       return cli_error(status);
    int code = cli_numerics(o, &c->numerics);
-   code = code ? code : cli_experts(o, &experts, &c->experts);
-   c->model = path;
+   code = code ? code : cli_experts(o, &t->experts, &c->experts);
+   code = code ? code : cli_with(o, t->with, sizeof t->with);
+   c->model = t->path;
    c->targets = o->target;
-   c->with = o->with;
+   c->with = t->with;
    c->without = o->without;
+   c->attention = o->attention;
    c->variant_per_bucket = o->variant_per_bucket;
    return code;
 }
@@ -65,6 +70,18 @@ static void why_not(const options *o, const tree *fusion)
    }
 }
 
+/* Which kernel computes attention, and why no other. */
+static void attention_table(const tree *t)
+{
+   for (const tree *e = tree_first(tree_get(t, "attention")); e; e = e->next) {
+      printf("attention %s, %s alike: %s\n", tree_string(tree_get(e, "at")),
+             tree_string(tree_get(e, "count")), tree_string(tree_get(e, "chosen")));
+      for (const tree *r = tree_first(tree_get(e, "refused")); r; r = r->next)
+         printf("   not %-14s %s\n", tree_string(tree_get(r, "name")),
+                tree_string(tree_get(r, "reason")));
+   }
+}
+
 static void explain_table(const options *o, const tree *t)
 {
    const tree *fusions = tree_get(t, "fusions"), *target = tree_get(t, "target");
@@ -87,6 +104,7 @@ static void explain_table(const options *o, const tree *t)
       const tree *v = tree_get(t, counts[i]);
       printf("%-20s %8zu\n", counts[i], tree_count(v));
    }
+   attention_table(t);
    if (o->arch)
       cli_prediction(t);
 }
@@ -104,10 +122,11 @@ static bool has_fusion(const char *json, const char *name)
 
 int cmd_explain(const options *o)
 {
-   char path[4352], *json = NULL;
+   static texts t;
+   char *json = NULL;
    sinter_compile_options c = SINTER_INIT(sinter_compile_options);
 
-   int code = options_of(o, o->args[0], path, sizeof path, &c);
+   int code = options_of(o, o->args[0], &t, &c);
    if (code)
       return code;
    c.arch = o->arch;
@@ -131,7 +150,8 @@ static void list_table(const options *o, const tree *t)
 
 int cmd_cache(const options *o)
 {
-   char path[4352], *json = NULL;
+   static texts t;
+   char *json = NULL;
    const char *verb = o->args[0];
    sinter_status status;
 
@@ -139,7 +159,7 @@ int cmd_cache(const options *o)
       sinter_compile_options c = SINTER_INIT(sinter_compile_options);
       if (o->num_args != 2)
          return cli_usage_error("'sinter cache why' needs a MODEL");
-      int code = options_of(o, o->args[1], path, sizeof path, &c);
+      int code = options_of(o, o->args[1], &t, &c);
       if (code)
          return code;
       status = sinter_cache_why(&c, &json);

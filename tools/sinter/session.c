@@ -28,6 +28,19 @@ int cli_experts(const options *o, buffer *out, const char **out_text)
    return 0;
 }
 
+int cli_with(const options *o, char *out, size_t cap)
+{
+   const char *with = o->with ? o->with : "", *kv = o->kv ? o->kv : "f16";
+   bool is_f8 = strcmp(kv, "f8e4m3") == 0;
+
+   if (!is_f8 && strcmp(kv, "f16") != 0)
+      return cli_usage_error("--kv is f16 or f8e4m3, not '%s'", kv);
+   if (is_f8 && o->numerics && strcmp(o->numerics, "exact") == 0)
+      return cli_usage_error("--kv f8e4m3 is for fast: exact keeps f32");
+   int n = snprintf(out, cap, "%s%s%s", with, *with && is_f8 ? "," : "", is_f8 ? "kv_f8" : "");
+   return n < (int)cap ? 0 : cli_usage_error("--with is too long");
+}
+
 void cli_notes(const options *o, const char *explain)
 {
    tree *t = explain && !o->quiet ? tree_parse(explain, strlen(explain)) : NULL;
@@ -39,7 +52,7 @@ void cli_notes(const options *o, const char *explain)
 
 int cli_open(const options *o, session *s)
 {
-   char model[4096];
+   char model[4096], with[4096];
    buffer experts = {0};
    progress p;
    sinter_compile_options c = SINTER_INIT(sinter_compile_options);
@@ -48,6 +61,7 @@ int cli_open(const options *o, session *s)
    *s = (session){.info = SINTER_INIT(sinter_model_info)};
    int code = cli_numerics(o, &c.numerics);
    code = code ? code : cli_experts(o, &experts, &c.experts);
+   code = code ? code : cli_with(o, with, sizeof with);
    if (code)
       return code;
    sinter_status status = cli_model_path(o->args[0], o->quiet, model, sizeof model);
@@ -57,11 +71,12 @@ int cli_open(const options *o, session *s)
    c.model = model;
    c.output = o->command == CMD_compile ? o->output : NULL;
    c.targets = o->target ? o->target : sinter_device_target(o->device);
-   c.with = o->with;
+   c.with = with;
    c.without = o->without;
    c.no_cache = o->no_cache;
    c.draft = o->mtp;
    c.hidden = o->embeddings;
+   c.attention = o->attention;
    c.variant_per_bucket = o->variant_per_bucket;
    c.threads = (uint32_t)cli_int(o->threads, 0);
    c.artifact = &s->artifact;
@@ -72,7 +87,7 @@ int cli_open(const options *o, session *s)
    buffer_free(&experts);
    if (status != SINTER_ok)
       return cli_error(status);
-   if (o->with || !s->cached)
+   if (*with || o->attention || !s->cached)
       cli_notes(o, sinter_artifact_document(s->artifact, "explain"));
    sinter_artifact_info(s->artifact, &s->info);
    s->compile_seconds = cli_seconds() - started;

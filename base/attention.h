@@ -1,0 +1,52 @@
+/* attention.h - attention.def as data: what an attention asks for, and whether a kernel can do it. */
+#ifndef BASE_ATTENTION_H
+#define BASE_ATTENTION_H
+
+#include "arch.h"
+#include "arena.h"
+#include "dtype.h"
+
+typedef enum attention_backend {
+#define ATTENTION(name, ...) ATTENTION_BACKEND_##name,
+#include "attention.def"
+#undef ATTENTION
+   ATTENTION_BACKENDS
+} attention_backend;
+
+enum {
+   /* ops */
+   ATTENTION_KV = 1,
+   ATTENTION_LATENT = 2,
+   ATTENTION_EXPANDED = 4,
+   /* takes */
+   ATTENTION_WINDOW = 8,
+   ATTENTION_SINKS = 16,
+   ATTENTION_CAP = 32,
+   ATTENTION_QUANT = 64
+};
+
+/* What one attention asks for. */
+typedef struct attention_query {
+   const arch_info *arch; /* NULL: a CPU */
+   bool fast, asked;      /* numerics; this kernel was asked for by name */
+   uint32_t wants;        /* one op, and what has to be taken */
+   dtype kv;
+   uint32_t heads, groups, width, value; /* H, G, elements of a key, of a value */
+} attention_query;
+
+const char *attention_name(attention_backend b);
+
+/* The row of that name; ATTENTION_BACKENDS when there is none. */
+attention_backend attention_find(const char *name, size_t len);
+
+/* All names, for messages. */
+extern const char attention_names[];
+
+/* NULL when the kernel can do it, else the reason, in a. */
+const char *attention_refuses(arena *a, attention_backend b, const attention_query *q);
+
+/* Row-heads of a block of a kernel on matrix instructions (0: it is none), and its bytes of shared memory. */
+uint32_t attention_columns(attention_backend b, const attention_query *q);
+uint64_t attention_shared(attention_backend b, const attention_query *q);
+
+#endif

@@ -1,0 +1,190 @@
+/* gpu_calls.h - calls that CUDA and HIP have in one shape; a template by inclusion, in dev_cuda.c and dev_hip.c.
+ *
+ *    FN(name)       the vendor's function of that name
+ *    VENDOR         "cuda", "hip"
+ *    OPS            the table to define
+ *    LIBRARY, MAKER the driver's file and who makes the GPUs
+ *    NODE           struct of a kernel's node
+ *    MAKE_GRAPH     arguments of graph_make behind the graph
+ *
+ * Before it stand struct rt_gpu (api, library, stream, arch) and names; behind it what differs, which is declared here. */
+#ifndef RT_GPU_CALLS_H
+#define RT_GPU_CALLS_H
+
+/* Finds the device: its architecture, a context if there is such a thing, a stream. */
+static sinter_status start(rt_gpu *g);
+
+static void FN(close)(rt_gpu *g);
+static sinter_status FN(enter)(rt_gpu *g);
+static sinter_status FN(alloc)(rt_gpu *g, size_t size, uint64_t *out);
+static void FN(release)(rt_gpu *g, uint64_t address);
+static sinter_status FN(copy_in)(rt_gpu *g, uint64_t to, const void *from, size_t size);
+static sinter_status FN(copy_out)(rt_gpu *g, void *to, uint64_t from, size_t size);
+static sinter_status FN(copy)(rt_gpu *g, uint64_t to, uint64_t from, size_t size);
+static sinter_status FN(fill)(rt_gpu *g, uint64_t to, uint8_t byte, size_t size);
+
+/* Both vendors' number for it. */
+static sinter_status failed(const rt_gpu *g, int error, const char *what)
+{
+   const bool is_memory = error == CUDA_ERROR_out_of_memory;
+   const char *name = NULL;
+
+   if (g->api.error_name)
+      (void)g->api.error_name(error, &name);
+   return base_fail(is_memory ? SINTER_out_of_memory : SINTER_failed, VENDOR,
+                    is_memory ? "use a smaller KV pool, or another GPU"
+                              : "look at the driver's log (dmesg), or run with --device cpu",
+                    "%s: %s (%d)", what, name ? name : "an error without a name", error);
+}
+
+#define CALL(what, call)                                                                           \
+   do {                                                                                            \
+      int error_ = g->api.call;                                                                    \
+      if (error_)                                                                                  \
+         return failed(g, error_, what);                                                           \
+   } while (0)
+
+static sinter_status FN(open)(const char *library, rt_gpu **out)
+{
+   rt_gpu *g = calloc(1, sizeof *g);
+
+   *out = NULL;
+   if (!g)
+      return base_fail(SINTER_out_of_memory, VENDOR, "", "no memory for the device");
+   sinter_status status = rt_gpu_library(library ? library : LIBRARY, MAKER, names, countof(names),
+                                         (void **)&g->api, &g->library);
+   if (status == SINTER_ok)
+      status = start(g);
+   if (status != SINTER_ok) {
+      FN(close)(g);
+      return status;
+   }
+   *out = g;
+   return SINTER_ok;
+}
+
+static const char *FN(arch)(const rt_gpu *g)
+{
+   return g->arch;
+}
+
+static sinter_status FN(host_alloc)(rt_gpu *g, size_t size, void **out)
+{
+   CALL("memory of the host cannot be pinned", host_alloc(out, size, 0));
+   return SINTER_ok;
+}
+
+static void FN(host_release)(rt_gpu *g, void *memory)
+{
+   g->api.host_free(memory);
+}
+
+static sinter_status FN(load)(rt_gpu *g, const void *image, void **out_module)
+{
+   CALL("the artifact's kernels cannot be loaded", module_load(out_module, image));
+   return SINTER_ok;
+}
+
+static void FN(unload)(rt_gpu *g, void *module)
+{
+   g->api.module_unload(module);
+}
+
+static sinter_status FN(find)(rt_gpu *g, void *module, const char *name, void **out)
+{
+   CALL("a kernel is missing", function(out, module, name));
+   return SINTER_ok;
+}
+
+static sinter_status FN(launch)(rt_gpu *g, void *kernel, uint32_t grid, void *args)
+{
+   void *parameters[] = {args};
+
+   CALL("a kernel cannot be launched",
+        launch(kernel, grid, 1, 1, SIMT_THREADS, 1, 1, 0, g->stream, parameters, NULL));
+   return SINTER_ok;
+}
+
+static sinter_status FN(wait)(rt_gpu *g)
+{
+   CALL("the step failed", stream_wait(g->stream));
+   return SINTER_ok;
+}
+
+static sinter_status FN(graph_create)(rt_gpu *g, void **out_graph)
+{
+   CALL("no graph can be made", graph_create(out_graph, 0));
+   return SINTER_ok;
+}
+
+/* HIP takes a function of a module where it documents one of the host. */
+static sinter_status FN(graph_add)(rt_gpu *g, void *graph, void *const *after, size_t num_after,
+                                   void *kernel, uint32_t grid, void *args, void **out_node)
+{
+   void *parameters[] = {args};
+   const NODE node = {.function = kernel,
+                      .gx = grid,
+                      .gy = 1,
+                      .gz = 1,
+                      .bx = SIMT_THREADS,
+                      .by = 1,
+                      .bz = 1,
+                      .parameters = parameters};
+
+   CALL("a graph does not take a kernel", graph_add(out_node, graph, after, num_after, &node));
+   return SINTER_ok;
+}
+
+static void FN(graph_drop)(rt_gpu *g, void *graph)
+{
+   g->api.graph_destroy(graph);
+}
+
+static sinter_status FN(graph_make)(rt_gpu *g, void *graph, void **out_exec)
+{
+   int error = g->api.graph_make(out_exec, graph, MAKE_GRAPH);
+
+   FN(graph_drop)(g, graph);
+   return error ? failed(g, error, "a graph cannot be made ready") : SINTER_ok;
+}
+
+static sinter_status FN(graph_launch)(rt_gpu *g, void *exec)
+{
+   CALL("a graph cannot be launched", graph_launch(exec, g->stream));
+   return SINTER_ok;
+}
+
+static void FN(exec_destroy)(rt_gpu *g, void *exec)
+{
+   g->api.exec_destroy(exec);
+}
+
+#define OP(name) .name = FN(name)
+const rt_gpu_ops OPS = {
+   .vendor = VENDOR,
+   OP(open),
+   OP(close),
+   OP(enter),
+   OP(arch),
+   OP(alloc),
+   OP(release),
+   OP(host_alloc),
+   OP(host_release),
+   OP(load),
+   OP(unload),
+   OP(find),
+   OP(copy_in),
+   OP(copy_out),
+   OP(copy),
+   OP(fill),
+   OP(launch),
+   OP(wait),
+   OP(graph_create),
+   OP(graph_add),
+   OP(graph_make),
+   OP(graph_drop),
+   OP(graph_launch),
+   OP(exec_destroy),
+};
+
+#endif

@@ -1,0 +1,134 @@
+// LINK: codegen passes models ir runtime base sinter_mock
+/* Attention on matrix instructions against the f64 meaning, on warps of both widths: the cases of the plain kernels, which hold
+ * its splits, company and forms to the same bits. */
+#include "simt_run.h"
+
+#include <stdio.h>
+
+#include "tests/conform/attention_case.h"
+
+typedef struct shape {
+   int heads, groups, width, window;
+   double cap;
+   const char *kv;
+   bool sinks, latent,
+      longer; /* width: of the value, if latent, before 16 of the rotated part; longer: --long only */
+} shape;
+
+/* Columns that are full and that are not, one block and several, a head whose columns are more than the warps have; every
+ * demand and cache. */
+static const shape shapes[] = {
+   {4, 1, 32, 0, 0, "f16", false, false, false},    {6, 2, 16, 20, 3, "bf16", true, false, false},
+   {5, 5, 48, 0, 0, "f8e4m3", false, false, false}, {14, 2, 64, 300, 0, "f16", false, false, true},
+   {16, 1, 80, 0, 0, "f16", true, false, true},     {8, 2, 128, 0, 30, "f16", false, false, true},
+   {4, 1, 256, 512, 0, "f16", false, false, true},  {6, 1, 64, 0, 0, "f16", false, true, false},
+   {20, 1, 112, 0, 0, "f8e4m3", false, true, true},
+};
+
+static const char *label(arena *a, const shape *s, uint32_t warp)
+{
+   return arena_printf(a, "%d/%d heads of %d, window %d, %s%s, warps of %u", s->heads, s->groups,
+                       s->width, s->window, s->kv, s->latent ? " latent" : "", warp);
+}
+
+static void text_of_pages(const shape *s, double scale, char *text, size_t cap)
+{
+   char window[32] = "", soft[32] = "";
+
+   if (s->window)
+      snprintf(window, sizeof window, ", window=%d", s->window);
+   if (s->cap != 0)
+      snprintf(soft, sizeof soft, ", cap=%g", s->cap);
+   snprintf(text, cap,
+            "func @f(T in 1..64, R in 0..16, S in 1..4) {\n"
+            "%%q = param {name=\"q\"} : f32[T,%d,%d]\n%%k = param {name=\"pk\"} : %s[T,%d,%d]\n"
+            "%%v = param {name=\"pv\"} : %s[T,%d,%d]\n%%s = state {layer=0%s} : %s kv_%s[%d,%d]\n"
+            "%%n = kv_write %%s, %%k, %%v\n%%sinks = param {name=\"sinks\"} : f32[%d]\n"
+            "%%a = attention %%q, %%n%s {scale=%g%s}\nreturn %%a, %%n\n}\n",
+            s->heads, s->width, s->kv, s->groups, s->width, s->kv, s->groups, s->width, window,
+            s->kv, s->window ? "window" : "full", s->groups, s->width, s->heads,
+            s->sinks ? ", %sinks" : "", scale, soft);
+}
+
+static void text_of_latents(const shape *s, double scale, char *text, size_t cap)
+{
+   snprintf(text, cap,
+            "func @f(T in 1..64, R in 0..16, S in 1..4) {\n"
+            "%%q = param {name=\"q\"} : f32[T,%d,%d]\n%%p = param {name=\"p\"} : f32[T,%d,16]\n"
+            "%%c = param {name=\"c\"} : %s[T,1,%d]\n%%k = param {name=\"k\"} : %s[T,1,16]\n"
+            "%%s = state {layer=0} : %s mla[1,%d]\n%%n = mla_write %%s, %%c, %%k\n"
+            "%%a = mla_attention %%q, %%p, %%n {scale=%g}\nreturn %%a, %%n\n}\n",
+            s->heads, s->width, s->heads, s->kv, s->width, s->kv, s->kv, s->width + 16, scale);
+}
+
+static harness *compile(const shape *s, const harness_simt *simt, attention_backend backend)
+{
+   const double scale = backend == ATTENTION_BACKEND_mma_f8 ? 0.02 : s->latent ? 0.09 : 0.21;
+   char text[1024];
+
+   if (s->latent)
+      text_of_latents(s, scale, text, sizeof text);
+   else
+      text_of_pages(s, scale, text, sizeof text);
+   harness *h = harness_compile(text, (harness_options){.simt = simt,
+                                                        .fuse = true,
+                                                        .numerics = SINTER_FAST,
+                                                        .attention = attention_name(backend)});
+   cr_assert(h->layout.num_attentions == 1 && h->layout.attentions[0].backend == backend, "%s",
+             label(h->a, s, simt->warp));
+   return h;
+}
+
+static bool is_left_out(const shape *s)
+{
+   const char *all = getenv("SINTER_CHECK_LONG");
+
+   return s->longer && !(all && strcmp(all, "1") == 0);
+}
+
+/* Roundings: as of the plain kernels; what parts of f16 leave out, 2^-22 of a query and of a weight, is four of them. Kills: a
+ * fragment's row or column of another lane; parts that leave out more; a mask off by one; values of positions that were never
+ * written; a slice that is read before it has come. */
+Test(attention_mma, meaning)
+{
+   for (size_t i = 0; i < countof(shapes); i++)
+      for (size_t w = 0; w < countof(warps) && !is_left_out(&shapes[i]); w++) {
+         harness *h = compile(&shapes[i], &warps[w], ATTENTION_BACKEND_mma);
+         attention_meaning(h, 128, label(h->a, &shapes[i], warps[w].warp));
+         harness_free(h);
+      }
+}
+
+/* Kills: a column whose bits depend on its place or neighbours; a chunk folded that a row does not see; parts merged otherwise
+ * than one block folds them. */
+Test(attention_mma, invariance)
+{
+   for (size_t i = 0; i < countof(shapes); i += conform_every(3))
+      for (size_t w = 0; w < countof(warps) && !is_left_out(&shapes[i]); w++) {
+         harness *h = compile(&shapes[i], &warps[w], ATTENTION_BACKEND_mma);
+         attention_invariance(h, label(h->a, &shapes[i], warps[w].warp));
+         attention_hidden_row(h);
+         harness_free(h);
+      }
+}
+
+/* Queries and weights in bytes: each is off by 2^-4 of itself at most. Scores are small, so that what the first does to them is no more
+ * than that; the bound is 2^-4 of the largest value for both together. Kills: bytes of another line; a page's half that is not there; scales that do not meet. */
+Test(attention_mma, bytes)
+{
+   static const shape bytes[] = {
+      {4, 1, 32, 0, 0, "f8e4m3", false, false, false},
+      {6, 2, 64, 20, 3, "f8e4m3", true, false, false},
+      {6, 1, 48, 0, 0, "f8e4m3", false, true, false},
+      {16, 1, 512, 0, 0, "f8e4m3", false, true, true},
+   };
+
+   for (size_t i = 0; i < countof(bytes); i++) {
+      if (is_left_out(&bytes[i]))
+         continue;
+      harness *h = compile(&bytes[i], &warps[1], ATTENTION_BACKEND_mma_f8);
+      attention_meaning(h, 0x1p20, label(h->a, &bytes[i], warps[1].warp));
+      attention_invariance(h, label(h->a, &bytes[i], warps[1].warp));
+      harness_free(h);
+   }
+}
