@@ -14,7 +14,7 @@ from server import *  # noqa: F403
 PEERS = os.path.join(ROOT, "build", "peers")
 LLAMA = ("llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
 LLAMA_NEEDS = ["pytest==8.3.5", "filelock==3.16.1", "requests==2.32.5", "wget==3.2", "openai==3.57.0", "aiohttp==3.14.0", "numpy==2.2.6"]
-LM_EVAL = ["lm_eval[api]==0.4.13"]
+LM_EVAL = ["lm_eval[api]==0.4.13", "transformers==4.57.3"]
 ROWS = os.path.join(ROOT, "tests", "data", "llama_server.tsv")
 LEAST_CASES = 60
 
