@@ -5,7 +5,8 @@
 
 In each round the default build runs a row right before and right after the build without a fusion, and the ratio of a round is
 without / mean of both; shown is what leaving the fusion out costs (positive: the fusion helps), as the median over rounds with
-the smallest and largest beside it. With --llama the build without any fusion runs beside the peer too. --assert exits with 1
+the smallest and largest beside it, and how many launches and kilobytes of planned reads and writes a decoded token has more without
+it. With --llama the build without any fusion runs beside the peer too. --assert exits with 1
 when all together give less than 8 % of decode, when one that is on by default loses more than 1 % anywhere (its whole range of
 rounds on that side), or when the build without fusions is slower than the peer."""
 import argparse
@@ -27,28 +28,41 @@ def fusions(model):
     return [r["name"] for r in rows if r["fired"]], [r["name"] for r in rows]
 
 
+def leaving_out(without):
+    return ["--without", ",".join(without)] if without else []
+
+
+def launches(path, without):
+    """Of one token."""
+    return json.loads(output([SINTER, "logits", path, "--ids", "1", "-o", os.devnull, "--json", "--quiet", *leaving_out(without)]))["launches"]
+
+
 def sample(args, path, row, without):
-    """Speed, more is better: tokens/s, or starts/s."""
-    off = ["--without", ",".join(without)] if without else []
+    """Speed, more is better: tokens/s, or starts/s; and the bytes of a token."""
+    off = leaving_out(without)
     if row == "first token":
         command = [SINTER, "run", path, "--ids", "1,2,3,4,5", "-n", "1", "--ignore-eos", "-t", str(args.threads), "--quiet", *off]
         output(command)
-        return 1 / statistics.median(timed(command)["seconds"] for _ in range(RUNS))
+        return 1 / statistics.median(timed(command)["seconds"] for _ in range(RUNS)), 0
     t = TESTS[row]
     out = output([SINTER, "bench", path, "-t", str(args.threads), "-p", str(t["prompt"]), "-n", str(t["generate"]), "-d",
                   str(t["depth"]), "-b", str(t["batch"]), "-r", str(args.reps), "--json", "--quiet", *off])
-    return json.loads(out)["results"][0]["tok_s"]
+    result = json.loads(out)["results"][0]
+    return result["tok_s"], result["bytes"]
 
 
 def one_round(args, model, path, wanted):
     fired, every = fusions(path)
     llama = Llama(args) if args.llama else None
+    fewest = launches(path, None)
     for row in [r for r in ROWS if not args.only or r in args.only.split(",")]:
-        before = sample(args, path, row, None)
+        before, least = sample(args, path, row, None)
         for name in [n for n in (*fired, "all") if not wanted or n in wanted]:
-            got = sample(args, path, row, every if name == "all" else [name])
-            after = sample(args, path, row, None)
-            r = {"model": model, "row": row, "off": name, "ratio": 2 * got / (before + after)}
+            without = every if name == "all" else [name]
+            got, bytes_read = sample(args, path, row, without)
+            after, _ = sample(args, path, row, None)
+            r = {"model": model, "row": row, "off": name, "ratio": 2 * got / (before + after),
+                 "launches": launches(path, without) - fewest, "bytes": bytes_read - least}
             if name == "all" and llama and row in ("decode 128", "prefill 512"):
                 r["peer"] = got / llama.test(path, TESTS[row])["tok_s"]
             yield r
@@ -65,10 +79,12 @@ def show(samples):
     groups, failures, rows = {}, [], []
     for s in samples:
         groups.setdefault((s["model"], s["off"]), {}).setdefault(s["row"], []).append(s)
-    print("| model | fusion | " + " | ".join(ROWS) + " |\n|---|---|" + "---|" * len(ROWS))
+    rows_shown = [row for row in ROWS if any(s["row"] == row for s in samples)]
+    print("| model | fusion | launches | KB | " + " | ".join(rows_shown) + " |\n|---|---|---|---|" + "---|" * len(rows_shown))
     for (model, name), by_row in groups.items():
-        cells = []
-        for row in ROWS:
+        of_token = by_row.get("decode 128", [{}])[0]
+        cells = [f"{of_token[key] * scale:+.0f}" if key in of_token else "–" for key, scale in (("launches", 1), ("bytes", 1e-3))]
+        for row in rows_shown:
             if row not in by_row:
                 cells.append("–")
                 continue

@@ -5,6 +5,7 @@
     python3 bench/make_deepseek.py OUT                      V2-Lite's heads and latents, about 100 M parameters
     python3 bench/make_deepseek.py OUT --q-rank 512         with a latent of q, as V2 and V3 have
     python3 bench/make_deepseek.py OUT --experts 16 --used 4 --shared 1
+    python3 bench/make_deepseek.py OUT --narrow             V2-Lite's layers and experts, an eighth of its widths, 237 M
     python3 bench/make_deepseek.py OUT --sparse             a hole in the place of the weights, for `explain`
 """
 import argparse
@@ -17,15 +18,19 @@ import sys
 import array
 
 
+BLOCK = 1 << 16
+blocks = {}  # std -> bytes
+
+
 def bf16(rng, count, std):
-    """count numbers near 0 as bytes; a block of them is repeated, as drawing millions takes minutes."""
-    block = array.array("H")
-    for _ in range(min(count, 1 << 16)):
-        block.append(struct.unpack("<I", struct.pack("<f", rng.gauss(0, std)))[0] >> 16)
-    if sys.byteorder == "big":
-        block.byteswap()
-    raw = block.tobytes()
-    return (raw * (2 * count // len(raw) + 1))[:2 * count]
+    """count numbers near 0 as bytes; a block of them is repeated from anywhere in it, as drawing millions takes minutes."""
+    if std not in blocks:
+        block = array.array("H", (struct.unpack("<I", struct.pack("<f", rng.gauss(0, std)))[0] >> 16 for _ in range(BLOCK)))
+        if sys.byteorder == "big":
+            block.byteswap()
+        blocks[std] = block.tobytes()
+    raw, at = blocks[std], 2 * rng.randrange(BLOCK)
+    return (raw[at:] + raw * (count // BLOCK + 1))[:2 * count]
 
 
 def layer(c, n):
@@ -70,6 +75,10 @@ def main():
                         ("shared", 0), ("expert-ffn", 704), ("dense", 1), ("seed", 1)):
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("--sparse", action="store_true")
+    p.add_argument("--narrow", action="store_true")
+    if "--narrow" in sys.argv:
+        p.set_defaults(layers=27, width=256, nope=32, rope=16, value=32, kv_rank=128, experts=64, used=6, shared=2, expert_ffn=176,
+                       ffn=1368, vocab=12800)
     a = p.parse_args()
     c = {"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_act": "silu",
          "num_hidden_layers": a.layers, "hidden_size": a.width, "num_attention_heads": a.heads,

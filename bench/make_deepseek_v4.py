@@ -4,6 +4,7 @@ keep in f32, without a tokenizer (commands take --ids). For timing the fusions o
 
     python3 bench/make_deepseek_v4.py OUT                   six layers (a window, three sparse, two long), about 112 M parameters
     python3 bench/make_deepseek_v4.py OUT --layers 12 --width 2048
+    python3 bench/make_deepseek_v4.py OUT --narrow          as deep as V4, a sixteenth of its width, 64 experts
 """
 import argparse
 import array
@@ -98,6 +99,10 @@ def main():
                         ("window", 128), ("experts", 8), ("used", 2), ("expert-ffn", 512), ("hash", 2), ("streams", 4),
                         ("vocab", 8192), ("seed", 1)):
         p.add_argument("--" + name, type=int, default=value)
+    p.add_argument("--narrow", action="store_true")
+    if "--narrow" in sys.argv:
+        p.set_defaults(layers=43, width=256, heads=8, head=64, rope=16, q_rank=128, o_rank=64, index_heads=8, index_width=32,
+                       experts=64, used=6, expert_ffn=128, hash=3)
     a = p.parse_args()
     c = {"architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4", "hidden_act": "silu", "num_hidden_layers": a.layers,
          "hidden_size": a.width, "num_attention_heads": a.heads, "num_key_value_heads": 1, "head_dim": a.head,
