@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PLAN_FORMAT = 3, MAX_STRING = 1 << 16 };
+enum { PLAN_FORMAT = 4, MAX_STRING = 1 << 16 };
 
 typedef struct codec {
    bool writing;
@@ -186,6 +186,24 @@ static void *items(codec *c, uint32_t *count, void *data, size_t item, size_t le
 
 /* ---- the schema ---- */
 
+static void walk_vision(codec *c, plan_vision *v)
+{
+   u32(c, &v->patch);
+   u32(c, &v->frames);
+   u32(c, &v->channels);
+   u32(c, &v->merge);
+   u32(c, &v->table);
+   i32(c, &v->token);
+   i32(c, &v->before);
+   i32(c, &v->after);
+   u64(c, &v->min_pixels);
+   u64(c, &v->max_pixels);
+   for (int i = 0; i < 3; i++) {
+      f64(c, &v->mean[i]);
+      f64(c, &v->std[i]);
+   }
+}
+
 static void walk_model(codec *c, plan_model *m)
 {
    string(c, &m->name);
@@ -201,6 +219,8 @@ static void walk_model(codec *c, plan_model *m)
    for (uint32_t i = 0; i < m->num_eos; i++)
       i32(c, &m->eos[i]);
    u32(c, &m->adds_bos);
+   u32(c, &m->tower);
+   walk_vision(c, &m->vision);
 }
 
 static void walk_cache_group(codec *c, plan_cache_group *g)
@@ -233,6 +253,10 @@ static void walk_rope(codec *c, rope_spec *r)
    for (size_t i = 0; i < countof(constants); i++)
       f64(c, constants[i]);
    u32(c, &r->back);
+   for (uint32_t i = 0; i < ROPE_AXES; i++)
+      u32(c, &r->sections[i]);
+   flag(c, &r->interleaved);
+   flag(c, &r->axial);
    flag(c, &r->truncate);
    flag(c, &r->has_freq_factors);
    bool factors = r->kind == ROPE_longrope || r->has_freq_factors;
@@ -345,7 +369,7 @@ static void walk_plan(codec *c, plan *p)
    ITEMS(c, &p->num_cache_groups, p->cache_groups, 7);
    for (uint32_t i = 0; i < p->num_cache_groups; i++)
       walk_cache_group(c, &p->cache_groups[i]);
-   ITEMS(c, &p->num_ropes, p->ropes, 77);
+   ITEMS(c, &p->num_ropes, p->ropes, 82);
    for (uint32_t i = 0; i < p->num_ropes; i++)
       walk_rope(c, &p->ropes[i]);
    walk_names(c, p);

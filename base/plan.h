@@ -22,6 +22,24 @@ typedef enum plan_head {
    PLAN_HEAD_hidden, /* no logits: the state after the last norm */
 } plan_head;
 
+/* How images become rows of patches, and rows of patches tokens. */
+typedef struct plan_vision {
+   uint32_t patch;                  /* side of a patch in pixels; 0: the model sees no images */
+   uint32_t frames, channels;       /* of a patch */
+   uint32_t merge;                  /* side of the square of patches that one token stands for */
+   uint32_t table;                  /* side of the square of learned positions; 0: none */
+   int32_t token;                   /* stands for a row of features in a prompt; -1: not known */
+   int32_t before, after;           /* tokens around those of an image; -1: none */
+   uint64_t min_pixels, max_pixels; /* of an image once it is resized */
+   double mean[3], std[3];          /* by channel, of values from 0 to 1 */
+} plan_vision;
+
+/* Numbers of a row of patches. */
+static inline uint32_t plan_patch_width(const plan_vision *v)
+{
+   return v->channels * v->frames * v->patch * v->patch;
+}
+
 typedef struct plan_model {
    const char *name, *family; /* "SmolLM2-135M-Instruct", "llama" */
    uint32_t vocab, layers, width, trained_context;
@@ -31,6 +49,9 @@ typedef struct plan_model {
    uint32_t num_eos;
    int32_t eos[PLAN_MAX_EOS];
    uint32_t adds_bos;
+   uint32_t
+      tower; /* 1: the vision tower, whose rows of logits are features: vocab is their width */
+   plan_vision vision;
 } plan_model;
 
 /* Floats of a row of output 0. */

@@ -52,7 +52,11 @@ static int64_t sym_bound(const plan *p, uint32_t id)
       return p->sym_max[id];
    if (id == SYM_Q)
       return p->sym_max[SYM_S];
-   return id == SYM_C ? PLAN_MAX_POSITIONS / ATTN_CHUNK : PLAN_MAX_POSITIONS / PAGE_TOKENS;
+   if (id == SYM_I)
+      return p->sym_max[SYM_T];
+   /* a frame is a sequence whose rows are all in one step */
+   int64_t positions = p->model.tower ? p->sym_max[SYM_T] + ATTN_CHUNK : PLAN_MAX_POSITIONS;
+   return id == SYM_C ? positions / ATTN_CHUNK : positions / PAGE_TOKENS;
 }
 
 /* How much there is to do is never bounded by what it costs. */
@@ -97,6 +101,28 @@ static int64_t scratch_floor(const plan *p)
    return plan_extent_eval(&p->scratch, syms);
 }
 
+static const char *check_vision(const plan_model *m)
+{
+   const plan_vision *v = &m->vision;
+
+   CHECK(m->tower <= 1 && (v->patch || !m->tower), "a tower sees no images");
+   if (!v->patch)
+      return NULL;
+   CHECK(v->patch <= 256 && v->frames >= 1 && v->frames <= 16 && v->channels >= 1 &&
+            v->channels <= 3,
+         "patches are out of range");
+   CHECK(v->merge >= 1 && v->merge <= 16 && v->table <= 1 << 12, "merged patches are out of range");
+   const int32_t tokens[] = {v->token, v->before, v->after};
+   for (int i = 0; i < 3; i++)
+      CHECK(tokens[i] >= -1 && (m->tower || tokens[i] < (int64_t)m->vocab),
+            "a token of images is not in the vocabulary");
+   CHECK(v->min_pixels <= v->max_pixels && v->max_pixels <= (uint64_t)1 << 40,
+         "the size of images is out of range");
+   for (int i = 0; i < 3; i++)
+      CHECK(v->std[i] > 0, "a channel has no spread");
+   return NULL;
+}
+
 static const char *check_model(const plan_model *m)
 {
    CHECK(m->vocab >= 1 && m->vocab <= MAX_VOCAB, "the vocabulary is empty or too large");
@@ -109,7 +135,7 @@ static const char *check_model(const plan_model *m)
    for (uint32_t i = 0; i < m->num_eos; i++)
       CHECK(m->eos[i] >= 0 && m->eos[i] < (int64_t)m->vocab,
             "an end token is not in the vocabulary");
-   return NULL;
+   return check_vision(m);
 }
 
 static const char *check_sizes(const plan *p, uint64_t weight_section)
@@ -117,7 +143,7 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
    int64_t unused;
 
    for (int i = 0; i < SYM_COUNT; i++) {
-      bool engine_time = i == SYM_C || i == SYM_B || i == SYM_Q;
+      bool engine_time = i == SYM_C || i == SYM_B || i == SYM_Q || i == SYM_I;
       CHECK(p->sym_max[i] >= !engine_time && p->sym_max[i] <= MAX_EXTENT_ROWS,
             "a symbol's range is out of bounds");
    }
@@ -155,6 +181,9 @@ static const char *check_rope(const rope_spec *r)
 {
    CHECK(r->width >= 2 && r->base > 0, "a rope table is empty");
    CHECK(r->back <= PLAN_MAX_POSITIONS, "a rope table looks back too far");
+   for (int i = 0; i < ROPE_AXES; i++)
+      CHECK(r->sections[i] <= ROPE_MAX_WIDTH, "an axis of a rope table has too many pairs");
+   CHECK(!r->axial || r->width % 4 == 0, "a rope table has no two equal halves");
    return NULL;
 }
 

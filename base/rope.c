@@ -72,7 +72,7 @@ void rope_inv_freq(const rope_spec *r, double length, double *out, double *out_s
    double base = r->kind == ROPE_dynamic ? dynamic_base(r, length) : r->base;
 
    for (uint32_t i = 0; i < n; i++)
-      out[i] = pow(base, -2.0 * i / r->width);
+      out[i] = r->axial ? pow(base, -2.0 * (i % (n / 2)) / n) : pow(base, -2.0 * i / r->width);
    switch (r->kind) {
    case ROPE_default:
    case ROPE_dynamic: break;
@@ -89,6 +89,19 @@ void rope_inv_freq(const rope_spec *r, double length, double *out, double *out_s
    if (r->has_freq_factors && r->kind != ROPE_longrope)
       divide(n, out, r->long_factor);
    *out_scale = r->attention_factor;
+}
+
+uint32_t rope_axis(const rope_spec *r, uint32_t i)
+{
+   const uint32_t *s = r->sections;
+
+   if (r->axial)
+      return i < r->width / 4 ? 1 : 2;
+   if (!(s[0] + s[1] + s[2]))
+      return 0;
+   if (r->interleaved)
+      return i % 3 && i < 3 * s[i % 3] ? i % 3 : 0;
+   return i < s[0] ? 0 : i < s[0] + s[1] ? 1 : 2;
 }
 
 bool rope_depends_on_length(const rope_spec *r)

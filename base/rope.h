@@ -17,12 +17,18 @@ typedef enum rope_kind {
    ROPE_longrope
 } rope_kind;
 
-enum { ROPE_MAX_WIDTH = 512 };
+enum { ROPE_MAX_WIDTH = 512, ROPE_AXES = 3 };
 
 typedef struct rope_spec {
    rope_kind kind;
    uint32_t width; /* rotated elements n: n/2 angles */
    uint32_t back;  /* a row is turned by the angle of the position that many before its own */
+   /* Positions of images have three axes, time, row and column, which share the pairs: so many pairs
+    * each, one after the other or by turns; all 0: one axis. */
+   uint32_t sections[ROPE_AXES];
+   bool interleaved;
+   bool
+      axial; /* the first half of the pairs turns by row, the second, of the same frequencies, by column */
    double base, factor;
    double original_context;     /* original_max_position_embeddings */
    double max_context;          /* max_position_embeddings */
@@ -39,6 +45,9 @@ typedef struct rope_spec {
 /* Inverse frequencies of the table for a sequence of `length` tokens: out[width/2]; *out_scale
  * multiplies cos and sin. */
 void rope_inv_freq(const rope_spec *spec, double length, double *out, double *out_scale);
+
+/* Which axis of a position turns pair i: 0 time, which is all of a text's position, 1 row, 2 column. */
+uint32_t rope_axis(const rope_spec *spec, uint32_t i);
 
 /* True when the table depends on the length. */
 bool rope_depends_on_length(const rope_spec *spec);

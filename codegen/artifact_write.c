@@ -131,7 +131,7 @@ static const char *manifest(const writer *w)
    text_printf(&t, ",\"family\":");
    json_write_string(&t, m->family, strlen(m->family));
    text_printf(&t, "},\"targets\":[");
-   for (uint32_t i = 0; i < w->num_targets; i++) {
+   for (uint32_t i = 0; i < w->num_targets && !w->targets[i].plan->model.tower; i++) {
       const char *target = w->targets[i].plan->target;
       text_printf(&t, i ? "," : "");
       json_write_string(&t, target, strlen(target));
@@ -202,8 +202,8 @@ static sinter_status pack(writer *w, uint32_t target, int fd, uint64_t base, con
             weights = index_of(w, ARTIFACT_weights, target);
    uint64_t *table = (uint64_t *)(uintptr_t)w->parts[sums].data;
 
-   SINTER_TRY(cg_pack_weights(w->request, w->a, w->m, w->targets[target].plan, fd, base, where,
-                              table, &w->toc.sections[weights].digest));
+   SINTER_TRY(cg_pack_weights(w->request, w->a, w->targets[target].m, w->targets[target].plan, fd,
+                              base, where, table, &w->toc.sections[weights].digest));
    w->toc.sections[sums].digest = digest_bytes(table, w->parts[sums].size);
    return SINTER_ok;
 }

@@ -7,6 +7,7 @@
 
 /* What one target adds. The plan's weights are the recipes. */
 typedef struct cg_artifact_target {
+   const model *m; /* whose tensors its weights are: the model, or its vision tower */
    const plan *plan;
    const uint8_t *code; /* relocatable ELF; NULL for targets without code */
    size_t code_size;

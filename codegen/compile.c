@@ -171,12 +171,12 @@ typedef struct passed {
 static const char prompt_passes[] = "mla_expand";
 
 /* The form of prompts: the function as it was imported, with passes that change its bits. */
-static sinter_status run_prompt_passes(compiling *c, const pass_options *from, pass_report *report,
-                                       passed *out)
+static sinter_status run_prompt_passes(compiling *c, const model *m, const pass_options *from,
+                                       pass_report *report, passed *out)
 {
    pass_options options = *from;
    pass_report *own = arena_new(c->a, pass_report);
-   ir_func *f = ir_func_clone(c->a, c->m->f);
+   ir_func *f = ir_func_clone(c->a, m->f);
 
    options.with =
       from->with ? arena_printf(c->a, "%s,%s", from->with, prompt_passes) : prompt_passes;
@@ -195,7 +195,7 @@ static sinter_status run_prompt_passes(compiling *c, const pass_options *from, p
    return SINTER_ok;
 }
 
-static sinter_status run_passes(compiling *c, const target *t, passed *out)
+static sinter_status run_passes(compiling *c, const target *t, const model *m, passed *out)
 {
    bool ref = t->info->id == TARGET_ref;
    const char *arch = c->request->arch;
@@ -215,7 +215,7 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    text_buf ir = {.a = c->a}, json = {.a = c->a}, start = {.a = c->a};
 
    tell(c, SINTER_STAGE_passes, 0, 1, t->name);
-   out->f = ir_func_clone(c->a, c->m->f);
+   out->f = ir_func_clone(c->a, m->f);
    ir_print(&start, out->f);
    SINTER_TRY(cg_dump(t->name, "before.ir", start.data, start.len));
    if (ref)
@@ -223,15 +223,15 @@ static sinter_status run_passes(compiling *c, const target *t, passed *out)
    else
       SINTER_TRY(pass_run_all(out->f, &options, report));
    SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
-   if (c->request->variant_per_bucket && !ref)
-      SINTER_TRY(run_prompt_passes(c, &options, report, out));
+   if (c->request->variant_per_bucket && !ref && m == c->m)
+      SINTER_TRY(run_prompt_passes(c, m, &options, report, out));
    if (!ref)
       ir_print(&ir, out->f);
    if (out->prompts)
       ir_print(&ir, out->prompts);
    SINTER_TRY(cg_dump(t->name, "after.ir", ir.data, ir.len));
-   for (size_t i = 0; i < c->m->notes.count; i++)
-      *vec_push(c->a, &report->notes) = c->m->notes.data[i];
+   for (size_t i = 0; i < m->notes.count; i++)
+      *vec_push(c->a, &report->notes) = m->notes.data[i];
    pass_explain(&json, out->f, &pt, report, &out->layout);
    out->ir = ir.data;
    out->explain = json.data;
@@ -258,19 +258,20 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    return cg_dump(t->name, "code", out->code, out->code_size);
 }
 
-static sinter_status make_target(compiling *c, const target *t, cg_artifact_target *out)
+static sinter_status make_target(compiling *c, const target *t, const model *m,
+                                 cg_artifact_target *out)
 {
    passed p = {0};
    cg_plan *cp = arena_new(c->a, cg_plan);
    const isa_info *isa = t->isa;
 
-   SINTER_TRY(run_passes(c, t, &p));
+   SINTER_TRY(run_passes(c, t, m, &p));
    if (t->info->id == TARGET_null)
       isa = &isa_infos[0]; /* the launches of the lowest level, without their code */
    const cg_form form = {p.f, &p.layout, t->arch}, prompts = {p.prompts, &p.prompt_layout, t->arch};
-   SINTER_TRY(cg_plan_build(c->a, c->m, &form, p.prompts ? &prompts : NULL, t->name, isa,
+   SINTER_TRY(cg_plan_build(c->a, m, &form, p.prompts ? &prompts : NULL, t->name, isa,
                             c->request->numerics, cp));
-   *out = (cg_artifact_target){.plan = &cp->plan, .ir = p.ir, .explain = p.explain};
+   *out = (cg_artifact_target){.m = m, .plan = &cp->plan, .ir = p.ir, .explain = p.explain};
    if (!t->info->has_code)
       return SINTER_ok;
    if (t->arch)
@@ -312,9 +313,14 @@ static sinter_status compile_body(void *user)
    compiling *c = user;
 
    SINTER_TRY(open_model(c));
-   for (uint32_t i = 0; i < c->num_targets; i++)
-      SINTER_TRY(make_target(c, &c->targets[i], &c->made[i]));
-   return cg_artifact_write(c->request, c->m, c->made, c->num_targets, llvm_version);
+   if (c->m->tower && 2 * c->num_targets > ARTIFACT_MAX_TARGETS)
+      return base_fail(SINTER_usage, c->request->targets, "name fewer",
+                       "there are too many targets for a model and its vision tower");
+   uint32_t made = 0;
+   for (const model *m = c->m; m; m = m->tower)
+      for (uint32_t i = 0; i < c->num_targets; i++)
+         SINTER_TRY(make_target(c, &c->targets[i], m, &c->made[made++]));
+   return cg_artifact_write(c->request, c->m, c->made, made, llvm_version);
 }
 
 static sinter_status explain_body(void *user)
@@ -323,7 +329,7 @@ static sinter_status explain_body(void *user)
    passed p = {0};
 
    SINTER_TRY(open_model(c));
-   SINTER_TRY(run_passes(c, &c->targets[0], &p));
+   SINTER_TRY(run_passes(c, &c->targets[0], c->m, &p));
    c->json = strdup(p.explain);
    return c->json ? SINTER_ok
                   : base_fail(SINTER_out_of_memory, "", "", "no memory for the explanation");

@@ -89,6 +89,14 @@ static vec_value l2normed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lan
                    vec_splat(e->f, factor, lanes));
 }
 
+/* The factor of a center is the mean. */
+static vec_value centered(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
+{
+   vec_value mean = memo_of(e, op->results[0])->factor;
+
+   return vec_fsub(e->f, cg_emit_eval(e, op->operands[0], i, lanes), vec_splat(e->f, mean, lanes));
+}
+
 static vec_value decayed(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
    vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
@@ -116,6 +124,8 @@ static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
       return normed(e, op, i, lanes);
    if (op->code == IR_OP_l2norm)
       return l2normed(e, op, i, lanes);
+   if (op->code == IR_OP_center)
+      return centered(e, op, i, lanes);
    if (op->code == IR_OP_decay)
       return decayed(e, op, i, lanes);
    vec_value x = cg_emit_eval(e, op->operands[0], i, lanes);
@@ -219,10 +229,13 @@ void cg_emit_prepare(cg_emit *e, const ir_op *op)
       return;
    int64_t n = cg_emit_value(e, op->results[0])->last;
    row r = {e, op->operands[0]};
-   vec_value sum = norm_sum_squares(f, n, load_row, &r);
+   vec_value sum = op->code == IR_OP_center ? norm_sum(f, n, load_row, &r)
+                                            : norm_sum_squares(f, n, load_row, &r);
    cg_emit_forget(e, false);
    memo_of(e, op->results[0])->factor =
-      norm_factor(f, sum, op->code == IR_OP_rmsnorm ? n : 1, ir_attr_f(op, IR_ATTR_eps, 0));
+      op->code == IR_OP_center
+         ? vec_fdiv(f, sum, vec_float(f, 1, (double)n))
+         : norm_factor(f, sum, op->code == IR_OP_rmsnorm ? n : 1, ir_attr_f(op, IR_ATTR_eps, 0));
 }
 
 /* ---- stages ---- */

@@ -130,6 +130,7 @@ bool cg_simt_takes(const ir_op *op)
    case IR_OP_decay:
    case IR_OP_rmsnorm:
    case IR_OP_l2norm:
+   case IR_OP_center:
    case IR_OP_rope:
    case IR_OP_concat:
    case IR_OP_kv_write:
@@ -187,6 +188,7 @@ static const char *compute(emit *e, const ir_op *op, const char *i)
          y = arena_printf(e->a, "(%s + %af)", y, (float)attr);
       return arena_printf(e->a, "%s * f%u * %s", x, n, y);
    case IR_OP_l2norm: return arena_printf(e->a, "%s * f%u", x, n);
+   case IR_OP_center: return arena_printf(e->a, "%s - f%u", x, n);
    case IR_OP_decay:
       z = eval(e, op->operands[2], i);
       return arena_printf(e->a, "simt_decay(%s, %s, %s)", x, y, z);
@@ -281,15 +283,21 @@ static void prepare(emit *e, const ir_op *op)
    text_printf(e->t, "   float q%u = 0;\n", f);
    open_loop(e, n);
    const char *x = eval(e, op->operands[0], "i");
-   text_printf(e->t, "      q%u = simt_fma(%s, %s, q%u);\n", f, x, x, f);
+   if (op->code == IR_OP_center)
+      text_printf(e->t, "      q%u = q%u + %s;\n", f, f, x);
+   else
+      text_printf(e->t, "      q%u = simt_fma(%s, %s, q%u);\n", f, x, x, f);
    close_loop(e);
    text_printf(e->t,
                e->by_warp ? "   q%u = simt_warp_sum(q%u);\n"
                           : "   q%u = simt_block_sum(q%u, s->each);\n",
                f, f);
-   if (op->code == IR_OP_rmsnorm)
+   if (op->code != IR_OP_l2norm)
       text_printf(e->t, "   q%u = q%u / %af;\n", f, f, (double)n);
-   text_printf(e->t, "   const float f%u = 1.0f / simt_sqrt(q%u + %af);\n", f, f, (float)eps);
+   if (op->code == IR_OP_center)
+      text_printf(e->t, "   const float f%u = q%u;\n", f, f);
+   else
+      text_printf(e->t, "   const float f%u = 1.0f / simt_sqrt(q%u + %af);\n", f, f, (float)eps);
    memo_of(e, op->results[0])->has_factor = true;
 }
 

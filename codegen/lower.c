@@ -199,6 +199,12 @@ static cg_launch *attention_launch_of(const cg_lower *l, const ir_group *g,
    return to;
 }
 
+/* The field that holds the last position that a row sees. */
+static plan_ref last_positions(const ir_op *op)
+{
+   return cg_ref_meta(ir_attr_i(op, IR_ATTR_whole, 0) ? IR_META_ends : IR_META_positions, 0);
+}
+
 /* Pointers of the whole and part forms behind the first. */
 static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
 {
@@ -207,7 +213,7 @@ static void attention_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
    for (uint32_t i = 0; i < op->num_operands; i++)
       cg_launch_value(l, to, op->operands[i], false);
    cg_launch_ref(to, cg_ref_meta(IR_META_tiles, 0), 0, false);
-   cg_launch_ref(to, cg_ref_meta(IR_META_positions, 0), 0, false);
+   cg_launch_ref(to, last_positions(op), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_seq_of, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
 }
@@ -330,7 +336,7 @@ sinter_status cg_lower_attention(const cg_lower *l, const ir_group *g, cg_launch
    if (sinks_of(op))
       cg_launch_value(l, merge, sinks_of(op), false);
    cg_launch_ref(merge, cg_ref_meta(IR_META_tiles, 0), 0, false);
-   cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
+   cg_launch_ref(merge, last_positions(op), 0, false);
    key.form = ATTENTION_part; /* whose blocks are not those of the whole form */
    uint64_t bytes = l->simt ? cg_simt_attention_scratch(&key, l->max_rows)
                             : attention_scratch(&key, l->isa->lanes, l->max_rows);

@@ -566,7 +566,7 @@ static void emit_embed(arena *a, vec_module *m, const void *what)
 sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *out)
 {
    const ir_op *op = g->first, *last = op;
-   embed_key key = {.scale = 1};
+   embed_key key = {.scale = 1, .features = op->num_operands > 2};
    char symbol[GEMM_SYMBOL_MAX];
 
    if (op->code != IR_OP_embed || g->num_ops > 2)
@@ -591,7 +591,7 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    to->launch.num_refs = 0;
    to->launch.group = g->id;
    cg_launch_value(l, to, last->results[0], true);
-   cg_launch_value(l, to, op->operands[0], false);
-   cg_launch_value(l, to, op->operands[1], false);
+   for (uint32_t i = 0; i < op->num_operands; i++)
+      cg_launch_value(l, to, op->operands[i], false);
    return SINTER_ok;
 }

@@ -209,6 +209,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
    for (int s = SYM_T; s <= SYM_S; s++)
       p->sym_max[s] = MAX(form->f->range[s].max, 1);
    p->sym_max[SYM_A] = p->sym_max[SYM_T];
+   p->sym_max[SYM_I] = form->f->range[SYM_I].max;
    p->num_ropes = m->num_ropes;
    p->ropes = m->ropes;
    fill_memory(p, form->layout);

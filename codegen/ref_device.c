@@ -106,7 +106,7 @@ static sinter_status open_body(void *user)
    rt_bytes weights;
    uint32_t target;
 
-   SINTER_TRY(rt_artifact_target(o->artifact, "ref", &target));
+   SINTER_TRY(rt_artifact_target(o->artifact, "ref", d->limits.tower, &target));
    d->plan = rt_artifact_plan(o->artifact, target);
    SINTER_TRY(rt_artifact_weights(o->artifact, target, &weights));
    d->weights = weights.data;
@@ -316,6 +316,11 @@ static sinter_status run_body(void *user)
                    .positions = from->meta[IR_META_positions][0],
                    .seq_of = from->meta[IR_META_seq_of][0],
                    .rows = from->meta[IR_META_rows][0],
+                   .ends = from->meta[IR_META_ends][0],
+                   .corners = from->meta[IR_META_corners][0],
+                   .patches = from->meta[IR_META_patches][0],
+                   .corner_weights = from->meta[IR_META_corner_weights][0],
+                   .features = from->meta[IR_META_features][0],
                    .num_rope = d->plan->num_ropes,
                    .rope = ropes};
    ir_env env = {d, whole_weight, weight_rows, no_param, state_of};

@@ -275,7 +275,7 @@ static sinter_status add_result(build *b, const ir_op *op, uint32_t i)
    return SINTER_ok;
 }
 
-/* take_rows: the rows of x, at other row numbers. */
+/* take_rows: the rows of x, at other row numbers; several of them side by side are one. */
 static sinter_status add_taken(build *b, const ir_op *op)
 {
    cg_value c = {.v = op->results[0], .home = CG_HOME_memory, .source = -1};
@@ -285,6 +285,7 @@ static sinter_status add_taken(build *b, const ir_op *op)
    if (!shape(&c, &op->operands[0]->type))
       return refuse(op, "the length of a row is not known");
    c.row_bytes = (uint64_t)(c.outer * c.last) * elem_bytes(&c);
+   c.pitch = c.last *= ir_attr_i(op, IR_ATTR_size, 1);
    c.ptr = pointer(b, cg_ref_of(b->l, op->operands[0]), c.row_bytes, false);
    c.index_ptr = (int32_t)pointer(b, cg_ref_of(b->l, op->operands[1]), 0, false);
    add_view(b, op, c);
@@ -335,6 +336,7 @@ static bool is_row_op(ir_opcode code)
    case IR_OP_shift:
    case IR_OP_rmsnorm:
    case IR_OP_l2norm:
+   case IR_OP_center:
    case IR_OP_quant:
    case IR_OP_rope:
    case IR_OP_concat:
@@ -444,6 +446,7 @@ static bool can_cut(const build *b, int64_t *out_last)
       switch (b->ops.data[i]->code) {
       case IR_OP_rmsnorm:
       case IR_OP_l2norm:
+      case IR_OP_center:
       case IR_OP_quant:
       case IR_OP_rope:
       case IR_OP_concat:

@@ -77,10 +77,10 @@ SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *
 /* Emits the kernel of a region under its symbol; a: for what lasts until then. */
 void cg_region_emit(const cg_region *r, arena *a, vec_module *m);
 
-/* Ops that need the sum of a head's squares before its first element. */
+/* Ops that need a sum over a head before its first element: of squares, or for center of what is there. */
 static inline bool cg_is_norm(const ir_op *op)
 {
-   return op->code == IR_OP_rmsnorm || op->code == IR_OP_l2norm;
+   return op->code == IR_OP_rmsnorm || op->code == IR_OP_l2norm || op->code == IR_OP_center;
 }
 
 /* The home of v in r. */

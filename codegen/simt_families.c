@@ -149,7 +149,8 @@ static void emit_embed(arena *a, text_buf *out, const char *symbol, const void *
    const embed_key *key = what;
 
    (void)a;
-   text_printf(out, "#define EMBED_NAME %s\n#define EMBED_SCALE %af\n", symbol, key->scale);
+   text_printf(out, "#define EMBED_NAME %s\n#define EMBED_SCALE %af\n#define EMBED_FEATURES %d\n",
+               symbol, key->scale, key->features);
    cg_simt_format(out, "EMBED_W", key->w);
    cg_simt_include(out, "embed.cuh");
 }

@@ -144,6 +144,10 @@ typedef struct sinter_model_info {
    uint64_t weight_bytes, weight_elements; /* elements multiplied per token, head included */
    uint32_t
       hidden; /* compiled with `hidden`: floats of the state that on_logits then gets; else 0 */
+   uint32_t patch_width; /* numbers of a patch of an image; 0: the model sees no images */
+   uint32_t merge;       /* a token of an image stands for merge x merge patches */
+   int32_t image_token;  /* that stands for each of them in a prompt */
+   int32_t image_before, image_after; /* tokens around an image, -1: none */
 } sinter_model_info;
 
 SINTER_API void sinter_artifact_info(const sinter_artifact *a, sinter_model_info *out);
@@ -369,6 +373,12 @@ typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const
  * are not computed; those of a preempted request are, again. */
 typedef void sinter_on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids);
 
+/* The features of an image, made by sinter_vision_encode, and its grid. */
+typedef struct sinter_features {
+   const float *rows; /* f32[grid[0] * grid[1] * grid[2] / merge^2][width] */
+   uint32_t grid[3];
+} sinter_features;
+
 typedef struct sinter_request_options {
    size_t size;
    const int32_t *prompt; /* at least one id, all below vocab */
@@ -388,6 +398,8 @@ typedef struct sinter_request_options {
       *grammar;      /* of the generated text, NULL: any. It ends with an end-of-sequence
                                      token where it is complete, or where nothing can follow */
    int32_t priority; /* lower ones are admitted first, and give way last; within one, by age */
+   const sinter_features *images; /* in the order of their tokens; copied */
+   uint32_t num_images;
 } sinter_request_options;
 
 /* Queues a request; ids are copied. Callbacks run inside sinter_step. */
@@ -415,6 +427,42 @@ SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_
 
 /* Calls on_kv for everything that the prefix cache can find now, parents before children. */
 SINTER_API void sinter_engine_kv_blocks(sinter_engine *e);
+
+/* ---- images ---- */
+
+/* An image, or frames of one size, cut into patches: rows of patch_width numbers, frame by frame; within
+ * one squares of merge x merge patches, row by row, and within a square its patches. */
+typedef struct sinter_image {
+   const float *pixels;
+   uint32_t grid[3]; /* frames, rows, columns of patches; the latter multiples of merge */
+} sinter_image;
+
+/* Decodes a PNG, JPEG or WebP file, resizes it to whole squares of patches within the model's bounds, and
+ * cuts it. Errors BAD_INPUT for bytes that are no image, damaged or too large (64 MiB, 2^14 pixels a
+ * side, 2^26 together); NO_DEVICE naming a library that is not there; UNSUPPORTED when the model sees no
+ * images. Free what it holds with sinter_image_free. */
+SINTER_API SINTER_CHECKED sinter_status sinter_image_read(const sinter_artifact *a,
+                                                          const void *bytes, size_t size,
+                                                          sinter_image *out);
+SINTER_API void sinter_image_free(sinter_image *image);
+
+/* The tower that makes rows beside embeddings of images, on a device. It belongs to one thread at a
+ * time. */
+typedef struct sinter_vision sinter_vision;
+
+/* Of the options device, threads, share_threads count, and step_tokens: most patches of a step, so also
+ * of a frame; 0: those of the largest image that sinter_image_read makes, at least 4096. Errors UNSUPPORTED when the model sees no images. */
+SINTER_API SINTER_CHECKED sinter_status sinter_vision_create(sinter_artifact *a,
+                                                             const sinter_engine_options *options,
+                                                             sinter_vision **out);
+SINTER_API void sinter_vision_destroy(sinter_vision *v);
+
+/* Writes features f32[tokens of all images][width of the model], image by image. Frames of all images
+ * are packed into as few steps as small ones first need; a frame's features do not depend on that.
+ * Errors USAGE for a grid that is not whole squares, EXHAUSTED for a frame past step_tokens. */
+SINTER_API SINTER_CHECKED sinter_status sinter_vision_encode(sinter_vision *v,
+                                                             const sinter_image *images,
+                                                             uint32_t count, float *features);
 
 typedef struct sinter_stats {
    size_t size;

@@ -90,9 +90,19 @@ ir_value *ir_embed(ir_builder *b, ir_value *ids, ir_value *w)
    return BUILD(embed, OPERANDS(ids, w), NO_ATTRS);
 }
 
+ir_value *ir_embed_features(ir_builder *b, ir_value *ids, ir_value *w, ir_value *features)
+{
+   return BUILD(embed, OPERANDS(ids, w, features), NO_ATTRS);
+}
+
 ir_value *ir_take_rows(ir_builder *b, ir_value *x, ir_value *idx)
 {
    return BUILD(take_rows, OPERANDS(x, idx), NO_ATTRS);
+}
+
+ir_value *ir_take_side_by_side(ir_builder *b, ir_value *x, ir_value *idx, int64_t size)
+{
+   return BUILD(take_rows, OPERANDS(x, idx), AT(.size = size));
 }
 
 ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *dims)
@@ -178,6 +188,11 @@ ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double
 ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps)
 {
    return BUILD(l2norm, OPERANDS(x), AT(.eps = eps));
+}
+
+ir_value *ir_center(ir_builder *b, ir_value *x)
+{
+   return BUILD(center, OPERANDS(x), NO_ATTRS);
 }
 
 ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias)
@@ -274,6 +289,11 @@ ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_val
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap)
 {
    return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));
+}
+
+ir_value *ir_attention_whole(ir_builder *b, ir_value *q, ir_value *state, double scale)
+{
+   return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .whole = 1));
 }
 
 ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y)

@@ -127,7 +127,8 @@ static bool is_read_by_rows(const ir_value *v)
       const ir_opcode code = use->user->code;
       const bool by_rows = code == IR_OP_matmul || code == IR_OP_qmatmul || code == IR_OP_embed ||
                            code == IR_OP_moe_matmul || code == IR_OP_moe_qmatmul;
-      if (!by_rows || use->operand + 1 != use->user->num_operands)
+      const uint32_t matrix = code == IR_OP_embed ? 1 : use->user->num_operands - 1;
+      if (!by_rows || use->operand != matrix)
          return false;
    }
    return !v->returned;

@@ -26,7 +26,8 @@ typedef struct ir_kv {
 /* What a step looks like to the interpreter; rows of meta.def as the ops need them. */
 typedef struct ir_step {
    int64_t sym[SYM_COUNT];
-   const int32_t *token_ids, *next_ids, *positions, *seq_of, *rows;
+   const int32_t *token_ids, *next_ids, *positions, *seq_of, *rows, *ends, *corners;
+   const float *patches, *corner_weights, *features;
    const bool *writes; /* per row, NULL all true: false is slot -1 */
    uint32_t num_rope;
    const ir_tensor *rope; /* per table, [T, N] */

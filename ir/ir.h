@@ -245,7 +245,7 @@ typedef struct ir_attrs {
    double eps, scale, cap, offset, min, max, floor;
    int64_t axis, start, size, group, window, index, layer, field;
    int64_t k, experts, groups, kept, group_top, norm;
-   int64_t ratio, overlap, inverse, iters;
+   int64_t ratio, overlap, inverse, iters, whole;
 } ir_attrs;
 /* NaN / INT64_MIN mean unset; AT fills them in. */
 #define IR_NO_F ((double)__builtin_nan(""))
@@ -276,6 +276,7 @@ typedef struct ir_attrs {
                .overlap = IR_NO_I,                                                                 \
                .inverse = IR_NO_I,                                                                 \
                .iters = IR_NO_I,                                                                   \
+               .whole = IR_NO_I,                                                                   \
                __VA_ARGS__})
 
 /* Where new ops go, and what they are: a cursor into a function. */
@@ -294,7 +295,11 @@ ir_value *ir_weight(ir_builder *b, const char *name, ir_type type);
 ir_value *ir_meta(ir_builder *b, ir_meta_field field, int64_t index, ir_type type);
 ir_value *ir_state(ir_builder *b, int64_t layer, int64_t window, ir_type type);
 ir_value *ir_embed(ir_builder *b, ir_value *ids, ir_value *w);
+/* Ids below 0 take rows of the features. */
+ir_value *ir_embed_features(ir_builder *b, ir_value *ids, ir_value *w, ir_value *features);
 ir_value *ir_take_rows(ir_builder *b, ir_value *x, ir_value *idx);
+/* size rows from each one on, side by side. */
+ir_value *ir_take_side_by_side(ir_builder *b, ir_value *x, ir_value *idx, int64_t size);
 ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *dims);
 ir_value *ir_slice(ir_builder *b, ir_value *x, int64_t axis, int64_t start, int64_t size);
 ir_value *ir_cast(ir_builder *b, ir_value *x, dtype to);
@@ -313,6 +318,7 @@ ir_value *ir_shift(ir_builder *b, ir_value *x, double offset);
 /* offset 0: absent. */
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset);
 ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps);
+ir_value *ir_center(ir_builder *b, ir_value *x);
 ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias);
 /* results[0] codes, results[1] scales. */
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
@@ -335,6 +341,8 @@ ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *p
 ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights);
 ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
+/* Over all positions of a row's sequence, later ones too. */
+ir_value *ir_attention_whole(ir_builder *b, ir_value *q, ir_value *state, double scale);
 ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y);
 ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_value *sinks,
                              double scale);

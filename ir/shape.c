@@ -82,12 +82,17 @@ const char *sh_state(const ir_op *op, ir_type *out)
 
 const char *sh_embed(const ir_op *op, ir_type *out)
 {
+   if (op->num_operands < 2 || op->num_operands > 3)
+      return "embed takes ids, a table and perhaps features";
    const ir_type *ids = in(op, 0), *w = in(op, 1);
 
    if (kind(ids) != DTYPE_INT || ids->rank != 1)
       return "operand 0 must be integers [T]";
    if (kind(w) == DTYPE_NONE || kind(w) == DTYPE_INT || w->rank != 2)
       return "operand 1 must be a table [V,D]";
+   if (op->num_operands > 2 &&
+       (!is_float(in(op, 2)) || in(op, 2)->rank != 2 || !same_dims(in(op, 2), 1, w, 1, 1)))
+      return "operand 2 must be floats [I,D] with the D of the table";
    *out = ir_type_make(declared(op, DT_f32), 2, (ir_dim[]){ids->dim[0], w->dim[1]});
    return NULL;
 }
@@ -100,8 +105,13 @@ const char *sh_take(const ir_op *op, ir_type *out)
       return "operand 0 must be a tensor with rows";
    if (kind(idx) != DTYPE_INT || idx->rank != 1)
       return "operand 1 must be integers [R]";
+   int64_t size = ir_attr_i(op, IR_ATTR_size, 1);
+   if (size < 1 || (size > 1 && (x->rank != 2 || ir_type_row(x) < 1 || size > MAX_STATE_EXTENT)))
+      return "size must be at least 1, and rows side by side those of a matrix";
    *out = *x;
    out->dim[0] = idx->dim[0];
+   if (size > 1)
+      out->dim[1] = ir_dim_of(size * ir_type_row(x));
    return NULL;
 }
 
@@ -368,6 +378,8 @@ const char *sh_attn(const ir_op *op, ir_type *out)
    int64_t heads = ir_dim_const(state->dim[0]);
    if (!ir_dim_is_const(state->dim[0]) || heads < 1 || ir_dim_const(q->dim[1]) % heads)
       return "H must be a multiple of G";
+   if (ir_attr_i(op, IR_ATTR_whole, 0) && ir_state_infos[state->state].window)
+      return "all positions of a sequence are not in a state with a window";
    if (sinks && (!is_float(sinks) || sinks->rank != 1 || !same_dims(sinks, 0, q, 1, 1)))
       return "operand 2 must be floats [H]";
    *out = *q;

@@ -13,6 +13,7 @@
 
 typedef struct module {
    void *library;
+   int fd; /* of its image */
    simt_fiber **self;
    struct function *functions;
    bool live;
@@ -148,9 +149,17 @@ static size_t image_size(const void *image)
    return head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
 }
 
-static void *open_image(const void *image, size_t size)
+/* The linker knows a library by this name: the descriptor stays open as long as it is loaded. */
+static void *open_descriptor(int fd, int flags)
 {
    char path[64];
+
+   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+   return dlopen(path, RTLD_NOW | RTLD_LOCAL | flags);
+}
+
+static void *open_image(const void *image, size_t size, int *out_fd)
+{
    int fd = memfd_create("mock module", MFD_CLOEXEC);
 
    if (fd < 0 || write(fd, image, size) != (ssize_t)size) {
@@ -158,10 +167,20 @@ static void *open_image(const void *image, size_t size)
          close(fd);
       return NULL;
    }
-   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-   close(fd);
-   return library;
+   *out_fd = fd;
+   return open_descriptor(fd, 0);
+}
+
+static void close_image(const module *m)
+{
+   if (!m->library)
+      return;
+   dlclose(m->library);
+   void *still = open_descriptor(m->fd, RTLD_NOLOAD);
+   if (still)
+      dlclose(still);
+   else
+      close(m->fd);
 }
 
 int mock_module_load(const void *image, void **out)
@@ -176,7 +195,7 @@ int mock_module_load(const void *image, void **out)
    if (!size)
       return mock_says(CUDA_ERROR_invalid_value, "this image is not for the mock device");
    module *m = calloc(1, sizeof *m);
-   m->library = open_image(image, size);
+   m->library = open_image(image, size, &m->fd);
    m->self = m->library ? (simt_fiber **)dlsym(m->library, "simt_self") : NULL;
    m->live = true;
    *out = m;
@@ -196,7 +215,7 @@ int mock_module_unload(void *given)
    if (error)
       return error;
    m->live = false;
-   dlclose(m->library);
+   close_image(m);
    return 0; /* handles stay, so that using one after this is an error and no crash */
 }
 

@@ -259,7 +259,10 @@ static uint64_t row_length(const ir_value *x)
 
 ir_value *model_embed_ids(model_build *m, ir_value *ids)
 {
-   return ir_embed(&m->b, ids, matrix(m, "token_embd.weight", m->config->vocab, m->config->width));
+   ir_value *table = matrix(m, "token_embd.weight", m->config->vocab, m->config->width);
+
+   return m->features ? ir_embed_features(&m->b, ids, table, m->features)
+                      : ir_embed(&m->b, ids, table);
 }
 
 ir_value *model_embed(model_build *m, double scale)

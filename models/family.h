@@ -16,6 +16,7 @@ typedef struct model_build {
    ir_builder b;
    ir_value *ids, *rows; /* token of each row; rows whose logits are wanted */
    ir_value *next_ids;   /* token behind each row; NULL unless the draft layer is computed */
+   ir_value *features;   /* rows of images in the place of embeddings; NULL: the model sees none */
    uint32_t num_layers;  /* with the draft layers that are computed */
    bool hidden;          /* the output is what the last norm gives */
    /* cos and sin: of full layers, of sliding ones where they differ, then config->more_ropes */
@@ -134,6 +135,9 @@ ir_value *model_embed_ids(model_build *m, ir_value *ids);
 
 /* Marks a tensor that must be a copy of another one as read; fails when it is not. */
 void model_expect_copy(model_build *m, uint32_t l, const char *name, const char *of);
+
+/* Appends the graph of the vision tower (vision.c). */
+void model_build_tower(model_build *m);
 
 /* Names a value of layer l for people: h<l>. */
 ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);

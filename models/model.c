@@ -115,6 +115,10 @@ static void leaves(model_build *b)
                  ir_type_make(DT_f32, 2, (ir_dim[]){t, ir_dim_of(b->m->ropes[i].width)}));
    if (b->num_layers > c->layers)
       b->next_ids = ir_meta(&b->b, IR_META_next_ids, IR_NO_I, ir_type_make(DT_i32, 1, &t));
+   if (c->vision) {
+      ir_dim features[] = {ir_dim_sym(SYM_I), ir_dim_of(c->width)};
+      b->features = ir_meta(&b->b, IR_META_features, IR_NO_I, ir_type_make(DT_f32, 2, features));
+   }
    b->rows = ir_meta(&b->b, IR_META_rows, IR_NO_I, ir_type_make(DT_i32, 1, &r));
    b->kv = arena_array(b->m->a, ir_value *, b->num_layers);
    b->routes = arena_array(b->m->a, ir_value *, b->num_layers);
@@ -165,10 +169,34 @@ static sinter_status build_graph(model *m, const model_config *c, const model_op
    b.experts = experts;
    b.hidden = o->hidden;
    ranges(b.b.f, o);
+   if (c->vision)
+      ir_func_range(b.b.f, SYM_I, 0, o->max_rows);
    leaves(&b);
    c->row->build(&b);
    SINTER_TRY(b.status);
    return expert_map_check(experts, m->path);
+}
+
+/* The graph of the vision tower, as a model of its own over the same tensors. */
+static sinter_status build_tower(model *m, const model_config *c)
+{
+   const model_vision *v = c->vision;
+   model *t = m->tower = arena_copy(m->a, m, sizeof *m);
+   model_build b = {.m = t, .config = c, .weights = {.a = m->a}};
+   text_buf report = {.a = m->a};
+
+   t->num_ropes = 1;
+   t->ropes = arena_copy(m->a, &v->rope, sizeof v->rope);
+   t->f = b.b.f = ir_func_create(m->a, "tower");
+   ir_func_range(b.b.f, SYM_T, 1, MODEL_TOWER_ROWS);
+   ir_func_range(b.b.f, SYM_R, 0, MODEL_TOWER_ROWS / (v->how.merge * v->how.merge));
+   ir_func_range(b.b.f, SYM_S, 1, MODEL_TOWER_SEQUENCES);
+   model_build_tower(&b);
+   SINTER_TRY(b.status);
+   return ir_validate(t->f, &report)
+             ? SINTER_ok
+             : base_fail(SINTER_failed, m->path, "report the model's configuration",
+                         "the graph of its vision tower is not valid: %.200s", report.data);
 }
 
 /* Without the draft layer its tensors are checked all the same: its graph is made and dropped. */
@@ -189,6 +217,8 @@ static sinter_status build(model *m, const model_config *c, const model_options 
          "the layer that drafts tokens is not run; `logits --mtp` runs it";
    }
    SINTER_TRY(build_graph(m, c, o, o->draft, &m->f));
+   if (c->vision)
+      SINTER_TRY(build_tower(m, c));
    SINTER_TRY(check_unread(m));
    if (!ir_validate(m->f, &report))
       return base_fail(SINTER_failed, m->path, "report the model's configuration",
@@ -240,6 +270,24 @@ static void describe(model *m, model_source *s, const model_config *c, const mod
    p->bos = c->bos;
    p->num_eos = c->num_eos;
    memcpy(p->eos, c->eos, sizeof p->eos);
+   if (c->vision)
+      p->vision = c->vision->how;
+}
+
+/* Of the tower: features in the place of logits, and no text. */
+static void describe_tower(model *m, const model_config *c)
+{
+   plan_model *p = &m->tower->info;
+
+   *p = (plan_model){.name = m->info.name,
+                     .family = m->info.family,
+                     .vocab = c->vision->out,
+                     .layers = c->vision->layers,
+                     .width = c->vision->width,
+                     .trained_context = MODEL_TOWER_ROWS,
+                     .bos = -1,
+                     .tower = 1,
+                     .vision = c->vision->how};
 }
 
 /* ---- opening ---- */
@@ -251,6 +299,21 @@ typedef struct opening {
    source_file *files; /* outside the arena's reach: unmapped when the body unwinds */
    model *m;
 } opening;
+
+/* A tower that config.json does not describe is not run. */
+static void leave_tower(model_source *s, const model_config *c)
+{
+   for (size_t i = 0; i < s->tensors.count && !c->vision; i++) {
+      model_tensor *t = &s->tensors.data[i];
+      bool is_tower =
+         t->name && (strncmp(t->name, "v.", 2) == 0 || strncmp(t->name, "mm.", 3) == 0);
+      if (s->gguf || t->is_plane || !is_tower)
+         continue;
+      t->read = true;
+      if (s->num_unused++ == 0)
+         s->unused_tower = t->source_name;
+   }
+}
 
 static void note_unused(model *m, const model_source *s)
 {
@@ -287,6 +350,7 @@ static sinter_status open_body(void *user)
    SINTER_TRY(source_join_planes(s));
    SINTER_TRY(config_read(s, row, c));
    SINTER_TRY(source_name_tensors(s, row->family, &m->by_name));
+   leave_tower(s, c);
    note_unused(m, s);
    m->tensors = s->tensors.data;
    m->num_tensors = (uint32_t)s->tensors.count;
@@ -295,6 +359,8 @@ static sinter_status open_body(void *user)
    SINTER_TRY(build(m, c, o->options));
    SINTER_TRY(read_text(m, s, c));
    describe(m, s, c, o->options);
+   if (m->tower)
+      describe_tower(m, c);
    return SINTER_ok;
 }
 

@@ -36,7 +36,7 @@ typedef struct model_tensor {
    const char *source_name; /* as the checkpoint spells it */
    dtype dtype;
    uint32_t rank;
-   uint64_t dim[4];     /* row-major, dim[0] outermost: a matrix is [N, K] */
+   uint64_t dim[5];     /* row-major, dim[0] outermost: a matrix is [N, K] */
    const uint8_t *data; /* mapped; valid while the model is open */
    uint64_t bytes, file_offset;
    bool read;     /* a family used it; unread ones are an error */
@@ -71,6 +71,7 @@ typedef struct model {
    const char *chat_template; /* NULL: none */
    VEC(const char *) notes;   /* for people: what of the checkpoint is not used */
    void *mapping;             /* importer's: files that stay mapped */
+   struct model *tower;       /* what sees images: the same tensors, its own graph; NULL: none */
 } model;
 
 typedef struct model_options {

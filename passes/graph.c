@@ -140,7 +140,7 @@ bool pass_is_row_op(const ir_op *op)
    const uint64_t set = IR_SET(add) | IR_SET(mul) | IR_SET(scale) | IR_SET(silu) | IR_SET(gelu) |
                         IR_SET(gelu_tanh) | IR_SET(softcap) | IR_SET(sigmoid) | IR_SET(decay) |
                         IR_SET(softplus) | IR_SET(clamp) | IR_SET(shift) | IR_SET(cast) |
-                        IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(quant);
+                        IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(quant);
 
    return set >> op->code & 1;
 }

@@ -206,24 +206,28 @@ static void list_targets(const rt_artifact *a, char *out, size_t size)
    size_t len = 0;
 
    out[0] = 0;
-   for (uint32_t t = 0; t < a->toc.num_targets && len < size; t++)
+   for (uint32_t t = 0; t < a->toc.num_targets && len < size && !a->plans[t]->model.tower; t++)
       len += (size_t)snprintf(out + len, size - len, "%s%.40s", t ? ", " : "", a->plans[t]->target);
 }
 
-sinter_status rt_artifact_target(const rt_artifact *a, const char *device, uint32_t *out_target)
+sinter_status rt_artifact_target(const rt_artifact *a, const char *device, bool tower,
+                                 uint32_t *out_target)
 {
    int best = -1;
    char have[256];
 
    for (uint32_t t = 0; t < a->toc.num_targets; t++) {
       int rank = rt_level_rank(device, a->plans[t]->target);
-      if (rank > best) {
+      if (rank > best && tower == (a->plans[t]->model.tower != 0)) {
          best = rank;
          *out_target = t;
       }
    }
    if (best >= 0)
       return SINTER_ok;
+   if (tower && !a->plans[0]->model.vision.patch)
+      return base_fail(SINTER_unsupported, a->path, "take text, or a model with a vision tower",
+                       "this model sees no images");
    list_targets(a, have, sizeof have);
    return base_fail(SINTER_unsupported, a->path, "compile the model for this device with --target",
                     "the artifact is for %s; device `%.20s` of this machine runs %s", have, device,
@@ -494,6 +498,11 @@ void sinter_artifact_info(const sinter_artifact *public, sinter_model_info *out)
       .weight_bytes = a->plans[0]->weight_bytes,
       .weight_elements = weight_elements(a->plans[0]),
       .hidden = m->head == PLAN_HEAD_hidden ? m->width : 0,
+      .patch_width = plan_patch_width(&m->vision),
+      .merge = m->vision.merge,
+      .image_token = m->vision.patch ? m->vision.token : -1,
+      .image_before = m->vision.patch ? m->vision.before : -1,
+      .image_after = m->vision.patch ? m->vision.after : -1,
    };
 
    memcpy(out, &info, MIN(out->size, sizeof info));

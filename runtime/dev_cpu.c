@@ -37,7 +37,7 @@ static sinter_status load(rt_device *d, const rt_artifact *artifact, const rt_li
    uint32_t target;
    rt_bytes weights;
 
-   SINTER_TRY(rt_artifact_target(artifact, "cpu", &target));
+   SINTER_TRY(rt_artifact_target(artifact, "cpu", limits->tower, &target));
    d->plan = rt_artifact_plan(artifact, target);
    rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
    SINTER_TRY(rt_artifact_weights(artifact, target, &weights));

@@ -32,7 +32,7 @@ struct rt_device {
    int64_t most[SYM_COUNT];
    void *module;
    rt_gpu_memory memory;
-   stage block, meta[16][8];
+   stage block, meta[RT_MAX_FIELDS][8];
    float *logits; /* pinned */
    int32_t **routes;
    uint64_t page_bytes[8];
@@ -156,16 +156,18 @@ static sinter_status take_all(rt_device *d, const rt_limits *limits, const rt_by
 /* ---- opening ---- */
 
 /* The artifact's target for the GPU that is there. */
-static sinter_status find_target(rt_device *d, const char *name, const rt_artifact *a,
+static sinter_status find_target(rt_device *d, const char *name, const rt_artifact *a, bool tower,
                                  uint32_t *out)
 {
    size_t len = strlen(d->ops->vendor);
 
    if (strcmp(name, d->ops->vendor) != 0)
-      return rt_artifact_target(a, name, out);
+      return rt_artifact_target(a, name, tower, out);
    bool found = false, code = false;
    for (uint32_t i = 0; i < rt_artifact_num_targets(a) && !code; i++) {
       const char *target = rt_artifact_plan(a, i)->target;
+      if (tower != (rt_artifact_plan(a, i)->model.tower != 0))
+         continue;
       if (strncmp(target, d->ops->vendor, len) != 0 || target[len] != ':' ||
           !rt_gpu_runs(d->ops->arch(d->gpu), target + len + 1))
          continue;
@@ -187,7 +189,7 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
    uint32_t target;
    rt_bytes weights;
 
-   SINTER_TRY(find_target(d, name, artifact, &target));
+   SINTER_TRY(find_target(d, name, artifact, limits->tower, &target));
    d->plan = rt_artifact_plan(artifact, target);
    rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
    SINTER_TRY(d->ops->load(d->gpu, code.data, &d->module));

@@ -87,6 +87,7 @@ void rt_host_largest_step(const plan *p, const rt_limits *limits, int64_t syms[S
    syms[SYM_C] = (limits->max_positions + ATTN_CHUNK - 1) / ATTN_CHUNK;
    syms[SYM_B] = (limits->max_positions + PAGE_TOKENS - 1) / PAGE_TOKENS;
    syms[SYM_Q] = syms[SYM_S];
+   syms[SYM_I] = syms[SYM_T];
 }
 
 static sinter_status map_routes(rt_host *h, int64_t rows)

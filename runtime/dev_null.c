@@ -36,7 +36,7 @@ static sinter_status null_open(const rt_artifact *artifact, const rt_limits *lim
    uint32_t target;
 
    *out = NULL;
-   SINTER_TRY(rt_artifact_target(artifact, "null", &target));
+   SINTER_TRY(rt_artifact_target(artifact, "null", limits->tower, &target));
    rt_device *d = calloc(1, sizeof *d);
    if (!d)
       return base_fail(SINTER_out_of_memory, "null", "", "no memory for the device");

@@ -7,6 +7,8 @@
 
 #include "base/plan.h"
 
+enum { RT_MAX_FIELDS = 24 }; /* rows of meta.def, at most */
+
 typedef struct rt_device rt_device;
 typedef struct rt_artifact rt_artifact;
 
@@ -18,12 +20,13 @@ typedef struct rt_limits {
    uint32_t threads;
    bool time_launches;
    bool share_threads; /* with other engines of the process (turns.h) */
+   bool tower;         /* the plan of the vision tower, not of the model */
 } rt_limits;
 
 typedef struct rt_step {
    sinter_step_block block;
    /* host arrays by meta.def row and instance; filled by the engine, fixed addresses */
-   void *meta[16][8];
+   void *meta[RT_MAX_FIELDS][8];
    /* per sequence slot, for devices with contiguous state (ref): tokens already stored */
    const int64_t *stored;
 } rt_step;

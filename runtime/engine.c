@@ -14,6 +14,7 @@
 #include "draft.h"
 #include "limits.h"
 #include "meta.h"
+#include "vision.h"
 
 struct sinter_engine {
    const plan *plan;
@@ -182,8 +183,7 @@ sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine
    return SINTER_ok;
 }
 
-/* Takes the part of an option struct that the caller knows; the rest stays zero. */
-static void take_options(void *out, size_t size, const void *options)
+void rt_take_options(void *out, size_t size, const void *options)
 {
    size_t known;
 
@@ -201,9 +201,9 @@ sinter_status sinter_engine_create(sinter_artifact *a, const sinter_engine_optio
    uint32_t target;
 
    *out = NULL;
-   take_options(&o, sizeof o, options);
+   rt_take_options(&o, sizeof o, options);
    SINTER_TRY(rt_device_find(o.device, &setup.ops));
-   SINTER_TRY(rt_artifact_target(artifact, setup.ops->name, &target));
+   SINTER_TRY(rt_artifact_target(artifact, setup.ops->name, false, &target));
    setup.plan = rt_artifact_plan(artifact, target);
    rt_bytes bytes = rt_artifact_section(artifact, ARTIFACT_plan, target);
    setup.fingerprint = hash_bytes(bytes.data, bytes.size, (hash128){0});
@@ -249,13 +249,15 @@ sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *opti
    sinter_request_options o;
 
    *out = NULL;
-   take_options(&o, sizeof o, options);
+   rt_take_options(&o, sizeof o, options);
    if (e->plan->model.head == PLAN_HEAD_hidden && o.max_tokens)
       return base_fail(SINTER_usage, "max_tokens", "set it to 0 and take what on_logits gets",
                        "nothing can be generated: the artifact was compiled without a head");
    SINTER_TRY(rt_request_create(&o, e->plan->model.vocab, e->limits.max_positions, out));
    sinter_request *r = *out;
    sinter_status status = start_grammar(e, r);
+   if (status == SINTER_ok)
+      status = rt_images_create(e->plan, &o, &r->images);
    if (status != SINTER_ok) {
       rt_request_free(r);
       *out = NULL;

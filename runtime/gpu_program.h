@@ -15,9 +15,9 @@
 /* Where a plan's memory lies on the device. */
 typedef struct rt_gpu_memory {
    uint64_t step, arena, scratch, weights, logits;
-   uint64_t *routes;     /* by plan.routes */
-   uint64_t *state[8];   /* by cache group, by layer */
-   uint64_t meta[16][8]; /* by row of meta.def and instance */
+   uint64_t *routes;                /* by plan.routes */
+   uint64_t *state[8];              /* by cache group, by layer */
+   uint64_t meta[RT_MAX_FIELDS][8]; /* by row of meta.def and instance */
 } rt_gpu_memory;
 
 typedef struct rt_gpu_counters {

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-_Static_assert(RT_META_COUNT <= 16, "rt_step.meta has room for every row of meta.def");
+_Static_assert((int)RT_META_COUNT <= (int)RT_MAX_FIELDS,
+               "rt_step.meta has room for every row of meta.def");
 
 enum { PER_STEP, PER_GROUP, PER_ROPE };
 
@@ -15,6 +16,7 @@ enum {
    A = -1 - SYM_A,
    B = -1 - SYM_B,
    Q = -1 - SYM_Q,
+   I = -1 - SYM_I,
    N = -100
 };
 
@@ -34,9 +36,22 @@ static int64_t extent(int dim, const int64_t *syms, uint32_t width)
    return dim < 0 ? syms[-1 - dim] : dim;
 }
 
+/* What N is in a field. */
+static uint32_t width_of(const plan *p, uint32_t field, uint32_t instance)
+{
+   const plan_model *m = &p->model;
+
+   switch (field) {
+   case RT_META_rope: return p->ropes[instance].width;
+   case RT_META_patches: return m->tower ? plan_patch_width(&m->vision) : 0;
+   case RT_META_features: return m->vision.patch && !m->tower ? m->width : 0;
+   default: return 0;
+   }
+}
+
 uint64_t rt_meta_bytes(const plan *p, uint32_t field, uint32_t instance, const int64_t *syms)
 {
-   uint32_t width = fields[field].per == PER_ROPE ? p->ropes[instance].width : 0;
+   uint32_t width = width_of(p, field, instance);
    int64_t n = extent(fields[field].dim[0], syms, width);
 
    if (fields[field].rank > 1)
@@ -44,7 +59,7 @@ uint64_t rt_meta_bytes(const plan *p, uint32_t field, uint32_t instance, const i
    return (uint64_t)n * dtype_infos[fields[field].dtype].bytes;
 }
 
-static bool allocate_field(rt_meta *m, uint32_t field, const int64_t *syms)
+static bool allocate_field(rt_meta *m, const plan *p, uint32_t field, const int64_t *syms)
 {
    uint32_t count = fields[field].per == PER_GROUP  ? m->num_groups
                     : fields[field].per == PER_ROPE ? m->num_ropes
@@ -53,11 +68,8 @@ static bool allocate_field(rt_meta *m, uint32_t field, const int64_t *syms)
    if (field == RT_META_block_table)
       return true;
    for (uint32_t i = 0; i < count; i++) {
-      int64_t n = extent(fields[field].dim[0], syms, m->rope_widths[i]);
-      if (fields[field].rank > 1)
-         n *= extent(fields[field].dim[1], syms, m->rope_widths[i]);
       /* Kernels may load whole vectors at the end. */
-      size_t bytes = (size_t)n * dtype_infos[fields[field].dtype].bytes;
+      size_t bytes = rt_meta_bytes(p, field, i, syms);
       m->step.meta[field][i] = aligned_alloc(64, base_align(bytes + 64, 64));
       if (!m->step.meta[field][i])
          return false;
@@ -66,12 +78,12 @@ static bool allocate_field(rt_meta *m, uint32_t field, const int64_t *syms)
    return true;
 }
 
-static bool allocate(rt_meta *m, const int64_t *syms)
+static bool allocate(rt_meta *m, const plan *p, const int64_t *syms)
 {
    m->stored = calloc((size_t)syms[SYM_S], sizeof *m->stored);
    m->step.stored = m->stored;
    for (uint32_t f = 0; f < RT_META_COUNT; f++) {
-      if (!allocate_field(m, f, syms))
+      if (!allocate_field(m, p, f, syms))
          return false;
    }
    return m->stored != NULL;
@@ -79,21 +91,20 @@ static bool allocate(rt_meta *m, const int64_t *syms)
 
 sinter_status rt_meta_init(rt_meta *m, const plan *p, const rt_limits *limits)
 {
-   int64_t syms[SYM_COUNT] = {[SYM_T] = limits->max_rows,
-                              [SYM_R] = limits->max_wanted,
-                              [SYM_S] = limits->max_sequences,
-                              [SYM_A] = p->sym_max[SYM_A],
-                              [SYM_Q] = limits->max_sequences};
+   int64_t syms[SYM_COUNT] = {
+      [SYM_T] = limits->max_rows,  [SYM_R] = limits->max_wanted,    [SYM_S] = limits->max_sequences,
+      [SYM_A] = p->sym_max[SYM_A], [SYM_Q] = limits->max_sequences, [SYM_I] = limits->max_rows};
    sinter_status status = SINTER_ok;
 
-   *m = (rt_meta){.num_groups = p->num_cache_groups, .num_ropes = p->num_ropes};
+   *m = (rt_meta){
+      .num_groups = p->num_cache_groups, .num_ropes = p->num_ropes, .width = p->model.width};
    for (uint32_t i = 0; i < p->num_ropes; i++)
       m->rope_widths[i] = p->ropes[i].width;
    for (uint32_t g = 0; g < m->num_groups; g++)
       m->paged[g] = plan_state_paged[p->cache_groups[g].kind];
    for (uint32_t g = 0; g < m->num_groups; g++)
       m->ratios[g] = p->cache_groups[g].ratio;
-   if (!allocate(m, syms))
+   if (!allocate(m, p, syms))
       status = base_fail(SINTER_out_of_memory, "step arrays", "use smaller steps",
                          "no memory for a step of %lld rows", (long long)limits->max_rows);
    for (uint32_t i = 0; i < p->num_ropes && status == SINTER_ok; i++)
@@ -121,6 +132,23 @@ void rt_meta_set_tables(rt_meta *m, const kv_cache *cache)
 {
    for (uint32_t g = 0; g < m->num_groups; g++)
       m->step.meta[RT_META_block_table][g] = kv_cache_table(cache, g);
+}
+
+/* Takes the features of the item's rows that have some: their ids become -1 - number. */
+static void fill_features(rt_meta *m, const rt_item *item, int64_t t)
+{
+   const rt_images *images = item->request->images;
+   int32_t *ids = m->step.meta[RT_META_token_ids][0];
+   float *features = m->step.meta[RT_META_features][0];
+   int64_t *count = &m->step.block.sym[SYM_I];
+
+   for (int64_t i = 0; images && i < item->rows; i++) {
+      const float *row = rt_images_row(images, item->first + i, m->width);
+      if (!row)
+         continue;
+      memcpy(features + *count * m->width, row, m->width * sizeof *row);
+      ids[t + i] = (int32_t)(-1 - (*count)++);
+   }
 }
 
 static void fill_rows(rt_meta *m, const rt_item *item, int64_t t)
@@ -181,17 +209,27 @@ static void fill_run(rt_meta *m, const rt_item *item, int64_t t, uint32_t q)
    }
 }
 
+/* The row of token `index`; where the axes are one it is a text's. */
+static void fill_rope(rt_rope *rope, const sinter_request *r, int64_t index, uint32_t width,
+                      float *out)
+{
+   int64_t at[ROPE_AXES];
+
+   rt_images_at(r->images, index, at);
+   if (at[0] == at[1] && at[0] == at[2])
+      memcpy(out, rt_rope_row(rope, r->options.num_prompt, at[0]), width * sizeof *out);
+   else
+      rt_rope_fill(rope, at, out);
+}
+
 static void fill_ropes(rt_meta *m, const rt_item *item, int64_t t)
 {
    for (uint32_t k = 0; k < m->num_ropes; k++) {
       uint32_t width = m->rope_widths[k];
       float *out = (float *)m->step.meta[RT_META_rope][k] + t * width;
 
-      for (int64_t i = 0; i < item->rows; i++, out += width) {
-         const float *row =
-            rt_rope_row(m->ropes[k], item->request->options.num_prompt, item->first + i);
-         memcpy(out, row, width * sizeof *out);
-      }
+      for (int64_t i = 0; i < item->rows; i++, out += width)
+         fill_rope(m->ropes[k], item->request, item->first + i, width, out);
    }
 }
 
@@ -213,10 +251,12 @@ void rt_meta_fill(rt_meta *m, const rt_item *items, uint32_t num_items)
    int32_t *rows = m->step.meta[RT_META_rows][0];
    int64_t t = 0, wanted = 0, tiles = 0, context = 0;
 
+   m->step.block.sym[SYM_I] = 0;
    for (uint32_t i = 0; i < num_items; i++) {
       const rt_item *item = &items[i];
 
       fill_rows(m, item, t);
+      fill_features(m, item, t);
       fill_slots(m, item, t);
       fill_run(m, item, t, i);
       fill_ropes(m, item, t);

@@ -21,6 +21,7 @@ typedef struct rt_meta {
    uint32_t ratios[8]; /* positions of a chunk, of groups with an entry for each; else 0 */
    rt_rope *ropes[8];
    int64_t *stored; /* by slot */
+   uint32_t width;  /* of a row of features */
 } rt_meta;
 
 /* Allocates every array for the largest step; those of block_table are the cache's. Errors

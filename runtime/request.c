@@ -72,6 +72,7 @@ sinter_status rt_request_create(const sinter_request_options *options, uint32_t 
    r->options = *options;
    r->options.sampling.bias_ids = NULL;
    r->options.sampling.bias = NULL;
+   r->options.images = NULL;
    r->num_tokens = options->num_prompt;
    r->draft_most = RT_DRAFT_FIRST;
    /* The last token of a request is never stored, so one more than the positions fits. */
@@ -98,6 +99,7 @@ void rt_request_free(sinter_request *r)
    free((void *)(uintptr_t)r->options.sampling.bias);
    rt_history_deinit(&r->history);
    grammar_run_destroy(r->grammar);
+   rt_images_destroy(r->images);
    free(r);
 }
 

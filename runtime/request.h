@@ -2,6 +2,7 @@
 #ifndef RT_REQUEST_H
 #define RT_REQUEST_H
 
+#include "images.h"
 #include "kv/cache.h"
 #include "kv/host.h"
 #include "sampler.h"
@@ -33,6 +34,7 @@ struct sinter_request {
    bool has_history;
    rt_history history;
    grammar_run *grammar; /* NULL: any text */
+   rt_images *images;    /* NULL: none */
    sinter_request *next_waiting;
    sinter_request *prev, *next; /* all of the engine */
    sinter_request_stats stats;

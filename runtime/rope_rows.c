@@ -81,15 +81,27 @@ static const table *table_of(rt_rope *r, int64_t num_prompt, int64_t position)
    return t;
 }
 
-static void fill_row(const rt_rope *r, const table *t, int64_t position, float *row)
+static void fill_row(const rt_rope *r, const table *t, const int64_t at[ROPE_AXES], float *row)
 {
    uint32_t n = r->spec->width / 2;
 
    for (uint32_t i = 0; i < n; i++) {
-      double angle = (double)position * t->inv_freq[i];
+      double angle = (double)at[rope_axis(r->spec, i)] * t->inv_freq[i];
       row[i] = (float)(cos(angle) * t->scale);
       row[n + i] = (float)(sin(angle) * t->scale);
    }
+}
+
+static void fill_text_row(const rt_rope *r, const table *t, int64_t position, float *row)
+{
+   const int64_t at[ROPE_AXES] = {position, position, position};
+
+   fill_row(r, t, at, row);
+}
+
+void rt_rope_fill(rt_rope *r, const int64_t at[ROPE_AXES], float *row)
+{
+   fill_row(r, table_of(r, 0, 0), at, row);
 }
 
 /* The position whose angle turns a row. */
@@ -104,11 +116,11 @@ const float *rt_rope_row(rt_rope *r, int64_t num_prompt, int64_t position)
    float *row = r->rows + (size_t)position * r->spec->width;
 
    if (r->by_length && position < num_prompt) {
-      fill_row(r, table_of(r, num_prompt, position), position, r->row);
+      fill_text_row(r, table_of(r, num_prompt, position), position, r->row);
       return r->row;
    }
    if (!r->is_done[position]) {
-      fill_row(r, table_of(r, num_prompt, position), position, row);
+      fill_text_row(r, table_of(r, num_prompt, position), position, row);
       r->is_done[position] = true;
    }
    return row;

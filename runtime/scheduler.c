@@ -252,6 +252,7 @@ static bool admit(rt_scheduler *s, sinter_request *r)
    r->kv.tokens = r->tokens;
    r->kv.num_prompt = r->options.num_prompt;
    r->kv.salt = r->options.salt;
+   r->kv.images = r->images;
    kv_cache_begin(s->cache, &r->kv, r->num_tokens, limit);
    if (s->num_running &&
        !kv_cache_fits(s->cache, &r->kv, r->num_tokens + 1, s->bounds.max_rows, s->num_running)) {

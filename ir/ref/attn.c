@@ -82,6 +82,15 @@ sinter_status ref_place(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *
    return SINTER_ok;
 }
 
+/* The last position that row t sees where order does not count. */
+static sinter_status last_of(const ref_call *c, const ir_kv *kv, int64_t t, int64_t *out)
+{
+   *out = c->step->ends ? c->step->ends[t] : -1;
+   if (*out < 0 || *out >= kv->capacity)
+      return ref_fail(c, SINTER_usage, "row %lld sees positions outside the state", (long long)t);
+   return SINTER_ok;
+}
+
 sinter_status ref_attention(ref_call *c)
 {
    const ir_tensor *q = &c->in[0]->t;
@@ -93,6 +102,8 @@ sinter_status ref_attention(ref_call *c)
    for (int64_t t = 0; t < q->dim[0]; t++) {
       int64_t seq, last;
       SINTER_TRY(ref_place(c, kv, t, &seq, &last));
+      if (ir_attr_i(c->op, IR_ATTR_whole, 0))
+         SINTER_TRY(last_of(c, kv, t, &last));
       for (int64_t n = 0; n < heads; n++) {
          const int64_t at = n / share * width, row = (t * heads + n) * width;
          head h = {.q = q->data + row,

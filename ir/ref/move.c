@@ -31,7 +31,7 @@ sinter_status ref_weight(ref_call *c)
    return SINTER_ok;
 }
 
-/* A rope table is floats; every other field is 32-bit integers. */
+/* Fields of 32-bit integers. */
 static const int32_t *meta_field(const ir_step *step, ir_meta_field field)
 {
    switch (field) {
@@ -40,6 +40,19 @@ static const int32_t *meta_field(const ir_step *step, ir_meta_field field)
    case IR_META_positions: return step->positions;
    case IR_META_seq_of: return step->seq_of;
    case IR_META_rows: return step->rows;
+   case IR_META_ends: return step->ends;
+   case IR_META_corners: return step->corners;
+   default: return NULL;
+   }
+}
+
+/* Fields of f32, rope tables apart. */
+static const float *meta_floats(const ir_step *step, ir_meta_field field)
+{
+   switch (field) {
+   case IR_META_patches: return step->patches;
+   case IR_META_corner_weights: return step->corner_weights;
+   case IR_META_features: return step->features;
    default: return NULL;
    }
 }
@@ -60,11 +73,12 @@ sinter_status ref_meta(ref_call *c)
       return SINTER_ok;
    }
    const int32_t *ids = meta_field(c->step, field);
-   if (!ids && out->size)
+   const float *floats = meta_floats(c->step, field);
+   if (!ids && !floats && out->size)
       return ref_fail(c, SINTER_unsupported, "the interpreter's step has no field %s",
                       ir_meta_infos[field].name);
    for (int64_t i = 0; i < out->size; i++)
-      out->t.data[i] = ids[i];
+      out->t.data[i] = ids ? ids[i] : (double)floats[i];
    return SINTER_ok;
 }
 
@@ -79,12 +93,29 @@ static sinter_status index_at(const ref_call *c, const ref_value *ids, int64_t i
    return SINTER_ok;
 }
 
+/* Row `row` of the features, as row t of the result. */
+static sinter_status feature_row(const ref_call *c, int64_t t, int64_t row)
+{
+   const ir_tensor *features = &c->in[2]->t;
+
+   if (row >= features->dim[0])
+      return ref_fail(c, SINTER_usage, "row %lld wants feature %lld of %lld", (long long)t,
+                      (long long)row, (long long)features->dim[0]);
+   memcpy(c->out[0]->t.data + t * features->dim[1], features->data + row * features->dim[1],
+          (size_t)features->dim[1] * sizeof(double));
+   return SINTER_ok;
+}
+
 sinter_status ref_embed(ref_call *c)
 {
    const int64_t width = c->in[1]->t.dim[1];
 
    for (int64_t t = 0; t < c->in[0]->size; t++) {
-      int64_t id;
+      int64_t id = (int64_t)c->in[0]->t.data[t];
+      if (id < 0 && c->op->num_operands > 2) {
+         SINTER_TRY(feature_row(c, t, -1 - id));
+         continue;
+      }
       SINTER_TRY(index_at(c, c->in[0], t, c->in[1]->t.dim[0], &id));
       SINTER_TRY(ref_rows(c, 1, id, 1, c->out[0]->t.data + t * width));
    }
@@ -95,12 +126,13 @@ sinter_status ref_take_rows(ref_call *c)
 {
    const ref_value *x = c->in[0];
    const int64_t rows = x->t.dim[0], width = rows ? x->size / rows : 0;
+   const int64_t size = ir_attr_i(c->op, IR_ATTR_size, 1);
 
    for (int64_t r = 0; r < c->in[1]->size; r++) {
       int64_t row;
-      SINTER_TRY(index_at(c, c->in[1], r, rows, &row));
-      memcpy(c->out[0]->t.data + r * width, x->t.data + row * width,
-             (size_t)width * sizeof(double));
+      SINTER_TRY(index_at(c, c->in[1], r, rows - size + 1, &row));
+      memcpy(c->out[0]->t.data + r * size * width, x->t.data + row * width,
+             (size_t)(size * width) * sizeof(double));
    }
    return SINTER_ok;
 }

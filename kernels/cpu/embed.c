@@ -32,7 +32,9 @@ void embed_symbol(const embed_key *key, char out[GEMM_SYMBOL_MAX])
    memcpy(&bits, &key->scale, sizeof bits);
    int n = snprintf(out, GEMM_SYMBOL_MAX, "embed_%s", panel_infos[key->w].name);
    if (key->scale != 1)
-      snprintf(out + n, (size_t)(GEMM_SYMBOL_MAX - n), "_scale%x", bits);
+      n += snprintf(out + n, (size_t)(GEMM_SYMBOL_MAX - n), "_scale%x", bits);
+   if (key->features)
+      snprintf(out + n, (size_t)(GEMM_SYMBOL_MAX - n), "_features");
 }
 
 void embed_launch(const embed_key *key, gemm_rows rows, uint64_t n, uint64_t k, plan_launch *out)
@@ -45,7 +47,7 @@ void embed_launch(const embed_key *key, gemm_rows rows, uint64_t n, uint64_t k, 
    out->consts[E_K] = (int64_t)k;
    out->consts[E_PANEL_BYTES] = (int64_t)bytes;
    out->num_consts = EMBED_CONSTS;
-   out->num_refs = 3;
+   out->num_refs = 3 + key->features;
    out->tiles = (plan_extent){.k = rows.is_sym ? MAX(rows.num, 1) : rows.num};
    if (rows.is_sym) {
       out->tiles.num_factors = 1;
@@ -205,6 +207,34 @@ static void code_row(embed *e)
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, e->p->block_bytes), c.var[0]});
 }
 
+/* Row -1 - id of the features. */
+static void feature_row(embed *e, vec_value id)
+{
+   vec_fn *f = e->f;
+   vec_value row = vec_sub(f, vec_i(f, -1), id);
+   vec_value from = vec_at(f, vec_karg_ptr(f, 3), vec_mul(f, row, vec_shl_i(f, e->k, 2)));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), e->k, 1, 0, NULL);
+   vec_value at = vec_shl_i(f, l.i, 2);
+
+   vec_store(f, scaled(e, vec_load_f32(f, DT_f32, 1, vec_at(f, from, at))), vec_at(f, e->y, at), 4);
+   vec_loop_end(f, &l, NULL);
+}
+
+static void table_row(embed *e, vec_value id)
+{
+   vec_fn *f = e->f;
+
+   id = vec_select(f, vec_icmp(f, VEC_lt, id, vec_karg_const(f, E_N)), id, vec_i(f, 0));
+   id = vec_imax(f, id, vec_i(f, 0));
+   e->lane = vec_and_i(f, id, PANEL_ROWS - 1);
+   vec_value bytes = vec_mul(f, vec_lshr_i(f, id, 4), vec_karg_const(f, E_PANEL_BYTES));
+   e->panel = vec_at(f, vec_karg_ptr(f, 2), bytes);
+   if (e->p->kind == PANEL_KIND_FLOAT)
+      float_row(e);
+   else
+      code_row(e);
+}
+
 void embed_emit(vec_module *m, const embed_key *key)
 {
    char symbol[GEMM_SYMBOL_MAX];
@@ -214,19 +244,19 @@ void embed_emit(vec_module *m, const embed_key *key)
    if (vec_module_has(m, symbol))
       return;
    vec_fn *f = e.f = vec_kernel(m, symbol);
-   vec_value tile = vec_tile(f), n = vec_karg_const(f, E_N), zero = vec_i(f, 0);
+   vec_value tile = vec_tile(f);
    vec_value at = vec_at(f, vec_karg_ptr(f, 1), vec_shl_i(f, tile, 2));
    vec_value id = vec_sext(f, vec_load(f, VEC_i32, 1, at, 4), VEC_i64);
-   id = vec_select(f, vec_icmp(f, VEC_lt, id, n), id, zero);
-   id = vec_imax(f, id, zero);
    e.k = vec_karg_const(f, E_K);
    e.y = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, tile, vec_shl_i(f, e.k, 2)));
-   e.lane = vec_and_i(f, id, PANEL_ROWS - 1);
-   vec_value bytes = vec_mul(f, vec_lshr_i(f, id, 4), vec_karg_const(f, E_PANEL_BYTES));
-   e.panel = vec_at(f, vec_karg_ptr(f, 2), bytes);
-   if (e.p->kind == PANEL_KIND_FLOAT)
-      float_row(&e);
-   else
-      code_row(&e);
+   if (!key->features) {
+      table_row(&e, id);
+   } else {
+      vec_if below = vec_if_begin(f, vec_icmp(f, VEC_lt, id, vec_i(f, 0)));
+      feature_row(&e, id);
+      vec_if_else(f, &below);
+      table_row(&e, id);
+      vec_if_end(f, &below);
+   }
    vec_end(f);
 }

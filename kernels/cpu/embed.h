@@ -1,6 +1,7 @@
-/* embed.h - rows of a packed weight as f32: y[m] = scale * w[ids[m]].
+/* embed.h - rows of a packed weight as f32: y[m] = scale * w[ids[m]]; where ids[m] < 0, of features.
  *
- * A tile is a row. refs: y f32[M][K], ids i32[M], w. An id outside of 0 .. N reads row 0. */
+ * A tile is a row. refs: y f32[M][K], ids i32[M], w (, features f32[][K]). An id outside of 0 .. N reads row 0; with
+ * features one below 0 reads row -1 - id of them. */
 #ifndef KERNEL_EMBED_H
 #define KERNEL_EMBED_H
 
@@ -12,6 +13,7 @@ enum embed_const { E_N, E_K, E_PANEL_BYTES, EMBED_CONSTS };
 typedef struct embed_key {
    panel_layout w;
    float scale; /* 1: none; applied to the f32 value, one rounding */
+   bool features;
 } embed_key;
 
 /* NULL when there is a kernel for the key at this K, else the reason in words. */

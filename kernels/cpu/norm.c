@@ -1,17 +1,22 @@
-/* norm.c - sums of squares of rows, in an order that depends on the row's length only. */
+/* norm.c - sums over rows, of squares or of what is there, in an order that depends on the row's length only. */
 #include "norm.h"
 
 enum { SUMS = 4 };
 
-static vec_value square_add(vec_fn *f, norm_load *load, void *user, vec_value i, uint32_t lanes,
-                            vec_value sum)
-{
-   vec_value v = load(user, i, lanes);
+/* Adds v, or its square. */
+typedef vec_value add_to(vec_fn *f, vec_value v, vec_value sum);
 
+static vec_value square_add(vec_fn *f, vec_value v, vec_value sum)
+{
    return vec_fma(f, v, v, sum);
 }
 
-vec_value norm_sum_squares(vec_fn *f, int64_t n, norm_load *load, void *user)
+static vec_value plain_add(vec_fn *f, vec_value v, vec_value sum)
+{
+   return vec_fadd(f, sum, v);
+}
+
+static vec_value sum_row(vec_fn *f, int64_t n, norm_load *load, void *user, add_to *add)
 {
    uint32_t w = vec_lanes(f);
    int64_t step = (int64_t)w * SUMS, whole = n / w * w, wide = n / step * step;
@@ -22,16 +27,26 @@ vec_value norm_sum_squares(vec_fn *f, int64_t n, norm_load *load, void *user)
    if (wide) {
       vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, wide), step, SUMS, s);
       for (int k = 0; k < SUMS; k++)
-         next[k] = square_add(f, load, user, vec_add_i(f, l.i, k * (int64_t)w), w, l.var[k]);
+         next[k] = add(f, load(user, vec_add_i(f, l.i, k * (int64_t)w), w), l.var[k]);
       vec_loop_end(f, &l, next);
       memcpy(s, l.var, sizeof s);
    }
    for (int64_t i = wide; i < whole; i += w)
-      s[0] = square_add(f, load, user, vec_i(f, i), w, s[0]);
+      s[0] = add(f, load(user, vec_i(f, i), w), s[0]);
    vec_value sum = vec_fsum(f, vec_fadd(f, vec_fadd(f, s[0], s[1]), vec_fadd(f, s[2], s[3])));
    for (int64_t i = whole; i < n; i++)
-      sum = square_add(f, load, user, vec_i(f, i), 1, sum);
+      sum = add(f, load(user, vec_i(f, i), 1), sum);
    return sum;
+}
+
+vec_value norm_sum_squares(vec_fn *f, int64_t n, norm_load *load, void *user)
+{
+   return sum_row(f, n, load, user, square_add);
+}
+
+vec_value norm_sum(vec_fn *f, int64_t n, norm_load *load, void *user)
+{
+   return sum_row(f, n, load, user, plain_add);
 }
 
 vec_value norm_factor(vec_fn *f, vec_value sum, int64_t count, double eps)

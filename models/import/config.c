@@ -513,6 +513,7 @@ sinter_status config_read(model_source *s, const model_row *row, model_config *c
    c->sparse = arena_array(s->a, bool, c->layers + 1);
    SINTER_TRY(config_sparse_layers(s, c));
    SINTER_TRY(row->derive(s, c));
+   SINTER_TRY(config_read_vision(s, c));
    if (s->gguf)
       return check_unknown_gguf(s, row);
    return read_special_ids(s, c);

@@ -17,6 +17,8 @@ enum {
    MODEL_TRAIT_select_bias = 512,   /* experts are chosen by sigmoid scores and a bias */
    MODEL_TRAIT_latent_keys = 1024,  /* GGUF: keys of latent attention, routing and draft layers */
    MODEL_TRAIT_by_layer = 2048,     /* GGUF: kv heads and widths that differ between layers */
+   MODEL_TRAIT_vision = 4096, /* a vision_config describes a tower that sees images (vision.c) */
+   MODEL_TRAIT_vision_old = 8192, /* of Qwen2-VL: hidden_size is that of the features, mlp_ratio */
 };
 
 struct model_build;
@@ -43,6 +45,17 @@ typedef struct model_state {
    uint32_t heads, width; /* kv heads, and how wide they and the query heads are */
    uint32_t layer;        /* whose state it reads: its own, or an earlier one's */
 } model_state;
+
+/* Rows of the vision tower's largest step: no image has more patches. */
+enum { MODEL_TOWER_ROWS = 16384, MODEL_TOWER_SEQUENCES = 64 };
+
+/* The tower that sees images. */
+typedef struct model_vision {
+   uint32_t layers, heads, width, ffn, out; /* out: width of the features */
+   bool quick;                              /* x sigmoid(1.702 x) instead of gelu in the blocks */
+   plan_vision how;
+   rope_spec rope;
+} model_vision;
 
 struct model_config {
    const model_row *row;
@@ -72,6 +85,7 @@ struct model_config {
    const char *rope_style;
    rope_spec rope;       /* of full layers */
    rope_spec rope_local; /* of sliding layers, where the family has two */
+   model_vision *vision; /* NULL: the model sees no images */
    uint32_t num_more_ropes;
    rope_spec *more_ropes; /* behind these two */
    int32_t bos;           /* -1: none */
@@ -97,6 +111,12 @@ SINTER_CHECKED sinter_status config_read_rope(model_source *s, model_config *c, 
 /* The two tables of DeepSeek V4: rope, of layers without entries, and rope_local, of those with
  * entries. */
 SINTER_CHECKED sinter_status config_read_entry_ropes(model_source *s, model_config *c);
+
+/* Fills c->vision where the architecture has a tower and config.json describes one.
+ *
+ * Errors  UNSUPPORTED for keys, activations and rotary kinds that are unknown; BAD_INPUT for values
+ *         that cannot be. */
+SINTER_CHECKED sinter_status config_read_vision(model_source *s, model_config *c);
 
 /* The factor by which the attention's scale grows, squared, with mscale_all_dim; after
  * config_read_rope. 1 where there is none. */

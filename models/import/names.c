@@ -10,6 +10,8 @@ typedef enum name_kind {
    NAME_expert,
    NAME_whole,
    NAME_head,
+   NAME_tower,
+   NAME_tower_part,
    NAME_skip_prefix,
    NAME_skip_suffix
 } name_kind;
@@ -113,11 +115,54 @@ static const char *behind_number(const char *tail, const char *pattern, long *ou
    return behind(end, star + 1);
 }
 
+/* What follows a pattern with or without a number for its *; -1 in *out_number without. */
+static const char *behind_part(const char *rest, const char *pattern, long *out_number)
+{
+   *out_number = -1;
+   return strchr(pattern, '*') ? behind_number(rest, pattern, out_number) : behind(rest, pattern);
+}
+
+/* The name below the prefix of the family's vision tower, NULL when there is none. */
+static const char *below_tower(const char *name, const char *family)
+{
+   const char *rest = NULL;
+
+   for (size_t i = 0; i < countof(rows) && !rest; i++)
+      if (rows[i].kind == NAME_tower && is_of(&rows[i], family))
+         rest = behind(name, rows[i].hf);
+   return rest;
+}
+
+/* The pattern with that number for its *. */
+static const char *numbered(arena *a, const char *pattern, long number)
+{
+   const char *star = strchr(pattern, '*');
+
+   return star ? arena_printf(a, "%.*s%ld%s", (int)(star - pattern), pattern, number, star + 1)
+               : pattern;
+}
+
+static const char *tower_name(arena *a, const char *rest)
+{
+   for (size_t i = 0; i < countof(rows); i++) {
+      long number;
+      const char *suffix =
+         rows[i].kind == NAME_tower_part ? behind_part(rest, rows[i].hf, &number) : NULL;
+      if (is_parameter(suffix))
+         return arena_printf(a, "%s%s", numbered(a, rows[i].canonical, number), suffix);
+   }
+   return NULL;
+}
+
 /* The canonical name of a Hugging Face name, NULL when names.def has none; *out_expert is its
  * number in a stack, -1 when it is a tensor of its own. */
 static const char *canonical(arena *a, const char *name, const char *family, long *out_expert)
 {
-   const char *rest = below_prefix(name, family), *tail = NULL;
+   const char *rest = below_tower(name, family), *tail = NULL;
+
+   if (rest)
+      return tower_name(a, rest);
+   rest = below_prefix(name, family);
    long layer = rest ? layer_of(rest, &tail) : -1;
 
    for (size_t i = 0; i < countof(rows); i++) {
@@ -183,10 +228,31 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
    return source_stack_all(s, &stacks, by_name);
 }
 
+/* The same for tensors of the vision tower. */
+static const char *tower_spelling(arena *a, const char *family, const char *name)
+{
+   const char *prefix = "";
+
+   for (size_t i = 0; i < countof(rows); i++) {
+      const name_row *r = &rows[i];
+      long number;
+      if (r->kind == NAME_tower && is_of(r, family) && !*prefix)
+         prefix = r->hf;
+      const char *suffix =
+         r->kind == NAME_tower_part ? behind_part(name, r->canonical, &number) : NULL;
+      if (is_parameter(suffix))
+         return arena_printf(a, "%s%s%s", prefix, numbered(a, r->hf, number), suffix);
+   }
+   return name;
+}
+
 const char *source_spelling(arena *a, const char *family, const char *name)
 {
    const char *tail = behind(name, "blk.");
    char *end = NULL;
+
+   if (behind(name, "v.") || behind(name, "mm."))
+      return tower_spelling(a, family, name);
    long layer = tail ? strtol(tail, &end, 10) : -1;
    const char *prefix = own_prefix(family);
 

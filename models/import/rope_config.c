@@ -11,7 +11,8 @@
 /* The keys of one dictionary; 0 means absent. */
 typedef struct rope_keys {
    const char *kind;
-   bool no_truncate;
+   bool no_truncate, interleaved;
+   const json *sections;
    const json *short_factor, *long_factor;
 #define ROPE_KIND(kind, hf, gguf)
 #define ROPE_NUMBER(field, hf) double field;
@@ -83,8 +84,10 @@ static sinter_status read_keys(const model_source *s, const json *j, rope_keys *
          k->short_factor = v;
       } else if (strcmp(key, "long_factor") == 0 && v->kind == JSON_array) {
          k->long_factor = v;
-      } else if (strcmp(key, "mrope_section") == 0 || strcmp(key, "mrope_interleaved") == 0) {
-         /* how three position axes share the pairs: with text alone they are one */
+      } else if (strcmp(key, "mrope_section") == 0 && v->kind == JSON_array) {
+         k->sections = v;
+      } else if (strcmp(key, "mrope_interleaved") == 0 && v->kind == JSON_bool) {
+         k->interleaved = v->boolean;
       } else if (strcmp(key, "finetuned") != 0 && !store_number(k, key, v)) {
          return base_fail(
             SINTER_unsupported, s->path, "report the model's config.json",
@@ -121,6 +124,30 @@ static sinter_status read_factors(const model_source *s, const char *name, const
          return config_bad(s, "%s holds something that is no positive number", name);
    }
    return SINTER_ok;
+}
+
+/* How three axes of positions share the pairs. */
+static sinter_status read_sections(const model_source *s, const rope_keys *k, rope_spec *r)
+{
+   uint32_t sum = 0;
+
+   if (!k->sections)
+      return SINTER_ok;
+   if (k->sections->len != ROPE_AXES)
+      return config_bad(s, "mrope_section does not hold %d numbers", ROPE_AXES);
+   for (uint32_t i = 0; i < ROPE_AXES; i++) {
+      const json *n = k->sections->items[i];
+      if (n->kind != JSON_int || n->integer < 0 || n->integer > r->width / 2)
+         return config_bad(s, "mrope_section holds something that is no count of pairs");
+      sum += r->sections[i] = (uint32_t)n->integer;
+   }
+   r->interleaved = k->interleaved;
+   if (!r->interleaved && sum != r->width / 2)
+      return config_bad(s, "mrope_section shares %u pairs, RoPE turns %u", sum, r->width / 2);
+   if (r->kind != ROPE_dynamic && r->kind != ROPE_longrope)
+      return SINTER_ok;
+   return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                    "RoPE depends on the length and on three axes of positions");
 }
 
 /* What every kind needs, whatever the format it came from. */
@@ -187,6 +214,7 @@ static sinter_status spec_from_json(model_source *s, const model_config *c, cons
    r->high_freq_factor = k.high;
    r->attention_factor = attention_factor_of(&k, r);
    SINTER_TRY(check_spec(s, r));
+   SINTER_TRY(read_sections(s, &k, r));
    if (proportional)
       turn_part(r, part, k.factor > 0 ? k.factor : 1);
    if (r->kind == ROPE_longrope) {

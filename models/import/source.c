@@ -124,8 +124,9 @@ sinter_status source_open(model_source *s)
 
 /* Every file whose bytes may change what a folder means; weights follow. */
 static const char *const text_files[] = {
-   "config.json",         "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
-   "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
+   "config.json",           "generation_config.json",   "tokenizer.json",
+   "tokenizer_config.json", "chat_template.jinja",      "special_tokens_map.json",
+   "added_tokens.json",     "preprocessor_config.json",
 };
 
 static void add_file(arena *a, const char *dir, const char *name, const char **paths, size_t *n)

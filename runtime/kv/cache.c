@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "runtime/images.h"
+
 struct kv_cache {
    kv_cache_options o;
    kv_pool *pools[KV_MAX_GROUPS];
@@ -215,13 +217,15 @@ bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored)
 
 static kv_block block_of(const kv_cache *c, const kv_sequence *s, int64_t index)
 {
-   kv_block b = {.salt = s->salt};
+   const hash128 media = rt_images_media(s->images, index);
+   kv_block b = {.salt = s->salt ^ media.lo};
 
    memcpy(b.tokens, s->tokens + index * PAGE_TOKENS, sizeof b.tokens);
    for (int64_t i = 0; c->o.rope_id && i < PAGE_TOKENS; i++) {
       uint64_t id = c->o.rope_id(c->o.user, s->num_prompt, index * PAGE_TOKENS + i);
       b.rope = b.rope * 0x9e3779b97f4a7c15u + id;
    }
+   b.rope ^= media.hi;
    return b;
 }
 

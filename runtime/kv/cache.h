@@ -35,7 +35,8 @@ typedef struct kv_sequence {
    const int32_t *tokens;
    int64_t num_prompt; /* length of the first prompt */
    uint64_t salt;
-   int64_t stored; /* tokens whose k and v are in pages */
+   const struct rt_images *images; /* of the prompt; NULL: a text */
+   int64_t stored;                 /* tokens whose k and v are in pages */
    int64_t first_block[KV_MAX_GROUPS], end_block[KV_MAX_GROUPS]; /* blocks with a page */
    kv_state state[KV_MAX_GROUPS];                                /* of state groups */
    int64_t snap; /* tokens at which the step keeps its states for others; 0: nowhere inside */

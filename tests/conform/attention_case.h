@@ -92,11 +92,11 @@ static inline void attention_run_like(harness *h, const harness_run *whole, harn
    harness_end(r);
 }
 
-/* The same bits in other tiles and forms, with fewer rows, beside other sequences. */
-static inline void attention_invariance(harness *h, const char *what)
+/* The same bits in other tiles and forms, beside other sequences. */
+static inline void attention_in_company(harness *h, const harness_run *whole, const char *what)
 {
-   harness_step base = {.num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"}, step;
-   harness_run *whole = harness_go(h, base);
+   const harness_step base = whole->step;
+   harness_step step;
 
    for (int64_t rows = 1; rows <= ATTN_ROWS; rows++)
       for (size_t v = 0; v < countof(attention_variants); v++) {
@@ -105,17 +105,26 @@ static inline void attention_invariance(harness *h, const char *what)
          step.variant = attention_variants[v];
          attention_run_like(h, whole, step, 16, arena_printf(h->a, "%s, another tile", what));
       }
-   for (int64_t n = 1; n < 16; n += 7) {
-      step = base;
-      step.rows[0] = n;
-      attention_run_like(h, whole, step, n, arena_printf(h->a, "%s, fewer rows", what));
-   }
    step = base;
    step.num_seqs = 3;
    step.stored[1] = 40;
    step.rows[1] = 5;
    step.rows[2] = 2;
    attention_run_like(h, whole, step, 16, arena_printf(h->a, "%s, with neighbours", what));
+}
+
+/* That, and with fewer rows. */
+static inline void attention_invariance(harness *h, const char *what)
+{
+   const harness_step base = {.num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"};
+   harness_run *whole = harness_go(h, base);
+
+   attention_in_company(h, whole, what);
+   for (int64_t n = 1; n < 16; n += 7) {
+      harness_step step = base;
+      step.rows[0] = n;
+      attention_run_like(h, whole, step, n, arena_printf(h->a, "%s, fewer rows", what));
+   }
    harness_end(whole);
 }
 

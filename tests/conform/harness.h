@@ -78,7 +78,7 @@ typedef struct harness_run {
    harness *h;
    harness_step step;
    int64_t sym[SYM_COUNT], context;
-   int32_t *ids, *positions, *seq_of, *rows, *tiles, *slots, *table;
+   int32_t *ids, *positions, *ends, *seq_of, *rows, *tiles, *slots, *table;
    int32_t *entries[HARNESS_MAX_STATES]; /* slots of groups with an entry for each chunk */
    int32_t runs[HARNESS_MAX_SEQS][2], snap_rows[HARNESS_MAX_SEQS];
    int32_t from[HARNESS_MAX_SEQS], to[HARNESS_MAX_SEQS], snap[HARNESS_MAX_SEQS];
@@ -349,6 +349,7 @@ static inline void harness_rows(harness_run *r)
          int64_t pos = s->stored[q] + i, page = harness_page_of(r, q, pos);
          r->ids[t] = (int32_t)(7 * t + 3) % 64;
          r->positions[t] = (int32_t)pos;
+         r->ends[t] = (int32_t)(s->stored[q] + s->rows[q] - 1);
          r->seq_of[t] = (int32_t)q;
          r->writes[t] = !(s->hide_last && t + 1 == r->sym[SYM_T]);
          r->slots[t] = r->writes[t] ? (int32_t)(page * PAGE_TOKENS + pos % PAGE_TOKENS) : -1;
@@ -518,7 +519,7 @@ static inline harness_run *harness_setup(harness *h, harness_step step)
    r->sym[SYM_S] = r->sym[SYM_Q] = step.num_seqs;
    r->sym[SYM_C] = (r->context + ATTN_CHUNK - 1) / ATTN_CHUNK;
    r->sym[SYM_B] = r->context / PAGE_TOKENS + 2;
-   int32_t **arrays[] = {&r->ids, &r->positions, &r->seq_of, &r->rows, &r->slots};
+   int32_t **arrays[] = {&r->ids, &r->positions, &r->ends, &r->seq_of, &r->rows, &r->slots};
    for (size_t i = 0; i < countof(arrays); i++)
       *arrays[i] = arena_array(a, int32_t, (size_t)r->sym[SYM_T] + 1);
    r->tiles = arena_array(a, int32_t, 2 * (size_t)r->sym[SYM_T] + 2);

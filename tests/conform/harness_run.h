@@ -20,6 +20,7 @@ static inline void *harness_resolve(harness_run *r, const plan_ref *p)
                   r->h->layout.cache_groups[p->index2].ratio;
    void *meta[IR_META_COUNT] = {[IR_META_token_ids] = r->ids,
                                 [IR_META_positions] = r->positions,
+                                [IR_META_ends] = r->ends,
                                 [IR_META_seq_of] = r->seq_of,
                                 [IR_META_rows] = r->rows,
                                 [IR_META_tiles] = r->tiles,
@@ -131,6 +132,7 @@ static inline harness_run *harness_go(harness *h, harness_step step)
    ir_env env = {r, harness_get_weight, harness_get_rows, harness_get_param, harness_get_state};
    ir_step meta = {.token_ids = r->ids,
                    .positions = r->positions,
+                   .ends = r->ends,
                    .seq_of = r->seq_of,
                    .rows = r->rows,
                    .writes = r->writes,

@@ -51,7 +51,7 @@ static char *code_of(const isa_info *isa)
 
    for (size_t i = 0; i < countof(types); i++) {
       gemm_key key = {.w = pack_layout_of(types[i]), .int8 = types[i] != DT_bf16};
-      embed_key embed = {key.w, 1};
+      embed_key embed = {key.w, 1, false};
       for (int form = 0; form < 2; form++) {
          key.parts = gemm_wants_parts(&key, isa);
          if (key.parts)

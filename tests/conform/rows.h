@@ -55,16 +55,18 @@ static inline void pointwise_of(harness_options o, dtype t, int n)
       "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
       "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = param {name=\"y\"} : %s[T,%d]\n"
       "%%b = weight {name=\"b\"} : %s[%d]\n%%i = meta {field=rows} : i32[R]\n"
+      "%%z = param {name=\"z\"} : %s[T,%d]\n%%h = reshape %%z : %s[2*T,%d]\n"
       "%%0 = add %%x, %%y\n%%1 = mul %%x, %%y\n%%2 = scale %%x {scale=0.37}\n%%3 = silu %%x\n%%4 = "
       "gelu %%x\n"
       "%%5 = gelu_tanh %%x\n%%6 = softcap %%x {cap=1.5}\n%%7 = add %%x, %%b\n%%8 = mul %%x, %%b\n"
       "%%9 = rmsnorm %%x, %%b {eps=1e-05}\n%%10 = rmsnorm %%x, %%b {eps=0.001, offset=1}\n"
       "%%11 = take_rows %%x, %%i\n%%12 = cast %%x : f16[T,%d]\n%%13 = cast %%x : bf16[T,%d]\n"
-      "%%14 = cast %%x : f32[T,%d]\n"
-      "return %%0, %%1, %%2, %%3, %%4, %%5, %%6, %%7, %%8, %%9, %%10, %%11, %%12, %%13, %%14\n}\n",
-      e, n, e, n, e, n, n, n, n);
+      "%%14 = cast %%x : f32[T,%d]\n%%15 = center %%x\n%%16 = take_rows %%h, %%i {size=2}\n"
+      "return %%0, %%1, %%2, %%3, %%4, %%5, %%6, %%7, %%8, %%9, %%10, %%11, %%12, %%13, %%14, "
+      "%%15, %%16\n}\n",
+      e, n, e, n, e, n, e, 2 * n, e, n, n, n, n);
    harness *h = harness_compile(text, o);
-   dtype types[] = {t, t, t, t, t, t, t, t, t, t, t, t, DT_f16, DT_bf16, DT_f32};
+   dtype types[] = {t, t, t, t, t, t, t, t, t, t, t, t, DT_f16, DT_bf16, DT_f32, t, t};
    char what[64];
    snprintf(what, sizeof what, "%s[T,%d]", e, n);
    run_rows(h, types, countof(types), 8, what);
@@ -100,8 +102,8 @@ static const char chain[] =
    "%%w = weight {name=\"w\"} : f32[%d]\n%%w2 = weight {name=\"w2\"} : f32[%d]\n"
    "%%a = add %%x, %%y\n%%n = rmsnorm %%a, %%w {eps=1e-05}\n%%p = rmsnorm %%y, %%w2 {eps=1e-05}\n"
    "%%h = add %%a, %%p\n%%m = rmsnorm %%h, %%w {eps=1e-05, offset=1}\n%%g = silu %%m\n%%z = mul "
-   "%%g, %%n\n"
-   "return %%h, %%m, %%z\n}\n";
+   "%%g, %%n\n%%c = center %%h\n%%l = rmsnorm %%c, %%w {eps=1e-05}\n%%k = add %%l, %%w2\n"
+   "return %%h, %%m, %%z, %%k\n}\n";
 
 /* A chain of two norms and what is around them. */
 static inline void chain_of(harness_options o, dtype t, int width)
@@ -111,9 +113,9 @@ static inline void chain_of(harness_options o, dtype t, int width)
 
    snprintf(text, sizeof text, chain, e, width, e, width, width, width);
    harness *h = harness_compile(text, o);
-   dtype types[] = {t, t, t};
+   dtype types[] = {t, t, t, t};
    /* each inner value may be rounded to the type; norms of rows of one element amplify nothing */
-   run_rows(h, types, 3, 16 * dtype_infos[t].rel / 0x1p-24, text);
+   run_rows(h, types, 4, 16 * dtype_infos[t].rel / 0x1p-24, text);
    harness_free(h);
 }
 

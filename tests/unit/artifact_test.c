@@ -110,9 +110,9 @@ Test(artifact, round_trip)
    cr_assert_eq(sinter_artifact_open("a.sinter", &a), SINTER_ok, "%s", sinter_error());
    const rt_artifact *r = rt_artifact_of(a);
    cr_assert_eq(rt_artifact_num_targets(r), 2);
-   cr_assert_eq(rt_artifact_target(r, "ref", &target), SINTER_ok);
+   cr_assert_eq(rt_artifact_target(r, "ref", false, &target), SINTER_ok);
    cr_assert_eq(target, 1);
-   cr_assert_eq(rt_artifact_target(r, "cuda", &target), SINTER_unsupported);
+   cr_assert_eq(rt_artifact_target(r, "cuda", false, &target), SINTER_unsupported);
    cr_assert(strstr(sinter_error(), "cpu:x86-64-v3, ref"));
    check_weights(a, BIG_ROWS, 0);
    check_weights(a, BIG_ROWS, 1);

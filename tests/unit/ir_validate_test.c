@@ -85,6 +85,9 @@ static const struct {
 } shapes[] = {
    {"embed", {"f32[T]", "f32[8,4]"}, "", "f32[T,4]", "integers [T]"},
    {"embed", {"i32[T]", "f32[8]"}, "", "f32[T,4]", "table [V,D]"},
+   {"embed", {"i32[T]", "f32[8,4]", "f32[8,5]"}, "", "f32[T,4]", "[I,D]"},
+   {"take_rows", {"f32[T,4]", "i32[R]"}, "{size=0}", "f32[R,4]", "at least 1"},
+   {"take_rows", {"f32[T,4,4]", "i32[R]"}, "{size=2}", "f32[R,4,4]", "those of a matrix"},
    {"take_rows", {"f32[T,4]", "f32[R]"}, "", "f32[R,4]", "integers [R]"},
    {"take_rows", {"f32[]", "i32[R]"}, "", "f32[R]", "with rows"},
    {"reshape", {"f32[T,8]"}, "", "f32[T,3,3]", "number of elements"},

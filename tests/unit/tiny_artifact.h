@@ -164,8 +164,9 @@ static inline sinter_status tiny_write(const tiny *t, const compiler_request *re
 {
    plan second = t->p;
    const cg_artifact_target targets[] = {
-      {&t->p, (const uint8_t *)&t->code, sizeof t->code, "func @main() {}\n", "{\"fusions\":[]}"},
-      {&second, NULL, 0, "func @main() {}\n", NULL},
+      {&t->m, &t->p, (const uint8_t *)&t->code, sizeof t->code, "func @main() {}\n",
+       "{\"fusions\":[]}"},
+      {&t->m, &second, NULL, 0, "func @main() {}\n", NULL},
    };
 
    second.target = "ref";

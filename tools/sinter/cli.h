@@ -78,6 +78,7 @@ typedef struct buffer {
 typedef struct session {
    sinter_artifact *artifact;
    sinter_engine *engine;
+   sinter_vision *vision; /* NULL until cli_vision */
    sinter_model_info info;
    char path[4096];
    bool cached;
@@ -103,6 +104,32 @@ void cli_close(session *s);
 
 /* Comma-separated ids; *out is malloc'ed. False when malformed. */
 bool cli_ids(const char *text, int32_t **out, size_t *out_count);
+
+/* Images of a command line, encoded. */
+typedef struct cli_images {
+   sinter_image *images;
+   sinter_features *features;
+   uint32_t count;
+   size_t tokens; /* of all of them */
+   float *rows;   /* features f32[tokens][width] */
+} cli_images;
+
+/* Takes --image, or --pixels and --grid, if given. 0, or the exit code after saying what is wrong. */
+int cli_images_read(const options *o, const session *s, cli_images *out);
+/* The vision tower, for frames of at most so many patches; 0: as many as the model makes of a file. */
+int cli_vision(const options *o, session *s, uint32_t patches, bool share_threads);
+/* Runs the vision tower over them. */
+sinter_status cli_images_run(session *s, cli_images *images);
+/* The same with a tower made for them. */
+int cli_images_encode(const options *o, session *s, cli_images *images);
+/* Gives the prompt, which is malloc'ed, a token for each row of features: where it has one token an image
+ * each becomes as many as its image has; in_front: where it has none they go before it. */
+void cli_images_expand(const session *s, const cli_images *images, bool in_front, int32_t **ids,
+                       size_t *count);
+void cli_images_free(cli_images *images);
+
+/* Reads a float32 [rows, cols] NumPy file; *out is malloc'ed. 0, or the exit code. */
+int npy_read(const char *path, size_t *out_rows, size_t *out_cols, float **out);
 
 /* Writes a float32 [rows, cols] NumPy header; the caller appends the rows. */
 bool npy_header(FILE *f, size_t rows, size_t cols);

@@ -14,6 +14,7 @@ typedef struct sink {
    int32_t *experts; /* [count][ids of a position] */
    uint32_t num_routes, width;
    const sinter_route *routes;
+   cli_images images;
    /* perplexity: */
    int32_t best; /* id with the largest logit of the last row */
    const int32_t *ids;
@@ -106,6 +107,8 @@ static sinter_status run_prompt(sinter_engine *e, const int32_t *ids, uint32_t c
    r.sampling = SINTER_SAMPLING_GREEDY;
    r.user = s;
    r.on_experts = s->experts ? keep_experts : NULL;
+   r.images = s->images.features;
+   r.num_images = s->images.count;
    sinter_status status = sinter_submit(e, &r, &request);
    if (status != SINTER_ok)
       return status;
@@ -113,26 +116,6 @@ static sinter_status run_prompt(sinter_engine *e, const int32_t *ids, uint32_t c
       status = sinter_step(e, &busy);
    sinter_request_destroy(request);
    return status;
-}
-
-/* None of the families has a vision side yet; the model is opened first, so that a bad one is
- * named. */
-static int no_vision(const options *o)
-{
-   session s;
-   int code = cli_open(o, &s);
-
-   if (code)
-      return code;
-   cli_close(&s);
-   return cli_fail(1, o->args[0], "text without --pixels", "this model has no vision side");
-}
-
-int cmd_encode(const options *o)
-{
-   if (!o->pixels || !o->grid || !o->output)
-      return cli_usage_error("'sinter encode' needs --pixels P.npy, --grid t,h,w and -o O.npy");
-   return no_vision(o);
 }
 
 static void keep_best(void *user, sinter_request *r, uint32_t pos, const float *logits)
@@ -182,18 +165,25 @@ int cmd_logits(const options *o)
    int32_t *ids = NULL;
    size_t count = 0;
 
-   if (o->pixels || o->grid)
-      return no_vision(o);
    if (!o->ids || !cli_ids(o->ids, &ids, &count))
       return cli_usage_error("'sinter logits' needs --ids, whole numbers separated by commas");
    if (!o->output)
       return cli_usage_error("'sinter logits' needs -o FILE.npy");
+   if (o->mtp && (o->pixels || o->image))
+      return cli_usage_error("--mtp takes text only");
    k.rows = (uint32_t)count;
    int code = o->mtp ? append_best(o, &ids, &count) : 0;
    if (!code)
       code = cli_open(o, &s);
    if (code)
       return code;
+   code = cli_images_read(o, &s, &k.images);
+   if (!code)
+      code = cli_images_encode(o, &s, &k.images);
+   if (code)
+      return code;
+   cli_images_expand(&s, &k.images, false, &ids, &count);
+   k.rows = o->mtp ? k.rows : (uint32_t)count;
    sinter_engine_options room = cli_room(o, &s, count, 1);
    code = cli_engine(o, &s, &room);
    if (code)
@@ -220,6 +210,7 @@ int cmd_logits(const options *o)
       print_experts(&k);
       printf("}\n");
    }
+   cli_images_free(&k.images);
    cli_close(&s);
    free(k.experts);
    free(ids);

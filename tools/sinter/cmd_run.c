@@ -122,7 +122,8 @@ static sinter_status open_decoder(const options *o, const session *s, answer *a)
    return SINTER_ok;
 }
 
-static int generate(const options *o, session *s, const int32_t *ids, size_t count, answer *a)
+static int generate(const options *o, session *s, const int32_t *ids, size_t count,
+                    const cli_images *images, answer *a)
 {
    sinter_request_options r = SINTER_INIT(sinter_request_options);
    sinter_request *request;
@@ -140,6 +141,8 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    r.on_token = on_token;
    r.on_experts = a->loads.tokens ? on_experts : NULL;
    r.user = a;
+   r.images = images->features;
+   r.num_images = images->count;
    if (n == 0) {
       a->finish = SINTER_FINISH_length;
       return 0;
@@ -205,7 +208,19 @@ static void print_json(const session *s, const answer *a, size_t prompt, double 
    buffer_free(&out);
 }
 
-static void messages_json(const options *o, const char *text, size_t len, buffer *out)
+/* The turn with images in front of its text, as parts. */
+static void parts_json(uint32_t images, const char *text, size_t len, buffer *out)
+{
+   buffer_printf(out, "[");
+   for (uint32_t i = 0; i < images; i++)
+      buffer_printf(out, "{\"type\":\"image\"},");
+   buffer_printf(out, "{\"type\":\"text\",\"text\":");
+   buffer_json_string(out, text, len);
+   buffer_printf(out, "}]");
+}
+
+static void messages_json(const options *o, uint32_t images, const char *text, size_t len,
+                          buffer *out)
 {
    buffer_add(out, "[", 1);
    if (o->system) {
@@ -214,7 +229,10 @@ static void messages_json(const options *o, const char *text, size_t len, buffer
       buffer_add(out, "},", 2);
    }
    buffer_printf(out, "{\"role\":\"user\",\"content\":");
-   buffer_json_string(out, text, len);
+   if (images)
+      parts_json(images, text, len, out);
+   else
+      buffer_json_string(out, text, len);
    buffer_add(out, "}]", 2);
 }
 
@@ -225,6 +243,7 @@ int cmd_run(const options *o)
    buffer text = {0}, messages = {0};
    int32_t *ids = NULL;
    size_t count = 0;
+   cli_images images;
 
    if (o->ids && o->num_args == 2)
       return cli_usage_error("give a PROMPT or --ids, not both");
@@ -233,6 +252,8 @@ int cmd_run(const options *o)
    else if (!o->ids && !buffer_read(&text, stdin))
       return cli_usage_error("the prompt could not be read from stdin");
    int code = cli_open(o, &s);
+   if (!code)
+      code = cli_images_read(o, &s, &images);
    if (code)
       return code;
    double started = cli_seconds();
@@ -242,11 +263,15 @@ int cmd_run(const options *o)
    if (o->system && !chat)
       fprintf(stderr, "note: --system is not used: the prompt goes without a chat template\n");
    if (chat)
-      messages_json(o, text.data, text.len, &messages);
+      messages_json(o, images.count, text.data, text.len, &messages);
    sinter_status status =
       prompt_ids(o, &s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
    if (status != SINTER_ok)
       return cli_error(status);
+   code = cli_images_encode(o, &s, &images);
+   if (code)
+      return code;
+   cli_images_expand(&s, &images, !o->ids, &ids, &count);
    sinter_engine_options room = cli_room(o, &s, count, (uint64_t)max_tokens(o));
    code = cli_engine(o, &s, &room);
    if (code)
@@ -254,7 +279,7 @@ int cmd_run(const options *o)
    a.stream = !o->json;
    if (o->loads)
       loads_begin(&a.loads, s.artifact);
-   code = generate(o, &s, ids, count, &a);
+   code = generate(o, &s, ids, count, &images, &a);
    if (code == 0)
       code = after(o, &s, &a, count);
    if (code == 0 && o->json)
@@ -267,6 +292,7 @@ int cmd_run(const options *o)
    if (code == 0 && o->loads)
       code = loads_write(&a.loads, o->loads);
    answer_free(&a);
+   cli_images_free(&images);
    cli_close(&s);
    free(ids);
    buffer_free(&text);
@@ -290,7 +316,7 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    history->len = end;
    if (status != SINTER_ok)
       return cli_error(status);
-   int code = generate(o, s, ids, count, &a);
+   int code = generate(o, s, ids, count, &(cli_images){0}, &a);
    putchar('\n');
    buffer_printf(history, ",{\"role\":\"assistant\",\"content\":");
    buffer_json_string(history, a.text.data ? a.text.data : "", a.text.len);

@@ -132,6 +132,7 @@ sinter_engine_options cli_room(const options *o, const session *s, uint64_t prom
 
 void cli_close(session *s)
 {
+   sinter_vision_destroy(s->vision);
    sinter_engine_destroy(s->engine);
    sinter_artifact_close(s->artifact);
    *s = (session){0};

@@ -194,26 +194,3 @@ bool cli_ids(const char *text, int32_t **out, size_t *out_count)
    free(ids);
    return false;
 }
-
-bool npy_header(FILE *f, size_t rows, size_t cols)
-{
-   char text[128];
-   /* Version 1.0: magic, length, a dict padded with spaces to a multiple of 64. */
-   int len =
-      snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }",
-               rows, cols);
-   int pad = 64 - (10 + len + 1) % 64;
-   unsigned total = (unsigned)(len + pad % 64 + 1);
-
-   unsigned char head[10] = {0x93,
-                             'N',
-                             'U',
-                             'M',
-                             'P',
-                             'Y',
-                             1,
-                             0,
-                             (unsigned char)(total & 255),
-                             (unsigned char)(total >> 8)};
-   return fwrite(head, 1, 10, f) == 10 && fprintf(f, "%s%*s\n", text, pad % 64, "") > 0;
-}

@@ -218,6 +218,8 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    o.priority = (int32_t)a->priority;
    o.user = c;
    o.grammar = a->rules;
+   o.images = a->images.features;
+   o.num_images = a->images.count;
    if (!o.max_tokens && !score) { /* nothing to run */
       finish(c, "length");
       return SINTER_ok;

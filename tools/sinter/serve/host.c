@@ -85,6 +85,7 @@ static void on_logits(void *user, sinter_request *r, uint32_t pos, const float *
 /* Submits all choices; the first failure ends the job. */
 static void start(job *j)
 {
+   pictures_encode(j);
    pthread_mutex_lock(&j->lock);
    for (uint32_t i = 0; i < j->num_choices && !j->fault.http; i++) {
       choice *c = &j->choices[i];
@@ -354,6 +355,7 @@ static int load(host *h)
    e.on_kv = h->events ? events_tell : NULL;
    e.kv_user = h->events;
    code = cli_engine(&o, &h->session, &e);
+   code = code ? code : pictures_open(&o, &h->session);
    if (code)
       return code;
    sinter_stats s = SINTER_INIT(sinter_stats);

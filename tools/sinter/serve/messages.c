@@ -1,6 +1,6 @@
 /* messages.c - the messages of a chat, as the template gets them.
  *
- *    system, developer (as system), user     content: text, or parts of type text
+ *    system, developer (as system), user     content: text, or parts of type text and images
  *    assistant                               content, reasoning_content, tool_calls
  *    tool                                    content, tool_call_id */
 #include <string.h>
@@ -12,28 +12,67 @@ static bool unfit(fault *f, const char *what)
    return fault_set(f, 400, "invalid_value", "messages", "%s", what);
 }
 
+static bool part_text(const tree *part, buffer *out, fault *f)
+{
+   static const char *const types[] = {"text", "input_text", "output_text"};
+   const tree *text = tree_get(part, "text");
+   bool known = false;
+
+   for (size_t i = 0; i < countof(types); i++)
+      known |= value_is(tree_get(part, "type"), types[i]);
+   if (!known || !text || text->kind != TREE_string)
+      return fault_set(f, 400, "unsupported_content", "messages",
+                       "this model reads parts of type text only");
+   buffer_add(out, text->text, text->len);
+   return true;
+}
+
+static bool has_pictures(const tree *content)
+{
+   bool found = false;
+
+   if (content && content->kind == TREE_array)
+      for (const tree *part = tree_first(content); part; part = part->next)
+         found |= picture_is(part);
+   return found;
+}
+
+/* The parts of a message with images, as the template gets them. */
+static bool add_parts(ask *a, const tree *content, buffer *json, fault *f)
+{
+   const char *comma = "[";
+
+   for (const tree *part = tree_first(content); part; part = part->next, comma = ",") {
+      buffer text = {0};
+      bool is_picture = picture_is(part);
+      bool ok = is_picture ? picture_take(a, part, f) : part_text(part, &text, f);
+
+      buffer_printf(json, "%s{\"type\":\"%s\"", comma, is_picture ? "image" : "text");
+      if (!is_picture) {
+         buffer_printf(json, ",\"text\":");
+         buffer_json_string(json, text.data ? text.data : "", text.len);
+      }
+      buffer_add(json, "}", 1);
+      buffer_free(&text);
+      if (!ok)
+         return false;
+   }
+   buffer_add(json, "]", 1);
+   return true;
+}
+
 /* Text of a message: a string, or parts of type text, joined. */
 static bool message_text(const tree *content, buffer *out, fault *f)
 {
-   static const char *const types[] = {"text", "input_text", "output_text"};
-
    if (content->kind == TREE_string) {
       buffer_add(out, content->text, content->len);
       return true;
    }
    if (content->kind != TREE_array)
       return unfit(f, "'messages' must have contents that are strings or parts of type text");
-   for (const tree *part = tree_first(content); part; part = part->next) {
-      const tree *text = tree_get(part, "text");
-      bool known = false;
-
-      for (size_t i = 0; i < countof(types); i++)
-         known |= value_is(tree_get(part, "type"), types[i]);
-      if (!known || !text || text->kind != TREE_string)
-         return fault_set(f, 400, "unsupported_content", "messages",
-                          "this model reads parts of type text only");
-      buffer_add(out, text->text, text->len);
-   }
+   for (const tree *part = tree_first(content); part; part = part->next)
+      if (!part_text(part, out, f))
+         return false;
    return true;
 }
 
@@ -126,10 +165,14 @@ bool message_add(ask *a, const tree *m, fault *f)
       return unfit(f, "'messages' must have a content");
    if (!value_is_null(calls) && !assistant)
       return unfit(f, "only an assistant makes tool calls");
-   bool ok = value_is_null(content) || message_text(content, &text, f);
+   bool parts = strcmp(role, "user") == 0 && has_pictures(content);
+   bool ok = parts || value_is_null(content) || message_text(content, &text, f);
    buffer_printf(json, "%s{\"role\":\"%s\",\"content\":", json->len > 1 ? "," : "",
                  i == 1 ? "system" : role);
-   buffer_json_string(json, text.data ? text.data : "", text.len);
+   if (parts)
+      ok = add_parts(a, content, json, f);
+   else
+      buffer_json_string(json, text.data ? text.data : "", text.len);
    buffer_free(&text);
    ok = ok && add_string(m, "name", json, f);
    if (assistant)

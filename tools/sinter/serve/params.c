@@ -192,12 +192,16 @@ bool prompt_add_chat(ask *a, const host *h, fault *f)
    if (!h->session.info.has_chat_template)
       return fault_set(f, 400, "no_chat_template", param,
                        "this model came without a chat template: use /v1/completions");
+   if (!pictures_check(a, h, f))
+      return false;
    put_instructions(a);
    if (!tools_prepare(a, h, f) || !format_compile(a, h, f))
       return false;
    a->opens_thought = opens_thought(a, h);
    sinter_chat_options o = chat_options(a);
-   return encode(h, chat_ids, &o, a->messages.len + a->tools_json.len, param, add_prompt(a), f);
+   prompt *p = add_prompt(a);
+   return encode(h, chat_ids, &o, a->messages.len + a->tools_json.len, param, p, f) &&
+          pictures_place(a, h, p, f);
 }
 
 bool ask_render(const tree *body, const host *h, buffer *out, fault *f)
@@ -210,7 +214,7 @@ bool ask_render(const tree *body, const host *h, buffer *out, fault *f)
                       : fault_set(f, 400, "missing_parameter", "messages", "'messages' is missing");
    ok = ok && (value_is_null(tools) || take_tools(&a, tools, h, f));
    ok = ok && (value_is_null(extra) || take_chat_template_kwargs(&a, extra, h, f));
-   ok = ok && render(&a, h, out, f);
+   ok = ok && pictures_check(&a, h, f) && render(&a, h, out, f);
    ask_free(&a);
    return ok;
 }
@@ -498,6 +502,7 @@ void ask_free(ask *a)
    for (size_t i = 0; i < countof(texts); i++)
       buffer_free(texts[i]);
    sinter_grammar_destroy(a->rules);
+   pictures_free(a);
    free(a->tools);
    free(a->prompts);
    free(a->stop_ids);

@@ -28,6 +28,7 @@ enum {
    SERVE_MAX_BIAS = 1024,
    SERVE_MAX_CHOICES = 64, /* prompts times n */
    SERVE_MAX_EMBED = 2048, /* texts of one request for embeddings */
+   SERVE_MAX_IMAGES = 32,  /* of one request */
    SERVE_MAX_TOOLS = 128,
    SERVE_MAX_CALLS = 16, /* that a grammar lets an answer make */
    SERVE_ID_BYTES = 48,
@@ -74,6 +75,9 @@ typedef struct ask {
    float *bias;
    uint32_t num_stop_ids;
    buffer messages, instructions, tools_json, extra; /* JSON for the chat template */
+   buffer *files;                                    /* of images, as they came */
+   uint32_t num_files;
+   cli_images images;
    tool *tools;
    uint32_t num_tools;
    tool_choice tool_choice;
@@ -109,6 +113,14 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f);
 void ask_free(ask *a);
 /* The text of a chat's prompt, for /apply-template. False with a fault. */
 bool ask_render(const tree *body, const host *h, buffer *out, fault *f);
+/* Whether a part of a message is an image; takes its file (pictures.c). False with a fault. */
+bool picture_is(const tree *part);
+bool picture_take(ask *a, const tree *part, fault *f);
+/* Whether the model sees the images of the request, if any. */
+bool pictures_check(const ask *a, const host *h, fault *f);
+/* Cuts them, and gives the prompt a token for each row of their features. */
+bool pictures_place(ask *a, const host *h, prompt *p, fault *f);
+void pictures_free(ask *a);
 /* A tool of the request, NULL when there is none of that name. */
 const tool *tool_find(const ask *a, const char *name, size_t len);
 
@@ -195,6 +207,10 @@ void job_release(job *j);
 /* Of all prompts; of all answers so far. */
 uint64_t job_prompt_tokens(const job *j);
 uint64_t job_generated(const job *j);
+/* Makes the tower of a model that sees images; the exit code. */
+int pictures_open(const options *o, session *s);
+/* Makes the features of the job's images, on the thread of its host; a failure is the job's fault. */
+void pictures_encode(job *j);
 /* Wakes the connection when it waits; the lock is held. */
 void job_wake(job *j);
 
