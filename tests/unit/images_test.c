@@ -2,6 +2,7 @@
 /* images_test.c - where images stand in a prompt, and what becomes of their pixels. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/image/image.h"
@@ -231,6 +232,74 @@ Test(pixels, patches)
       }
    }
    free(p.rgb);
+}
+
+/* A file of tests/data/images. */
+static rt_pixels decoded(const char *name)
+{
+   char path[512];
+   uint8_t bytes[8192];
+   rt_pixels p = {.rgb = NULL};
+
+   snprintf(path, sizeof path, "%s/data/images/%s", TEST_ROOT, name);
+   FILE *f = fopen(path, "rb");
+   cr_assert(f, "%s", path);
+   size_t n = fread(bytes, 1, sizeof bytes, f);
+   fclose(f);
+   cr_assert(n > 0 && n < sizeof bytes);
+   cr_assert(rt_image_decode(bytes, n, &p) == SINTER_ok, "%s: %s", name, sinter_error());
+   return p;
+}
+
+/* Kills: a decoder that is never called right: channels exchanged, rows of another length, a photograph that is
+ * not turned. The files were written by Pillow from one picture; of the JPEG file, whose losses are a few
+ * levels on a smooth picture, Pillow reads back values within 4 of it. */
+Test(pixels, files)
+{
+   rt_pixels png = decoded("photo.png"), webp = decoded("photo.webp"), jpeg = decoded("photo.jpg"),
+             turned = decoded("turned.jpg");
+
+   cr_assert(png.width == 23 && png.height == 17);
+   cr_assert(webp.width == 23 && webp.height == 17);
+   cr_assert(memcmp(png.rgb, webp.rgb, 3 * 23 * 17) == 0);
+   cr_assert(jpeg.width == 23 && jpeg.height == 17);
+   cr_assert(turned.width == 17 && turned.height == 23);
+   for (int y = 0; y < 17; y++)
+      for (int x = 0; x < 23; x++)
+         for (int c = 0; c < 3; c++) {
+            const int at = 3 * (23 * y + x) + c;
+            const int want = MIN(c == 0 ? 11 * x : c == 1 ? 15 * y : 5 * x + 7 * y, 255);
+            cr_assert_eq(png.rgb[at], want);
+            cr_assert(abs(jpeg.rgb[at] - want) <= 4, "%d, not %d", jpeg.rgb[at], want);
+            /* 6: what is shown as the right column is stored as the first row */
+            cr_assert_eq(turned.rgb[3 * (17 * x + 16 - y) + c], jpeg.rgb[at]);
+         }
+   free(png.rgb);
+   free(webp.rgb);
+   free(jpeg.rgb);
+   free(turned.rgb);
+}
+
+/* Kills: another kernel or rounding than Pillow's bicubic, which the checkpoints were trained behind. */
+Test(pixels, resize_as_recorded)
+{
+   static const struct {
+      const char *name;
+      uint32_t width, height;
+   } files[] = {{"noise_40x30.png", 40, 30}, {"noise_9x7.png", 9, 7}, {"noise_23x5.png", 23, 5}};
+   rt_pixels from = decoded("noise.png");
+
+   for (size_t i = 0; i < countof(files); i++) {
+      rt_pixels want = decoded(files[i].name), got;
+      cr_assert(rt_image_resize(&from, files[i].width, files[i].height, &got) == SINTER_ok);
+      cr_assert(want.width == files[i].width && want.height == files[i].height);
+      for (uint32_t j = 0; j < 3 * want.width * want.height; j++)
+         cr_assert_eq(got.rgb[j], want.rgb[j], "%s [%u]: %d, not %d", files[i].name, j, got.rgb[j],
+                      want.rgb[j]);
+      free(want.rgb);
+      free(got.rgb);
+   }
+   free(from.rgb);
 }
 
 /* Kills: an offset read past the file; the byte order of the other camera; a value that is no orientation. */
