@@ -368,6 +368,10 @@ typedef void sinter_on_token(void *user, sinter_request *r, const sinter_token *
  * head. */
 typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits);
 
+/* log of the sum of exp over a row of logits: a token's logprob is its logit less this, with the same bits as
+ * those of generated tokens. NaN when a logit is NaN or +inf, or all are -inf. */
+SINTER_API double sinter_log_sum(const float *logits, uint32_t vocab);
+
 /* Called with the expert ids of position pos when its row has been computed: k ascending ids for
  * each layer of sinter_artifact_routes, one after the other. Positions that the prefix cache holds
  * are not computed; those of a preempted request are, again. */

@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "sinter.h"
+
 typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
 
@@ -95,6 +97,16 @@ bool rt_row_max(const float *x, uint32_t n, float *out_max, uint32_t *out_at)
    *out_max = best;
    *out_at = at;
    return true;
+}
+
+double sinter_log_sum(const float *logits, uint32_t vocab)
+{
+   float max;
+   uint32_t at;
+
+   if (!rt_row_max(logits, vocab, &max, &at))
+      return (double)NAN;
+   return max + log(rt_row_exp(logits, vocab, max, NULL));
 }
 
 static inline void store4(float *y, f4 v)

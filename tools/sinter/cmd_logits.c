@@ -79,17 +79,11 @@ static void want_experts(sink *k, const session *s, size_t count)
 static void score_row(void *user, sinter_request *r, uint32_t pos, const float *logits)
 {
    sink *s = user;
-   float max = logits[0];
-   double sum = 0;
 
    (void)r;
    if (pos + 1 >= s->count)
       return;
-   for (uint32_t v = 1; v < s->vocab; v++)
-      max = logits[v] > max ? logits[v] : max;
-   for (uint32_t v = 0; v < s->vocab; v++)
-      sum += exp((double)(logits[v] - max));
-   s->nll += log(sum) + (double)max - (double)logits[s->ids[pos + 1]];
+   s->nll += sinter_log_sum(logits, s->vocab) - (double)logits[s->ids[pos + 1]];
    s->scored++;
 }
 

@@ -135,18 +135,6 @@ static uint32_t likeliest(const float *logits, uint32_t vocab, uint32_t k, likel
    return n;
 }
 
-static double log_of_sum(const float *logits, uint32_t vocab)
-{
-   float most = logits[0];
-   double sum = 0;
-
-   for (uint32_t i = 1; i < vocab; i++)
-      most = logits[i] > most ? logits[i] : most;
-   for (uint32_t i = 0; i < vocab; i++)
-      sum += exp((double)logits[i] - most);
-   return (double)most + log(sum);
-}
-
 void choice_prompt_logits(choice *c, uint32_t pos, const float *logits)
 {
    const ask *a = &c->job->ask;
@@ -161,7 +149,7 @@ void choice_prompt_logits(choice *c, uint32_t pos, const float *logits)
    }
    if (pos + 1 >= c->prompt->count)
       return;
-   double base = log_of_sum(logits, vocab);
+   double base = sinter_log_sum(logits, vocab);
    uint32_t n = likeliest(logits, vocab, (uint32_t)a->top_logprobs, top);
    for (uint32_t i = 0; i < n; i++) {
       ids[i] = top[i].id;
