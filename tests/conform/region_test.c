@@ -17,7 +17,7 @@ static void pointwise_at(isa_level level)
    bool runs = isa_runs(level);
 
    for (size_t t = 0; t < countof(floats); t++)
-      for (size_t i = 0; i < countof(widths); i++)
+      for (size_t i = 0; i < countof(widths); i += conform_every(2))
          if (runs || (t == 0 && (widths[i] == 17 || widths[i] == 576)))
             pointwise_of((harness_options){.level = level}, floats[t], widths[i]);
 }
@@ -37,7 +37,7 @@ static void heads_at(isa_level level)
       int heads, d, n;
    } c[] = {{2, 2, 2}, {3, 8, 8}, {9, 64, 64}, {2, 20, 12}, {4, 48, 16}, {2, 34, 34}, {2, 66, 34}};
 
-   for (size_t i = 0; i < countof(c); i++) {
+   for (size_t i = 0; i < countof(c); i += conform_every(2)) {
       if (!isa_runs(level) && i != 2)
          continue;
       heads_of((harness_options){.level = level, .fuse = false}, c[i].heads, c[i].d, c[i].n,
@@ -60,7 +60,7 @@ Test(region, heads)
 static void chain_at(isa_level level)
 {
    for (size_t t = 0; t < countof(floats); t++)
-      for (size_t i = 0; i < countof(widths); i++)
+      for (size_t i = 0; i < countof(widths); i += conform_every(2))
          for (int fuse = 0; fuse < 2; fuse++)
             if (isa_runs(level) || (!t && widths[i] == 100))
                chain_of((harness_options){.level = level, .fuse = fuse}, floats[t], widths[i]);
