@@ -83,8 +83,8 @@ typedef struct sinter_compile_options {
    sinter_numerics numerics;
    const char *with;    /* comma-separated fusion names to force, NULL none */
    const char *without; /* comma-separated fusion names to forbid, NULL none */
-   const char
-      *cache_dir;    /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+   /* NULL: $SINTER_CACHE, else $XDG_CACHE_HOME/sinter, else ~/.cache/sinter */
+   const char *cache_dir;
    bool no_cache;    /* compile even when the cache holds it */
    uint32_t threads; /* 0: one per core */
    sinter_progress *progress;
@@ -98,14 +98,14 @@ typedef struct sinter_compile_options {
    /* sinter_compile only: NULL, or where the artifact comes open. What was opened to see that it is
     * whole is not opened again. */
    sinter_artifact **artifact;
-   const char
-      *experts; /* NULL, or JSON that sinter_balance has made: in which places the experts of a
-                           layer lie, some in several. Logits keep their bits */
-   bool
-      hidden; /* no head: the state after the last norm takes the place of logits, as for embeddings */
-   const char *
-      attention; /* which kernel computes attention: NULL or "auto"; a name of base/attention.def, where it
-                             can; "NAME!": no other. The explain document says what was refused, and why */
+   /* NULL, or JSON that sinter_balance has made: in which places the experts of a layer lie, some in
+    * several. Logits keep their bits */
+   const char *experts;
+   /* no head: the state after the last norm takes the place of logits, as for embeddings */
+   bool hidden;
+   /* which kernel computes attention: NULL or "auto"; a name of base/attention.def, where it can;
+    * "NAME!": no other. The explain document says what was refused, and why */
+   const char *attention;
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
@@ -142,8 +142,8 @@ typedef struct sinter_model_info {
    const int32_t *eos;
    bool adds_bos, has_chat_template;
    uint64_t weight_bytes, weight_elements; /* elements multiplied per token, head included */
-   uint32_t
-      hidden; /* compiled with `hidden`: floats of the state that on_logits then gets; else 0 */
+   /* compiled with `hidden`: floats of the state that on_logits then gets; else 0 */
+   uint32_t hidden;
    uint32_t patch_width; /* numbers of a patch of an image; 0: the model sees no images */
    uint32_t merge;       /* a token of an image stands for merge x merge patches */
    int32_t image_token;  /* that stands for each of them in a prompt */
@@ -307,20 +307,20 @@ typedef struct sinter_engine_options {
    uint32_t step_tokens;   /* token budget of a step; 0: the plan's largest bucket */
    bool no_prefix_cache;
    bool time_launches; /* run every launch alone and time it: slower, the same results */
-   uint32_t
-      max_step_ms; /* while others generate, a step takes only as much of a prompt as should keep
-                            it within this time; 0: as much as fits. Results do not depend on it */
-   uint32_t
-      draft_tokens; /* guess so many tokens ahead from what was said before, and check them in one step: fewer
-                             steps, the same tokens. 0: off. UNSUPPORTED for models with recurrent states */
-   bool
-      share_threads; /* one pool for all engines of the process that ask for it: a step each in turn */
+   /* while others generate, a step takes only as much of a prompt as should keep it within this
+    * time; 0: as much as fits. Results do not depend on it */
+   uint32_t max_step_ms;
+   /* guess so many tokens ahead from what was said before, and check them in one step: fewer
+    * steps, the same tokens. 0: off. UNSUPPORTED for models with recurrent states */
+   uint32_t draft_tokens;
+   /* one pool for all engines of the process that ask for it: a step each in turn */
+   bool share_threads;
    sinter_on_kv *on_kv; /* told, inside of calls of the engine, what the prefix cache can find */
    void *kv_user;
-   uint32_t
-      host_kv_tokens; /* of requests that have to give way, so many are kept aside in the host's memory when that
-                               is cheaper than to compute them again, at most as many as the pool has; 0: none. Results
-                               do not depend on it */
+   /* of requests that have to give way, so many are kept aside in the host's memory when that is
+    * cheaper than to compute them again, at most as many as the pool has; 0: none. Results do not
+    * depend on it */
+   uint32_t host_kv_tokens;
 } sinter_engine_options;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
