@@ -2,15 +2,17 @@
  *
  * A barrier waits for tiles, not for threads: the phase is over when its last tile is, and whoever
  * ran that one opens the next phase. A thread that has lost its core between two tiles holds nobody
- * up, and takes part again when it is back. One that holds a tile does: whoever waits for it parks
- * after a short spin, and the kernel moves it to the core that is idle then. So no thread is bound,
- * and none yields: both were measured to be slower beside a program that takes a core.
+ * up, and takes part again when it is back. One that holds a tile does: whoever waits for it trades
+ * cores with it (seat.h). So no thread is bound, and none yields: both were measured to be slower
+ * beside a program that takes a core.
  *
  * A phase of one tile is no work to share: who would open it runs it instead, and opens the next.
  *
  *    epoch    counts what was opened; everything that may be read late is double-buffered by its
  *             parity, or tagged with it: a late thread finds a newer epoch and takes nothing */
 #include "threads.h"
+
+#include "seat.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -26,9 +28,10 @@ enum {
    LINE = 64,
    GRAINS = 16,         /* a thread takes its range in about so many pieces */
    SPINS_PER_LOOK = 64, /* pauses between two looks at the clock */
-   /* Longer than any gap between barriers of an undisturbed step. Whoever waits longer waits for a
-    * thread that has lost its core. */
-   SPIN_NS = 100 * 1000,
+   /* Longer than nearly all gaps between barriers of an undisturbed step: whoever waits longer looks
+    * whether a thread has lost its core, each time so long has passed. */
+   LATE_NS = 20 * 1000,
+   SPIN_NS = 100 * 1000, /* before it parks */
    /* Of the streams of the next phase, while waiting: what a core's L2 cache holds beside the rest, and
     * memory delivers while another thread runs the phases of one tile in between. */
    AHEAD_BYTES = 128 << 10,
@@ -51,6 +54,7 @@ typedef struct worker {
    _Alignas(LINE) rt_pool *pool;
    uint32_t index;
    pthread_t thread;
+   rt_seat seat;
 } worker;
 
 /* What is open in an epoch. */
@@ -67,6 +71,8 @@ struct rt_pool {
    _Alignas(LINE) const rt_phase *phases; /* of the run, for who opens the next */
    uint32_t num_phases;
    _Atomic bool stop;
+   _Atomic bool trading;
+   _Atomic uint64_t trades;
    int64_t spin_ns;
    uint32_t num_threads;
    worker *workers;
@@ -129,18 +135,44 @@ static void fetch_ahead(gate *g, uint32_t from, const ahead *a)
             __builtin_prefetch(a->start[s] + line, 0, 2);
 }
 
-/* Waits until the epoch is no longer `from`. */
-static void gate_wait(gate *g, uint32_t from, int64_t spin_ns, const ahead *a)
+/* Trades cores with a thread that should be at work and has none; one of those that wait does at a time. */
+static void help_lost(rt_pool *p, const worker *w)
 {
-   if (spin_ns) {
-      fetch_ahead(g, from, a);
+   if (atomic_exchange_explicit(&p->trading, true, memory_order_acquire))
+      return;
+   for (uint32_t i = 0; i < p->num_threads; i++)
+      if (i != w->index && rt_seat_lost(&p->workers[i].seat)) {
+         if (rt_seat_trade(&p->workers[i].seat))
+            atomic_fetch_add_explicit(&p->trades, 1, memory_order_relaxed);
+         break;
+      }
+   atomic_store_explicit(&p->trading, false, memory_order_release);
+}
+
+/* True when the epoch moved within so long. */
+static bool spin_for(gate *g, uint32_t from, int64_t ns)
+{
+   int64_t begin = now_ns();
+
+   do {
       if (spin(g, from))
-         return;
-      int64_t begin = now_ns();
-      do {
-         if (spin(g, from))
+         return true;
+   } while (now_ns() - begin < ns);
+   return false;
+}
+
+/* Waits until the epoch is no longer `from`. */
+static void gate_wait(rt_pool *p, const worker *w, uint32_t from, const ahead *a)
+{
+   gate *g = &p->gate;
+
+   if (p->spin_ns) {
+      fetch_ahead(g, from, a);
+      for (int64_t waited = 0; waited < p->spin_ns; waited += LATE_NS) {
+         if (spin_for(g, from, LATE_NS))
             return;
-      } while (now_ns() - begin < spin_ns);
+         help_lost(p, w);
+      }
    }
    park(g, from);
 }
@@ -290,14 +322,18 @@ static bool join(rt_pool *p, worker *w)
 
    if (!phase)
       return false;
+   rt_seat_work(&w->seat);
    for (uint32_t i = 0; i < p->num_threads; i++)
       ran += take_range(&p->workers[(w->index + i) % p->num_threads], epoch, phase, tiles);
    if (ran)
       next = look_ahead(w, phase);
-   if (ran && atomic_fetch_sub_explicit(&p->left, ran, memory_order_acq_rel) == ran)
+   if (ran && atomic_fetch_sub_explicit(&p->left, ran, memory_order_acq_rel) == ran) {
       close_phase(p, phase);
-   else
-      gate_wait(&p->gate, epoch, p->spin_ns, &next);
+      return true;
+   }
+   if (w->index != 0) /* whoever called has to go on behind the run */
+      rt_seat_rest(&w->seat);
+   gate_wait(p, w, epoch, &next);
    return true;
 }
 
@@ -307,13 +343,14 @@ static void *work(void *arg)
    rt_pool *p = w->pool;
    const ahead nothing = {.size = {0}};
 
+   rt_seat_take(&w->seat);
    for (;;) {
       uint32_t epoch = atomic_load(&p->gate.epoch);
 
       if (atomic_load(&p->stop))
          return NULL;
       if (!join(p, w))
-         gate_wait(&p->gate, epoch, p->spin_ns, &nothing);
+         gate_wait(p, w, epoch, &nothing);
    }
 }
 
@@ -360,6 +397,7 @@ sinter_status rt_pool_create(uint32_t threads, rt_pool **out)
    for (uint32_t i = 0; i < n; i++) {
       workers[i].pool = p;
       workers[i].index = i;
+      rt_seat_rest(&workers[i].seat);
    }
    for (uint32_t i = 1; i < n; i++) {
       int error = pthread_create(&workers[i].thread, NULL, work, &workers[i]);
@@ -393,7 +431,14 @@ void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases)
       return;
    p->phases = phases;
    p->num_phases = num_phases;
+   rt_seat_take(&p->workers[0].seat);
    open_round(p, &phases[first]);
    while (join(p, &p->workers[0]))
       ;
+   rt_seat_rest(&p->workers[0].seat);
+}
+
+uint64_t rt_pool_trades(const rt_pool *p)
+{
+   return atomic_load_explicit(&p->trades, memory_order_relaxed);
 }

@@ -56,4 +56,7 @@ uint32_t rt_pool_threads(const rt_pool *p);
  * meanwhile. */
 void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases);
 
+/* How often a thread that waited gave its core to one that had lost its own. */
+uint64_t rt_pool_trades(const rt_pool *p);
+
 #endif

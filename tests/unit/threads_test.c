@@ -164,6 +164,49 @@ Test(threads, one_that_is_away_holds_nobody_up, .timeout = 60)
    rt_pool_destroy(pool);
 }
 
+static cpu_set_t masks[2];
+
+static void note_mask(const sinter_kargs *k, unsigned tile)
+{
+   cr_assert(sched_getaffinity(0, sizeof masks[tile], &masks[tile]) == 0);
+   meet(k, tile);
+}
+
+/* A thread that sleeps in a tile is to the others as one that has lost its core.
+ * Kills: a thread that waits and keeps its core; a trade that leaves a thread bound to a core; one
+ * that would put a thread on a core that the other may not use. */
+Test(threads, who_waits_gives_its_core_away, .timeout = 60)
+{
+   sinter_kargs args = {0};
+   rt_task slow = {.kernel = slow_tile, .args = &args, .tiles = 2};
+   rt_task note = {.kernel = note_mask, .args = &args, .tiles = 2};
+   rt_phase phase = {&slow, 2}, masks_of_both = {&note, 2};
+   cpu_set_t all, one;
+   rt_pool *pool;
+
+   cr_assert(sched_getaffinity(0, sizeof all, &all) == 0);
+   if (CPU_COUNT(&all) < 2)
+      cr_skip_test("there is one core");
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   caller = pthread_self();
+   while (rt_pool_trades(pool) < 4)
+      rt_pool_run(pool, &phase, 1);
+   atomic_store(&done_in[0], 0);
+   rt_pool_run(pool, &masks_of_both, 1);
+   cr_assert(CPU_EQUAL(&masks[0], &all) && CPU_EQUAL(&masks[1], &all));
+
+   /* The caller on one core only: nothing may move it, and nothing does. */
+   CPU_ZERO(&one);
+   CPU_SET(sched_getcpu(), &one);
+   cr_assert(sched_setaffinity(0, sizeof one, &one) == 0);
+   for (int i = 0; i < 4; i++)
+      rt_pool_run(pool, &phase, 1);
+   atomic_store(&done_in[0], 0);
+   rt_pool_run(pool, &masks_of_both, 1);
+   cr_assert(CPU_EQUAL(&masks[0], &one) != CPU_EQUAL(&masks[1], &one));
+   rt_pool_destroy(pool);
+}
+
 /* Kills: a caller that is bound to cores, which its own threads would inherit. */
 Test(threads, the_callers_affinity_stays)
 {
