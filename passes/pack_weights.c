@@ -6,21 +6,17 @@
  *    vector                       its source row as it is; so are tables of lookup, remap and compress
  *
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
- * too). Copies stand in the order in which kernels first read them, so that a step walks forward
- * through the section. Kills: two copies of a tied embedding; overlapping recipes; the rows of
- * another head. */
+ * too). Copies stand in the order of the checkpoint's graph, which is about the one in which kernels
+ * read them, whatever was fused: builds of a model that differ in fusions share one file of weights.
+ * Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an order that
+ * a fusion changes. */
 #include "run.h"
+
+#include <stdlib.h>
 
 #include "base/pack.h"
 
 enum { ALIGN = 64 };
-
-typedef struct packing {
-   pass_run *run;
-   arena *a;
-   VEC(plan_weight) weights;
-   uint64_t end;
-} packing;
 
 /* The part of a tensor that a value is: `stack` times `rows` rows from row `first` of each `pitch`
  * rows on. */
@@ -29,6 +25,20 @@ typedef struct view {
    uint64_t stack, pitch, first, rows;
    bool transposed;
 } view;
+
+/* A value that a kernel reads, and what it is. */
+typedef struct reading {
+   ir_value *value;
+   view view;
+} reading;
+
+typedef struct packing {
+   pass_run *run;
+   arena *a;
+   VEC(reading) readings;
+   VEC(plan_weight) weights;
+   uint64_t end;
+} packing;
 
 static void refuse(packing *p, const ir_value *v, const char *why)
 {
@@ -135,24 +145,23 @@ static uint32_t add(packing *p, const ir_value *value, const view *v)
    return (uint32_t)p->weights.count - 1;
 }
 
-static uint32_t index_of(packing *p, const ir_value *value)
+static uint32_t index_of(packing *p, const ir_value *value, const view *v)
 {
-   const view v = view_of(p, value);
    const char *key =
-      arena_printf(p->a, "%s %llu %llu %llu %d", ir_attr_s(v.weight, IR_ATTR_name, ""),
-                   (unsigned long long)v.stack, (unsigned long long)v.first,
-                   (unsigned long long)v.rows, v.transposed);
+      arena_printf(p->a, "%s %llu %llu %llu %d", ir_attr_s(v->weight, IR_ATTR_name, ""),
+                   (unsigned long long)v->stack, (unsigned long long)v->first,
+                   (unsigned long long)v->rows, v->transposed);
    uintptr_t found = (uintptr_t)map_get(&p->run->layout->views, key);
 
    if (found)
       return (uint32_t)found - 1;
-   uint32_t index = add(p, value, &v);
+   uint32_t index = add(p, value, v);
    (void)map_set(&p->run->layout->views, key, (void *)(uintptr_t)(index + 1));
    return index;
 }
 
 /* The interpreter carries views out itself: it gets the tensor. */
-static void place(packing *p, ir_value *v)
+static void collect(packing *p, ir_value *v)
 {
    v = pass_weight_behind(v) ? v : pass_source(v);
    const ir_op *weight = pass_weight_behind(v);
@@ -161,9 +170,33 @@ static void place(packing *p, ir_value *v)
       return;
    if (p->run->options->target->rows_only)
       v = weight->results[0];
-   pass_place *at = &p->run->layout->places[v->id];
-   at->index = index_of(p, v);
-   at->size = p->weights.data[at->index].size;
+   *vec_push(p->a, &p->readings) = (reading){v, view_of(p, v)};
+}
+
+/* By the tensor's place in the graph, then by what of it is read: never by who reads it. */
+static int in_graph_order(const void *a, const void *b)
+{
+   const view *x = &((const reading *)a)->view, *y = &((const reading *)b)->view;
+   const uint64_t of_x[] = {x->weight->id, x->first, x->rows, x->stack, x->transposed};
+   const uint64_t of_y[] = {y->weight->id, y->first, y->rows, y->stack, y->transposed};
+
+   for (size_t i = 0; i < countof(of_x); i++)
+      if (of_x[i] != of_y[i])
+         return of_x[i] < of_y[i] ? -1 : 1;
+   return 0;
+}
+
+static void place_all(packing *p)
+{
+   if (p->readings.count)
+      qsort(p->readings.data, p->readings.count, sizeof *p->readings.data, in_graph_order);
+   for (size_t i = 0; i < p->readings.count && p->run->status == SINTER_ok; i++) {
+      const reading *r = &p->readings.data[i];
+      pass_place *at = &p->run->layout->places[r->value->id];
+
+      at->index = index_of(p, r->value, &r->view);
+      at->size = p->weights.data[at->index].size;
+   }
 }
 
 /* Starts with the weights of another form of the function. */
@@ -189,7 +222,8 @@ void pass_pack_weights(pass_run *run)
    ir_op_foreach (run->f, op)
       if (op->group)
          for (uint32_t i = 0; i < op->num_operands; i++)
-            place(&p, op->operands[i]);
+            collect(&p, op->operands[i]);
+   place_all(&p);
    l->weights = p.weights.data;
    l->num_weights = (uint32_t)p.weights.count;
    l->weight_bytes = base_align(p.end, ALIGN);
