@@ -94,24 +94,27 @@ static sinter_status lower_route(const cg_lower *l, const ir_group *g, const ir_
 
 /* ---- slots ---- */
 
-static void emit_permute(arena *a, vec_module *m, const void *what)
+static void emit_slots(arena *a, vec_module *m, const void *what)
 {
    (void)a;
-   (void)what;
-   permute_emit(m);
+   slots_emit(m, what);
+}
+
+static cg_launch *add_slots(const cg_lower *l, const ir_group *g, const slots_kernel *k,
+                            cg_launches *out)
+{
+   return add_launch(l, g, k->symbol, emit_slots, k, &cg_simt_slots, out);
 }
 
 static sinter_status lower_permute(const cg_lower *l, const ir_group *g, const ir_op *op,
                                    cg_launches *out)
 {
    gemm_rows slots = cg_rows_of(op->results[0]->type.dim[0]);
-   char symbol[MOE_SYMBOL_MAX];
 
    SINTER_TRY(check_rows(op, slots));
    if (op->operands[0]->type.dtype != DT_i32)
       return refuse(op, "ids are i32");
-   permute_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_permute, NULL, &cg_simt_slots, out);
+   cg_launch *to = add_slots(l, g, &slots_permute, out);
    permute_launch(slots, (uint64_t)ir_attr_i(op, IR_ATTR_experts, 0), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -120,26 +123,17 @@ static sinter_status lower_permute(const cg_lower *l, const ir_group *g, const i
    return SINTER_ok;
 }
 
-static void emit_combine(arena *a, vec_module *m, const void *what)
-{
-   (void)a;
-   (void)what;
-   combine_emit(m);
-}
-
 static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const ir_op *op,
                                    cg_launches *out)
 {
    const ir_type *x = &op->operands[0]->type, *w = &op->operands[1]->type;
    gemm_rows rows = cg_rows_of(w->dim[0]);
-   char symbol[MOE_SYMBOL_MAX];
 
    SINTER_TRY(check_rows(op, rows));
    if (x->dtype != DT_f32 || w->dtype != DT_f32 || op->results[0]->type.dtype != DT_f32 ||
        ir_type_row(x) < 0)
       return refuse(op, "rows and weights are f32, and a row's length a number");
-   combine_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_combine, NULL, &cg_simt_slots, out);
+   cg_launch *to = add_slots(l, g, &slots_combine, out);
    combine_launch(rows, (uint64_t)ir_type_row(w), (uint64_t)ir_type_row(x), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -150,25 +144,16 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
 
 /* ---- ids of a table ---- */
 
-static void emit_lookup(arena *a, vec_module *m, const void *what)
-{
-   (void)a;
-   (void)what;
-   lookup_emit(m);
-}
-
 static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir_op *op,
                                   cg_launches *out)
 {
    const ir_type *table = &op->operands[0]->type;
    gemm_rows rows = cg_rows_of(op->operands[1]->type.dim[0]);
-   char symbol[MOE_SYMBOL_MAX];
 
    SINTER_TRY(check_rows(op, rows));
    if (table->dtype != DT_i32 || op->operands[1]->type.dtype != DT_i32)
       return refuse(op, "table and rows are i32");
-   lookup_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_lookup, NULL, &cg_simt_slots, out);
+   cg_launch *to = add_slots(l, g, &slots_lookup, out);
    lookup_launch(rows, (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -179,19 +164,11 @@ static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir
 
 /* ---- replicas ---- */
 
-static void emit_remap(arena *a, vec_module *m, const void *what)
-{
-   (void)a;
-   (void)what;
-   remap_emit(m);
-}
-
 static sinter_status lower_remap(const cg_lower *l, const ir_group *g, const ir_op *op,
                                  cg_launches *out)
 {
    const ir_type *ids = &op->operands[0]->type, *table = &op->operands[1]->type;
    gemm_rows rows = cg_rows_of(ids->dim[0]);
-   char symbol[MOE_SYMBOL_MAX];
 
    SINTER_TRY(check_rows(op, rows));
    for (uint32_t i = 0; i < op->num_operands; i++)
@@ -199,8 +176,7 @@ static sinter_status lower_remap(const cg_lower *l, const ir_group *g, const ir_
          return refuse(op, "ids, table and rows are i32");
    if (!ir_dim_is_const(table->dim[0]))
       return refuse(op, "the rows of its table are a number");
-   remap_symbol(symbol);
-   cg_launch *to = add_launch(l, g, symbol, emit_remap, NULL, &cg_simt_slots, out);
+   cg_launch *to = add_slots(l, g, &slots_remap, out);
    remap_launch(rows, (uint64_t)ir_type_row(ids), (uint64_t)ir_dim_const(table->dim[0]),
                 (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;

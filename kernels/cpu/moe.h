@@ -49,30 +49,32 @@ void route_emit(vec_module *m, const route_key *key);
  *    route_weights  weights, logits, ids */
 void route_launch(const route_key *key, gemm_rows rows, plan_launch *out);
 
-/* Extents are constants of the launch: one kernel serves all. refs: order i32[slots], offsets
- * i32[E+1], ids i32[slots]. */
 /* The counting sort, for a kernel that has the ids; slots and experts i64. */
 void permute_slots(vec_fn *f, vec_value order, vec_value offsets, vec_value ids, vec_value slots,
                    vec_value experts);
-void permute_symbol(char out[MOE_SYMBOL_MAX]);
-void permute_emit(vec_module *m);
+
+/* The other kernels have no key, as extents are constants of their launches: one serves all. */
+typedef struct slots_kernel {
+   const char *symbol;
+   void (*body)(vec_fn *f);
+} slots_kernel;
+extern const slots_kernel slots_permute, slots_lookup, slots_remap, slots_combine;
+
+/* Adds the kernel to the module unless it is there. */
+void slots_emit(vec_module *m, const slots_kernel *k);
+
+/* refs: order i32[slots], offsets i32[E+1], ids i32[slots]. */
 void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out);
 
 /* Rows of a table of ids: a row a tile. refs: ids i32[T][k], table i32[V][k], rows i32[T]. */
-void lookup_symbol(char out[MOE_SYMBOL_MAX]);
-void lookup_emit(vec_module *m);
 void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out);
 
 /* Replicas of a token's experts: a row a tile. refs: ids i32[T][k], ids before i32[T][k], table
  * i32[E][most], rows i32[T]. */
 enum remap_const { REMAP_K, REMAP_EXPERTS, REMAP_MOST, REMAP_CONSTS };
-void remap_symbol(char out[MOE_SYMBOL_MAX]);
-void remap_emit(vec_module *m);
 void remap_launch(gemm_rows rows, uint64_t k, uint64_t experts, uint64_t most, plan_launch *out);
 
 /* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k]. */
-void combine_symbol(char out[MOE_SYMBOL_MAX]);
-void combine_emit(vec_module *m);
 void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out);
 
 #endif

@@ -2,7 +2,14 @@
  * of experts. */
 #include "moe.h"
 
-#include <stdio.h>
+void slots_emit(vec_module *m, const slots_kernel *k)
+{
+   if (vec_module_has(m, k->symbol))
+      return;
+   vec_fn *f = vec_kernel(m, k->symbol);
+   k->body(f);
+   vec_end(f);
+}
 
 /* ---- permute ---- */
 
@@ -10,11 +17,6 @@ typedef struct permute {
    vec_fn *f;
    vec_value order, offsets, ids, slots, experts;
 } permute;
-
-void permute_symbol(char out[MOE_SYMBOL_MAX])
-{
-   snprintf(out, MOE_SYMBOL_MAX, "permute");
-}
 
 void permute_launch(gemm_rows slots, uint64_t experts, plan_launch *out)
 {
@@ -96,28 +98,18 @@ void permute_slots(vec_fn *f, vec_value order, vec_value offsets, vec_value ids,
    place(&p);
 }
 
-void permute_emit(vec_module *m)
+static void emit_permute(vec_fn *f)
 {
-   char symbol[MOE_SYMBOL_MAX];
-
-   permute_symbol(symbol);
-   if (vec_module_has(m, symbol))
-      return;
-   vec_fn *f = vec_kernel(m, symbol);
    vec_value rows = vec_sym_at(f, vec_karg_const(f, P_SYM));
    vec_value slots =
       vec_add(f, vec_mul(f, vec_karg_const(f, P_PER_SYM), rows), vec_karg_const(f, P_SLOTS));
    permute_slots(f, vec_karg_ptr(f, 0), vec_karg_ptr(f, 1), vec_karg_ptr(f, 2), slots,
                  vec_karg_const(f, P_EXPERTS));
-   vec_end(f);
 }
+
+const slots_kernel slots_permute = {"permute", emit_permute};
 
 /* ---- lookup ---- */
-
-void lookup_symbol(char out[MOE_SYMBOL_MAX])
-{
-   snprintf(out, MOE_SYMBOL_MAX, "lookup");
-}
 
 void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out)
 {
@@ -134,14 +126,8 @@ void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out)
    out->bytes.k *= (int64_t)(8 * k);
 }
 
-void lookup_emit(vec_module *m)
+static void emit_lookup(vec_fn *f)
 {
-   char symbol[MOE_SYMBOL_MAX];
-
-   lookup_symbol(symbol);
-   if (vec_module_has(m, symbol))
-      return;
-   vec_fn *f = vec_kernel(m, symbol);
    vec_value k = vec_karg_const(f, 0), row = vec_tile(f), bytes = vec_shl_i(f, k, 2);
    vec_value at = vec_at(f, vec_karg_ptr(f, 2), vec_shl_i(f, row, 2));
    vec_value id = vec_sext(f, vec_load(f, VEC_i32, 1, at, 4), VEC_i64);
@@ -150,15 +136,11 @@ void lookup_emit(vec_module *m)
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), bytes, 4, 0, NULL);
    vec_store(f, vec_load(f, VEC_i32, 1, vec_at(f, from, l.i), 4), vec_at(f, to, l.i), 4);
    vec_loop_end(f, &l, NULL);
-   vec_end(f);
 }
+
+const slots_kernel slots_lookup = {"lookup", emit_lookup};
 
 /* ---- replicas ---- */
-
-void remap_symbol(char out[MOE_SYMBOL_MAX])
-{
-   snprintf(out, MOE_SYMBOL_MAX, "remap");
-}
 
 void remap_launch(gemm_rows rows, uint64_t k, uint64_t experts, uint64_t most, plan_launch *out)
 {
@@ -202,14 +184,8 @@ static vec_value place_of(vec_fn *f, vec_value table, vec_value id, vec_value ha
    return vec_select(f, some, place, vec_i(f, -1));
 }
 
-void remap_emit(vec_module *m)
+static void emit_remap(vec_fn *f)
 {
-   char symbol[MOE_SYMBOL_MAX];
-
-   remap_symbol(symbol);
-   if (vec_module_has(m, symbol))
-      return;
-   vec_fn *f = vec_kernel(m, symbol);
    vec_value k = vec_karg_const(f, REMAP_K), row = vec_tile(f), first = vec_mul(f, row, k);
    vec_value hash = vec_mul_i(f, id_at(f, vec_karg_ptr(f, 3), row), INT64_C(2654435769));
    hash = vec_and_i(f, hash, INT64_C(0xffffffff));
@@ -218,15 +194,11 @@ void remap_emit(vec_module *m)
    vec_value place = place_of(f, vec_karg_ptr(f, 2), id, hash);
    vec_store(f, vec_trunc(f, place, VEC_i32), vec_at(f, vec_karg_ptr(f, 0), vec_shl_i(f, i, 2)), 4);
    vec_loop_end(f, &l, NULL);
-   vec_end(f);
 }
+
+const slots_kernel slots_remap = {"remap", emit_remap};
 
 /* ---- combine ---- */
-
-void combine_symbol(char out[MOE_SYMBOL_MAX])
-{
-   snprintf(out, MOE_SYMBOL_MAX, "combine");
-}
 
 void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out)
 {
@@ -264,14 +236,8 @@ static void combine_part(vec_fn *f, const vec_value *row, vec_value width, vec_v
       vec_store(f, l.var[0], vec_at(f, row[0], at), 4);
 }
 
-void combine_emit(vec_module *m)
+static void emit_combine(vec_fn *f)
 {
-   char symbol[MOE_SYMBOL_MAX];
-
-   combine_symbol(symbol);
-   if (vec_module_has(m, symbol))
-      return;
-   vec_fn *f = vec_kernel(m, symbol);
    uint32_t lanes = vec_lanes(f);
    vec_value k = vec_karg_const(f, M_K), width = vec_karg_const(f, M_WIDTH);
    vec_value t = vec_tile(f), bytes = vec_shl_i(f, width, 2), row[3];
@@ -286,5 +252,6 @@ void combine_emit(vec_module *m)
    vec_if rest = vec_if_begin(f, vec_icmp(f, VEC_gt, left, vec_i(f, 0)));
    combine_part(f, row, width, k, whole, left);
    vec_if_end(f, &rest);
-   vec_end(f);
 }
+
+const slots_kernel slots_combine = {"combine", emit_combine};

@@ -1,11 +1,10 @@
 // LINK: runtime base
 /* Places of experts: recorded cases, what must hold of any, and the documents around them. */
-#include <criterion/criterion.h>
-#include <math.h>
-#include <stdio.h>
+#include "recorded.h"
 
-#include "base/json.h"
 #include "runtime/eplb.h"
+
+#include <math.h>
 
 static arena *the_arena;
 
@@ -20,19 +19,6 @@ static void end(void)
 }
 
 TestSuite(eplb, .init = begin, .fini = end);
-
-static json *read_cases(void)
-{
-   FILE *f = fopen(TEST_ROOT "/data/eplb.json", "rb");
-   char *text = arena_alloc(the_arena, 1 << 16);
-   json *j;
-
-   cr_assert(f);
-   size_t n = fread(text, 1, 1 << 16, f);
-   fclose(f);
-   cr_assert_eq(json_parse(the_arena, text, n, "eplb.json", &j), SINTER_ok, "%s", sinter_error());
-   return j;
-}
 
 static rt_eplb_plan plan_of(const rt_eplb_shape *s)
 {
@@ -85,7 +71,7 @@ static void check_layer(const json *c, const rt_eplb_shape *s, size_t layer)
  * numbered as all. */
 Test(eplb, recorded)
 {
-   const json *cases = json_get(read_cases(), "cases");
+   const json *cases = json_get(recorded(the_arena, "eplb.json"), "cases");
 
    cr_assert_geq(cases->len, 4);
    for (size_t i = 0; i < cases->len; i++) {

@@ -2,12 +2,11 @@
 /* The meanings of routing, permutation, grouped matmul and combination: recorded routers, values by
  * hand, and inputs that have made routers of others fail. */
 #include "ir_support.h"
+#include "recorded.h"
 
-#include "base/json.h"
 #include "ir/eval.h"
 
 #include <math.h>
-#include <stdio.h>
 
 TestSuite(moe_ref, .init = open_arena, .fini = close_arena);
 
@@ -85,19 +84,6 @@ static const double *numbers(const json *j)
    return out;
 }
 
-static json *read_routers(void)
-{
-   FILE *f = fopen(TEST_ROOT "/data/router.json", "rb");
-   char *text = arena_alloc(the_arena, 1 << 20);
-   json *j;
-
-   cr_assert(f);
-   size_t n = fread(text, 1, 1 << 20, f);
-   fclose(f);
-   cr_assert_eq(json_parse(the_arena, text, n, "router.json", &j), SINTER_ok, "%s", sinter_error());
-   return j;
-}
-
 static const char *attrs_of(const json *c)
 {
    const char *score = json_get(c, "score")->string;
@@ -137,7 +123,8 @@ static void check_row(const char *name, const json *ids, const json *weights, co
  * scale before the sum, a missing scale. */
 Test(moe_ref, recorded)
 {
-   const json *j = read_routers(), *logits = json_get(j, "logits"), *cases = json_get(j, "cases");
+   const json *j = recorded(the_arena, "router.json");
+   const json *logits = json_get(j, "logits"), *cases = json_get(j, "cases");
    const int64_t rows = (int64_t)logits->len, experts = (int64_t)logits->items[0]->len;
    double *x = arena_array(the_arena, double, (size_t)(rows * experts));
    double *zero = arena_array(the_arena, double, (size_t)experts);

@@ -1,26 +1,11 @@
 // LINK: base
 /* Block formats against bytes and values recorded from the formats' own reader. */
-#include "base/arena.h"
-#include "base/json.h"
+#include "recorded.h"
+
 #include "base/quant.h"
 
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-static json *read_json(arena *a, const char *path)
-{
-   FILE *f = fopen(path, "rb");
-   char *text = arena_alloc(a, 1 << 20);
-   json *j = NULL;
-
-   cr_assert(f, "%s", path);
-   size_t len = fread(text, 1, 1 << 20, f);
-   fclose(f);
-   cr_assert_eq(json_parse(a, text, len, path, &j), SINTER_ok, "%s", sinter_error());
-   return j;
-}
 
 static size_t from_hex(const json *j, uint8_t *out)
 {
@@ -37,7 +22,7 @@ Test(quant, recorded_blocks)
 {
    arena *a;
    cr_assert_eq(arena_create(&a), SINTER_ok);
-   json *all = read_json(a, TEST_ROOT "/data/quant_blocks.json");
+   json *all = recorded(a, "quant_blocks.json");
 
    cr_assert_eq(all->len, 13);
    for (size_t i = 0; i < all->len; i++) {

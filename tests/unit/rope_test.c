@@ -1,12 +1,10 @@
 // LINK: base
 /* RoPE kinds against recorded inverse frequencies and scalings. */
-#include "base/arena.h"
-#include "base/json.h"
+#include "recorded.h"
+
 #include "base/rope.h"
 
-#include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
 
 static double number(const json *j, const char *key, double otherwise)
 {
@@ -62,16 +60,9 @@ static rope_spec spec_of(const json *c)
 Test(rope, recorded_tables)
 {
    arena *a;
-   static char text[1 << 20];
-   json *all;
-   FILE *f = fopen(TEST_ROOT "/data/rope.json", "rb");
 
-   cr_assert(f);
    cr_assert_eq(arena_create(&a), SINTER_ok);
-   size_t len = fread(text, 1, sizeof text, f);
-   fclose(f);
-   cr_assert_eq(json_parse(a, text, len, "rope.json", &all), SINTER_ok, "%s", sinter_error());
-   const json *cases = json_get(all, "cases");
+   const json *cases = json_get(recorded(a, "rope.json"), "cases");
    cr_assert_eq(cases->len, 16);
    for (size_t i = 0; i < cases->len; i++) {
       const json *c = cases->items[i], *want = json_get(c, "inv_freq");
