@@ -30,6 +30,20 @@ def answers(s, model):
     return [s.post("/v1/completions", model=model, **a)[1].get("choices") for a in ASKS]
 
 
+def experts(s, folder):
+    """Kills: counts of another layer or model, a prompt that is not counted, a token that is counted twice."""
+    os.symlink(os.path.join(GOLDEN, "mixtral"), os.path.join(folder, "m"))
+    check(s.get("/v1/experts/m")[0] == 404, "experts: a model that is not there yet")
+    s.post("/v1/completions", model="m", prompt=[5, 6, 7], max_tokens=6, temperature=0, ignore_eos=True)
+    status, loads = s.get("/v1/experts/m")
+    want = os.path.join(TEMP.name, "experts.loads")
+    sinter("run", os.path.join(GOLDEN, "mixtral"), "--ids", "5,6,7", "-n", 6, "--ignore-eos", "--json", "--quiet", "--loads", want)
+    with open(want, "rb") as f:
+        check(status == 200 and loads == f.read(), "experts: a server counts as `run --loads` does", loads[:200])
+    status, r = s.get("/v1/experts/a")
+    check(status == 404 and json.loads(r)["error"]["code"] == "no_experts", "experts: a model without", r)
+
+
 def coming_and_going():
     """Kills: a model that is closed under a request, an answer of another model, a waiting client that is forgotten."""
     folder = os.path.join(TEMP.name, "models")
@@ -53,6 +67,7 @@ def coming_and_going():
     os.symlink(SMALL, os.path.join(folder, "c"))
     status, r = s.post("/v1/artifacts", model="c")
     check(status == 200 and r["model"] == "c" and r["id"].startswith("blake2b:") and stage(s, "c") == "ready", "models: one that came later is loaded", r)
+    experts(s, folder)
     # Streams under way hold their model; who comes behind the unload waits for it to come back.
     body = json.dumps({"model": "b", **ASKS[3], "max_tokens": 300, "stream": True}).encode()
     streams = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(6)]

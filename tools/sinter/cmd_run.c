@@ -292,6 +292,7 @@ int cmd_run(const options *o)
    if (code == 0 && o->loads)
       code = loads_write(&a.loads, o->loads);
    answer_free(&a);
+   loads_end(&a.loads);
    cli_images_free(&images);
    cli_close(&s);
    free(ids);

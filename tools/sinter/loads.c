@@ -18,6 +18,12 @@ void loads_begin(loads *l, const sinter_artifact *a)
       exit(6);
 }
 
+void loads_end(loads *l)
+{
+   free(l->tokens);
+   *l = (loads){0};
+}
+
 void loads_count(loads *l, const int32_t *ids)
 {
    uint64_t *tokens = l->tokens;
@@ -31,31 +37,30 @@ void loads_count(loads *l, const int32_t *ids)
    }
 }
 
-static void print(const loads *l, FILE *f)
+void loads_json(const loads *l, buffer *out)
 {
    const uint64_t *tokens = l->tokens;
 
-   fprintf(f, "{\"layers\":[");
+   buffer_printf(out, "{\"layers\":[");
    for (uint32_t i = 0; i < l->num_routes; i++) {
-      fprintf(f, "%s\n{\"layer\":%u,\"experts\":%u,\"tokens\":[", i ? "," : "", l->routes[i].layer,
-              l->routes[i].experts);
+      buffer_printf(out, "%s\n{\"layer\":%u,\"experts\":%u,\"tokens\":[", i ? "," : "",
+                    l->routes[i].layer, l->routes[i].experts);
       for (uint32_t e = 0; e < l->routes[i].experts; e++)
-         fprintf(f, "%s%llu", e ? "," : "", (unsigned long long)*tokens++);
-      fprintf(f, "]}");
+         buffer_printf(out, "%s%llu", e ? "," : "", (unsigned long long)*tokens++);
+      buffer_printf(out, "]}");
    }
-   fprintf(f, "]}\n");
+   buffer_printf(out, "]}\n");
 }
 
-int loads_write(loads *l, const char *path)
+int loads_write(const loads *l, const char *path)
 {
    FILE *f = l->num_routes ? fopen(path, "w") : NULL;
+   buffer text = {0};
 
-   if (f)
-      print(l, f);
-   bool failed = f ? ferror(f) != 0 : true;
+   loads_json(l, &text);
+   bool failed = !f || fwrite(text.data, 1, text.len, f) != text.len;
    failed |= f && fclose(f) != 0;
-   free(l->tokens);
-   l->tokens = NULL;
+   buffer_free(&text);
    if (!l->num_routes)
       return cli_fail(1, "--loads", "leave it out", "this model has no experts to count");
    if (failed)

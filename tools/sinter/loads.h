@@ -10,12 +10,17 @@ typedef struct loads {
    uint64_t *tokens; /* by layer, by expert; NULL: nobody asks */
 } loads;
 
+/* num_routes is 0 for a model without experts. The artifact must outlive it. */
 void loads_begin(loads *l, const sinter_artifact *a);
+void loads_end(loads *l);
 
 /* One token's ids, layer after layer. */
 void loads_count(loads *l, const int32_t *ids);
 
-/* Writes the file and frees the counts; the exit code. */
-int loads_write(loads *l, const char *path);
+/* Adds the document that `sinter balance` reads. */
+void loads_json(const loads *l, buffer *out);
+
+/* Writes it to a file; the exit code. */
+int loads_write(const loads *l, const char *path);
 
 #endif

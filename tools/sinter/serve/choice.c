@@ -177,6 +177,17 @@ static sinter_status echo(choice *c)
    return status;
 }
 
+static void on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids)
+{
+   host *h = ((choice *)user)->job->host;
+
+   (void)r;
+   (void)pos;
+   pthread_mutex_lock(&h->lock);
+   loads_count(&h->loads, ids);
+   pthread_mutex_unlock(&h->lock);
+}
+
 sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logits *on_logits)
 {
    const ask *a = &c->job->ask;
@@ -205,6 +216,7 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    o.salt = a->salt;
    o.priority = (int32_t)a->priority;
    o.user = c;
+   o.on_experts = h->loads.num_routes ? on_experts : NULL;
    o.grammar = a->rules;
    o.images = a->images.features;
    o.num_images = a->images.count;

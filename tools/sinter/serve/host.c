@@ -363,6 +363,7 @@ static int load(host *h)
    h->context = h->session.info.trained_context;
    if (!h->context || s.kv_tokens_total < h->context)
       h->context = (uint32_t)s.kv_tokens_total;
+   loads_begin(&h->loads, h->session.artifact);
    return 0;
 }
 
@@ -453,6 +454,7 @@ static void unloaded(host *h)
    pthread_mutex_lock(&h->lock);
    h->stage = "unloaded";
    h->kv_blocks = h->kv_sum = 0;
+   loads_end(&h->loads);
    h->stats = SINTER_INIT(sinter_stats);
    h->wanted |= h->waiting != NULL;
    pthread_mutex_unlock(&h->lock);
@@ -489,22 +491,6 @@ static void *run(void *user)
    return NULL;
 }
 
-/* "dir/Model.gguf" is served as "Model". */
-static void short_name(char *out, size_t cap, const char *path)
-{
-   size_t len = strlen(path);
-
-   while (len > 1 && path[len - 1] == '/')
-      len--;
-   size_t start = len;
-   while (start && path[start - 1] != '/')
-      start--;
-   snprintf(out, cap, "%.*s", (int)(len - start), path + start);
-   char *dot = strrchr(out, '.');
-   if (dot && dot != out && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".sinter") == 0))
-      *dot = 0;
-}
-
 void host_init(host *h, const options *o, const char *path, const char *name, bool is_required,
                struct events *publisher)
 {
@@ -516,7 +502,7 @@ void host_init(host *h, const options *o, const char *path, const char *name, bo
    if (name)
       snprintf(h->name, sizeof h->name, "%s", name);
    else
-      short_name(h->name, sizeof h->name, path);
+      models_short_name(h->name, sizeof h->name, path);
    pthread_mutex_init(&h->lock, NULL);
    pthread_cond_init(&h->wake, NULL);
    h->events = events_add(publisher, h->name);

@@ -31,6 +31,21 @@ static host *find(server *s, const char *name)
    return NULL;
 }
 
+void models_short_name(char *out, size_t cap, const char *path)
+{
+   size_t len = strlen(path);
+
+   while (len > 1 && path[len - 1] == '/')
+      len--;
+   size_t start = len;
+   while (start && path[start - 1] != '/')
+      start--;
+   snprintf(out, cap, "%.*s", (int)(len - start), path + start);
+   char *dot = strrchr(out, '.');
+   if (dot && dot != out && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".sinter") == 0))
+      *dot = 0;
+}
+
 void models_init(server *s)
 {
    const options *o = s->options;

@@ -209,6 +209,28 @@ int route_model(call *c)
    return json(c, 200, &b);
 }
 
+int route_experts(call *c)
+{
+   buffer b = {0};
+   fault f;
+   host *h = models_find(c->server, c->tail, &f);
+
+   if (!h)
+      return http_fault(c, &f);
+   pthread_mutex_lock(&h->lock);
+   bool ready = h->ready, some = ready && h->loads.num_routes;
+   if (some)
+      loads_json(&h->loads, &b);
+   pthread_mutex_unlock(&h->lock);
+   if (some)
+      return json(c, 200, &b);
+   fault_set(&f, 404, ready ? "no_experts" : "not_loaded", "model",
+             ready ? "'%.100s' has no experts to count"
+                   : "'%.100s' is not loaded: nothing has been counted",
+             h->name);
+   return http_fault(c, &f);
+}
+
 /* ---- completions ---- */
 
 /* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a fault, or without one

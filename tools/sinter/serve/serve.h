@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "tools/sinter/cli.h"
+#include "tools/sinter/loads.h"
 #include "tools/sinter/tree.h"
 
 struct MHD_Connection;
@@ -270,6 +271,7 @@ struct host {
    uint32_t num_jobs;
    sinter_stats stats;
    host_metrics shown;
+   loads loads;          /* of its experts, since it was loaded */
    host_metrics metrics; /* of the thread, without the lock */
    int exit_code;
 };
@@ -328,6 +330,8 @@ typedef struct call {
 
 /* The models of the command line (models.c). */
 void models_init(server *s);
+/* "dir/Model.gguf" is served as "Model". */
+void models_short_name(char *out, size_t cap, const char *path);
 /* Looks for further ones in --models-dir. False after saying why. */
 bool models_scan(server *s);
 /* The model of that name (NULL: the only one), NULL with a fault. */
