@@ -136,4 +136,5 @@ def main():
     sys.exit(1 if failures and args.strict else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
