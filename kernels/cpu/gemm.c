@@ -31,18 +31,19 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
    static const char *const names[] = {[DOT_float] = "float",
                                        [DOT_int8] = "int8",
                                        [DOT_int8_tile] = "int8_tile",
-                                       [DOT_products] = "products"};
-   vec_elem args[DOT_ARGS + 1];
+                                       [DOT_products] = "products",
+                                       [DOT_two] = "two"};
+   vec_elem args[DOT_MAX_ARGS];
 
-   for (int i = 0; i < DOT_ARGS; i++)
-      args[i] = i <= DOT_number ? VEC_ptr : VEC_i64;
-   args[DOT_products_at] = VEC_ptr;
+   for (int i = 0; i < DOT_MAX_ARGS; i++)
+      args[i] = i <= DOT_number || i >= DOT_ARGS ? VEC_ptr : VEC_i64;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
-   vec_fn *f = vec_local(m, out, DOT_ARGS + (family == DOT_products), args);
+   vec_fn *f =
+      vec_local(m, out, DOT_ARGS + (family == DOT_products) + 2 * (family == DOT_two), args);
    if (!f)
       return;
-   if (family == DOT_float)
-      dot_emit_float(f, w, rows);
+   if (family == DOT_float || family == DOT_two)
+      dot_emit_float(f, w, family, rows);
    else
       dot_emit_int8(f, w, family, rows);
    vec_end(f);
@@ -217,6 +218,36 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
       vec_if_end(f, &here);
 }
 
+/* The row of a chunk that has one against a panel of each weight. */
+static void two_dots(gemm_kernel *g, const vec_value *panel)
+{
+   vec_fn *f = g->f;
+   vec_value zero = vec_i(f, 0);
+   vec_value args[DOT_MAX_ARGS] = {
+      [DOT_w] = panel[0],
+      [DOT_x] = g->x,
+      [DOT_s] = g->s,
+      [DOT_out] = g->block[0],
+      [DOT_number] = g->from,
+      [DOT_from] = zero,
+      [DOT_k] = g->k[C_K],
+      [DOT_all] = g->k[C_K],
+      [DOT_x_stride] = g->k[C_X_STRIDE],
+      [DOT_s_stride] = g->k[C_S_STRIDE],
+      [DOT_w2] = panel[1],
+      [DOT_out2] = g->block[1],
+   };
+   vec_if here;
+
+   for (uint32_t i = 0; i < 2; i++)
+      clear_block(g, i);
+   if (g->has_expert)
+      here = vec_if_begin(f, g->has_expert);
+   vec_call(f, g->two, DOT_MAX_ARGS, args);
+   if (g->has_expert)
+      vec_if_end(f, &here);
+}
+
 /* ---- tiles ---- */
 
 static vec_loop each_panel(gemm_kernel *g, vec_value column_tile)
@@ -233,9 +264,20 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_loop l = each_panel(g, column_tile);
+   vec_value panel[2];
+   vec_if one;
 
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
-      panel_dots(g, i, vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i])));
+      panel[i] = vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i]));
+   if (g->two[0]) {
+      one = vec_if_begin(f, vec_icmp(f, VEC_eq, g->rows, vec_i(f, 1)));
+      two_dots(g, panel);
+      vec_if_else(f, &one);
+   }
+   for (uint32_t i = 0; i < 2 && g->w[i]; i++)
+      panel_dots(g, i, panel[i]);
+   if (g->two[0])
+      vec_if_end(f, &one);
    gemm_write_panel(g, l.i);
    vec_loop_end(f, &l, NULL);
 }
@@ -428,8 +470,12 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
 
 void gemm_emit_dots(vec_module *m, gemm_kernel *g)
 {
+   const gemm_key *key = g->key;
+
    for (uint32_t i = 0; i < 2; i++)
       emit_dots(m, g, i);
+   if (key->w2 == key->w && !key->int8 && !key->parts && dot_has_two(key->w))
+      dot_emit(m, key->w, DOT_two, 1, g->two);
 }
 
 void gemm_emit(vec_module *m, const gemm_key *key)

@@ -15,7 +15,8 @@ typedef struct fdot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves;
-   vec_value w, k, x[MAX_ROWS];
+   uint32_t panels; /* 1, or 2 whose products are made side by side: float panels */
+   vec_value w, w2, k, x[MAX_ROWS];
    vec_value tile; /* not NULL: values go there, as f32[k][16], and nothing is added */
 } fdot;
 
@@ -29,7 +30,7 @@ typedef struct span {
 } span;
 
 /* acc += w[h] * x[r][at / 4], or w to the tile. */
-static void add_k(fdot *d, const vec_value *w, vec_value at, facc *acc)
+static void add_k(fdot *d, const vec_value *w, vec_value at, vec_value *acc)
 {
    for (uint32_t h = 0; h < d->halves && d->tile; h++) {
       vec_value line = vec_at(d->f, d->tile, vec_shl_i(d->f, at, 4));
@@ -39,7 +40,7 @@ static void add_k(fdot *d, const vec_value *w, vec_value at, facc *acc)
       vec_value x = vec_load(d->f, VEC_f32, 1, vec_at(d->f, d->x[r], at), 4);
       x = vec_splat(d->f, x, d->lanes);
       for (uint32_t h = 0; h < d->halves; h++) {
-         vec_value *to = &acc->v[r * d->halves + h];
+         vec_value *to = &acc[r * d->halves + h];
          *to = vec_fma(d->f, w[h], x, *to);
       }
    }
@@ -52,22 +53,27 @@ static void add_float_ks(fdot *d, vec_value k, uint32_t n, facc *acc)
 {
    vec_fn *f = d->f;
    uint32_t bytes = d->p->block_bytes;
-   vec_value line = vec_at(f, d->w, vec_mul_i(f, k, bytes));
+   vec_value line[2];
 
-   panel_prefetch(f, line, n * bytes);
+   for (uint32_t i = 0; i < d->panels; i++) {
+      line[i] = vec_at(f, i ? d->w2 : d->w, vec_mul_i(f, k, bytes));
+      panel_prefetch(f, line[i], n * bytes);
+   }
    for (uint32_t j = 0; j < n; j++) {
-      vec_value w[MAX_HALVES];
-      for (uint32_t h = 0; h < d->halves; h++)
-         w[h] = vec_load_f32(f, d->p->dtype, d->lanes,
-                             vec_at_i(f, line, j * bytes + h * (bytes / d->halves)));
-      add_k(d, w, vec_add_i(f, vec_shl_i(f, k, 2), 4 * j), acc);
+      vec_value at = vec_add_i(f, vec_shl_i(f, k, 2), 4 * j), w[MAX_HALVES];
+      for (uint32_t i = 0; i < d->panels; i++) {
+         for (uint32_t h = 0; h < d->halves; h++)
+            w[h] = vec_load_f32(f, d->p->dtype, d->lanes,
+                                vec_at_i(f, line[i], j * bytes + h * (bytes / d->halves)));
+         add_k(d, w, at, acc->v + i * d->rows * d->halves);
+      }
    }
 }
 
 static void dot_float_panel(fdot *d, facc *acc)
 {
    vec_fn *f = d->f;
-   uint32_t n = d->rows * d->halves;
+   uint32_t n = d->panels * d->rows * d->halves;
    vec_value k = d->k, whole = vec_and_i(f, k, -4);
    vec_value from[] = {vec_i(f, 0), whole}, to[] = {whole, k};
 
@@ -183,7 +189,7 @@ static void add_unit(fdot *d, const span *s, const panel_unit *u, vec_value at, 
       for (uint32_t j = 0; j < 4; j++) {
          for (uint32_t h = 0; h < d->halves; h++)
             w[h] = widen(d, s, codes[h], h, j);
-         add_k(d, w, vec_add_i(d->f, at, 4 * (4 * g + j)), acc);
+         add_k(d, w, vec_add_i(d->f, at, 4 * (4 * g + j)), acc->v);
       }
    }
 }
@@ -263,7 +269,7 @@ static void add_scaled_ks(fdot *d, const vec_value *scale, vec_value line, vec_v
          vec_value codes = vec_at_i(d->f, line, j * PANEL_ROWS + h * d->lanes);
          w[h] = vec_fmul(d->f, f8_values(d, codes), scale[h]);
       }
-      add_k(d, w, vec_add_i(d->f, at, 4 * j), acc);
+      add_k(d, w, vec_add_i(d->f, at, 4 * j), acc->v);
    }
 }
 
@@ -323,29 +329,48 @@ static void dot_panel(fdot *d, facc *acc)
 
 static fdot fdot_of(vec_fn *f, panel_layout w, uint32_t rows)
 {
-   fdot d = {.r = panel_reader_of(f, &panel_infos[w]), .f = f, .p = &panel_infos[w], .rows = rows};
+   fdot d = {.r = panel_reader_of(f, &panel_infos[w]),
+             .f = f,
+             .p = &panel_infos[w],
+             .rows = rows,
+             .panels = 1};
 
    d.lanes = d.r.lanes;
    d.halves = d.r.halves;
    return d;
 }
 
-void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows)
+bool dot_has_two(panel_layout w)
+{
+   return panel_infos[w].kind == PANEL_KIND_FLOAT;
+}
+
+/* Sum i of the call in its rows of out, then in those of out2. */
+static vec_value sum_at(const fdot *d, uint32_t i)
+{
+   uint32_t n = d->rows * d->halves;
+   vec_value out = vec_arg(d->f, i < n ? DOT_out : DOT_out2);
+
+   return vec_at_i(d->f, out, i % n * d->lanes * 4);
+}
+
+void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 {
    fdot d = fdot_of(f, w, rows);
-   vec_value out = vec_arg(f, DOT_out);
    vec_value from = vec_shl_i(f, vec_arg(f, DOT_from), 2);
    facc acc;
 
+   d.panels += family == DOT_two;
+   d.w2 = family == DOT_two ? vec_arg(f, DOT_w2) : NULL;
    d.w = vec_arg(f, DOT_w);
    d.k = vec_arg(f, DOT_k);
    for (uint32_t r = 0; r < rows; r++)
       d.x[r] = vec_at(f, dot_row(f, r, DOT_x, DOT_x_stride), from);
-   for (uint32_t i = 0; i < rows * d.halves; i++)
-      acc.v[i] = vec_load(f, VEC_f32, d.lanes, vec_at_i(f, out, i * d.lanes * 4), 32);
+   for (uint32_t i = 0; i < d.panels * rows * d.halves; i++)
+      acc.v[i] = vec_load(f, VEC_f32, d.lanes, sum_at(&d, i), 32);
    dot_panel(&d, &acc);
-   for (uint32_t i = 0; i < rows * d.halves; i++)
-      vec_store(f, acc.v[i], vec_at_i(f, out, i * d.lanes * 4), 32);
+   for (uint32_t i = 0; i < d.panels * rows * d.halves; i++)
+      vec_store(f, acc.v[i], sum_at(&d, i), 32);
 }
 
 void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])

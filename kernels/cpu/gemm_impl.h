@@ -93,13 +93,14 @@ typedef enum dot_family {
    DOT_int8,      /* as packed, int8 activations */
    DOT_int8_tile, /* as unpack_int8 leaves them */
    DOT_products,  /* the same, and its products are there already, from amx_emit_products */
+   DOT_two,       /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
 
 /* Ensures the dot product is in the module and returns its name in out. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
-void dot_emit_float(vec_fn *f, panel_layout w, uint32_t rows);
+void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 
 /* Parts of a cell that have an integer scale of their own. */
 uint32_t dot_spans(const panel_info *p);
@@ -142,6 +143,12 @@ typedef enum dot_arg {
    DOT_s_stride,
    DOT_ARGS,
    DOT_products_at = DOT_ARGS, /* DOT_products only */
+   DOT_w2 = DOT_ARGS,          /* DOT_two only */
+   DOT_out2,
+   DOT_MAX_ARGS
 } dot_arg;
+
+/* Whether DOT_two has a form for that layout. */
+bool dot_has_two(panel_layout w);
 
 #endif

@@ -10,6 +10,7 @@ typedef struct gemm_kernel {
    const gemm_key *key;
    char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
    char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
+   char two[GEMM_SYMBOL_MAX];                                         /* "": one after the other */
    char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
