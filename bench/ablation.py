@@ -1,106 +1,144 @@
 #!/usr/bin/env python3
 """What each fusion gives: every one switched off, one at a time and all together, beside the default build.
 
-   bench/ablation.py [--llama PATH/bin] [-t 2] [--rounds 5] [--off NAME,…|all] [--samples FILE] [--assert] [MODEL…]
+   bench/ablation.py [--llama PATH/bin] [-t 2] [--seconds 60] [--only ROW,…] [--off NAME,…|all] [--samples FILE] [--assert] [MODEL…]
 
-In each round the default build runs a row right before and right after the build without a fusion, and the ratio of a round is
-without / mean of both; shown is what leaving the fusion out costs (positive: the fusion helps), as the median over rounds with
-the smallest and largest beside it, and how many launches and kilobytes of planned reads and writes a decoded token has more without
-it. With --llama the build without any fusion runs beside the peer too. --assert exits with 1
-when all together give less than 8 % of decode, when one that is on by default loses more than 1 % anywhere (its whole range of
-rounds on that side), or when the build without fusions is slower than the peer."""
+A row runs all builds of a model in turns, a burst each, in the same pages of memory (alternate.c; the first token: a process each, from one
+file that is written anew). Shown is what leaving the fusion out costs (positive: the fusion helps), as the median over bursts and its
+standard error, and how many launches and kilobytes of planned reads and writes a decoded token has more without it. "nothing" is
+the default build once more: what the method makes of no difference. With --llama the build without any fusion runs beside the peer, too.
+--samples FILE keeps what was measured and shows all it holds; --seconds 0 measures nothing. --assert exits with 1 when all together give less than
+8 % of decode, when one that is on by default loses more than 1 % anywhere by more than two standard errors, or when the build without
+fusions is slower than the peer."""
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
+import tempfile
 
-from compare import SINTER, Llama, TESTS, output, timed
+from compare import ROOT, SINTER, Llama, TESTS, output, timed
 
-ROWS = ("decode 128", "prefill 512", "16 sequences", "first token")
+ROWS = {"decode 128": [], "prefill 512": ["-p", "512"], "16 sequences": ["-b", "16"], "first token": None}
 LEAST_ALL, MOST_LOSS = .08, .01
-RUNS = 5  # processes a sample of the first token
+ALTERNATE = os.path.join(ROOT, "build", "alternate")
 
 
-def fusions(model):
-    """Names that change something on this model, and every name."""
+def build_alternate():
+    library = os.path.join(ROOT, "build")
+    output(["cc", "-O2", "-D_GNU_SOURCE", "-I" + os.path.join(ROOT, "include"), os.path.join(ROOT, "bench", "alternate.c"), "-L" + library, "-lsinter_rt",
+            "-Wl,-rpath," + library, "-o", ALTERNATE])
+
+
+def token(path):
+    """Launches and bytes of one token."""
+    launches = json.loads(output([SINTER, "logits", path, "--ids", "1", "-o", os.devnull, "--json", "--quiet"]))["launches"]
+    bench = json.loads(output([SINTER, "bench", path, "-p", "0", "-n", "4", "-r", "1", "--json", "--quiet"]))
+    return {"launches": launches, "bytes": bench["results"][0]["bytes"]}
+
+
+def builds(args, model, folder):
+    """(what is left out, artifact) of the default build, of it once more, and of those without a fusion."""
     rows = json.loads(output([SINTER, "explain", model, "--json", "--quiet"]))["fusions"]
-    return [r["name"] for r in rows if r["fired"]], [r["name"] for r in rows]
+    wanted = set(filter(None, args.off.split(",")))
+    off = {"default": [], "nothing": [], **{r["name"]: [r["name"]] for r in rows if r["fired"]}, "all": [r["name"] for r in rows]}
+    for name, without in off.items():
+        if wanted and name not in ("default", "nothing", *wanted):
+            continue
+        path = os.path.join(folder, name + ".sinter")
+        output([SINTER, "compile", model, "--quiet", "-o", path, *(["--without", ",".join(without)] if without else [])])
+        yield name, path
 
 
-def leaving_out(without):
-    return ["--without", ",".join(without)] if without else []
+def spread(values):
+    """Median, and about the standard error of it, by the quartiles."""
+    low, mid, high = statistics.quantiles(values, n=4)
+    return mid, .93 * (high - low) / len(values) ** .5
 
 
-def launches(path, without):
-    """Of one token."""
-    return json.loads(output([SINTER, "logits", path, "--ids", "1", "-o", os.devnull, "--json", "--quiet", *leaving_out(without)]))["launches"]
+def alternate(args, paths, options):
+    out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds), *options, *paths])
+    for line in out.splitlines():
+        r = json.loads(line)
+        yield {"ratio": r["ratio"], "error": .93 * (r["high"] - r["low"]) / r["rounds"] ** .5}
 
 
-def sample(args, path, row, without):
-    """Speed, more is better: tokens/s, or starts/s; and the bytes of a token."""
-    off = leaving_out(without)
-    if row == "first token":
-        command = [SINTER, "run", path, "--ids", "1,2,3,4,5", "-n", "1", "--ignore-eos", "-t", str(args.threads), "--quiet", *off]
-        output(command)
-        return 1 / statistics.median(timed(command)["seconds"] for _ in range(RUNS)), 0
-    t = TESTS[row]
-    out = output([SINTER, "bench", path, "-t", str(args.threads), "-p", str(t["prompt"]), "-n", str(t["generate"]), "-d",
-                  str(t["depth"]), "-b", str(t["batch"]), "-r", str(args.reps), "--json", "--quiet", *off])
-    result = json.loads(out)["results"][0]
-    return result["tok_s"], result["bytes"]
+def starts(args, paths, folder):
+    """Processes from exec to the end of the first token, A B A C A …"""
+    shared = os.path.join(folder, "shared")
 
+    def start(path):
+        with open(path, "rb") as source, open(shared, "r+b" if os.path.exists(shared) else "w+b") as f:
+            shutil.copyfileobj(source, f, 1 << 24)
+            f.truncate()
+        return timed([SINTER, "run", shared, "--ids", "1,2,3,4,5", "-n", "1", "--ignore-eos", "-t", str(args.threads), "--quiet"])["seconds"]
 
-def one_round(args, model, path, wanted):
-    fired, every = fusions(path)
-    llama = Llama(args) if args.llama else None
-    fewest = launches(path, None)
-    for row in [r for r in ROWS if not args.only or r in args.only.split(",")]:
-        before, least = sample(args, path, row, None)
-        for name in [n for n in (*fired, "all") if not wanted or n in wanted]:
-            without = every if name == "all" else [name]
-            got, bytes_read = sample(args, path, row, without)
-            after, _ = sample(args, path, row, None)
-            r = {"model": model, "row": row, "off": name, "ratio": 2 * got / (before + after),
-                 "launches": launches(path, without) - fewest, "bytes": bytes_read - least}
-            if name == "all" and llama and row in ("decode 128", "prefill 512"):
-                r["peer"] = got / llama.test(path, TESTS[row])["tok_s"]
-            yield r
+    ratios = [[] for _ in paths[1:]]
+    for _ in range(max(4, int(args.seconds / len(paths) / .2))):
+        before = start(paths[0])
+        for into, path in zip(ratios, paths[1:]):
+            got, after = start(path), start(paths[0])
+            into.append(2 * got / (before + after))
             before = after
+    for values in ratios:
+        mid, error = spread(values)
+        yield {"ratio": mid, "error": error}
 
 
-def cost(samples):
-    """Median, least and largest cost of leaving it out."""
-    values = [1 / s["ratio"] - 1 for s in samples]
-    return statistics.median(values), min(values), max(values)
+def peer(args, path, row):
+    llama, t = Llama(args), TESTS[row]
+    bench = [SINTER, "bench", path, "-t", str(args.threads), "-p", str(t["prompt"]), "-n", str(t["generate"]), "-r", str(args.reps), "--json", "--quiet"]
+    ratios = [json.loads(output(bench))["results"][0]["tok_s"] / llama.test(args.gguf, t)["tok_s"] for _ in range(3)]
+    return statistics.median(ratios)
+
+
+def measure(args, model):
+    args.gguf = model if os.path.exists(model) else output([SINTER, "models", "path", model, "--quiet"]).strip()
+    with tempfile.TemporaryDirectory() as folder:
+        every = list(builds(args, args.gguf, folder))
+        names, paths = [n for n, _ in every], [p for _, p in every]
+        of = [token(p) for p in paths]
+        for row in [r for r in ROWS if not args.only or r in args.only.split(",")]:
+            got = starts(args, paths, folder) if ROWS[row] is None else alternate(args, paths, ROWS[row])
+            for name, path, t, r in zip(names[1:], paths[1:], of[1:], got):
+                r |= {"model": os.path.basename(model).removesuffix(".gguf"), "row": row, "off": name} | {k: t[k] - of[0][k] for k in t}
+                if name == "all" and args.llama and row in ("decode 128", "prefill 512"):
+                    r["peer"] = peer(args, path, row)
+                yield r
+
+
+def cell(samples):
+    """Cost and its error, of one or several measurements."""
+    weight = [1 / max(s["error"], 1e-4) ** 2 for s in samples]
+    return sum(w * (s["ratio"] - 1) for w, s in zip(weight, samples)) / sum(weight), sum(weight) ** -.5
 
 
 def show(samples):
-    groups, failures, rows = {}, [], []
+    groups, failures = {}, []
     for s in samples:
         groups.setdefault((s["model"], s["off"]), {}).setdefault(s["row"], []).append(s)
-    rows_shown = [row for row in ROWS if any(s["row"] == row for s in samples)]
-    print("| model | fusion | launches | KB | " + " | ".join(rows_shown) + " |\n|---|---|---|---|" + "---|" * len(rows_shown))
+    rows = [row for row in ROWS if any(s["row"] == row for s in samples)]
+    print("| model | left out | launches | KB | " + " | ".join(rows) + " |\n|---|---|---|---|" + "---|" * len(rows))
     for (model, name), by_row in groups.items():
-        of_token = by_row.get("decode 128", [{}])[0]
-        cells = [f"{of_token[key] * scale:+.0f}" if key in of_token else "–" for key, scale in (("launches", 1), ("bytes", 1e-3))]
-        for row in rows_shown:
+        first = next(iter(by_row.values()))[0]
+        cells = [f"{first['launches']:+d}", f"{first['bytes'] / 1e3:+.0f}"]
+        for row in rows:
             if row not in by_row:
                 cells.append("–")
                 continue
-            mid, low, high = cost(by_row[row])
-            cells.append(f"{100 * mid:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]")
-            if name == "all" and row == "decode 128" and mid < LEAST_ALL:
-                failures.append(f"{model}: all fusions give {100 * mid:.1f} % of decode, less than {100 * LEAST_ALL:.0f} %")
-            if name != "all" and mid < -MOST_LOSS and high < 0:
-                failures.append(f"{model}: {name} loses {-100 * mid:.1f} % of {row}")
+            cost, error = cell(by_row[row])
+            cells.append(f"{100 * cost:+.1f} ± {100 * error:.1f} %")
+            if name == "all" and row == "decode 128" and cost < LEAST_ALL:
+                failures.append(f"{model}: all fusions give {100 * cost:.1f} % of decode, less than {100 * LEAST_ALL:.0f} %")
+            if name not in ("all", "nothing") and cost + 2 * error < -MOST_LOSS:
+                failures.append(f"{model}: {name} loses {-100 * cost:.1f} % of {row}")
         print(f"| {model} | {name} | " + " | ".join(cells) + " |")
-        rows += [(model, row, [s["peer"] for s in by_row[row] if "peer" in s]) for row in ROWS if row in by_row]
-    for model, row, ratios in rows:
-        if ratios:
-            print(f"\n{model}, {row}, without any fusion: {statistics.median(ratios):.2f}× llama.cpp")
-            if statistics.median(ratios) <= 1:
-                failures.append(f"{model}: without fusions {row} is slower than the peer")
+    for s in samples:
+        if "peer" in s:
+            print(f"\n{s['model']}, {s['row']}, without any fusion: {s['peer']:.2f}× llama.cpp")
+            if s["peer"] <= 1:
+                failures.append(f"{s['model']}: without fusions {s['row']} is slower than the peer")
     return failures
 
 
@@ -109,8 +147,8 @@ def main():
     p.add_argument("models", nargs="*", default=["smollm2", "gemma3"])
     p.add_argument("--llama")
     p.add_argument("-t", "--threads", type=int, default=2)
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--reps", type=int, default=2, help="repetitions within a round")
+    p.add_argument("--seconds", type=float, default=60, help="of a row of a model")
+    p.add_argument("--reps", type=int, default=2, help="repetitions of a run beside the peer")
     p.add_argument("--only", default="", help="rows: " + ", ".join(ROWS))
     p.add_argument("--off", default="", help="fusions to leave out, or all; default: every one, and all")
     p.add_argument("--samples", help="JSON lines; added to, and shown as a whole")
@@ -120,16 +158,16 @@ def main():
     if args.samples and os.path.exists(args.samples):
         with open(args.samples, encoding="utf-8") as f:
             samples = [json.loads(line) for line in f]
-    for _ in range(args.rounds):
-        for model in args.models:
-            path = model if os.path.exists(model) else output([SINTER, "models", "path", model, "--quiet"]).strip()
-            for s in one_round(args, os.path.basename(model).removesuffix(".gguf"), path, set(filter(None, args.off.split(",")))):
-                samples.append(s)
-                if args.samples:
-                    with open(args.samples, "a", encoding="utf-8") as f:
-                        f.write(json.dumps(s) + "\n")
+    if args.seconds > 0:
+        build_alternate()
+    for model in args.models if args.seconds > 0 else ():
+        for s in measure(args, model):
+            samples.append(s)
+            if args.samples:
+                with open(args.samples, "a", encoding="utf-8") as f:
+                    f.write(json.dumps(s) + "\n")
     if not samples:
-        raise SystemExit("nothing was measured: --rounds 0 needs --samples FILE of earlier rounds")
+        raise SystemExit("nothing was measured: --seconds 0 needs --samples FILE of earlier runs")
     failures = show(samples)
     for f in failures:
         print("does not hold:", f, file=sys.stderr)
