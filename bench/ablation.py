@@ -38,16 +38,26 @@ def token(path):
     return {"launches": launches, "bytes": bench["results"][0]["bytes"]}
 
 
+def fusions(model):
+    """Names that change something on this model, and every name."""
+    rows = json.loads(output([SINTER, "explain", model, "--json", "--quiet"]))["fusions"]
+    return [r["name"] for r in rows if r["fired"]], [r["name"] for r in rows]
+
+
+def leaving_out(without):
+    return ["--without", ",".join(without)] if without else []
+
+
 def builds(args, model, folder):
     """(what is left out, artifact) of the default build, of it once more, and of those without a fusion."""
-    rows = json.loads(output([SINTER, "explain", model, "--json", "--quiet"]))["fusions"]
+    fired, every = fusions(model)
     wanted = set(filter(None, args.off.split(",")))
-    off = {"default": [], "nothing": [], **{r["name"]: [r["name"]] for r in rows if r["fired"]}, "all": [r["name"] for r in rows]}
+    off = {"default": [], "nothing": [], **{name: [name] for name in fired}, "all": every}
     for name, without in off.items():
         if wanted and name not in ("default", "nothing", *wanted):
             continue
         path = os.path.join(folder, name + ".sinter")
-        output([SINTER, "compile", model, "--quiet", "-o", path, *(["--without", ",".join(without)] if without else [])])
+        output([SINTER, "compile", model, "--quiet", "-o", path, *leaving_out(without)])
         yield name, path
 
 
