@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each fusion gives: every one switched off, one at a time and all together, beside the default build.
 
-   bench/ablation.py [--llama PATH/bin] [-t 2] [--seconds 60] [--only ROW,…] [--off NAME,…|all] [--samples FILE] [--assert] [MODEL…]
+   bench/ablation.py [--llama PATH/bin] [-t 2] [--seconds 40] [--only ROW,…] [--off NAME,…|all] [--samples FILE] [--assert] [MODEL…]
 
 A row runs all builds of a model in turns, a burst each, in the same pages of memory (alternate.c; the first token: a process each, from one
 file that is written anew). Shown is what leaving the fusion out costs (positive: the fusion helps), as the median over bursts and its
@@ -22,6 +22,7 @@ from compare import ROOT, SINTER, Llama, TESTS, output, timed
 
 ROWS = {"decode 128": [], "prefill 512": ["-p", "512"], "16 sequences": ["-b", "16"], "first token": None}
 LEAST_ALL, MOST_LOSS = .08, .01
+TURNS = 3  # builds beside the default one in a run of alternate.c
 ALTERNATE = os.path.join(ROOT, "build", "alternate")
 
 
@@ -68,10 +69,12 @@ def spread(values):
 
 
 def alternate(args, paths, options):
-    out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds), *options, *paths])
-    for line in out.splitlines():
-        r = json.loads(line)
-        yield {"ratio": r["ratio"], "error": .93 * (r["high"] - r["low"]) / r["rounds"] ** .5}
+    """A few builds beside the default one at a time: a round stays short."""
+    for i in range(1, len(paths), TURNS):
+        out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds), *options, paths[0], *paths[i:i + TURNS]])
+        for line in out.splitlines():
+            r = json.loads(line)
+            yield {"ratio": r["ratio"], "error": .93 * (r["high"] - r["low"]) / r["rounds"] ** .5}
 
 
 def starts(args, paths, folder):
@@ -85,7 +88,7 @@ def starts(args, paths, folder):
         return timed([SINTER, "run", shared, "--ids", "1,2,3,4,5", "-n", "1", "--ignore-eos", "-t", str(args.threads), "--quiet"])["seconds"]
 
     ratios = [[] for _ in paths[1:]]
-    for _ in range(max(4, int(args.seconds / len(paths) / .2))):
+    for _ in range(max(4, int(args.seconds / .4))):
         before = start(paths[0])
         for into, path in zip(ratios, paths[1:]):
             got, after = start(path), start(paths[0])
@@ -157,7 +160,7 @@ def main():
     p.add_argument("models", nargs="*", default=["smollm2", "gemma3"])
     p.add_argument("--llama")
     p.add_argument("-t", "--threads", type=int, default=2)
-    p.add_argument("--seconds", type=float, default=60, help="of a row of a model")
+    p.add_argument("--seconds", type=float, default=40, help="of a row of three builds")
     p.add_argument("--reps", type=int, default=2, help="repetitions of a run beside the peer")
     p.add_argument("--only", default="", help="rows: " + ", ".join(ROWS))
     p.add_argument("--off", default="", help="fusions to leave out, or all; default: every one, and all")
