@@ -4,7 +4,7 @@
    bench/ablation.py [--llama PATH/bin] [-t 2] [--seconds 40] [--only ROW,…] [--off NAME,…|all] [--samples FILE] [--assert] [MODEL…]
 
 A row runs all builds of a model in turns, a burst each, in the same pages of memory (alternate.c; the first token: a process each, from one
-file that is written anew). Shown is what leaving the fusion out costs (positive: the fusion helps), as the median over bursts and its
+file that is written anew). Shown is what leaving the fusion out costs (positive: the fusion helps), as the mean over processes of the median of bursts, and its
 standard error, and how many launches and kilobytes of planned reads and writes a decoded token has more without it. "nothing" is
 the default build once more: what the method makes of no difference. With --llama the build without any fusion runs beside the peer, too.
 --samples FILE keeps what was measured and shows all it holds; --seconds 0 measures nothing. --assert exits with 1 when all together give less than
@@ -22,7 +22,7 @@ from compare import ROOT, SINTER, Llama, TESTS, output, timed
 
 ROWS = {"decode 128": [], "prefill 512": ["-p", "512"], "16 sequences": ["-b", "16"], "first token": None}
 LEAST_ALL, MOST_LOSS = .08, .01
-TURNS = 3  # builds beside the default one in a run of alternate.c
+TURNS, RUNS = 3, 6  # builds beside the default one in a run of alternate.c, and runs
 ALTERNATE = os.path.join(ROOT, "build", "alternate")
 
 
@@ -63,18 +63,24 @@ def builds(args, model, folder):
 
 
 def spread(values):
-    """Median, and about the standard error of it, by the quartiles."""
-    low, mid, high = statistics.quantiles(values, n=4)
-    return mid, .93 * (high - low) / len(values) ** .5
+    """Mean and its standard error."""
+    return statistics.mean(values), statistics.stdev(values) / len(values) ** .5
 
 
 def alternate(args, paths, options):
-    """A few builds beside the default one at a time: a round stays short."""
+    """A few builds beside the default one at a time, so that a round stays short; several processes, each with the builds in another order,
+    since where a process has its own memory is good for 2 %, too."""
     for i in range(1, len(paths), TURNS):
-        out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds), *options, paths[0], *paths[i:i + TURNS]])
-        for line in out.splitlines():
-            r = json.loads(line)
-            yield {"ratio": r["ratio"], "error": .93 * (r["high"] - r["low"]) / r["rounds"] ** .5}
+        some = paths[i:i + TURNS]
+        ratios = [[] for _ in some]
+        for run in range(RUNS):
+            order = [(run + k) % len(some) for k in range(len(some))]
+            out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds / RUNS), *options, paths[0], *(some[k] for k in order)])
+            for k, line in zip(order, out.splitlines()):
+                ratios[k].append(json.loads(line)["ratio"])
+        for values in ratios:
+            mid, error = spread(values)
+            yield {"ratio": mid, "error": error}
 
 
 def starts(args, paths, folder):
