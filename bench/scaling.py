@@ -85,7 +85,7 @@ def draw(samples, path):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {TOP + HEIGHT + 50}" font-family="sans-serif">',
            f'<rect width="{total}" height="{TOP + HEIGHT + 50}" fill="white"/>',
            text(LEFT, 24, "milliseconds a decode step:", "start", size=14), text(LEFT + 205, 24, "measured", "start", MEASURED, 14),
-           text(LEFT + 280, 24, "roof of the machine, measured between the points", "start", ROOF, 14)]
+           text(LEFT + 284, 24, "and the machine's roof, of limits measured between the points", "start", ROOF, 14)]
     for i, name in enumerate(names):
         out += panel(sorted((s for s in samples if s["panel"] == name), key=lambda s: s["x"]), name, LEFT + i * (WIDTH + GAP))
     with open(path, "w", encoding="utf-8") as f:
