@@ -22,7 +22,16 @@ enum { TOOLKIT_PATH = 1024 };
 /* Writes the path of its file. Nothing is opened or run. Errors NO_DEVICE with the remedy. */
 SINTER_CHECKED sinter_status toolkit_find(toolkit t, char path[TOOLKIT_PATH]);
 
-/* The one that makes kernels for a target; TOOLKIT_COUNT: none is needed. */
-toolkit toolkit_of(const char *target);
+/* Whether it makes kernels for a target, where it is and as far as it knows the GPU. */
+bool toolkit_serves(toolkit t, const char *target);
+
+/* Writes the path of the program beside our libraries that runs hiprtc in a process of its own. */
+bool toolkit_hiprtc_program(char path[TOOLKIT_PATH]);
+
+/* Writes what hiprtc says that it knows, a line a GPU; nothing when it is absent or does not answer. Runs that program. */
+void toolkit_hiprtc_gpus(char *out, size_t cap);
+
+/* Whether a line of that is the GPU. */
+bool toolkit_has_line(const char *lines, const char *gpu);
 
 #endif

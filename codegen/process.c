@@ -62,8 +62,24 @@ static sinter_status read_all(const char *path, const uint8_t **out, size_t *out
    return SINTER_ok;
 }
 
+static sinter_status judge(const job *j, int code, const char *line)
+{
+   const char *comma = *line ? ": " : "";
+
+   if (WIFSIGNALED(code))
+      return base_fail(
+         SINTER_failed, j->argv[0],
+         "report this with the model; docs/gpu.md, Compilers, says how to take another",
+         "the compiler was ended by signal %d (%s)%s%s", WTERMSIG(code), strsignal(WTERMSIG(code)),
+         comma, line);
+   if (WEXITSTATUS(code) == CG_EXIT_UNKNOWN)
+      return base_fail(SINTER_unsupported, j->argv[0], j->remedy, "%s", line);
+   return base_fail(SINTER_failed, j->argv[0], "report this with the model",
+                    "generated text does not compile: %s", line);
+}
+
 /* The first line with "error" of what the program said, else the first line. */
-static sinter_status complain(const job *j)
+static sinter_status complain(const job *j, int code)
 {
    const uint8_t *text;
    size_t size;
@@ -76,8 +92,7 @@ static sinter_status complain(const job *j)
    at = at ? at : start;
    snprintf(line, sizeof line, "%.*s", (int)MIN(strcspn(at, "\n"), sizeof line - 1), at);
    free((void *)(uintptr_t)text);
-   return base_fail(SINTER_failed, j->argv[0], "report this with the model",
-                    "generated text does not compile: %s", line);
+   return judge(j, code, line);
 }
 
 static sinter_status run(const job *j)
@@ -105,7 +120,7 @@ static sinter_status run(const job *j)
       ;
    if (WIFEXITED(code) && WEXITSTATUS(code) == 127)
       return base_fail(SINTER_no_device, argv[0], j->remedy, "there is no such compiler");
-   return code ? complain(j) : SINTER_ok;
+   return code ? complain(j, code) : SINTER_ok;
 }
 
 static sinter_status dump_said(const job *j, const char *name)

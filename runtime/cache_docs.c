@@ -7,6 +7,7 @@
 #include "base/artifact.h"
 #include "base/isa.h"
 #include "base/json.h"
+#include "base/arch.h"
 #include "base/toolkit.h"
 #include "cache.h"
 #include "compile.h"
@@ -330,6 +331,27 @@ static void write_toolkits(document *d)
    }
 }
 
+/* Which of them is taken for each of AMD's GPUs. */
+static void write_hip_compilers(document *d)
+{
+   char known[4096], path[TOOLKIT_PATH];
+   const char *other = toolkit_find(TOOLKIT_clang, path) == SINTER_ok ? "clang" : "absent",
+              *comma = "";
+
+   toolkit_hiprtc_gpus(known, sizeof known);
+   text_printf(&d->t, ",\"hip_compilers\":[");
+   for (uint32_t i = 0; arch_at(i); i++) {
+      const char *gpu = arch_at(i)->name;
+
+      if (strcmp(arch_vendor(arch_at(i)), "hip") != 0)
+         continue;
+      text_printf(&d->t, "%s\"%s:%s\"", comma, gpu,
+                  toolkit_has_line(known, gpu) ? "hiprtc" : other);
+      comma = ",";
+   }
+   text_printf(&d->t, "]");
+}
+
 static sinter_status doctor(void *user)
 {
    document *d = user;
@@ -350,6 +372,7 @@ static sinter_status doctor(void *user)
    text_field(&d->t, ",", "cuda", gpu_state(d->a, &rt_cuda_ops));
    text_field(&d->t, ",", "hip", gpu_state(d->a, &rt_hip_ops));
    write_toolkits(d);
+   write_hip_compilers(d);
    text_field(&d->t, ",", "cache", d->cache);
    text_printf(&d->t, ",\"cache_entries\":%zu,\"cache_bytes\":%llu", d->count,
                (unsigned long long)bytes);

@@ -294,22 +294,36 @@ static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
    return SINTER_ok;
 }
 
-/* Compilers that are no part of ours, by what is in their files; an absent one fails when it is needed. */
-static sinter_status write_toolkits(text_buf *t, const char *cache, const char *targets)
+/* Compilers of one target that are here: of several the one that knows the GPU makes the kernels, which their files decide. */
+static sinter_status write_compilers(text_buf *t, const char *cache, const char *target)
 {
-   for (const char *p = targets; *p; p += strcspn(p, ","), p += *p == ',') {
-      toolkit kit = toolkit_of(p);
+   int len = (int)strcspn(target, ",");
+   sinter_status status = SINTER_ok;
+   bool found = false;
+
+   for (int i = 0; i < TOOLKIT_COUNT; i++) {
       char path[TOOLKIT_PATH], hex[65];
       digest d;
       uint64_t size;
 
-      if (kit == TOOLKIT_COUNT)
+      if (!toolkit_serves((toolkit)i, target))
          continue;
-      SINTER_TRY(toolkit_find(kit, path));
+      status = toolkit_find((toolkit)i, path);
+      if (status != SINTER_ok)
+         continue;
       SINTER_TRY(rt_key_digest(cache, path, &d, &size));
       digest_hex(&d, hex);
-      text_printf(t, "\"%.*s\":\"%s\",", (int)strcspn(p, ","), p, hex);
+      text_printf(t, "\"%.*s by %s\":\"%s\",", len, target, toolkit_infos[i].name, hex);
+      found = true;
    }
+   return found ? SINTER_ok : status;
+}
+
+/* Compilers that are no part of ours, by what is in their files. Errors NO_DEVICE where a target has none. */
+static sinter_status write_toolkits(text_buf *t, const char *cache, const char *targets)
+{
+   for (const char *p = targets; *p; p += strcspn(p, ","), p += *p == ',')
+      SINTER_TRY(write_compilers(t, cache, p));
    return SINTER_ok;
 }
 
