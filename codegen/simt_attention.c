@@ -38,12 +38,15 @@ static void emit_attention(arena *a, text_buf *out, const char *symbol, const vo
                   : k->kv == DT_bf16 ? "ATTENTION_PARTS_bf16"
                                      : "ATTENTION_PARTS_f16");
       cg_simt_include(out, "fragments.cuh");
+      cg_simt_include(out, "attention_mma_load.cuh");
+      cg_simt_include(out, "attention_mma_product.cuh");
       cg_simt_include(out, "attention_mma.cuh");
    } else {
       text_printf(out, "#define ATTN_BLOCK %u\n", attention_block(k));
       cg_simt_load(out, "ATTN_LOAD_KV", k->kv);
       cg_simt_include(out, "attention.cuh");
    }
+   cg_simt_include(out, "attention_end.cuh");
 }
 
 /* Blocks of a row and kv head; on matrix instructions of a row tile and kv head. */

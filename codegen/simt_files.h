@@ -20,7 +20,10 @@
    F("embed.cuh", embed) \
    F("attention_fold.cuh", attention_fold) \
    F("attention.cuh", attention) \
+   F("attention_mma_load.cuh", attention_mma_load) \
+   F("attention_mma_product.cuh", attention_mma_product) \
    F("attention_mma.cuh", attention_mma) \
+   F("attention_end.cuh", attention_end) \
    F("moe.cuh", moe) \
    F("route.cuh", route) \
    F("state.cuh", state) \

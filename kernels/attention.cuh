@@ -221,25 +221,3 @@ SIMT_KERNEL(ATTN_NAME)
    SIMT_PASTE(ATTN_NAME, _finish)(a, &r, l, o);
 #endif
 }
-#undef ATTN_PER_KV
-#undef ATTN_BLOCKS
-#undef ATTN_OUTS
-#undef ATTN_ENTRY
-#undef ATTN_NAME
-#undef ATTN_FORM
-#undef ATTN_H
-#undef ATTN_G
-#undef ATTN_D
-#undef ATTN_V
-#undef ATTN_Q
-#undef ATTN_BLOCK
-#undef ATTN_WINDOW
-#undef ATTN_SCALE
-#undef ATTN_CAPPED
-#undef ATTN_CAP
-#undef ATTN_SINKS
-#undef ATTN_LATENT
-#undef ATTN_LOAD_Q
-#undef ATTN_LOAD_KV
-#undef ATTN_STORE
-#undef ATTN_KV_BYTES
