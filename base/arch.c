@@ -2,6 +2,7 @@
 #include "arch.h"
 
 #include "isa.h"
+#include "simt_abi.h"
 
 static const arch_info infos[] = {
 #define ARCH(name, machine, shared_kib, gb_s, f32, bf16, launch_ns, fp8, matrix, warp, units)      \
@@ -27,6 +28,11 @@ const arch_info *arch_find(const char *name)
 const char *arch_vendor(const arch_info *a)
 {
    return strncmp(a->name, "gfx", 3) == 0 ? "hip" : "cuda";
+}
+
+uint64_t arch_block_shared(const arch_info *a)
+{
+   return strcmp(arch_vendor(a), "cuda") == 0 ? SIMT_MAX_SHARED : a->shared_bytes;
 }
 
 const char *arch_fp8_name(arch_fp8 fp8)

@@ -29,6 +29,9 @@ const arch_info *arch_find(const char *name);
 /* The target that makes kernels for it: "cuda" or "hip". */
 const char *arch_vendor(const arch_info *a);
 
+/* Shared memory that a block of it has without asking the driver for more. */
+uint64_t arch_block_shared(const arch_info *a);
+
 /* "none", "ocp" or "fnuz". */
 const char *arch_fp8_name(arch_fp8 fp8);
 

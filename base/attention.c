@@ -54,6 +54,13 @@ static bool is_matrix(attention_backend b)
    return infos[b].on == ON_MATRIX || infos[b].on == ON_MATRIX_F8;
 }
 
+uint32_t attention_parts(attention_backend b, const attention_query *q)
+{
+   if (!is_matrix(b))
+      return 0;
+   return infos[b].on == ON_MATRIX_F8 ? 1 : q->kv == DT_bf16 ? 3 : 2;
+}
+
 /* As many as the rows of a tile fill, 16 at most; of wide values sums of more leave the registers. Layouts of columns go by the
  * warp. */
 uint32_t attention_columns(attention_backend b, const attention_query *q)
@@ -69,7 +76,7 @@ uint64_t attention_shared(attention_backend b, const attention_query *q)
 {
    bool f8 = infos[b].on == ON_MATRIX_F8;
    uint64_t columns = attention_columns(b, q), warps = SIMT_THREADS / q->arch->warp;
-   uint64_t parts = f8 ? 1 : q->kv == DT_bf16 ? 3 : 2, bytes = f8 ? 1 : 2, depth = f8 ? 32 : 16;
+   uint64_t parts = attention_parts(b, q), bytes = f8 ? 1 : 2, depth = f8 ? 32 : 16;
    uint64_t slice = depth * (SIDE * dtype_infos[q->kv].bytes + PAD);
 
    return warps * STAGES * slice +
@@ -125,9 +132,10 @@ static const char *wrong_shape(arena *a, attention_backend backend, const attent
                           b->multiple);
    if (q->width > b->widest)
       return arena_printf(a, "heads of %u are wider than %u", q->width, b->widest);
-   if (is_matrix(backend) && attention_shared(backend, q) > SIMT_MAX_SHARED)
-      return arena_printf(a, "a block would need %llu bytes of shared memory, of %d",
-                          (unsigned long long)attention_shared(backend, q), SIMT_MAX_SHARED);
+   if (is_matrix(backend) && attention_shared(backend, q) > arch_block_shared(q->arch))
+      return arena_printf(a, "a block would need %llu bytes of shared memory, of %llu",
+                          (unsigned long long)attention_shared(backend, q),
+                          (unsigned long long)arch_block_shared(q->arch));
    return NULL;
 }
 

@@ -45,6 +45,9 @@ extern const char attention_names[];
 /* NULL when the kernel can do it, else the reason, in a. */
 const char *attention_refuses(arena *a, attention_backend b, const attention_query *q);
 
+/* Products of the matrix instructions for one of the meaning's: the parts that queries and weights are split into (0: plain). */
+uint32_t attention_parts(attention_backend b, const attention_query *q);
+
 /* Row-heads of a block of a kernel on matrix instructions (0: it is none), and its bytes of shared memory. */
 uint32_t attention_columns(attention_backend b, const attention_query *q);
 uint64_t attention_shared(attention_backend b, const attention_query *q);

@@ -12,8 +12,9 @@
 
 enum {
    SIMT_ABI = 1,
-   SIMT_THREADS = 128,         /* of every block */
-   SIMT_MAX_SHARED = 48 << 10, /* bytes of a block that every device has without asking */
+   SIMT_THREADS = 128,          /* of every block */
+   SIMT_MAX_SHARED = 48 << 10,  /* bytes of a block that every device has without asking */
+   SIMT_MOST_SHARED = 160 << 10 /* that any has: arch_block_shared */
 };
 
 /* Passed by value; all addresses are the device's. */

@@ -246,9 +246,11 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    cg_dialect dialect = is_mock(t) ? CG_HOST : t->info->id == TARGET_cuda ? CG_CUDA : CG_HIP;
    text_buf text = {.a = c->a};
 
-   SINTER_TRY(cg_simt_text(c->a, dialect, t->arch->warp,
-                           t->arch->matrix && c->request->numerics == SINTER_FAST, t->name,
-                           cp->kernels, cp->plan.num_kernels, &text));
+   const cg_machine machine = {t->arch->warp,
+                               t->arch->matrix && c->request->numerics == SINTER_FAST,
+                               arch_block_shared(t->arch)};
+   SINTER_TRY(
+      cg_simt_text(c->a, dialect, machine, t->name, cp->kernels, cp->plan.num_kernels, &text));
    SINTER_TRY(cg_simt_substitute(c->a, t->name, &text));
    SINTER_TRY(cg_dump(t->name, "simt", text.data, text.len));
    tell(c, SINTER_STAGE_codegen, 0, cp->plan.num_kernels, t->name);

@@ -25,10 +25,16 @@ struct cg_simt_kind {
 /* The text that is put in front of everything else gives the words their meaning. */
 typedef enum cg_dialect { CG_CUDA, CG_HIP, CG_HOST } cg_dialect;
 
-/* The module of all kernels, for warps of that many lanes; matrix: products may use matrix instructions. Equal inputs,
- * equal text. Errors UNSUPPORTED
- * naming family and target when a kernel has no SIMT form. */
-SINTER_CHECKED sinter_status cg_simt_text(arena *a, cg_dialect dialect, uint32_t warp, bool matrix,
+/* What the text has to know of a machine. */
+typedef struct cg_machine {
+   uint32_t warp;   /* lanes */
+   bool matrix;     /* products may use matrix instructions */
+   uint64_t shared; /* bytes that a block may share */
+} cg_machine;
+
+/* The module of all kernels. Equal inputs, equal text. Errors UNSUPPORTED naming family and target when a kernel has no
+ * SIMT form. */
+SINTER_CHECKED sinter_status cg_simt_text(arena *a, cg_dialect dialect, cg_machine machine,
                                           const char *target, const cg_kernel *kernels,
                                           uint32_t num_kernels, text_buf *out);
 

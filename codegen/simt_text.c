@@ -106,7 +106,6 @@ static const struct {
    int64_t value;
 } constants[] = {
    N(SIMT_THREADS),
-   N(SIMT_MAX_SHARED),
    {"SIMT_MAX_PTRS", KARGS_MAX_PTRS},
    {"SIMT_MAX_CONSTS", KARGS_MAX_CONSTS},
    N(PAGE_TOKENS),
@@ -160,10 +159,11 @@ static const struct {
 #undef C
 #undef SYM
 
-static void write_constants(text_buf *out, uint32_t warp, bool matrix)
+static void write_constants(text_buf *out, const cg_machine *machine)
 {
-   number(out, "SIMT_MATRIX", matrix);
-   number(out, "SIMT_ARCH_WARP", warp);
+   number(out, "SIMT_MATRIX", machine->matrix);
+   number(out, "SIMT_ARCH_WARP", machine->warp);
+   number(out, "SIMT_BLOCK_SHARED", (int64_t)machine->shared);
    for (size_t i = 0; i < countof(constants); i++)
       number(out, constants[i].name, constants[i].value);
    text_printf(out, "#define SIMT_PASTE_(a, b) a##b\n#define SIMT_PASTE(a, b) SIMT_PASTE_(a, b)\n");
@@ -185,12 +185,12 @@ static void write_asserts(text_buf *out)
                offsetof(sinter_kargs, konst));
 }
 
-static void write_language(text_buf *out, cg_dialect dialect, uint32_t warp, bool matrix)
+static void write_language(text_buf *out, cg_dialect dialect, const cg_machine *machine)
 {
    static const char *const preludes[] = {
       [CG_CUDA] = "prelude_cuda.h", [CG_HIP] = "prelude_hip.h", [CG_HOST] = "prelude_host.h"};
 
-   write_constants(out, warp, matrix);
+   write_constants(out, machine);
    if (dialect == CG_HOST)
       cg_simt_include(out, "simt_host.h");
    /* The prelude's kernels take simt_args, which simt.h declares behind SIMT_FN. */
@@ -231,11 +231,10 @@ sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch)
    return SINTER_ok;
 }
 
-sinter_status cg_simt_text(arena *a, cg_dialect dialect, uint32_t warp, bool matrix,
-                           const char *target, const cg_kernel *kernels, uint32_t num_kernels,
-                           text_buf *out)
+sinter_status cg_simt_text(arena *a, cg_dialect dialect, cg_machine machine, const char *target,
+                           const cg_kernel *kernels, uint32_t num_kernels, text_buf *out)
 {
-   write_language(out, dialect, warp, matrix);
+   write_language(out, dialect, &machine);
    for (uint32_t i = 0; i < num_kernels; i++) {
       if (!kernels[i].simt)
          return no_form(target, kernels[i].family, kernels[i].symbol);

@@ -26,8 +26,8 @@ __attribute__((visibility("default"))) simt_fiber *simt_self;
    if (simt_tile() >= simt_tiles(a))                                                               \
    return
 #define SIMT_SHARED(type, s)                                                                       \
-   SIMT_ASSERT(sizeof(type) <= SIMT_MAX_SHARED);                                                   \
-   type *s = (type *)simt_self->shared
+   SIMT_ASSERT(sizeof(type) <= SIMT_BLOCK_SHARED);                                                 \
+   type *s = (type *)simt_self->meet->shared(simt_self, sizeof(type))
 
 SIMT_FN int simt_thread(void)
 {

@@ -10,12 +10,13 @@ typedef struct simt_meet {
    void (*sync)(simt_fiber *self, int place);
    /* Until all lanes of the warp have come; the last one calls what(each lane's data, lanes). */
    void (*warp)(simt_fiber *self, void *data, void (*what)(void **lanes, int count), int place);
+   /* The block's memory of that size: NaN when the first of its threads asks. */
+   void *(*shared)(simt_fiber *self, unsigned long size);
 } simt_meet;
 
 /* One thread, as its kernel sees it; the device's own fields follow. */
 struct simt_fiber {
    const simt_meet *meet;
-   void *shared; /* the block's memory */
    long long tile;
    int thread;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/base.h"
 #include "base/simt_abi.h"
 #include "fiber.h"
 
@@ -30,6 +31,7 @@ typedef struct block {
    const void *args;
    void *scheduler, *sanitizer;
    uint8_t *stacks, *shared;
+   bool is_shared; /* a thread has asked for it */
    const char *error;
    char text[256];
 } block;
@@ -89,7 +91,19 @@ static void meet_warp(simt_fiber *self, void *data, void (*what)(void **lanes, i
    leave(l, false);
 }
 
-static const simt_meet meet = {sync_lane, meet_warp};
+/* The end of what there is, so that what lies behind a block's own cannot be touched. */
+static void *shared_of(simt_fiber *self, unsigned long size)
+{
+   uint8_t *from = the.shared + SIMT_MOST_SHARED - base_align(size, 16);
+
+   (void)self;
+   if (!the.is_shared)
+      memset(from, 0xff, size);
+   the.is_shared = true;
+   return from;
+}
+
+static const simt_meet meet = {sync_lane, meet_warp, shared_of};
 
 /* ---- meeting ---- */
 
@@ -165,10 +179,10 @@ static int next_thread(void)
 
 static void start_block(uint32_t tile)
 {
-   memset(the.shared, 0xff, SIMT_MAX_SHARED);
+   the.is_shared = false;
    for (uint32_t i = 0; i < the.threads; i++) {
       lane *l = &the.lanes[i];
-      *l = (lane){.f = {&meet, the.shared, tile, (int)i}};
+      *l = (lane){.f = {&meet, tile, (int)i}};
       l->sp = mock_stack(stack_of(i), STACK, entry);
    }
    the.current = the.threads - 1;
@@ -198,7 +212,7 @@ static const char *run_block(uint32_t tile)
 /* Stacks with a page in front of each that faults; shared memory that ends at one. */
 static bool prepare(void)
 {
-   size_t one = STACK + GUARD, shared = SIMT_MAX_SHARED + GUARD;
+   size_t one = STACK + GUARD, shared = SIMT_MOST_SHARED + GUARD;
 
    if (the.stacks)
       return true;
@@ -210,7 +224,7 @@ static bool prepare(void)
       mprotect(memory + i * one, GUARD, PROT_NONE);
    the.stacks = memory;
    the.shared = memory + one * SIMT_THREADS;
-   mprotect(the.shared + SIMT_MAX_SHARED, GUARD, PROT_NONE);
+   mprotect(the.shared + SIMT_MOST_SHARED, GUARD, PROT_NONE);
    return true;
 }
 

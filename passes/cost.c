@@ -18,6 +18,7 @@
 /* A set of ops that are, or would be, one kernel; and the step that it is judged for. */
 typedef struct kernel {
    const pass_target *t;
+   const pass_layout *layout; /* or NULL */
    ir_op *const *ops;
    size_t n;
    int64_t syms[SYM_COUNT];
@@ -198,6 +199,37 @@ static double attention_work(const kernel *k, const ir_op *op)
    return n * context(k);
 }
 
+/* The leaf behind successors of a state; NULL when the function was given the state otherwise. */
+static const ir_op *state_leaf(const ir_value *v)
+{
+   while (v->def->code != IR_OP_state && v->def->num_operands && v->type.state != IR_STATE_none)
+      v = v->def->operands[0];
+   return v->def->code == IR_OP_state ? v->def : NULL;
+}
+
+/* Entries that a row sees: one of each closed chunk. */
+static double entries_seen(const kernel *k, const ir_value *state)
+{
+   const ir_op *leaf = state_leaf(state);
+
+   return context(k) / (double)(leaf ? MAX(ir_attr_i(leaf, IR_ATTR_ratio, 1), 1) : 1);
+}
+
+/* Scores and sums over the positions of the window, and over entries: all, or those that are chosen. */
+static double sparse_work(const kernel *k, const ir_op *op)
+{
+   const ir_op *leaf = state_leaf(op->operands[1]);
+   const int64_t window = leaf ? ir_attr_i(leaf, IR_ATTR_window, 0) : 0;
+   double seen = window ? MIN(context(k), (double)window) : context(k);
+
+   if (op->num_operands > 3) {
+      double entries = entries_seen(k, op->operands[3]);
+      seen +=
+         op->num_operands > 4 ? MIN(entries, (double)ir_type_row(&op->operands[4]->type)) : entries;
+   }
+   return 2 * elements(k, &op->operands[0]->type) * seen;
+}
+
 /* Keys and values of every position seen, by the matrices of all heads. */
 static double expansion_work(const kernel *k, const ir_op *op)
 {
@@ -206,7 +238,7 @@ static double expansion_work(const kernel *k, const ir_op *op)
    return matrices * (double)MAX(k->syms[SYM_T], PAGE_TOKENS);
 }
 
-/* Multiply-adds of products and of attention; 0 for other ops. */
+/* Multiply-adds of products, of attention and of streams; 0 for other ops. */
 static double multiplications(const kernel *k, const ir_op *op)
 {
    switch (op->code) {
@@ -221,6 +253,15 @@ static double multiplications(const kernel *k, const ir_op *op)
    case IR_OP_gdn: return (double)k->syms[SYM_T] * elements(k, &op->results[0]->type) * 3;
    case IR_OP_conv_step:
       return elements(k, &op->results[1]->type) * (double)ir_type_row(&op->operands[2]->type);
+   case IR_OP_sparse_attention: return sparse_work(k, op);
+   case IR_OP_index_topk:
+      return elements(k, &op->operands[0]->type) * entries_seen(k, op->operands[2]);
+   case IR_OP_compress: /* each position's part of its chunk's entry, or of two */
+      return elements(k, &op->results[0]->type) * (double)(1 + ir_attr_i(op, IR_ATTR_overlap, 0));
+   case IR_OP_hc_mix: return (double)k->syms[SYM_T] * elements(k, &op->operands[1]->type);
+   case IR_OP_hc_collapse: return elements(k, &op->operands[0]->type);
+   case IR_OP_hc_expand: /* of n streams a row of n each, and the new row */
+      return elements(k, &op->results[0]->type) * (double)(1 + ir_type_row(&op->operands[2]->type));
    default: return 0;
    }
 }
@@ -233,6 +274,21 @@ static double product_ns(const kernel *k, const ir_op *op)
 
    return k->t->code_ns != 0 && stored != DT_f32 && stored != DT_f16 ? k->t->code_ns
                                                                      : k->t->float_ns;
+}
+
+/* One multiply-add of an attention: plain, or on matrix instructions for each part, of columns that no row fills, too. */
+static double attention_ns(const kernel *k, const ir_op *op)
+{
+   const pass_layout *l = k->layout;
+   const pass_attention *at = l && l->attention_of ? &l->attentions[l->attention_of[op->id]] : NULL;
+   const uint32_t parts = at ? attention_parts(at->backend, &at->query) : 0;
+
+   if (!parts)
+      return k->t->float_ns * k->t->attention_factor;
+   const uint32_t columns = attention_columns(at->backend, &at->query);
+   const uint32_t rows = (uint32_t)MIN(k->syms[SYM_T], ATTN_ROWS);
+   const uint32_t used = rows * (at->query.heads / at->query.groups);
+   return k->t->matrix_ns * parts * ((used + columns - 1) / columns * columns) / used;
 }
 
 /* Nanoseconds of the arithmetic of one op; 0 where the target does not say how fast it is. */
@@ -248,9 +304,15 @@ static double work(const kernel *k, const ir_op *op)
    case IR_OP_qmatmul:
    case IR_OP_moe_qmatmul: return multiplications(k, op) * t->int8_ns;
    case IR_OP_attention:
-   case IR_OP_mla_attention:
+   case IR_OP_mla_attention: return multiplications(k, op) * attention_ns(k, op);
+   case IR_OP_sparse_attention:
+   case IR_OP_index_topk:
+   case IR_OP_compress:
    case IR_OP_gdn:
    case IR_OP_conv_step: return multiplications(k, op) * floats * t->attention_factor;
+   case IR_OP_hc_mix:
+   case IR_OP_hc_collapse:
+   case IR_OP_hc_expand: return multiplications(k, op) * floats;
    case IR_OP_mla_expanded:
       return (attention_work(k, op) * t->attention_factor + expansion_work(k, op)) * floats;
    case IR_OP_route: return elements(k, &op->operands[0]->type) * elems * t->select_factor;
@@ -287,7 +349,8 @@ static pass_cost kernel_cost(const kernel *k)
    return c;
 }
 
-pass_cost pass_kernel_cost(arena *a, const pass_target *t, const ir_group *g, int64_t rows)
+pass_cost pass_kernel_cost(arena *a, const pass_target *t, const pass_layout *layout,
+                           const ir_group *g, int64_t rows)
 {
    ir_op **ops = arena_array(a, ir_op *, g->num_ops);
    size_t n = 0;
@@ -295,6 +358,7 @@ pass_cost pass_kernel_cost(arena *a, const pass_target *t, const ir_group *g, in
    for (ir_op *op = g->first; op && op->group == g; op = op->next)
       ops[n++] = op;
    kernel k = kernel_of(t, ops, n, rows);
+   k.layout = layout;
    k.syms[SYM_R] = k.syms[SYM_S] = k.syms[SYM_Q] = 1; /* one sequence, whose last row is wanted */
    return kernel_cost(&k);
 }

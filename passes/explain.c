@@ -150,10 +150,10 @@ static const char *bound_of(const pass_target *t, const pass_cost *c)
    return c->memory_ns >= c->work_ns ? "memory" : "arithmetic";
 }
 
-static void write_step(text_buf *out, const pass_target *t, const ir_group *g, const char *step,
-                       int64_t rows, pass_cost *sum)
+static void write_step(text_buf *out, const pass_target *t, const pass_layout *l, const ir_group *g,
+                       const char *step, int64_t rows, pass_cost *sum)
 {
-   pass_cost c = pass_kernel_cost(out->a, t, g, rows);
+   pass_cost c = pass_kernel_cost(out->a, t, l, g, rows);
 
    text_printf(out, ",\"%s_ns\":%.0f,\"%s_light_ns\":%.0f,\"%s_bytes\":%.0f", step, c.ns, step,
                c.light_ns, step, c.bytes);
@@ -186,8 +186,8 @@ static void write_kernels(text_buf *out, const pass_target *t, const pass_layout
       text_printf(out, "%s\n{", i ? "," : "");
       member(out, "", "name", g->name);
       member(out, ",", "rule", g->rule);
-      write_step(out, t, g, "decode", 1, &decode);
-      write_step(out, t, g, "prefill", PREFILL_ROWS, &prefill);
+      write_step(out, t, l, g, "decode", 1, &decode);
+      write_step(out, t, l, g, "prefill", PREFILL_ROWS, &prefill);
       text_printf(out, ",\"ops\":[");
       for (const ir_op *op = g->first; op && op->group == g; op = op->next)
          text_printf(out, "%s\"%s\"", op == g->first ? "" : ",", ir_op_infos[op->code].name);

@@ -52,8 +52,10 @@ pass_target pass_target_arch(const char *name)
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
    t.float_ns = t.int8_ns = 2e-3 / arch->f32_tflops;
    t.peak_ns = 2e-3 / MAX(arch->f32_tflops, arch->bf16_tflops);
-   if (arch->matrix)
-      t.code_ns = MATRIX_PARTS * 2e-3 / arch->bf16_tflops;
+   if (arch->matrix) {
+      t.matrix_ns = 2e-3 / arch->bf16_tflops;
+      t.code_ns = MATRIX_PARTS * t.matrix_ns;
+   }
    t.element_ns = 0;   /* rows of a row kernel hide behind their memory */
    t.prologue_row = 0; /* no kernel of ours norms what it multiplies */
    t.repeat_ns = 0;

@@ -54,6 +54,7 @@ typedef struct pass_target {
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
    double float_ns, int8_ns;       /* one multiply-add of a product; 0: not judged */
    double code_ns;    /* the same with a weight that matrix units take, in fast; 0: as float_ns */
+   double matrix_ns;  /* one of the instructions for matrices; 0: none */
    double peak_ns;    /* the same as fast as the machine can; 0: as fast as its kernel */
    double element_ns; /* one element of a row operation */
    /* Attention's multiply-adds, exponentials, expert selection, rows of a table: beside those. */
@@ -232,7 +233,9 @@ typedef struct pass_cost {
    double light_ns;               /* at the machine's peaks, without the launch */
 } pass_cost;
 
-pass_cost pass_kernel_cost(arena *a, const pass_target *t, const ir_group *g, int64_t rows);
+/* layout: says which kernel computes an attention (without: a plain one); may be NULL. */
+pass_cost pass_kernel_cost(arena *a, const pass_target *t, const pass_layout *layout,
+                           const ir_group *g, int64_t rows);
 /* Nanoseconds saved by making one kernel of the ops of a site: launches, writes and reads of inner
  * values, shared inputs; less what it costs to pull recordable ops into a break. */
 double pass_gain(const pass_site *s);

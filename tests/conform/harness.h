@@ -165,14 +165,22 @@ static inline void harness_pack(harness *h)
    close(fd);
 }
 
+/* What kernels that are SIMT text are made for. */
+static inline const arch_info *harness_arch(const harness_simt *simt)
+{
+   return arch_find(simt->warp == 32 ? "sm_90a" : "gfx950");
+}
+
 static inline void harness_load_simt(harness *h, sinter_numerics numerics)
 {
    text_buf text = {.a = h->a};
    const uint8_t *object;
    size_t size;
 
-   HARNESS_OK(cg_simt_text(h->a, CG_HOST, h->simt->warp, numerics == SINTER_FAST, "test",
-                           h->plan.kernels, h->plan.plan.num_kernels, &text));
+   const cg_machine machine = {h->simt->warp, numerics == SINTER_FAST,
+                               arch_block_shared(harness_arch(h->simt))};
+   HARNESS_OK(cg_simt_text(h->a, CG_HOST, machine, "test", h->plan.kernels,
+                           h->plan.plan.num_kernels, &text));
    HARNESS_OK(cg_host_object(h->a, text.data, text.len, &object, &size));
    h->module = h->simt->load(object, size);
 }
@@ -195,8 +203,8 @@ static inline void harness_find_groups(harness *h)
 static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
-   pass_target target = o.simt ? pass_target_arch(o.simt->warp == 32 ? "sm_90a" : "gfx950")
-                               : pass_target_cpu("cpu:test");
+   pass_target target =
+      o.simt ? pass_target_arch(harness_arch(o.simt)->name) : pass_target_cpu("cpu:test");
    pass_options options = {
       .target = &target, .numerics = o.numerics, .with = o.with, .attention = o.attention};
    pass_report *report;

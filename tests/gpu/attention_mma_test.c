@@ -22,7 +22,7 @@ static const shape shapes[] = {
    {5, 5, 48, 0, 0, "f8e4m3", false, false, false}, {14, 2, 64, 300, 0, "f16", false, false, true},
    {16, 1, 80, 0, 0, "f16", true, false, true},     {8, 2, 128, 0, 30, "f16", false, false, true},
    {4, 1, 256, 512, 0, "f16", false, false, true},  {6, 1, 64, 0, 0, "f16", false, true, false},
-   {20, 1, 112, 0, 0, "f8e4m3", false, true, true},
+   {20, 1, 112, 0, 0, "f8e4m3", false, true, true}, {16, 1, 512, 0, 0, "f16", false, true, true},
 };
 
 static const char *label(arena *a, const shape *s, uint32_t warp)

@@ -49,8 +49,8 @@ static void load(device *d, const char *kernels)
 
    cr_assert(eq(int, arena_create(&d->a), SINTER_ok));
    text.a = d->a;
-   cr_assert(
-      eq(int, cg_simt_text(d->a, CG_HOST, 32, true, "mock-cuda", NULL, 0, &text), SINTER_ok));
+   const cg_machine machine = {32, true, SIMT_MAX_SHARED};
+   cr_assert(eq(int, cg_simt_text(d->a, CG_HOST, machine, "mock-cuda", NULL, 0, &text), SINTER_ok));
    text_printf(&text, "typedef struct { float x[SIMT_THREADS]; } some;\n%s", kernels);
    cr_assert(eq(int, cg_host_object(d->a, text.data, text.len, &object, &size), SINTER_ok), "%s",
              sinter_error());

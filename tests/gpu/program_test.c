@@ -77,7 +77,8 @@ static void build(machine *m, const rt_gpu_ops *ops)
    *m = (machine){.ops = ops};
    OK(arena_create(&m->a));
    text.a = m->a;
-   OK(cg_simt_text(m->a, CG_HOST, ops == &rt_cuda_ops ? 32 : 64, false, "mock", NULL, 0, &text));
+   const cg_machine host = {ops == &rt_cuda_ops ? 32 : 64, false, SIMT_MAX_SHARED};
+   OK(cg_simt_text(m->a, CG_HOST, host, "mock", NULL, 0, &text));
    text_append(&text, kernels, sizeof kernels - 1);
    OK(cg_host_object(m->a, text.data, text.len, &object, &size));
    OK(ops->open("libsinter_mock.so", &m->gpu));

@@ -29,7 +29,7 @@ static void check_mma(arena *a, attention_backend b, const attention_query *q)
    cr_assert(q->arch && q->arch->matrix && q->fast && q->kv != DT_f32, "a machine, or a cache");
    cr_assert(!f8 || (q->asked && q->kv == DT_f8e4m3 && strcmp(q->arch->name, "gfx950") == 0));
    cr_assert(q->width % (f8 ? 32 : 16) == 0 && q->value % 16 == 0, "%u, %u", q->width, q->value);
-   cr_assert(attention_shared(b, q) <= SIMT_MAX_SHARED);
+   cr_assert(attention_shared(b, q) <= arch_block_shared(q->arch));
    uint32_t columns = attention_columns(b, q);
    cr_assert(columns % (q->arch->warp == 32 ? 8 : 16) == 0 && columns && columns <= 16);
    cr_assert(columns == 8 || q->value <= 256 || q->arch->warp == 64, "sums leave the registers");
@@ -96,7 +96,10 @@ Test(attention_choice, reasons)
       {"sm_80", "multiples of 16", true, ATTENTION_KV, 72, DT_f16},
       {"sm_80", "mla_expand", true, ATTENTION_EXPANDED, 128, DT_f16},
       {"sm_80", "attn_quant", true, ATTENTION_KV | ATTENTION_QUANT, 128, DT_f16},
-      {"gfx90a", "shared memory", true, ATTENTION_KV, 512, DT_f16},
+      {"gfx90a", NULL, true, ATTENTION_KV, 512, DT_f16},
+      {"gfx90a", "shared memory, of 65536", true, ATTENTION_KV, 1024, DT_f16},
+      {"gfx950", NULL, true, ATTENTION_KV, 512, DT_bf16},
+      {"sm_90a", "shared memory, of 49152", true, ATTENTION_KV, 1024, DT_f16},
    };
    arena *a;
 
