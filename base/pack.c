@@ -342,7 +342,7 @@ static void put_scaled_row(const panel_info *p, const uint8_t *src, uint64_t n, 
       src += sizeof scale;
       for (uint64_t i = 0; i < m; i++) {
          dst[SCALES + i * ROWS + r] = src[i];
-         if ((src[i] & 0x7f) == 0x7f)
+         if (p->code == PANEL_CODE_U && (src[i] & 0x7f) == 0x7f)
             scale = NAN;
       }
       memcpy(dst + 4 * r, &scale, sizeof scale);

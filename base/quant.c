@@ -246,13 +246,16 @@ static void plain_to_f32(dtype t, const void *src, uint64_t n, float *dst)
    }
 }
 
-static void scaled_to_f32(const dtype_info *info, const uint8_t *src, uint64_t n, float *dst)
+static void scaled_to_f32(dtype t, const uint8_t *src, uint64_t n, float *dst)
 {
+   const dtype_info *info = &dtype_infos[t];
+   const dtype codes = t == DT_f8_128 ? DT_f8e4m3 : DT_i8;
+
    for (uint64_t i = 0; i < n; i += info->block, src += info->bytes) {
       uint64_t m = MIN(n - i, (uint64_t)info->block);
       float scale;
       memcpy(&scale, src, sizeof scale);
-      plain_to_f32(DT_f8e4m3, src + sizeof scale, m, dst + i);
+      plain_to_f32(codes, src + sizeof scale, m, dst + i);
       for (uint64_t j = 0; j < m; j++)
          dst[i + j] *= scale;
    }
@@ -269,7 +272,7 @@ void quant_to_f32(dtype t, const void *src, uint64_t n, float *dst)
       return;
    }
    if (info->kind == DTYPE_SCALED) {
-      scaled_to_f32(info, src, n, dst);
+      scaled_to_f32(t, src, n, dst);
       return;
    }
    if (info->kind != DTYPE_BLOCK) {

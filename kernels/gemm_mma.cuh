@@ -82,7 +82,7 @@ SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i
    const simt_u8 *block = panel + k / f.block * f.block_bytes;
    const int kk = (int)(k % f.block);
    if (f.kind == PANEL_KIND_SCALED)
-      return simt_bits(simt_e4m3(block[64 + kk * 16 + r])) >> 16;
+      return simt_bits(simt_scaled_code(f, block, kk, r)) >> 16;
    return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
 }
 
@@ -135,7 +135,7 @@ SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 
 SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
                            simt_i64 k0, simt_i64 depth, float (*total)[4])
 {
-   const int group = f.block == 256 && f.sub == 16 ? 16 : 32;
+   const int group = f.block == 16 || (f.block == 256 && f.sub == 16) ? 16 : 32;
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
       float sum[MMA_TILES][4], d[4], m[4];

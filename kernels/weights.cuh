@@ -69,6 +69,14 @@ SIMT_FN float simt_super(const simt_format f, const simt_u8 *block, int kk, int 
    return f.min ? v - simt_half(f, tail + 32 + 2 * r) * (float)min : v;
 }
 
+/* The code of element kk of row r of a block whose scales are floats. */
+SIMT_FN float simt_scaled_code(const simt_format f, const simt_u8 *block, int kk, int r)
+{
+   const simt_u8 code = block[64 + kk * 16 + r];
+
+   return f.code == PANEL_CODE_S ? (float)(simt_i8)code : simt_e4m3(code);
+}
+
 /* Element k of row r of a panel. */
 SIMT_FN float simt_weight(const simt_format f, const simt_u8 *panel, simt_i64 k, int r)
 {
@@ -79,7 +87,7 @@ SIMT_FN float simt_weight(const simt_format f, const simt_u8 *panel, simt_i64 k,
    const simt_u8 *block = panel + k / f.block * f.block_bytes;
    int kk = (int)(k % f.block);
    if (f.kind == PANEL_KIND_SCALED)
-      return ((const float *)block)[r] * simt_e4m3(block[64 + kk * 16 + r]);
+      return ((const float *)block)[r] * simt_scaled_code(f, block, kk, r);
    if (f.block == 256)
       return simt_super(f, block, kk, r);
    float d = simt_half(f, block + f.scales_at + 2 * r);

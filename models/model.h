@@ -12,8 +12,9 @@ enum { MODEL_F8_BLOCK = 128, MODEL_MAX_ROPES = 8 };
 /* How rows are put together whose bytes do not lie in the file as the tensor's type has them. */
 typedef enum model_layout_kind {
    MODEL_ROWS_plain,      /* they do */
-   MODEL_ROWS_f8,         /* f8_128 from codes, and scales of block_rows x block_cols */
+   MODEL_ROWS_f8,         /* f8_128 or i8_128 from codes, and scales of block_rows x block_cols */
    MODEL_ROWS_mxfp4,      /* mxfp4 from codes, the even element low, and scales */
+   MODEL_ROWS_nvfp4,      /* i8_16 from such codes, e4m3 scales of 16 and one divisor */
    MODEL_ROWS_transposed, /* matrices stored [K, N] */
 } model_layout_kind;
 
@@ -29,6 +30,7 @@ typedef struct model_layout {
    uint64_t block_rows, block_cols;
    const uint8_t *scales;             /* of all matrices */
    const uint8_t *const *scale_parts; /* not NULL: of each */
+   const float *divisors;             /* of each matrix, or of all when they are one tensor */
 } model_layout;
 
 typedef struct model_tensor {

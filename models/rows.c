@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "base/quant.h"
+
 uint64_t model_tensor_rows(const model_tensor *t)
 {
    uint64_t n = 1;
@@ -91,6 +93,23 @@ static void mxfp4_row(const place *p, uint8_t *dst)
    }
 }
 
+/* Twice an element is a whole number; an f32 scale in front of every 16. */
+static void nvfp4_row(const place *p, uint8_t *dst)
+{
+   const model_layout *l = &p->t->layout;
+   const uint64_t groups = p->cols / 16;
+   const uint8_t *scales = scales_of(p, p->stored * groups) + p->at * groups;
+   const uint8_t *pairs = matrix_of(p, p->stored * groups * 8) + p->at * groups * 8;
+   const float divisor = l->divisors[l->scale_parts ? p->e : 0];
+
+   for (uint64_t g = 0; g < groups; g++, dst += 20, pairs += 8) {
+      const float scale = scale_at(DT_f8e4m3, scales, g) / divisor * 0.5f;
+      memcpy(dst, &scale, sizeof scale);
+      for (uint32_t j = 0; j < 16; j++)
+         dst[4 + j] = (uint8_t)quant_e2m1_values[pairs[j / 2] >> 4 * (j % 2) & 15];
+   }
+}
+
 /* A column of a matrix stored [cols][stored]. */
 static void transposed_row(const place *p, uint8_t *dst)
 {
@@ -120,6 +139,7 @@ const void *model_tensor_row(const model_tensor *t, uint64_t r, void *scratch)
    switch (l->kind) {
    case MODEL_ROWS_f8: f8_row(&p, scratch); break;
    case MODEL_ROWS_mxfp4: mxfp4_row(&p, scratch); break;
+   case MODEL_ROWS_nvfp4: nvfp4_row(&p, scratch); break;
    case MODEL_ROWS_transposed: transposed_row(&p, scratch); break;
    case MODEL_ROWS_plain: return matrix_of(&p, p.stored * bytes) + p.at * bytes;
    }

@@ -258,8 +258,16 @@ static vec_value f8_values(fdot *d, vec_value at)
    return vec_fconv(f, vec_bits(f, v, VEC_f16, d->lanes), VEC_f32);
 }
 
-/* `n` consecutive k of a block from its line at `line` on; x at byte offset `at`. scale: 2^8 times
- * the block's. */
+/* `lanes` codes as f32: whole numbers, or f8e4m3 times 2^-8. */
+static vec_value scaled_codes(fdot *d, vec_value at)
+{
+   if (d->p->code != PANEL_CODE_S)
+      return f8_values(d, at);
+   return vec_itof(d->f, vec_sext(d->f, vec_load(d->f, VEC_i8, d->lanes, at, 1), VEC_i32));
+}
+
+/* `n` consecutive k of a block from its line at `line` on; x at byte offset `at`. scale: of what scaled_codes
+ * gives. */
 static void add_scaled_ks(fdot *d, const vec_value *scale, vec_value line, vec_value at, uint32_t n,
                           facc *acc)
 {
@@ -267,7 +275,7 @@ static void add_scaled_ks(fdot *d, const vec_value *scale, vec_value line, vec_v
       vec_value w[MAX_HALVES];
       for (uint32_t h = 0; h < d->halves; h++) {
          vec_value codes = vec_at_i(d->f, line, j * PANEL_ROWS + h * d->lanes);
-         w[h] = vec_fmul(d->f, f8_values(d, codes), scale[h]);
+         w[h] = vec_fmul(d->f, scaled_codes(d, codes), scale[h]);
       }
       add_k(d, w, vec_add_i(d->f, at, 4 * j), acc->v);
    }
@@ -283,7 +291,8 @@ static void add_scaled_block(fdot *d, vec_value block, vec_value count, vec_valu
 
    for (uint32_t h = 0; h < d->halves; h++) {
       scale[h] = vec_load(f, VEC_f32, d->lanes, vec_at_i(f, block, h * d->lanes * 4), 16);
-      scale[h] = vec_fmul(f, scale[h], vec_float(f, d->lanes, 256));
+      if (d->p->code != PANEL_CODE_S)
+         scale[h] = vec_fmul(f, scale[h], vec_float(f, d->lanes, 256));
    }
    for (uint32_t part = 0; part < 2; part++) {
       uint32_t step = part ? 1 : 4;

@@ -1,7 +1,12 @@
-/* planes.c - weights that a checkpoint stores as two tensors, codes and scales, become one.
+/* planes.c - weights that a checkpoint stores as two tensors or three, codes and scales, become one.
  *
  *    x.weight        F8_E4M3 [N, K]     ┐
  *    x.weight_scale_inv  F32 [n, k]     ┴▶ x.weight  f8_128 [N, K]
+ *    x.weight             I8 [N, K]     ┐
+ *    x.weight_scale      F32 [N, 1]     ┴▶ x.weight  i8_128 [N, K]
+ *    x.weight_packed      U8 [N, K/2]   ┐
+ *    x.weight_scale  F8_E4M3 [N, K/16]  ┼▶ x.weight  i8_16 [N, K]
+ *    x.weight_global_scale F32 [1]      ┘
  *    x_blocks             U8 [.., G, 16]┐
  *    x_scales             U8 [.., G]    ┴▶ x         mxfp4  [.., 32 G]
  *
@@ -11,7 +16,7 @@
 
 #include <stdio.h>
 
-typedef enum join_kind { JOIN_f8, JOIN_mxfp4 } join_kind;
+typedef enum join_kind { JOIN_f8, JOIN_i8, JOIN_mxfp4, JOIN_nvfp4 } join_kind;
 
 typedef struct join_row {
    join_kind kind;
@@ -52,6 +57,7 @@ static const struct {
 typedef struct scheme {
    const char *method; /* of planes.def */
    uint64_t block[2];  /* rows and columns that share a scale; 0: not given */
+   bool nvfp4;         /* bytes of two codes have scales of 16 elements, else of 32 */
 } scheme;
 
 static const char take_another[] = "take the unquantised checkpoint, or a GGUF file";
@@ -98,11 +104,13 @@ static sinter_status read_fp8(const model_source *s, const json *q, scheme *out)
 /* compressed-tensors: one format for all groups; the shapes of the scales tell the rest. */
 static sinter_status read_compressed(const model_source *s, const json *q, scheme *out)
 {
-   static const char *const formats[] = {"float-quantized", "mxfp4-pack-quantized"};
+   static const char *const formats[] = {"float-quantized", "int-quantized", "mxfp4-pack-quantized",
+                                         "nvfp4-pack-quantized"};
    const char *format = text_of(q, "format");
    const json *groups = set_value(q, "config_groups");
    bool found = false;
 
+   out->nvfp4 = strcmp(format, "nvfp4-pack-quantized") == 0;
    for (size_t i = 0; i < countof(formats); i++)
       found |= strcmp(formats[i], format) == 0;
    if (!found)
@@ -115,6 +123,12 @@ static sinter_status read_compressed(const model_source *s, const json *q, schem
          return base_fail(SINTER_unsupported, s->path, take_another,
                           "the weights are of the formats '%.40s' and '%.40s'", format, own);
       SINTER_TRY(read_block(s, set_value(weights, "block_structure"), out));
+      const json *bits = json_get(weights, "num_bits"), *symmetric = json_get(weights, "symmetric");
+      if (strcmp(format, "int-quantized") == 0 &&
+          (!bits || bits->kind != JSON_int || bits->integer != 8 || !symmetric ||
+           symmetric->kind != JSON_bool || !symmetric->boolean))
+         return base_fail(SINTER_unsupported, s->path, take_another,
+                          "weights of whole numbers are read with 8 bits and without zero points");
    }
    return SINTER_ok;
 }
@@ -200,8 +214,9 @@ static bool is_scale_type(dtype t)
    return t == DT_f32 || t == DT_f16 || t == DT_bf16 || t == DT_u8; /* u8: powers of two, e8m0 */
 }
 
-static sinter_status join_f8(model_source *s, model_tensor *t, const model_tensor *scales,
-                             const scheme *q)
+/* Codes of a byte each. */
+static sinter_status join_bytes(model_source *s, model_tensor *t, const model_tensor *scales,
+                                const scheme *q)
 {
    uint64_t block[2];
 
@@ -214,7 +229,7 @@ static sinter_status join_f8(model_source *s, model_tensor *t, const model_tenso
                        t->source_name, (unsigned long long)block[1], MODEL_F8_BLOCK);
    t->layout =
       (model_layout){.kind = MODEL_ROWS_f8, .block_rows = block[0], .block_cols = block[1]};
-   t->dtype = DT_f8_128;
+   t->dtype = t->dtype == DT_i8 ? DT_i8_128 : DT_f8_128;
    return SINTER_ok;
 }
 
@@ -237,6 +252,26 @@ static sinter_status join_mxfp4(model_source *s, model_tensor *t, const model_te
    return SINTER_ok;
 }
 
+/* Codes [N, K/2], scales [N, K/16]; the divisor is a tensor of one number. */
+static sinter_status join_nvfp4(model_source *s, model_tensor *t, const model_tensor *scales,
+                                model_tensor *divisor)
+{
+   if (t->dtype != DT_u8 || scales->dtype != DT_f8e4m3 || t->rank != 2 || scales->rank != 2 ||
+       t->dim[0] != scales->dim[0] || t->dim[1] != 8 * scales->dim[1])
+      return mismatch(s, t, scales);
+   if (!divisor || divisor->dtype != DT_f32 || elements(divisor, 0, divisor->rank) != 1)
+      return config_bad(s, "the weight '%.120s' has no global scale", t->source_name);
+   float *value = arena_copy(s->a, divisor->data, sizeof *value);
+   if (!(*value > 0))
+      return config_bad(s, "the global scale of '%.120s' is not positive", t->source_name);
+   divisor->is_plane = true;
+   t->layout.kind = MODEL_ROWS_nvfp4;
+   t->layout.divisors = value;
+   t->dim[1] = 16 * scales->dim[1];
+   t->dtype = DT_i8_16;
+   return SINTER_ok;
+}
+
 /* ---- pairing ---- */
 
 static const char *without(arena *a, const char *name, const char *suffix)
@@ -246,15 +281,33 @@ static const char *without(arena *a, const char *name, const char *suffix)
    return n >= m && strcmp(name + n - m, suffix) == 0 ? arena_strndup(a, name, n - m) : NULL;
 }
 
-static sinter_status join(model_source *s, const scheme *q, const join_row *row, model_tensor *t,
-                          model_tensor *scales, const char *base)
+static sinter_status join(model_source *s, const scheme *q, const map *by_name, const join_row *row,
+                          model_tensor *t, model_tensor *scales, const char *base)
 {
-   SINTER_TRY(row->kind == JOIN_f8 ? join_f8(s, t, scales, q) : join_mxfp4(s, t, scales));
+   switch (row->kind) {
+   case JOIN_f8:
+   case JOIN_i8: SINTER_TRY(join_bytes(s, t, scales, q)); break;
+   case JOIN_mxfp4: SINTER_TRY(join_mxfp4(s, t, scales)); break;
+   case JOIN_nvfp4:
+      SINTER_TRY(join_nvfp4(s, t, scales,
+                            map_get(by_name, arena_printf(s->a, "%s.weight_global_scale", base))));
+   }
    t->layout.scales = scales->data;
    t->layout.scale_type = scales->dtype;
    t->source_name = arena_printf(s->a, "%s%s", base, row->joined);
    scales->is_plane = true;
    return SINTER_ok;
+}
+
+static bool is_codes(join_kind kind, const model_tensor *t, const scheme *q)
+{
+   switch (kind) {
+   case JOIN_f8: return t->dtype == DT_f8e4m3;
+   case JOIN_i8: return t->dtype == DT_i8;
+   case JOIN_nvfp4: return q->nvfp4;
+   case JOIN_mxfp4: break;
+   }
+   return t->dtype != DT_f8e4m3 && !q->nvfp4;
 }
 
 static sinter_status join_tensor(model_source *s, const scheme *q, const map *by_name,
@@ -263,12 +316,11 @@ static sinter_status join_tensor(model_source *s, const scheme *q, const map *by
    for (size_t i = 0; i < countof(join_rows); i++) {
       const join_row *row = &join_rows[i];
       const char *base = without(s->a, t->source_name, row->codes);
-      if (strcmp(row->method, q->method) != 0 || !base ||
-          (row->kind == JOIN_f8) != (t->dtype == DT_f8e4m3))
+      if (strcmp(row->method, q->method) != 0 || !base || !is_codes(row->kind, t, q))
          continue;
       model_tensor *scales = map_get(by_name, arena_printf(s->a, "%s%s", base, row->scales));
       if (scales && scales != t)
-         return join(s, q, row, t, scales, base);
+         return join(s, q, by_name, row, t, scales, base);
    }
    if (t->dtype == DT_f8e4m3)
       return config_bad(s, "the FP8 weight '%.120s' has no scales", t->source_name);
@@ -293,8 +345,10 @@ sinter_status source_join_planes(model_source *s)
    SINTER_TRY(read_scheme(s, q, &found));
    for (size_t i = 0; i < s->tensors.count; i++)
       (void)map_set(&by_name, s->tensors.data[i].source_name, &s->tensors.data[i]);
-   for (size_t i = 0; i < s->tensors.count; i++)
-      if (!s->tensors.data[i].is_plane)
-         SINTER_TRY(join_tensor(s, &found, &by_name, &s->tensors.data[i]));
+   /* FP8 last: they may be scales of others. */
+   for (int f8 = 0; f8 < 2; f8++)
+      for (size_t i = 0; i < s->tensors.count; i++)
+         if (!s->tensors.data[i].is_plane && (s->tensors.data[i].dtype == DT_f8e4m3) == f8)
+            SINTER_TRY(join_tensor(s, &found, &by_name, &s->tensors.data[i]));
    return SINTER_ok;
 }

@@ -60,12 +60,14 @@ static void join(model_source *s, const source_stack *k)
 {
    const uint8_t **parts = arena_array(s->a, const uint8_t *, k->parts.count);
    const uint8_t **scales = arena_array(s->a, const uint8_t *, k->parts.count);
+   float *divisors = arena_array(s->a, float, k->parts.count);
    model_tensor *t = k->parts.data[0];
 
    for (size_t e = 0; e < k->parts.count; e++) {
       model_tensor *part = k->parts.data[e];
       parts[e] = part->data;
       scales[e] = part->layout.scales;
+      divisors[e] = part->layout.divisors ? part->layout.divisors[0] : 1;
       part->name = part->source_name;
       part->read = e > 0;
    }
@@ -76,6 +78,7 @@ static void join(model_source *s, const source_stack *k)
    t->bytes *= k->parts.count;
    t->parts = parts;
    t->layout.scale_parts = scales;
+   t->layout.divisors = divisors;
 }
 
 sinter_status source_stack_all(model_source *s, source_stacks *stacks, map *by_name)
