@@ -18,15 +18,16 @@ enum {
 #define RUN_FIELDS                                                                                 \
    (READS(runs) | READS(snap_rows) | READS(state_from) | READS(state_to) | READS(state_snap))
 #define NONE | 0
-#define REQ(x) | UINT64_C(1) << IR_ATTR_##x
-#define OPT(x) | UINT64_C(1) << (32 + IR_ATTR_##x)
+#define REQ(x) | (attr_sets)1 << IR_ATTR_##x
+#define OPT(x) | (attr_sets)1 << (64 + IR_ATTR_##x)
+__extension__ typedef unsigned __int128 attr_sets; /* required, then optional ones */
 const ir_op_info ir_op_infos[IR_OP_COUNT] = {
 #define OP(name, operands, results, attributes, shape, properties, meaning)                        \
    [IR_OP_##name] = {#name,                                                                        \
                      operands,                                                                     \
                      results,                                                                      \
-                     (uint32_t)(UINT64_C(0) attributes),                                           \
-                     (uint32_t)((UINT64_C(0) attributes) >> 32),                                   \
+                     (uint64_t)((attr_sets)0 attributes),                                          \
+                     (uint64_t)(((attr_sets)0 attributes) >> 64),                                  \
                      (uint32_t)(UINT64_C(0) | properties),                                         \
                      (uint32_t)((UINT64_C(0) | properties) >> 32),                                 \
                      meaning},
@@ -40,7 +41,7 @@ const ir_op_info ir_op_infos[IR_OP_COUNT] = {
 #undef REQ
 #undef OPT
 
-_Static_assert(IR_ATTR_COUNT <= 32, "attribute sets are 32 bits");
+_Static_assert(IR_ATTR_COUNT <= 64, "attribute sets are 64 bits");
 _Static_assert(IR_OP_COUNT <= 64, "op sets are 64 bits");
 
 const ir_attr_info ir_attr_infos[IR_ATTR_COUNT] = {

@@ -188,7 +188,7 @@ typedef struct ir_op_info {
    const char *name;
    int operands; /* -1: a list */
    int results;
-   uint32_t required, optional; /* bits 1u << ir_attr_key */
+   uint64_t required, optional; /* bits 1 << ir_attr_key */
    uint32_t props;
    uint32_t
       reads; /* fields of meta.def (1u << IR_META_x) that it reads without an operand for them */
@@ -241,8 +241,8 @@ ir_func *ir_func_clone(arena *a, const ir_func *f);
 
 /* Attributes of one op under construction: AT(.eps = 1e-5, .scale = 2). Unset ones are absent. */
 typedef struct ir_attrs {
-   const char *name, *style, *score, *scale_fn, *layout;
-   double eps, scale, cap, offset, min, max, floor;
+   const char *name, *style, *score, *scale_fn, *layout, *k_scales, *v_scales;
+   double eps, scale, cap, offset, min, max, floor, k_scale, v_scale;
    int64_t axis, start, size, group, window, index, layer, field;
    int64_t k, experts, groups, kept, group_top, norm;
    int64_t ratio, overlap, inverse, iters, whole;
@@ -266,6 +266,8 @@ typedef struct ir_attrs {
                .min = IR_NO_F,                                                                     \
                .max = IR_NO_F,                                                                     \
                .floor = IR_NO_F,                                                                   \
+               .k_scale = IR_NO_F,                                                                 \
+               .v_scale = IR_NO_F,                                                                 \
                .k = IR_NO_I,                                                                       \
                .experts = IR_NO_I,                                                                 \
                .groups = IR_NO_I,                                                                  \

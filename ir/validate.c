@@ -101,7 +101,7 @@ static void check_attr(checker *c, const ir_op *op, const ir_attr *attr)
 static void check_attrs(checker *c, const ir_op *op)
 {
    const ir_op_info *info = &ir_op_infos[op->code];
-   uint32_t present = 0;
+   uint64_t present = 0;
 
    for (uint32_t i = 0; i < op->num_attrs; i++) {
       ir_attr_key key = op->attrs[i].key;
@@ -110,10 +110,10 @@ static void check_attrs(checker *c, const ir_op *op)
       if (i && key <= op->attrs[i - 1].key)
          fail_op(c, op, "attribute %s is out of order", ir_attr_infos[key].name);
       check_attr(c, op, &op->attrs[i]);
-      present |= 1u << key;
+      present |= UINT64_C(1) << key;
    }
    for (int key = 0; key < IR_ATTR_COUNT; key++)
-      if (info->required & ~present & 1u << key)
+      if ((info->required & ~present) >> key & 1)
          fail_op(c, op, "lacks attribute %s", ir_attr_infos[key].name);
 }
 

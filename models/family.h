@@ -35,6 +35,9 @@ typedef struct model_build {
    sinter_status status; /* first failure */
 } model_build;
 
+/* Says in the state of a layer which scales the checkpoint has for it (kv_scales.c). */
+void model_kv_scales(model_build *m, uint32_t l);
+
 /* Rows of the embedding table for the step's tokens, times `scale`. f32[T, D] */
 ir_value *model_embed(model_build *m, double scale);
 

@@ -142,6 +142,7 @@ static void leaves(model_build *b)
       bool sliding = l < c->layers && c->sliding[l]; /* a draft layer sees everything */
       type.state = c->kv_rank ? IR_STATE_mla : sliding ? IR_STATE_kv_window : IR_STATE_kv_full;
       b->kv[l] = ir_state(&b->b, l, sliding ? c->window : 0, type);
+      model_kv_scales(b, l);
    }
 }
 

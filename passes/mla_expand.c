@@ -10,7 +10,8 @@
  *
  * A position costs r * (a + v) multiply-adds once and a + n + v for each row, instead of 2 r + n for
  * each row: worth it for long prompts. The same in real numbers, with two roundings fewer and sums in
- * another order, so it is off unless asked for. Declines when somebody else reads what is in between.
+ * another order, so it is off unless asked for. Declines when somebody else reads what is in between, and for GPUs, which have
+ * no kernel that makes keys and values of latents.
  * Kills: values by the matrices of keys; queries that are folded and expanded.
  *
  * Source: DeepSeek-V2 technical report, section 2.1 and appendix on matrix absorption. */
@@ -28,6 +29,9 @@ static bool fits(pass_site *s)
 {
    ir_value **cap = s->match.cap;
 
+   if (s->target->arch)
+      return pass_decline(s, "kernels for %s read latents: queries are folded for prompts, too",
+                          s->target->arch->name);
    if (!ir_only_user(cap[U]) || !ir_only_user(cap[QL]))
       return pass_decline(s, "%s has another reader",
                           pass_label(s->f->a, cap[ir_only_user(cap[U]) ? QL : U]->def));

@@ -162,6 +162,36 @@ def write_folder(path, config, kind, seed):
         json.dump(config, f)
 
 
+def scale_caches(path, config, keys, values):
+    """Makes keys and values of a folder of F32 larger by these powers of two, one for all or one a kv head, undoes that in queries and in the
+    output, and says so in scales."""
+    heads, groups, d = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
+    name = os.path.join(path, "model.safetensors")
+    with open(name, "rb") as f:
+        raw = f.read()
+    size = struct.unpack("<Q", raw[:8])[0]
+    head, data = json.loads(raw[8:8 + size]), raw[8 + size:]
+    by = {"q": [1 / x for x in keys], "k": keys, "v": values, "o": [1 / x for x in values]}
+    blob, table = b"", {}
+    for tensor, t in head.items():
+        a = array.array("f", data[t["data_offsets"][0]:t["data_offsets"][1]])
+        part = tensor[-len("q_proj.weight")] if "self_attn" in tensor else ""
+        for i in range(len(a)) if part else ():
+            place = i % (heads * d) if part == "o" else i // config["hidden_size"]
+            head_of = place // d // (1 if part in "kv" else heads // groups)
+            a[i] *= by[part][head_of % len(by[part])]
+        table[tensor] = {**t, "data_offsets": [len(blob), len(blob) + 4 * len(a)]}
+        blob += a.tobytes()
+    for n in range(config["num_hidden_layers"]):
+        for part in "kv":
+            shape = [] if len(by[part]) == 1 else [groups, 1, 1]
+            table[f"model.layers.{n}.self_attn.{part}_scale"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(blob), len(blob) + 4 * len(by[part])]}
+            blob += struct.pack(f"<{len(by[part])}f", *by[part])
+    text = json.dumps(table).encode()
+    with open(name, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + blob)
+
+
 def gguf_string(text):
     return struct.pack("<Q", len(text.encode())) + text.encode()
 
