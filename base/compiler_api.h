@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 6 };
+enum { COMPILER_ABI = 7 };
 
 typedef struct compiler_request {
    const char *model, *targets;
@@ -36,6 +36,9 @@ typedef struct compiler_api {
     * release. */
    SINTER_CHECKED sinter_status (*explain)(const compiler_request *request, char **out_json);
    void (*release)(char *json);
+   /* The instructions of code of a level of isa.def, a line each; free with release. */
+   SINTER_CHECKED sinter_status (*disassemble)(const char *level, const uint8_t *code, size_t size,
+                                               char **out_text);
    const void *ref_device; /* rt_device_ops of `--device ref` */
 } compiler_api;
 

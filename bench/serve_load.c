@@ -1,11 +1,12 @@
 /* serve_load.c - closed-loop clients against a server with /v1/completions, in one thread, with its own CPU time.
  *
  *    serve_load --port P [--clients 8] [--requests 256] [--prompt 128] [--output 64] [--shared 0] [--random]
- *               [--leave PERCENT] [--check] [--vocab 400] [--seed 1] [--pid SERVER] [--path /v1/completions]
+ *               [--leave PERCENT] [--check] [--vocab 400] [--seed 1] [--pid SERVER] [--path /v1/completions] [--list]
  *
  *    --shared    tokens that all prompts begin with
  *    --random    lengths from 1 to those given, some requests sampled, some not streamed
  *    --leave     of the requests, this share closes its connection early: politely, or with a reset
+ *    --list      every time to a first token, too
  *    --check     sends every request alone first; answers under load must be the same to the bit
  *
  * Prints one JSON object: tokens a second, time to the first token and between tokens (p50, p95, p99, ms), CPU of the
@@ -32,9 +33,9 @@ enum { BODY = 1 << 17, LINE = 1 << 16, MAX_CLIENTS = 2048 };
 
 static struct {
    long port, clients, requests, prompt, output, shared, leave, vocab, seed, pid;
-   bool random, check;
+   bool random, check, list;
    const char *path;
-} o = {8080, 8, 256, 128, 64, 0, 0, 400, 1, 0, false, false, "/v1/completions"};
+} o = {8080, 8, 256, 128, 64, 0, 0, 400, 1, 0, false, false, false, "/v1/completions"};
 
 static uint64_t mix(uint64_t x)
 {
@@ -378,6 +379,8 @@ static void read_options(int argc, char **argv)
          o.random = true;
       else if (strcmp(argv[i], "--check") == 0)
          o.check = true;
+      else if (strcmp(argv[i], "--list") == 0)
+         o.list = true;
       else if (strcmp(argv[i], "--path") == 0 && i + 1 < argc)
          o.path = argv[++i];
       else
@@ -422,6 +425,9 @@ int main(int argc, char **argv)
           o.requests, o.clients, seconds, tokens, (double)tokens / seconds);
    show("first_token", &first_token);
    show("between_tokens", &between);
+   for (size_t i = 0; o.list && i < first_token.n; i++)
+      printf("%s%.3f", i ? "," : ",\"first_token_list_ms\":[", first_token.at[i] * 1e3);
+   printf(o.list && first_token.n ? "]" : "");
    printf(",\"failed\":%ld,\"different\":%ld,\"left\":%ld", failures, different, left_early);
    printf(",\"client_cpu_s\":%.3f",
           (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) +

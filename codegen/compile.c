@@ -11,6 +11,7 @@
 
 #include "artifact_write.h"
 #include "base/artifact.h"
+#include "disassemble.h"
 #include "passes/pass.h"
 #include "plan_build.h"
 #include "ref_device.h"
@@ -378,6 +379,7 @@ const compiler_api *sinter_compiler(void)
                                     .compile = compile,
                                     .explain = explain,
                                     .release = release,
+                                    .disassemble = cg_disassemble,
                                     .ref_device = &cg_ref_device};
 
    pthread_once(&once, find_llvm_version);

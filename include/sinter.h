@@ -422,6 +422,7 @@ typedef struct sinter_request_stats {
    double queue_seconds;       /* from sinter_submit to its first step */
    double first_token_seconds; /* from sinter_submit to the first token; 0: none yet */
    double seconds;             /* from sinter_submit to its end, or until now */
+   uint32_t kv_pages;          /* held now, of all cache groups; 0 while it waits */
 } sinter_request_stats;
 
 SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out);
@@ -468,6 +469,20 @@ SINTER_API SINTER_CHECKED sinter_status sinter_vision_encode(sinter_vision *v,
                                                              const sinter_image *images,
                                                              uint32_t count, float *features);
 
+/* What becomes of the keys, values and states of a request that gives way: WAY(name, why). */
+#define SINTER_GIVE_WAY_MAP(WAY)                                                                   \
+   WAY(kept, "kept aside: copies take less time than to compute again")                            \
+   WAY(computed, "computed again: that takes less time than copies")                               \
+   WAY(no_room, "computed again: the room of host_kv_tokens is full")                              \
+   WAY(off, "computed again: host_kv_tokens is 0, or the device hands out no pages")
+
+typedef enum sinter_give_way {
+#define WAY(name, why) SINTER_GIVE_WAY_##name,
+   SINTER_GIVE_WAY_MAP(WAY)
+#undef WAY
+      SINTER_GIVE_WAY_COUNT
+} sinter_give_way;
+
 typedef struct sinter_stats {
    size_t size;
    const char *device;
@@ -478,6 +493,8 @@ typedef struct sinter_stats {
    uint64_t ops; /* multiplications and additions of the steps, by the plan */
    uint64_t drafted_tokens, accepted_tokens; /* guessed with `draft_tokens`; of these, right */
    uint64_t kept_tokens, restored_tokens; /* set aside with `host_kv_tokens`; of these, put back */
+   uint64_t gave_way[SINTER_GIVE_WAY_COUNT]; /* requests, by what became of their pages */
+   uint32_t running, waiting;                /* requests that have a slot; that have none yet */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);
@@ -494,6 +511,15 @@ typedef struct sinter_launch_time {
 /* Launches of all variants in plan order; *out belongs to the engine and moves with its steps. 0
  * without `time_launches`, and on devices without launches. */
 SINTER_API uint32_t sinter_engine_launches(const sinter_engine *e, const sinter_launch_time **out);
+
+/* Runs the launches of the next `steps` steps one by one and times them, as `time_launches` does of all: a step then takes
+ * longer, with the same results. Errors UNSUPPORTED on devices without launches. */
+SINTER_API SINTER_CHECKED sinter_status sinter_engine_time_steps(sinter_engine *e, uint32_t steps);
+
+/* The instructions of a kernel (`kernel` of a launch), as text, a line each; free with sinter_free. Opens the compiler.
+ * Errors NOT_FOUND when the artifact has none of that name; UNSUPPORTED for code that is not of a CPU. */
+SINTER_API SINTER_CHECKED sinter_status sinter_artifact_code(const sinter_artifact *a,
+                                                             const char *kernel, char **out_text);
 
 #ifdef __cplusplus
 }

@@ -100,6 +100,11 @@ static void cpu_stats(const rt_device *d, sinter_stats *out)
    rt_host_stats(d->host, out);
 }
 
+static sinter_status cpu_time_steps(rt_device *d, uint32_t steps)
+{
+   return rt_host_time_steps(d->host, steps);
+}
+
 static uint32_t cpu_launches(const rt_device *d, const sinter_launch_time **out)
 {
    return rt_host_launches(d->host, out);
@@ -116,5 +121,6 @@ const rt_device_ops rt_cpu_device = {
    .write_page = cpu_write_page,
    .poison_page = cpu_poison_page,
    .stats = cpu_stats,
+   .time_steps = cpu_time_steps,
    .launches = cpu_launches,
 };

@@ -347,6 +347,34 @@ static void gpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to
    }
 }
 
+/* Waits: what the host has is used at once, and what it holds may be given to others. Failures as in gpu_copy_page. */
+static void gpu_read_page(rt_device *d, uint32_t group, int32_t page, uint8_t *to)
+{
+   uint64_t size = d->page_bytes[group];
+   sinter_status status = d->ops->enter(d->gpu);
+
+   for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
+      status = d->ops->copy_out(d->gpu, to + l * size,
+                                d->memory.state[group][l] + (uint64_t)page * size, size);
+   if (status == SINTER_ok)
+      status = d->ops->wait(d->gpu);
+   if (status != SINTER_ok) /* nothing that could pass for the page */
+      memset(to, 0xff, d->plan->cache_groups[group].num_layers * size);
+}
+
+static void gpu_write_page(rt_device *d, uint32_t group, int32_t page, uint8_t *from)
+{
+   uint64_t size = d->page_bytes[group];
+   sinter_status status = d->ops->enter(d->gpu);
+
+   for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
+      status = d->ops->copy_in(d->gpu, d->memory.state[group][l] + (uint64_t)page * size,
+                               from + l * size, size);
+   if (status == SINTER_ok)
+      status = d->ops->wait(d->gpu);
+   (void)status;
+}
+
 static void gpu_poison_page(rt_device *d, uint32_t group, int32_t page)
 {
    uint64_t size = d->page_bytes[group];
@@ -381,6 +409,8 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
       .run = gpu_run,                                                                              \
       .routes = gpu_routes,                                                                        \
       .copy_page = gpu_copy_page,                                                                  \
+      .read_page = gpu_read_page,                                                                  \
+      .write_page = gpu_write_page,                                                                \
       .poison_page = gpu_poison_page,                                                              \
       .stats = gpu_stats,                                                                          \
    };

@@ -255,6 +255,11 @@ void rt_host_stats(const rt_host *h, sinter_stats *out)
    out->ops += c->ops;
 }
 
+sinter_status rt_host_time_steps(rt_host *h, uint32_t steps)
+{
+   return rt_program_time_steps(h->program, steps);
+}
+
 uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out)
 {
    return rt_program_launches(h->program, out);

@@ -71,6 +71,11 @@ static void null_stats(const rt_device *d, sinter_stats *out)
    rt_host_stats(d->host, out);
 }
 
+static sinter_status null_time_steps(rt_device *d, uint32_t steps)
+{
+   return rt_host_time_steps(d->host, steps);
+}
+
 static uint32_t null_launches(const rt_device *d, const sinter_launch_time **out)
 {
    return rt_host_launches(d->host, out);
@@ -84,5 +89,6 @@ const rt_device_ops rt_null_device = {
    .routes = null_routes,
    .copy_page = null_copy_page,
    .stats = null_stats,
+   .time_steps = null_time_steps,
    .launches = null_launches,
 };

@@ -56,7 +56,8 @@ typedef struct rt_device_ops {
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
    /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read, ops. */
    void (*stats)(const rt_device *d, sinter_stats *out);
-   /* As sinter_engine_launches. NULL: a device without launches. */
+   /* As sinter_engine_time_steps, and sinter_engine_launches. NULL: a device without launches. */
+   SINTER_CHECKED sinter_status (*time_steps)(rt_device *d, uint32_t steps);
    uint32_t (*launches)(const rt_device *d, const sinter_launch_time **out);
 } rt_device_ops;
 

@@ -348,6 +348,14 @@ void *rt_elf_symbol(const rt_elf *e, const char *name)
    return find_slot(e, name)->address;
 }
 
+const uint8_t *rt_elf_code(const rt_elf *e, const char *name, uint64_t *out_size)
+{
+   const function *f = find_slot(e, name);
+
+   *out_size = f->address ? f->size : 0;
+   return f->address;
+}
+
 void rt_elf_write_perf_map(const rt_elf *e)
 {
    char path[64];

@@ -22,6 +22,9 @@ void rt_elf_unload(rt_elf *e);
 /* Address of a global function, NULL when there is none of that name. */
 void *rt_elf_symbol(const rt_elf *e, const char *name);
 
+/* The same with the bytes of its code; 0 with NULL. */
+const uint8_t *rt_elf_code(const rt_elf *e, const char *name, uint64_t *out_size);
+
 /* Appends the functions to /tmp/perf-PID.map, where `perf report` looks for names of generated
  * code. */
 void rt_elf_write_perf_map(const rt_elf *e);

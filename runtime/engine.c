@@ -298,6 +298,8 @@ void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out
    s.size = MIN(out->size, sizeof s);
    if (r->state != RT_DONE)
       s.seconds = now() - r->submitted;
+   if (r->state == RT_RUNNING)
+      s.kv_pages = kv_cache_pages(r->engine->cache, &r->kv);
    memcpy(out, &s, s.size);
 }
 
@@ -566,6 +568,10 @@ void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
    s.prefix_hit_tokens = e->scheduler.hit_tokens;
    s.kept_tokens = e->scheduler.swap.kept_tokens;
    s.restored_tokens = e->scheduler.swap.restored_tokens;
+   memcpy(s.gave_way, e->scheduler.swap.gave_way, sizeof s.gave_way);
+   s.running = e->scheduler.num_running;
+   for (const sinter_request *r = e->scheduler.first_waiting; r; r = r->next_waiting)
+      s.waiting++;
    kv_cache_usage(e->cache, &s.kv_tokens_used, &s.kv_tokens_total);
    e->ops->stats(e->device, &s);
    memcpy(out, &s, s.size);
@@ -575,4 +581,12 @@ uint32_t sinter_engine_launches(const sinter_engine *e, const sinter_launch_time
 {
    *out = NULL;
    return e->ops->launches ? e->ops->launches(e->device, out) : 0;
+}
+
+sinter_status sinter_engine_time_steps(sinter_engine *e, uint32_t steps)
+{
+   if (!e->ops->time_steps)
+      return base_fail(SINTER_unsupported, e->ops->name, "measure on cpu",
+                       "this device has no launches to time");
+   return e->ops->time_steps(e->device, steps);
 }

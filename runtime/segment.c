@@ -26,8 +26,9 @@ struct rt_program {
    rt_task *tasks; /* room for the longest variant */
    rt_phase *phases;
    rt_counters counters;
-   sinter_launch_time *times; /* of all variants, one behind the other; NULL when nobody asks */
+   sinter_launch_time *times; /* of all variants, one behind the other; NULL: nobody asked yet */
    uint32_t num_times;
+   uint64_t timed_steps; /* to come, whose launches run alone and are timed */
 };
 
 /* The address of a reference; plan_check has proven that it lies inside its memory. */
@@ -146,6 +147,7 @@ static sinter_status make_times(rt_program *g)
 {
    uint32_t first = 0;
 
+   g->num_times = 0;
    for (uint32_t i = 0; i < g->num_variants; i++)
       g->num_times += g->variants[i].plan->num_launches;
    g->times = calloc(MAX(g->num_times, 1), sizeof *g->times);
@@ -163,8 +165,10 @@ static sinter_status fill(rt_program *g, const rt_memory *m, rt_find_kernel *fin
                           bool times_launches)
 {
    SINTER_TRY(allocate(g));
-   if (times_launches)
+   if (times_launches) {
+      g->timed_steps = UINT64_MAX;
       SINTER_TRY(make_times(g));
+   }
    for (uint32_t i = 0; i < g->num_variants; i++)
       SINTER_TRY(bind_variant(g, &g->variants[i], m, find, user));
    return SINTER_ok;
@@ -270,7 +274,7 @@ static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, u
    list to = {.program = g};
 
    SINTER_TRY(append(&to, v, i));
-   if (!v->times || !to.num_phases) {
+   if (!g->timed_steps || !to.num_phases) {
       rt_pool_run(pool, g->phases, to.num_phases);
       return SINTER_ok;
    }
@@ -319,11 +323,22 @@ sinter_status rt_program_run(rt_program *g, rt_pool *pool)
       const plan_segment *s = &v->plan->segments[i];
 
       g->counters.segments++;
-      if (s->kind == PLAN_SEGMENT_recorded && !v->times)
+      if (s->kind == PLAN_SEGMENT_recorded && !g->timed_steps)
          SINTER_TRY(run_recorded(g, pool, v, s));
       else
          SINTER_TRY(run_eager(g, pool, v, s));
    }
+   if (g->timed_steps && g->timed_steps < UINT64_MAX)
+      g->timed_steps--;
+   return SINTER_ok;
+}
+
+sinter_status rt_program_time_steps(rt_program *g, uint32_t steps)
+{
+   if (!g->times)
+      SINTER_TRY(make_times(g));
+   if (g->timed_steps < UINT64_MAX)
+      g->timed_steps = steps;
    return SINTER_ok;
 }
 

@@ -45,6 +45,9 @@ SINTER_CHECKED sinter_status rt_program_run(rt_program *g, rt_pool *pool);
 
 const rt_counters *rt_program_counters(const rt_program *g);
 
+/* As sinter_engine_time_steps. Errors OUT_OF_MEMORY. */
+SINTER_CHECKED sinter_status rt_program_time_steps(rt_program *g, uint32_t steps);
+
 /* As sinter_engine_launches. */
 uint32_t rt_program_launches(const rt_program *g, const sinter_launch_time **out);
 

@@ -11,13 +11,9 @@ static double now(void)
    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static bool can_swap(const plan *p, const rt_device_ops *ops)
+static bool is_state(const plan *p, uint32_t g)
 {
-   for (uint32_t g = 0; g < p->num_cache_groups; g++) {
-      if (!plan_state_paged[p->cache_groups[g].kind])
-         return false;
-   }
-   return ops->read_page && ops->write_page;
+   return !plan_state_paged[p->cache_groups[g].kind];
 }
 
 /* Bytes of a page in all layers of its group. */
@@ -30,14 +26,14 @@ sinter_status rt_swap_init(rt_swap *w, const plan *p, const rt_device_ops *ops,
                            const rt_limits *limits, uint64_t tokens)
 {
    enum { FIRST_RATE = 1000000000 };
-   uint64_t bytes = 0;
+   uint64_t bytes = 0, blocks;
 
    *w = (rt_swap){.plan = p, .ops = ops, .max_rows = limits->max_rows, .rate = FIRST_RATE};
-   for (uint32_t g = 0; g < p->num_cache_groups; g++)
-      bytes += page_bytes(p, g);
    tokens = MIN(tokens, (uint64_t)limits->max_positions);
-   bytes *= (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
-   if (!bytes || !can_swap(p, ops))
+   blocks = (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
+   for (uint32_t g = 0; g < p->num_cache_groups; g++)
+      bytes += page_bytes(p, g) * (is_state(p, g) ? (uint64_t)limits->max_sequences : blocks);
+   if (!blocks || !bytes || !ops->read_page || !ops->write_page)
       return SINTER_ok;
    /* Two extents a sequence: those that wait may be more than those that run. */
    return kv_host_create(bytes, 2 * (uint32_t)limits->max_sequences, &w->host);
@@ -74,6 +70,11 @@ static void each_page(rt_swap *w, const kv_cache *cache, const sinter_request *r
 
    for (uint32_t g = 0; g < w->plan->num_cache_groups; g++) {
       const int32_t *row = kv_cache_row(cache, &r->kv, g);
+      if (is_state(w->plan, g)) {
+         move(w->device, g, r->kv.state[g].from, at);
+         at += page_bytes(w->plan, g);
+         continue;
+      }
       for (int64_t b = k->first_block[g]; b < k->end_block[g]; b++) {
          if (b >= first && row[b] >= 0) /* a window may have moved on */
             move(w->device, g, row[b], at);
@@ -82,21 +83,44 @@ static void each_page(rt_swap *w, const kv_cache *cache, const sinter_request *r
    }
 }
 
-void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, sinter_request *r)
+/* What of a request is kept: its written blocks, and its states. Returns the bytes. */
+static uint64_t choose_pages(const rt_swap *w, sinter_request *r)
 {
    int64_t blocks = (r->kv.stored + PAGE_TOKENS - 1) / PAGE_TOKENS;
-   uint64_t bytes = 0;
    rt_kept *k = &r->kept;
+   uint64_t bytes = 0;
 
-   if (!w->host)
-      return;
-   rt_swap_drop(w, r);
    for (uint32_t g = 0; g < w->plan->num_cache_groups; g++) {
-      k->end_block[g] = MIN(r->kv.end_block[g], blocks);
+      k->end_block[g] = is_state(w->plan, g) ? 1 : MIN(r->kv.end_block[g], blocks);
       k->first_block[g] = MIN(r->kv.first_block[g], k->end_block[g]);
       bytes += page_bytes(w->plan, g) * (uint64_t)(k->end_block[g] - k->first_block[g]);
    }
-   if (!rt_swap_pays(w, cost, r->kv.stored, bytes) || !kv_host_take(w->host, bytes, &k->extent))
+   return bytes;
+}
+
+/* Takes room for the request's pages, if that pays; else the reason. */
+static sinter_give_way choose(rt_swap *w, const rt_step_cost *cost, sinter_request *r,
+                              uint64_t bytes)
+{
+   if (!rt_swap_pays(w, cost, r->kv.stored, bytes))
+      return SINTER_GIVE_WAY_computed;
+   return kv_host_take(w->host, bytes, &r->kept.extent) ? SINTER_GIVE_WAY_kept
+                                                        : SINTER_GIVE_WAY_no_room;
+}
+
+void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, sinter_request *r)
+{
+   rt_kept *k = &r->kept;
+
+   if (!w->host) {
+      w->gave_way[SINTER_GIVE_WAY_off]++;
+      return;
+   }
+   rt_swap_drop(w, r);
+   uint64_t bytes = choose_pages(w, r);
+   sinter_give_way way = choose(w, cost, r, bytes);
+   w->gave_way[way]++;
+   if (way != SINTER_GIVE_WAY_kept)
       return;
    double begin = now();
    each_page(w, cache, r, 0, w->ops->read_page);

@@ -1,8 +1,9 @@
 /* swap.h - what becomes of the keys and values of a request that gives way: kept aside in the host's memory and put
  * back, or thrown away and computed again, whichever takes less time.
  *
- * What is put back are the bytes that were there, so that an answer does not depend on the choice. Models with states of
- * whole sequences, and devices that do not hand out pages, always compute again. Thread: the engine. */
+ * What is put back are the bytes that were there, so that an answer does not depend on the choice. A model with states of
+ * whole sequences has the one behind its last token kept, too. Devices that do not hand out pages (`ref`) always compute
+ * again. Thread: the engine. */
 #ifndef RT_SWAP_H
 #define RT_SWAP_H
 
@@ -19,6 +20,7 @@ typedef struct rt_swap {
    int64_t max_rows;
    double rate; /* bytes a second of copies */
    uint64_t kept_tokens, restored_tokens, spoilt;
+   uint64_t gave_way[SINTER_GIVE_WAY_COUNT];
 } rt_swap;
 
 /* tokens: how many may be kept, 0 none; no more than the pool has. Errors OUT_OF_MEMORY. */

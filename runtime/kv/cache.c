@@ -198,12 +198,17 @@ bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored)
 
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int64_t first = kv_first_page(c->o.windows[g], stored);
-      if (kv_pool_available(c->pools[g]) < blocks - MAX(s->end_block[g], first))
+      int64_t need = c->o.states[g] ? 1 : blocks - MAX(s->end_block[g], first);
+      if (kv_pool_available(c->pools[g]) < need)
          return false;
    }
    s->stored = stored;
    s->untold = true;
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      if (c->o.states[g]) {
+         (void)kv_state_restore(&s->state[g], c->pools[g]); /* there is one, as was just seen */
+         continue;
+      }
       drop_unread(c, s, g);
       if (s->first_block[g] == s->end_block[g])
          s->first_block[g] = s->end_block[g] = kv_first_page(c->o.windows[g], stored);
@@ -402,6 +407,18 @@ bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int6
          return false;
    }
    return true;
+}
+
+uint32_t kv_cache_pages(const kv_cache *c, const kv_sequence *s)
+{
+   int64_t n = 0;
+
+   for (uint32_t g = 0; g < c->o.num_groups; g++) {
+      const kv_state *t = &s->state[g];
+      n += c->o.states[g] ? (t->from >= 0) + (t->to >= 0 && t->to != t->from) + (t->snap >= 0)
+                          : s->end_block[g] - s->first_block[g];
+   }
+   return (uint32_t)n;
 }
 
 void kv_cache_usage(const kv_cache *c, uint64_t *out_used, uint64_t *out_total)

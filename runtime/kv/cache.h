@@ -69,8 +69,8 @@ int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows);
 /* Tokens up to `stored` have been written. */
 void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
 
-/* Takes pages for positions up to `stored`, more than s has, that the caller then fills; the sequence tells nobody of later
- * blocks. Only without state groups. False, and nothing changed, when a pool has not enough. */
+/* Takes pages for positions up to `stored`, more than s has, and for the states there, that the caller then fills; the
+ * sequence tells nobody of later blocks. False, and nothing changed, when a pool has not enough. */
 bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored);
 
 /* The sequence's row of a block table. */
@@ -85,6 +85,9 @@ void kv_cache_tell_all(kv_cache *c);
 /* True when the pools could give pages for `tokens` tokens of s and `spare` pages more, now. */
 bool kv_cache_fits(const kv_cache *c, const kv_sequence *s, int64_t tokens, int64_t step,
                    int64_t spare);
+
+/* Pages that s holds, of all groups, states among them. */
+uint32_t kv_cache_pages(const kv_cache *c, const kv_sequence *s);
 
 /* Tokens of pages that sequences hold, and of all, in the pool with the most pages held. */
 void kv_cache_usage(const kv_cache *c, uint64_t *out_used, uint64_t *out_total);

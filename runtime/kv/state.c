@@ -35,6 +35,17 @@ void kv_state_commit(kv_state *s, kv_pool *pool)
    s->from = s->to;
 }
 
+bool kv_state_restore(kv_state *s, kv_pool *pool)
+{
+   int32_t page = kv_pool_take(pool, 0);
+
+   if (page < 0)
+      return false;
+   kv_state_end(s, pool);
+   s->from = s->to = page;
+   return true;
+}
+
 void kv_state_tell(kv_state *s, kv_pool *pool, kv_prefix *prefix, int32_t block, uint32_t group,
                    bool replaces)
 {

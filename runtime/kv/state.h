@@ -33,6 +33,10 @@ void kv_state_want_snap(kv_state *s, kv_pool *pool, int64_t spare);
 /* The step has been run: `to` is the state now. */
 void kv_state_commit(kv_state *s, kv_pool *pool);
 
+/* Takes a page of its own for a state that the caller then fills, in place of what it has; false, and nothing changed, when
+ * there is none. */
+bool kv_state_restore(kv_state *s, kv_pool *pool);
+
 /* Gives the state itself, or the page of `snap`, to a block of the prefix table.
  *
  *   replaces   the sequence's snapshot before may go */

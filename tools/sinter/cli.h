@@ -59,6 +59,8 @@ typedef struct progress {
    bool terminal, quiet, open_line;
    int stage;
    double started, shown;
+   sinter_progress *watch; /* is told, too; NULL: nobody */
+   void *user;
 } progress;
 
 void progress_init(progress *p, bool quiet);
@@ -92,6 +94,8 @@ int cli_experts(const options *o, buffer *out, const char **out_text);
 /* --with and what --kv adds to it; alike. */
 int cli_with(const options *o, char *out, size_t cap);
 int cli_open(const options *o, session *s);
+/* The same, with somebody who is told how far it is. */
+int cli_open_watched(const options *o, session *s, sinter_progress *watch, void *user);
 /* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
 void cli_notes(const options *o, const char *explain);
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);

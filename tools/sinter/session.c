@@ -52,6 +52,11 @@ void cli_notes(const options *o, const char *explain)
 
 int cli_open(const options *o, session *s)
 {
+   return cli_open_watched(o, s, NULL, NULL);
+}
+
+int cli_open_watched(const options *o, session *s, sinter_progress *watch, void *user)
+{
    char model[4096], with[4096];
    buffer experts = {0};
    progress p;
@@ -68,6 +73,8 @@ int cli_open(const options *o, session *s)
    if (status != SINTER_ok)
       return cli_error(status);
    progress_init(&p, o->quiet);
+   p.watch = watch;
+   p.user = user;
    c.model = model;
    c.output = o->command == CMD_compile ? o->output : NULL;
    c.targets = o->target ? o->target : sinter_device_target(o->device);

@@ -70,6 +70,8 @@ void progress_report(void *user, sinter_stage stage, uint64_t done, uint64_t tot
    double now = cli_seconds();
    bool last = total != 0 && done >= total;
 
+   if (p->watch)
+      p->watch(p->user, stage, done, total, detail);
    if (p->quiet || (size_t)stage >= countof(stage_names))
       return;
    p->stage = (int)stage;

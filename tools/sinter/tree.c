@@ -93,7 +93,7 @@ static int on_key(void *user, const unsigned char *s, size_t len)
 {
    builder *b = user;
 
-   b->key = copy(s, len);
+   b->key = memchr(s, 0, len) ? NULL : copy(s, len); /* keys are compared as C strings */
    return b->key != NULL;
 }
 
@@ -136,6 +136,40 @@ static bool has_lone_surrogate(const char *s, size_t len)
    return false;
 }
 
+/* Bytes of the character at s; 0 where it is none: overlong, half of a surrogate pair, past U+10FFFF, cut off. yajl lets
+ * these through. */
+static size_t character(const uint8_t *s, size_t left)
+{
+   static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+   size_t n = s[0] < 0x80   ? 1
+              : s[0] < 0xc0 ? 0
+              : s[0] < 0xe0 ? 2
+              : s[0] < 0xf0 ? 3
+              : s[0] < 0xf8 ? 4
+                            : 0;
+   uint32_t v = n > 1 ? s[0] & (0x7fu >> n) : s[0];
+
+   if (!n || n > left)
+      return 0;
+   for (size_t i = 1; i < n; i++) {
+      if ((s[i] & 0xc0) != 0x80)
+         return 0;
+      v = v << 6 | (s[i] & 0x3f);
+   }
+   bool is_one = v >= least[n] && v <= 0x10ffff && (v < 0xd800 || v > 0xdfff);
+   return is_one ? n : 0;
+}
+
+static bool is_utf8(const char *text, size_t len)
+{
+   const uint8_t *s = (const uint8_t *)text;
+   size_t n = 1;
+
+   for (size_t at = 0; at < len && n; at += n)
+      n = character(s + at, len - at);
+   return n > 0;
+}
+
 tree *tree_parse(const char *text, size_t len)
 {
    return tree_parse_limited(text, len, SIZE_MAX);
@@ -155,7 +189,7 @@ tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
       .yajl_end_array = on_close,
    };
    builder b = {.nodes_left = max_nodes};
-   if (has_lone_surrogate(text, len))
+   if (!is_utf8(text, len) || has_lone_surrogate(text, len))
       return NULL;
    yajl_handle y = yajl_alloc(&callbacks, NULL, &b);
    int ok = yajl_parse(y, (const unsigned char *)text, len) == yajl_status_ok &&

@@ -116,7 +116,7 @@ bool take_guided_json(ask *a, const tree *t, const host *h, fault *f)
 
    (void)h;
    if (t->kind == TREE_string)
-      parsed = tree_parse_limited(t->text, t->len, SERVE_MAX_NODES);
+      parsed = tree_parse_limited(t->text, t->len, (size_t)serve_most.body_values);
    ok = set_schema(a, "guided_json", parsed ? parsed : t, f);
    tree_free(parsed);
    return ok;
@@ -137,7 +137,8 @@ bool take_guided_choice(ask *a, const tree *t, const host *h, fault *f)
 bool take_structured_outputs(ask *a, const tree *t, const host *h, fault *f)
 {
    const char *const param = "structured_outputs";
-   bool ok = t->kind == TREE_object || value_bad(f, param, "an object"), object;
+   bool ok = (t->kind == TREE_object && t->first) || value_bad(f, param, "an object of one format");
+   bool object;
 
    (void)h;
    for (const tree *e = tree_first(t); e && ok; e = e->next) {

@@ -17,7 +17,7 @@
 
 #include "serve.h"
 
-enum { HEADER_BYTES = 32 << 10, IDLE_SECONDS = 75, MAX_CONNECTIONS = 4096, HTTP_THREADS = 2 };
+enum { HTTP_THREADS = 2 };
 
 /* ---- answers ---- */
 
@@ -25,6 +25,8 @@ static int queue(call *c, int status, struct MHD_Response *r)
 {
    c->status = status;
    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+   if (c->trace[0])
+      MHD_add_response_header(r, "X-Request-Id", c->trace);
    if (c->job) {
       char name[80];
 
@@ -164,7 +166,7 @@ static void completed(void *user, struct MHD_Connection *connection, void **stat
    if (!c)
       return;
    if (c->status >= 100 && c->status < 600)
-      atomic_fetch_add(&s->answers[c->status / 100], 1);
+      atomic_fetch_add(&s->answers[c->route][c->status / 100], 1);
    log_request(c);
    if (c->job) {
       job *j = c->job;
@@ -259,9 +261,9 @@ static bool check_headers(call *c)
    if (strcmp(c->method, "POST") == 0 && type && strncasecmp(type, "application/json", 16) != 0)
       return fault_set(&c->fault, 415, "unsupported_media_type", NULL,
                        "bodies must be application/json");
-   if (length && strtoull(length, NULL, 10) > SERVE_MAX_BODY)
-      return fault_set(&c->fault, 413, "body_too_large", NULL, "a body may have at most %d bytes",
-                       SERVE_MAX_BODY);
+   if (length && strtoull(length, NULL, 10) > (uint64_t)serve_most.body_bytes)
+      return fault_set(&c->fault, 413, "body_too_large", NULL, "a body may have at most %lld bytes",
+                       (long long)serve_most.body_bytes);
    return true;
 }
 
@@ -276,6 +278,19 @@ static const struct {
 #include "routes.def"
 #undef ROUTE
 };
+
+void http_route_name(size_t route, char out[96])
+{
+   if (route < countof(routes))
+      snprintf(out, 96, "%s %s", routes[route].method, routes[route].path);
+   else
+      snprintf(out, 96, "other");
+}
+
+const char *http_query(const call *c, const char *name)
+{
+   return MHD_lookup_connection_value(c->connection, MHD_GET_ARGUMENT_KIND, name);
+}
 
 /* Whether path is the route's; *tail is what its * stands for. */
 static bool matches(const char *pattern, const char *path, const char **tail)
@@ -302,12 +317,25 @@ static bool find_route(call *c)
          continue;
       }
       c->handler = routes[i].handler;
+      c->route = i;
       return !routes[i].guarded || check_key(c);
    }
    if (allowed[0])
       return fault_set(&c->fault, 405, "method_not_allowed", allowed, "%s takes %s", c->path,
                        allowed);
    return fault_set(&c->fault, 404, "unknown_route", NULL, "there is no %.100s here", c->path);
+}
+
+/* A client's own name for the request, which it finds again in the answer and in the log. */
+static void take_trace(call *c)
+{
+   static const char allowed[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+   const char *name = header(c, "X-Request-Id");
+   size_t len = name ? strlen(name) : 0;
+
+   if (len && len < sizeof c->trace && strspn(name, allowed) == len)
+      memcpy(c->trace, name, len + 1);
 }
 
 static call *open_call(server *s, struct MHD_Connection *connection, const char *url,
@@ -320,6 +348,8 @@ static call *open_call(server *s, struct MHD_Connection *connection, const char 
    c->server = s;
    c->connection = connection;
    c->started = cli_seconds();
+   c->route = countof(routes);
+   take_trace(c);
    snprintf(c->method, sizeof c->method, "%s", method);
    snprintf(c->path, sizeof c->path, "%s", url);
    if (find_route(c))
@@ -341,12 +371,12 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
       return c->fault.http == 413 ? (enum MHD_Result)http_fault(c, &c->fault) : MHD_YES;
    }
    if (*size) {
-      if (!c->fault.http && c->body.len + *size > SERVE_MAX_BODY)
-         fault_set(&c->fault, 413, "body_too_large", NULL, "a body may have at most %d bytes",
-                   SERVE_MAX_BODY);
+      if (!c->fault.http && c->body.len + *size > (size_t)serve_most.body_bytes)
+         fault_set(&c->fault, 413, "body_too_large", NULL, "a body may have at most %lld bytes",
+                   (long long)serve_most.body_bytes);
       if (!c->fault.http)
          buffer_add(&c->body, data, *size);
-      else if ((c->skipped += *size) > SERVE_MAX_BODY)
+      else if ((c->skipped += *size) > (size_t)serve_most.body_bytes)
          return MHD_NO; /* a body without end gets no answer */
       *size = 0;
       return MHD_YES;
@@ -382,7 +412,8 @@ static void raise_limit(void)
    struct rlimit r;
 
    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-      r.rlim_cur = r.rlim_max < 2 * MAX_CONNECTIONS ? r.rlim_max : 2 * MAX_CONNECTIONS;
+      rlim_t want = (rlim_t)(2 * serve_most.connections);
+      r.rlim_cur = r.rlim_max < want ? r.rlim_max : want;
       (void)setrlimit(RLIMIT_NOFILE, &r);
    }
 }
@@ -451,13 +482,16 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       return false;
    if (s->tls_cert.len)
       flags |= MHD_USE_TLS;
-   s->daemon = MHD_start_daemon(
-      flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at->ai_addr,
-      MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
-      (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
-      MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+   s->daemon =
+      MHD_start_daemon(flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at->ai_addr,
+                       MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
+                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)serve_most.connections,
+                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)serve_most.idle_seconds,
+                       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)serve_most.header_bytes,
+                       MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                       s->loopback ? 0 : (unsigned)serve_most.connections_per_address,
+                       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+                       completed, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
    if (s->daemon)
       return true;
    fprintf(

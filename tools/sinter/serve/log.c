@@ -51,6 +51,8 @@ void log_request(const call *c)
                  t.tv_nsec / 1000000, c->method);
    buffer_json_string(&b, c->path, strlen(c->path));
    buffer_printf(&b, ",\"status\":%d,\"ms\":%.3f", c->status, (cli_seconds() - c->started) * 1e3);
+   if (c->trace[0])
+      buffer_printf(&b, ",\"request_id\":\"%s\"", c->trace);
    if (c->job)
       describe_job(c->job, &b);
    buffer_printf(&b, "}\n");

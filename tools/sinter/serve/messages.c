@@ -102,7 +102,7 @@ static bool add_arguments(const tree *arguments, buffer *json, fault *f)
       return true;
    }
    if (ok)
-      object = tree_parse_limited(arguments->text, arguments->len, SERVE_MAX_NODES);
+      object = tree_parse_limited(arguments->text, arguments->len, (size_t)serve_most.body_values);
    ok = object && object->kind == TREE_object;
    if (ok)
       value_write(json, object);
@@ -192,9 +192,9 @@ bool take_messages(ask *a, const tree *t, const host *h, fault *f)
    (void)h;
    if (t->kind != TREE_array || !tree_first(t))
       return value_bad(f, "messages", "an array with at least one message");
-   if (tree_count(t) > SERVE_MAX_MESSAGES)
-      return fault_set(f, 400, "too_many_messages", "messages", "at most %d messages",
-                       SERVE_MAX_MESSAGES);
+   if (tree_count(t) > (size_t)serve_most.messages)
+      return fault_set(f, 400, "too_many_messages", "messages", "at most %lld messages",
+                       (long long)serve_most.messages);
    message_open(a);
    for (const tree *m = tree_first(t); m && ok; m = m->next)
       ok = message_add(a, m, f);

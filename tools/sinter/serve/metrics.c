@@ -1,90 +1,201 @@
-/* metrics.c - /metrics in Prometheus' text form 0.0.4. Labels are models and finishes only: never text or keys. */
+/* metrics.c - /metrics in Prometheus' text form 0.0.4. Labels are models, finishes and routes only: never text or keys. */
+#include <string.h>
+
 #include "events.h"
 
-static void kind(buffer *b, const char *name, const char *type, const char *what)
+typedef enum histogram_unit { SECONDS, COUNTS, UNITS } histogram_unit;
+
+enum { BUCKETS = countof(((histogram *)NULL)->count) };
+
+/* Upper bounds of buckets; the last is infinite. */
+static const double bounds[UNITS][BUCKETS] = {
+   {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 1e300},
+   {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 1e300}};
+
+static const struct {
+   const char *name, *vllm, *what;
+   histogram_unit unit;
+} histograms[] = {
+#define HISTOGRAM(id, name, vllm, unit, what) {name, vllm, what, unit},
+#include "histograms.def"
+#undef HISTOGRAM
+};
+
+void metrics_add(host_metrics *m, histogram_id id, double value)
 {
-   buffer_printf(b, "# HELP sinter_%s %s\n# TYPE sinter_%s %s\n", name, what, name, type);
+   histogram *h = &m->histograms[id];
+   size_t i = 0;
+
+   while (value > bounds[histograms[id].unit][i])
+      i++;
+   h->count[i]++;
+   h->sum += value;
 }
 
-/* The name of a model as a label's value: quotes, backslashes and line breaks escaped. */
-static const char *label(const host *h, char out[2 * sizeof h->name])
-{
-   size_t n = 0;
+/* ---- text ---- */
 
+/* The two ways to name things: our own, and vLLM's for dashboards made for it. */
+typedef struct dialect {
+   const char *prefix, *model, *finish;
+   const char *const *finishes;
+} dialect;
+
+static const char *const own_finishes[] = {"stop", "length", "cancelled", "error"};
+static const char *const vllm_finishes[] = {"stop", "length", "abort", "error"};
+static const dialect own = {"sinter_", "model", "finish", own_finishes};
+static const dialect vllm = {"vllm:", "model_name", "finished_reason", vllm_finishes};
+
+static void kind(buffer *b, const dialect *d, const char *name, const char *type, const char *what)
+{
+   buffer_printf(b, "# HELP %s%s %s\n# TYPE %s%s %s\n", d->prefix, name, what, d->prefix, name,
+                 type);
+}
+
+/* Opens the labels of a row with the model's: quotes, backslashes and line breaks escaped. */
+static void begin(buffer *b, const dialect *d, const char *name, const char *tail, const host *h)
+{
+   buffer_printf(b, "%s%s%s{%s=\"", d->prefix, name, tail, d->model);
    for (const char *p = h->name; *p; p++) {
       if (*p == '"' || *p == '\\' || *p == '\n')
-         out[n++] = '\\';
-      out[n++] = *p == '\n' ? 'n' : *p;
+         buffer_add(b, "\\", 1);
+      buffer_add(b, *p == '\n' ? "n" : p, 1);
    }
-   out[n] = 0;
-   return out;
+   buffer_add(b, "\"", 1);
 }
 
-static void value(buffer *b, const char *name, const host *h, double v)
+static void value(buffer *b, const dialect *d, const char *name, const host *h, double v)
 {
-   char model[2 * sizeof h->name];
-
-   buffer_printf(b, "sinter_%s{model=\"%s\"} %.17g\n", name, label(h, model), v);
+   begin(b, d, name, "", h);
+   buffer_printf(b, "} %.17g\n", v);
 }
 
-/* One row a figure: METRIC(name, type, what it is, expression of h) */
-#define METRICS(METRIC)                                                                            \
-   METRIC(requests_running, "gauge", "requests that wait or run", h->num_jobs)                     \
-   METRIC(kv_tokens_total, "gauge", "positions the KV pool holds", h->stats.kv_tokens_total)       \
-   METRIC(kv_tokens_used, "gauge", "positions in use", h->stats.kv_tokens_used)                    \
-   METRIC(prompt_tokens_total, "counter", "tokens of prompts", h->shown.prompt_tokens)             \
-   METRIC(cached_tokens_total, "counter", "of them found in the prefix cache",                     \
-          h->shown.cached_tokens)                                                                  \
-   METRIC(generated_tokens_total, "counter", "tokens generated", h->shown.generated_tokens)        \
-   METRIC(drafted_tokens_total, "counter", "tokens guessed ahead (--speculate)",                   \
-          h->stats.drafted_tokens)                                                                 \
-   METRIC(accepted_tokens_total, "counter", "of them right", h->stats.accepted_tokens)             \
-   METRIC(kv_blocks, "gauge", "pages of the prefix cache, when last idle (--kv-events)",           \
-          h->kv_blocks)                                                                            \
-   METRIC(kv_blocks_sum, "gauge", "sum of their hashes' low 32 bits, each xor its group",          \
-          h->kv_sum)                                                                               \
-   METRIC(kv_events_published_total, "counter", "changes of the prefix cache published",           \
-          events_published(h->events))                                                             \
-   METRIC(kv_events_resyncs_total, "counter", "times events were lost and all was told again",     \
-          events_resyncs(h->events))                                                               \
-   METRIC(preemptions_total, "counter", "requests set back for want of pages",                     \
-          h->shown.preemptions)                                                                    \
-   METRIC(kept_tokens_total, "counter", "positions of theirs kept aside (--kv-host-tokens)",       \
-          h->stats.kept_tokens)                                                                    \
-   METRIC(restored_tokens_total, "counter", "of them put back", h->stats.restored_tokens)          \
-   METRIC(steps_total, "counter", "engine steps", h->stats.steps)                                  \
-   METRIC(segments_total, "counter", "graph segments run", h->stats.segments)                      \
-   METRIC(launches_total, "counter", "kernel launches", h->stats.launches)                         \
-   METRIC(prefill_seconds_total, "counter", "time in prompt rows", h->stats.prefill_seconds)       \
-   METRIC(decode_seconds_total, "counter", "time in generated rows", h->stats.decode_seconds)
-
-static void finishes(buffer *b, const host *h)
+static void finishes(buffer *b, const dialect *d, const char *name, const server *s)
 {
-   static const char *const why[] = {"stop", "length", "cancelled", "error"};
-   char model[2 * sizeof h->name];
-
-   for (size_t i = 0; i < countof(why); i++)
-      buffer_printf(b, "sinter_requests_total{model=\"%s\",finish=\"%s\"} %llu\n", label(h, model),
-                    why[i], (unsigned long long)h->shown.requests[i]);
+   kind(b, d, name, "counter", "answers by how they ended");
+   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++) {
+      for (size_t i = 0; i < countof(own_finishes); i++) {
+         begin(b, d, name, "", h);
+         buffer_printf(b, ",%s=\"%s\"} %llu\n", d->finish, d->finishes[i],
+                       (unsigned long long)h->shown.requests[i]);
+      }
+   }
 }
 
-static void show(buffer *b, const char *name, const host *h, const histogram *g)
+static void show(buffer *b, const dialect *d, size_t id, const host *h)
 {
-   char model[2 * sizeof h->name];
-   uint64_t sum = 0;
+   const char *name = d == &vllm ? histograms[id].vllm : histograms[id].name;
+   const histogram *g = &h->shown.histograms[id];
+   unsigned long long sum = 0;
 
-   (void)label(h, model);
-   for (size_t i = 0; i < countof(host_bounds); i++) {
+   for (size_t i = 0; i < BUCKETS; i++) {
       char bound[32] = "+Inf";
 
       sum += g->count[i];
-      if (i + 1 < countof(host_bounds))
-         snprintf(bound, sizeof bound, "%g", host_bounds[i]);
-      buffer_printf(b, "sinter_%s_bucket{model=\"%s\",le=\"%s\"} %llu\n", name, model, bound,
-                    (unsigned long long)sum);
+      if (i + 1 < BUCKETS)
+         snprintf(bound, sizeof bound, "%g", bounds[histograms[id].unit][i]);
+      begin(b, d, name, "_bucket", h);
+      buffer_printf(b, ",le=\"%s\"} %llu\n", bound, sum);
    }
-   buffer_printf(b, "sinter_%s_sum{model=\"%s\"} %.9g\nsinter_%s_count{model=\"%s\"} %llu\n", name,
-                 model, g->sum, name, model, (unsigned long long)sum);
+   begin(b, d, name, "_sum", h);
+   buffer_printf(b, "} %.9g\n", g->sum);
+   begin(b, d, name, "_count", h);
+   buffer_printf(b, "} %llu\n", sum);
+}
+
+static void show_histograms(buffer *b, const dialect *d, const server *s)
+{
+   for (size_t id = 0; id < HISTOGRAM_COUNT; id++) {
+      const char *name = d == &vllm ? histograms[id].vllm : histograms[id].name;
+      kind(b, d, name, "histogram", histograms[id].what);
+      for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)
+         show(b, d, id, h);
+   }
+}
+
+/* ---- what is no number of a model ---- */
+
+/* What became of the pages of answers that were set back, and why. */
+static void gave_way(buffer *b, const server *s)
+{
+   static const char *const names[] = {
+#define WAY(name, why) #name,
+      SINTER_GIVE_WAY_MAP(WAY)
+#undef WAY
+   };
+
+   kind(b, &own, "gave_way_total", "counter",
+        "answers set back: pages kept aside, or computed again as that takes less time (computed), "
+        "nothing is free (no_room), or nothing is kept (off)");
+   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++) {
+      for (size_t i = 0; i < countof(names); i++) {
+         begin(b, &own, "gave_way_total", "", h);
+         buffer_printf(b, ",how=\"%s\"} %llu\n", names[i],
+                       (unsigned long long)h->stats.gave_way[i]);
+      }
+   }
+}
+
+static void infos(buffer *b, const server *s)
+{
+   kind(b, &own, "build_info", "gauge", "1; what serves");
+   buffer_printf(b, "sinter_build_info{version=");
+   buffer_json_string(b, sinter_version(), strlen(sinter_version()));
+   buffer_printf(b, "} 1\n");
+   kind(b, &own, "artifact_info", "gauge", "1; the machine code of a loaded model");
+   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++) {
+      if (!h->ready)
+         continue;
+      begin(b, &own, "artifact_info", "", h);
+      buffer_printf(b, ",digest=\"blake2b:%s\"} 1\n", h->digest);
+   }
+}
+
+static void answers(buffer *b, const server *s)
+{
+   kind(b, &own, "http_responses_total", "counter", "HTTP answers by route and class of status");
+   for (size_t r = 0; r <= SERVE_ROUTES; r++) {
+      for (int i = 1; i < 6; i++) {
+         unsigned long n = atomic_load(&s->answers[r][i]);
+         char route[96];
+
+         http_route_name(r, route);
+         if (n)
+            buffer_printf(b, "sinter_http_responses_total{route=\"%s\",code=\"%dxx\"} %lu\n", route,
+                          i, n);
+      }
+   }
+}
+
+/* ---- the route ---- */
+
+static void show_all(buffer *b, const server *s)
+{
+#define METRIC(name, type, what, expr)                                                             \
+   kind(b, &own, #name, type, what);                                                               \
+   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)                                \
+      value(b, &own, #name, h, (double)(expr));
+#define VLLM(name, type, what, expr)
+#include "metrics.def"
+#undef METRIC
+#undef VLLM
+   finishes(b, &own, "requests_total", s);
+   show_histograms(b, &own, s);
+   gave_way(b, s);
+   infos(b, s);
+}
+
+static void show_vllm(buffer *b, const server *s)
+{
+#define METRIC(name, type, what, expr)
+#define VLLM(name, type, what, expr)                                                               \
+   kind(b, &vllm, #name, type, what);                                                              \
+   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)                                \
+      value(b, &vllm, #name, h, (double)(expr));
+#include "metrics.def"
+#undef METRIC
+#undef VLLM
+   finishes(b, &vllm, "request_success_total", s);
+   show_histograms(b, &vllm, s);
 }
 
 int route_metrics(call *c)
@@ -92,31 +203,16 @@ int route_metrics(call *c)
    server *s = c->server;
    buffer b = {0};
 
+   pthread_mutex_lock(&s->adding); /* no model comes meanwhile */
    for (uint32_t i = 0; i < s->num_hosts; i++)
       pthread_mutex_lock(&s->hosts[i].lock);
-#define METRIC(name, type, what, expr)                                                             \
-   kind(&b, #name, type, what);                                                                    \
-   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)                                \
-      value(&b, #name, h, (double)(expr));
-   METRICS(METRIC)
-#undef METRIC
-   kind(&b, "requests_total", "counter", "answers by how they ended");
-   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)
-      finishes(&b, h);
-#define HISTOGRAM(name, field, what)                                                               \
-   kind(&b, name, "histogram", what);                                                              \
-   for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++)                                \
-      show(&b, name, h, &h->shown.field);
-   HISTOGRAM("time_to_first_token_seconds", first_token, "from arrival to the first token")
-   HISTOGRAM("inter_token_latency_seconds", between_tokens, "between tokens of one answer")
-   HISTOGRAM("request_seconds", whole, "from arrival to the end")
-#undef HISTOGRAM
+   show_all(&b, s);
+   if (s->options->metrics_compat)
+      show_vllm(&b, s);
    for (uint32_t i = 0; i < s->num_hosts; i++)
       pthread_mutex_unlock(&s->hosts[i].lock);
-   kind(&b, "http_responses_total", "counter", "HTTP answers by class of status");
-   for (int i = 1; i < 6; i++)
-      buffer_printf(&b, "sinter_http_responses_total{code=\"%dxx\"} %lu\n", i,
-                    atomic_load(&s->answers[i]));
+   pthread_mutex_unlock(&s->adding);
+   answers(&b, s);
    int ok = http_reply(c, 200, "text/plain; version=0.0.4", &b);
    buffer_free(&b);
    return ok;

@@ -46,13 +46,21 @@ void models_short_name(char *out, size_t cap, const char *path)
       *dot = 0;
 }
 
+static void add_host(server *s, const char *path, const char *name)
+{
+   host *h = &s->hosts[s->num_hosts++];
+
+   host_init(h, s, path, name, true);
+   h->events = events_add(s->events, h->name);
+}
+
 void models_init(server *s)
 {
    const options *o = s->options;
 
    pthread_mutex_init(&s->adding, NULL);
    for (int i = 0; i < o->num_args; i++)
-      host_init(&s->hosts[s->num_hosts++], o, o->args[i], o->alias, true, s->events);
+      add_host(s, o->args[i], o->alias);
 }
 
 /* Takes an entry of the folder that is not known yet; the first of two with one name stays. */
@@ -64,7 +72,7 @@ static bool add(server *s, const char *name)
 
    if (n < 0 || (size_t)n >= sizeof path || !is_model(path, name))
       return true;
-   host_init(h, s->options, path, NULL, false, NULL);
+   host_init(h, s, path, NULL, false);
    if (find(s, h->name))
       return true;
    h->events = events_add(s->events, h->name);

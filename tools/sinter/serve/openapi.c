@@ -224,9 +224,20 @@ static void put_route(buffer *b, size_t i, uint32_t vocab)
    }
    buffer_printf(b, "\"%s\":{\"operationId\":\"%s\",\"summary\":", method, routes[i].handler);
    quote(b, routes[i].what);
+   bool asks = strncmp(routes[i].handler, "kernel", 6) == 0;
+   if (star || asks)
+      put(b, ",\"parameters\":[");
    if (star)
-      put(b, ",\"parameters\":[{\"name\":\"name\",\"in\":\"path\",\"required\":true,\"schema\":{"
-             "\"type\":\"string\"}}]");
+      put(b, "{\"name\":\"name\",\"in\":\"path\",\"required\":true,\"schema\":{"
+             "\"type\":\"string\"}}");
+   if (asks)
+      buffer_printf(
+         b,
+         "%s{\"name\":\"model\",\"in\":\"query\",\"required\":false,\"description\":\"may "
+         "be left out when there is one\",\"schema\":{\"type\":\"string\"}}",
+         star ? "," : "");
+   if (star || asks)
+      put(b, "]");
    if (!routes[i].guarded)
       put(b, ",\"security\":[]");
    if (strcmp(method, "post") == 0)
@@ -241,7 +252,10 @@ int route_openapi(call *c)
    buffer b = {0};
 
    put(&b,
-       "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Sinter\",\"version\":\"1\"},\"security\":[{"
+       "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Sinter\",\"version\":\"1\"},\"x-limits\":");
+   bounds_json(&b);
+   put(&b,
+       ",\"security\":[{"
        "\"key\":[]}],\"components\":{\"securitySchemes\":{\"key\":{\"type\":\"http\",\"scheme\":"
        "\"bearer\"}},\"schemas\":{\"Error\":{\"type\":\"object\",\"required\":[\"error\"],"
        "\"properties\":{\"error\":{\"type\":\"object\",\"required\":[\"message\",\"type\","

@@ -1,5 +1,6 @@
 /* params.c - from the JSON of a client to an ask, by the table params.def. Nothing is guessed: what has another type
  * or range is refused with the field's name; what is not known is listed for the client. */
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -69,8 +70,9 @@ static bool encode(const host *h, ids_of *of, const void *user, size_t len, cons
          break;
       cap = out->count;
    }
-   /* What the library refuses of a text is the client's doing. */
-   if (status == SINTER_failed || status == SINTER_usage || status == SINTER_bad_input)
+   /* What the library refuses of a text, or of a template with it, would be refused again. */
+   if (status == SINTER_failed || status == SINTER_usage || status == SINTER_bad_input ||
+       status == SINTER_exhausted)
       return fault_set(f, 400, "invalid_value", param, "%s", sinter_error());
    return status == SINTER_ok || fault_from_library(f, status, param);
 }
@@ -105,7 +107,8 @@ bool take_prompt(ask *a, const tree *t, const host *h, fault *f)
 {
    const tree *first = tree_first(t);
    const char *param = prompt_param(a);
-   const size_t most = a->endpoint == SERVE_EMBED ? SERVE_MAX_EMBED : SERVE_MAX_CHOICES;
+   const size_t most =
+      (size_t)(a->endpoint == SERVE_EMBED ? serve_most.embeddings : serve_most.choices);
 
    if (t->kind == TREE_string)
       return prompt_add_text(a, t->text, t->len, h, f);
@@ -245,9 +248,10 @@ bool take_logit_bias(ask *a, const tree *t, const host *h, fault *f)
    double value;
    char *end;
 
-   if (t->kind != TREE_object || n > SERVE_MAX_BIAS)
+   if (t->kind != TREE_object || n > (size_t)serve_most.logit_biases)
       return fault_set(f, 400, "invalid_value", "logit_bias",
-                       "'logit_bias' must be an object of at most %d ids", SERVE_MAX_BIAS);
+                       "'logit_bias' must be an object of at most %lld ids",
+                       (long long)serve_most.logit_biases);
    a->bias_ids = malloc((n + 1) * sizeof *a->bias_ids);
    a->bias = malloc((n + 1) * sizeof *a->bias);
    if (!a->bias_ids || !a->bias)
@@ -297,7 +301,7 @@ bool take_stop_token_ids(ask *a, const tree *t, const host *h, fault *f)
 {
    size_t count = 0;
 
-   if (t->kind != TREE_array || tree_count(t) > SERVE_MAX_BIAS)
+   if (t->kind != TREE_array || tree_count(t) > (size_t)serve_most.logit_biases)
       return value_bad(f, "stop_token_ids", "an array of at most 1024 token ids");
    bool ok = prompt_read_ids(t, h, "stop_token_ids", &a->stop_ids, &count, f);
    a->num_stop_ids = (uint32_t)count;
@@ -446,9 +450,9 @@ static bool check(ask *a, const host *h, fault *f)
    }
    if (!a->num_prompts)
       return fault_set(f, 400, "missing_parameter", prompt_name, "'%s' is missing", prompt_name);
-   if (a->endpoint != SERVE_EMBED && a->num_prompts * (size_t)a->n > SERVE_MAX_CHOICES)
-      return fault_set(f, 400, "invalid_value", "n", "at most %d answers in one request",
-                       SERVE_MAX_CHOICES);
+   if (a->endpoint != SERVE_EMBED && a->num_prompts * (size_t)a->n > (size_t)serve_most.choices)
+      return fault_set(f, 400, "invalid_value", "n", "at most %lld answers in one request",
+                       (long long)serve_most.choices);
    if (longest + (a->max_tokens > 0) > h->context ||
        (a->has_max_tokens && longest + (uint64_t)a->max_tokens > h->context))
       return fault_set(
@@ -483,6 +487,8 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
       ask_free(a);
       return false;
    }
+   if (a->sampling.top_p <= 0) /* what OpenAI allows: the likeliest only */
+      a->sampling.top_p = FLT_MIN;
    a->sampling.top_k = a->top_k > 0 ? (int32_t)a->top_k : 0;
    if (!a->has_seed && getrandom(&a->seed, sizeof a->seed, 0) != sizeof a->seed)
       a->seed = (int64_t)(cli_seconds() * 1e9);

@@ -61,9 +61,9 @@ bool picture_take(ask *a, const tree *part, fault *f)
    if (url->len < strlen(scheme) || memcmp(url->text, scheme, strlen(scheme)) != 0 || !begin)
       return fault_set(f, 400, "unsupported_content", "messages",
                        "images come as data: URIs in base64; nothing is fetched");
-   if (a->num_files == SERVE_MAX_IMAGES)
-      return fault_set(f, 400, "too_many_images", "messages", "at most %d images",
-                       SERVE_MAX_IMAGES);
+   if (a->num_files >= serve_most.images)
+      return fault_set(f, 400, "too_many_images", "messages", "at most %lld images",
+                       (long long)serve_most.images);
    begin += strlen(coding);
    a->num_files++;
    return decode(begin, url->len - (size_t)(begin - url->text), &a->files[a->num_files - 1]) ||

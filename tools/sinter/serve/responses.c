@@ -25,7 +25,7 @@ static void put_string(buffer *b, const char *key, const tree *t)
 /* The item as the message it stands for, parsed again as one. */
 static bool add_as_message(ask *a, buffer *json, fault *f)
 {
-   tree *m = tree_parse_limited(json->data, json->len, SERVE_MAX_NODES);
+   tree *m = tree_parse_limited(json->data, json->len, (size_t)serve_most.body_values);
    bool ok = m ? message_add(a, m, f) : unfit(f, "an item of 'input' is too deep");
 
    tree_free(m);
@@ -77,7 +77,7 @@ bool take_input(ask *a, const tree *t, const host *h, fault *f)
       return take_prompt(a, t, h, f);
    if (t->kind != TREE_string && (t->kind != TREE_array || !tree_first(t)))
       return unfit(f, "'input' must be text or an array of items");
-   if (tree_count(t) > SERVE_MAX_MESSAGES && t->kind == TREE_array)
+   if (tree_count(t) > (size_t)serve_most.messages && t->kind == TREE_array)
       return unfit(f, "'input' has too many items");
    message_open(a);
    if (t->kind == TREE_string) {

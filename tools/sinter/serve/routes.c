@@ -41,16 +41,19 @@ int route_livez(call *c)
    return json(c, 200, &b);
 }
 
-/* NULL when every model is ready, else the stage of one that is not. */
-static const char *not_ready(server *s)
+/* NULL when every model is ready, else the stage of one that is not, and how far that is. */
+static const char *not_ready(server *s, double *done)
 {
    const char *stage = s->draining ? "draining" : NULL;
 
+   *done = 0;
    for (uint32_t i = 0; i < s->num_hosts && !stage; i++) {
       host *h = &s->hosts[i];
       pthread_mutex_lock(&h->lock);
-      if (h->failed || (h->is_required && !h->was_ready))
+      if (h->failed || (h->is_required && !h->was_ready)) {
          stage = h->stage;
+         *done = h->progress;
+      }
       pthread_mutex_unlock(&h->lock);
    }
    return stage;
@@ -58,19 +61,25 @@ static const char *not_ready(server *s)
 
 int route_readyz(call *c)
 {
-   const char *stage = not_ready(c->server);
+   double done;
+   const char *stage = not_ready(c->server, &done);
    buffer b = {0};
 
-   buffer_printf(&b, stage ? "{\"status\":\"loading\",\"stage\":\"%s\"}" : "{\"status\":\"ready\"}",
-                 stage);
+   if (stage && c->server->draining)
+      buffer_printf(&b, "{\"status\":\"draining\"}");
+   else if (stage)
+      buffer_printf(&b, "{\"status\":\"loading\",\"stage\":\"%s\",\"progress\":%.3f}", stage, done);
+   else
+      buffer_printf(&b, "{\"status\":\"ready\"}");
    return json(c, stage ? 503 : 200, &b);
 }
 
 int route_health(call *c)
 {
+   double done;
    fault f;
 
-   if (!not_ready(c->server))
+   if (!not_ready(c->server, &done))
       return route_livez(c);
    fault_set(&f, 503, "loading", NULL, "Loading model");
    return http_fault(c, &f);
@@ -237,14 +246,17 @@ int route_experts(call *c)
  * when the call sleeps until the model is loaded. */
 static host *open_body(call *c, tree **out, fault *f)
 {
-   *out = c->body.len ? tree_parse_limited(c->body.data, c->body.len, SERVE_MAX_NODES) : NULL;
+   *out = c->body.len
+             ? tree_parse_limited(c->body.data, c->body.len, (size_t)serve_most.body_values)
+             : NULL;
    if (!*out || (*out)->kind != TREE_object) {
       fault_set(f, 400, "invalid_json", NULL,
                 "the body is not one JSON object of a sane size in UTF-8");
       return NULL;
    }
    const tree *model = tree_get(*out, "model");
-   if (model && model->kind != TREE_string && model->kind != TREE_null) {
+   if (model && (model->kind == TREE_string ? strlen(model->text) != model->len
+                                            : model->kind != TREE_null)) {
       fault_set(f, 400, "invalid_value", "model", "'model' must be a string");
       return NULL;
    }
@@ -470,10 +482,14 @@ static void describe_job(job *j, buffer *b)
    uint64_t asked = job_prompt_tokens(j), generated = job_generated(j);
    buffer_printf(b, "{\"id\":\"%s\",\"model\":", j->id);
    quoted(b, j->host->name);
-   buffer_printf(
-      b, ",\"phase\":\"%s\",\"prompt_tokens\":%llu,\"generated_tokens\":%llu,\"seconds\":%.3f}",
-      generated ? "decode" : "prefill", (unsigned long long)asked, (unsigned long long)generated,
-      cli_seconds() - j->started);
+   buffer_printf(b,
+                 ",\"phase\":\"%s\",\"prompt_tokens\":%llu,\"generated_tokens\":%llu,"
+                 "\"kv_pages\":%u,\"seconds\":%.3f}",
+                 generated       ? "decode"
+                 : j->queued > 0 ? "prefill"
+                                 : "waiting",
+                 (unsigned long long)asked, (unsigned long long)generated, j->kv_pages,
+                 cli_seconds() - j->started);
    pthread_mutex_unlock(&j->lock);
 }
 

@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "events.h"
+#include "trace.h"
 
 /* ---- keys ---- */
 
@@ -137,7 +138,7 @@ static int wait_for_end(server *s, const sigset_t *signals)
 /* Ends the hosts: what runs may finish, within a time and until a second signal. */
 static void drain(server *s, const sigset_t *signals)
 {
-   double end = cli_seconds() + SERVE_DRAIN_SECONDS;
+   double end = cli_seconds() + (double)serve_most.drain_seconds;
    uint32_t left = s->num_hosts;
    bool done[SERVE_MAX_MODELS] = {false};
 
@@ -172,10 +173,13 @@ static int start(server *s)
       return cli_usage_error("'sinter serve' needs a MODEL, or --models-dir");
    if (sodium_init() < 0)
       return 1;
-   int code = read_keys(s);
+   int code = bounds_read(o);
+   code = code ? code : read_keys(s);
    if (code)
       return code;
-   if (!log_open(s))
+   if (o->metrics_compat && strcmp(o->metrics_compat, "vllm") != 0)
+      return cli_usage_error("--metrics-compat is vllm, not '%s'", o->metrics_compat);
+   if (!log_open(s) || !trace_open(s))
       return 1;
    if (!events_open(o, &s->events))
       return 1;
@@ -213,6 +217,7 @@ int cmd_serve(const options *o)
    http_stop(&s);
    events_close(s.events);
    log_close(&s);
+   trace_close(&s);
    free(s.keys);
    return code;
 }

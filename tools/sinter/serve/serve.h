@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "tools/sinter/cli.h"
+#include "tools/sinter/limits.h"
 #include "tools/sinter/loads.h"
 #include "tools/sinter/tree.h"
 
@@ -21,25 +22,34 @@ struct events_source;
 
 enum {
    SERVE_MAX_MODELS = 64,
-   SERVE_MAX_BODY = 8 << 20,
-   SERVE_MAX_NODES = 1 << 18, /* values in a body */
-   SERVE_MAX_MESSAGES = 4096,
    SERVE_MAX_STOPS = 16,
    SERVE_MAX_STOP_BYTES = 256,
-   SERVE_MAX_BIAS = 1024,
-   SERVE_MAX_CHOICES = 64, /* prompts times n */
-   SERVE_MAX_EMBED = 2048, /* texts of one request for embeddings */
-   SERVE_MAX_IMAGES = 32,  /* of one request */
-   SERVE_MAX_TOOLS = 128,
    SERVE_MAX_CALLS = 16, /* that a grammar lets an answer make */
    SERVE_ID_BYTES = 48,
-   SERVE_MAX_UNREAD = 1 << 20, /* bytes a slow reader may leave behind */
-   SERVE_MAX_QUEUE = 1024,     /* jobs that wait or run on one model */
-   SERVE_PING_SECONDS = 15,
-   SERVE_DRAIN_SECONDS = 30,
 };
 
+/* What else is bounded (bounds.c); set before the first thread starts. */
+typedef struct serve_bounds {
+#define BOUND(name, otherwise, least, most, what) int64_t name;
+#include "bounds.def"
+#undef BOUND
+} serve_bounds;
+
+extern serve_bounds serve_most;
+
+/* Takes --limit; 0, or the exit code after saying what is wrong. */
+int bounds_read(const options *o);
+/* All of them, as an object. */
+void bounds_json(buffer *b);
+
 /* ---- what a client asks for (params.c) ---- */
+
+enum {
+#define ROUTE(method, path, handler, guarded, what) SERVE_ROUTE_##handler,
+#include "routes.def"
+#undef ROUTE
+   SERVE_ROUTES
+};
 
 typedef enum endpoint { SERVE_CHAT, SERVE_TEXT, SERVE_RESPONSES, SERVE_EMBED } endpoint;
 
@@ -185,6 +195,8 @@ typedef struct job {
    int64_t created;       /* seconds since 1970 */
    double started, first; /* clock: submitted, first token */
    double written;        /* clock of the last bytes, for keep-alive */
+   double queued;         /* seconds until its first step; 0: it still waits */
+   uint32_t kv_pages;     /* that it holds, when last looked */
    choice *choices;
    uint32_t num_choices, left;
    uint32_t cached_tokens;
@@ -232,7 +244,14 @@ void responses_whole(job *j, buffer *out);
 void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *top_ids,
                  const float *top_logprobs);
 
-/* ---- models (host.c) ---- */
+/* ---- figures (metrics.c) ---- */
+
+typedef enum histogram_id {
+#define HISTOGRAM(id, name, vllm, unit, what) HISTOGRAM_##id,
+#include "histograms.def"
+#undef HISTOGRAM
+   HISTOGRAM_COUNT
+} histogram_id;
 
 typedef struct histogram {
    uint64_t count[16];
@@ -242,11 +261,25 @@ typedef struct histogram {
 typedef struct host_metrics {
    uint64_t requests[4]; /* by finish: stop, length, cancelled, error */
    uint64_t prompt_tokens, cached_tokens, generated_tokens, preemptions;
-   histogram first_token, between_tokens, whole;
+   histogram histograms[HISTOGRAM_COUNT];
 } host_metrics;
+
+void metrics_add(host_metrics *m, histogram_id id, double value);
+
+/* ---- models (host.c) ---- */
+
+/* What is known of the kernels' times (kernels.c). */
+typedef struct kernel_times {
+   bool wants_limits;
+   uint32_t steps; /* to be timed from now on */
+   limits machine; /* of this machine; bytes_s 0: not measured yet */
+   sinter_launch_time *launches;
+   uint32_t num_launches;
+} kernel_times;
 
 /* A model that can be loaded. While it is ready, `users` keep it so: handlers that read the artifact. */
 struct host {
+   struct server *server;
    const options *options;
    char path[4096];  /* as given */
    char name[128];   /* as clients call it */
@@ -266,6 +299,9 @@ struct host {
    struct events_source *events; /* NULL: nobody listens */
    uint64_t kv_blocks, kv_sum;   /* of the prefix cache, when the engine was last idle */
    const char *stage;
+   double progress;            /* of it, 0 to 1 */
+   uint64_t loads, cache_hits; /* times it was loaded; of these, from the cache */
+   kernel_times times;
    job *queue, *last; /* not yet seen by the engine */
    job *running;
    uint32_t num_jobs;
@@ -276,11 +312,8 @@ struct host {
    int exit_code;
 };
 
-extern const double host_bounds[16]; /* upper bounds of histograms, seconds; the last is infinite */
-
 /* What other threads may look at before it is started. name NULL: made from the path. */
-void host_init(host *h, const options *o, const char *path, const char *name, bool is_required,
-               struct events *publisher);
+void host_init(host *h, struct server *s, const char *path, const char *name, bool is_required);
 /* Starts a thread that loads the model when it is wanted, and then serves. */
 bool host_start(host *h);
 /* Takes a ready host for the call, true; host_release ends that. Else the call is suspended until the host is ready and
@@ -306,10 +339,11 @@ typedef struct server {
    bool loopback;
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
    uint32_t num_keys;
-   FILE *log;                /* NULL: none */
+   FILE *log, *trace;        /* NULL: none */
    buffer tls_cert, tls_key; /* PEM, empty: no TLS */
    atomic_bool draining;
-   atomic_ulong answers[6]; /* by hundreds of the HTTP status */
+   atomic_ulong answers[SERVE_ROUTES + 1]
+                       [6]; /* by route, the last: none; by hundreds of the status */
 } server;
 
 /* One request of a connection. */
@@ -319,6 +353,8 @@ typedef struct call {
    char path[256], method[16];
    const char *tail; /* what a * matched */
    int (*handler)(struct call *c);
+   size_t route;   /* its place in routes.def */
+   char trace[65]; /* X-Request-Id, if it has a sane one */
    buffer body;
    size_t skipped; /* bytes of a body behind a fault */
    fault fault;    /* http 0: none; else the answer once the body is over */
@@ -346,6 +382,10 @@ void log_close(server *s);
 bool tls_load(void);
 bool http_start(server *s);
 void http_stop(server *s);
+/* A ?name=value of the path, NULL without. */
+const char *http_query(const call *c, const char *name);
+/* "GET /livez" of a route. */
+void http_route_name(size_t route, char out[96]);
 /* Answers; every handler ends with one of these. */
 int http_reply(call *c, int status, const char *type, const buffer *body);
 int http_fault(call *c, const fault *f);

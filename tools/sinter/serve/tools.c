@@ -75,9 +75,9 @@ bool take_tools(ask *a, const tree *t, const host *h, fault *f)
    bool ok = true;
 
    (void)h;
-   if (t->kind != TREE_array || tree_count(t) > SERVE_MAX_TOOLS)
-      return fault_set(f, 400, "invalid_value", "tools", "'tools' must be an array of at most %d",
-                       SERVE_MAX_TOOLS);
+   if (t->kind != TREE_array || tree_count(t) > (size_t)serve_most.tools)
+      return fault_set(f, 400, "invalid_value", "tools", "'tools' must be an array of at most %lld",
+                       (long long)serve_most.tools);
    if (!tree_first(t))
       return true;
    a->tools = calloc(tree_count(t), sizeof *a->tools);

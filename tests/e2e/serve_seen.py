@@ -1,0 +1,213 @@
+"""What can be seen of a server: kernels with their times, IR and instructions, in JSON and on the page; vLLM's metric names; the trace;
+progress of a load. And what a disk that is full, read-only or cut off by a kill does to it: nothing."""
+import subprocess
+import threading
+
+from server import *  # noqa: F403
+
+ASK = {"prompt": [5, 6, 7], "max_tokens": 40, "temperature": 0, "ignore_eos": True}
+VLLM = """num_requests_running num_requests_waiting kv_cache_usage_perc prefix_cache_queries prefix_cache_hits num_preemptions prompt_tokens generation_tokens
+request_success time_to_first_token_seconds inter_token_latency_seconds request_time_per_output_token_seconds e2e_request_latency_seconds
+request_queue_time_seconds request_prefill_time_seconds request_decode_time_seconds request_prompt_tokens request_generation_tokens iteration_tokens_total
+request_params_n request_params_max_tokens""".split()
+
+
+def busy(s, stop):
+    while not stop.is_set():
+        s.post("/v1/completions", **ASK)
+
+
+def kernels(s):
+    """Kills: times of no steps, or of all for ever; another group's IR; code that is not the kernel's."""
+    want = s.post("/v1/completions", **ASK)[1]["choices"]
+    check(json.loads(s.get("/v1/kernels")[1])["data"] == [], "kernels: nobody asked yet")
+    for _ in range(100):
+        doc = json.loads(s.get("/v1/kernels?model=llama")[1])
+        same = s.post("/v1/completions", **ASK)[1]["choices"] == want
+        if doc["limits"]["read_bytes_s"] and any(r["runs"] and r["variant"] == "decode" for r in doc["data"]):
+            break
+    check(same, "kernels: a step that is timed has the same results")
+    rows = [r for r in doc["data"] if r["variant"] == "decode" and r["runs"]]
+    check(rows and all(r["us"] > 0 and r["kernel"] and r["group"] for r in rows) and any(r["roof_us"] > 0 for r in rows), "kernels: times and roofs", rows[:3])
+    runs = sum(r["runs"] for r in rows)
+    for _ in range(4):  # the steps that the last question bought are over by then
+        s.post("/v1/completions", **ASK)
+    after = json.loads(s.get("/v1/kernels")[1])["data"]
+    s.post("/v1/completions", **{**ASK, "max_tokens": 2})
+    more = sum(r["runs"] for r in after if r["variant"] == "decode") - runs
+    check(0 < more <= 65 * len(rows), "kernels: each question buys some steps", (runs, more))
+    grouped = next(r for r in rows if r["rule"])
+    one = json.loads(s.get(f"/v1/kernels/{grouped['group']}?model=llama")[1])
+    check(re.match(rf"  kernel {grouped['group']} \{{\n(    %.*\n)+  \}}$", one["ir"]), "kernels: the group's IR", one["ir"])
+    check(grouped["kernel"] in [k["kernel"] for k in one["kernels"]] and all(k["is_shown"] and re.search(r"^ *[0-9a-f]+ +ret", k["code"], re.M)
+                                                                              for k in one["kernels"]), "kernels: instructions", str(one["kernels"])[:300])
+    status, body = s.get("/v1/kernels/nothing")
+    check(status == 404 and json.loads(body)["error"]["code"] == "kernel_not_found", "kernels: one that is not there", body)
+    status, body = s.get("/v1/kernels?model=nobody")
+    check(status == 404 and json.loads(body)["error"]["code"] == "model_not_found", "kernels: a model that is not there", body)
+    return grouped["group"]
+
+
+def page(s, group):
+    """The kernels on the page, while requests run: a box and a row a launch, and behind a click IR, instructions, pass."""
+    stop = threading.Event()
+    worker = threading.Thread(target=busy, args=(s, stop))
+    worker.start()
+    args = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={TEMP.name}/chromium-kernels", "--virtual-time-budget=6000"]
+    shot = os.environ.get("SINTER_SCREENSHOT")
+    if shot:
+        subprocess.run([*args, "--window-size=1400,1100", f"--screenshot={shot}", f"http://127.0.0.1:{s.port}/#kernels/{group}"], capture_output=True, timeout=60)
+    out = subprocess.run([*args, "--dump-dom", f"http://127.0.0.1:{s.port}/#kernels/{group}"], capture_output=True, text=True, timeout=60).stdout
+    stop.set()
+    worker.join()
+    check(out.count("<i ") > 5 and "% of roof" in out and "launches, " in out, "page: the kernels of a step", out[-3000:])
+    check(f"<pre>  kernel {group} {{" in out and "grouped by the pass" in out and re.search(r"\bret", out) and "KV pages" in out, "page: behind a click", out[-3000:])
+
+
+def metrics():
+    s = Server(SMALL, "--metrics-compat=vllm")
+    for _ in range(3):
+        s.post("/v1/completions", **ASK)
+    s.settled("llama")
+    text = s.get("/metrics")[1].decode()
+    kinds = dict(re.findall(r"^# TYPE vllm:(\S+) (\S+)$", text, re.M))
+    for name in VLLM:
+        kind = kinds.get(name) or kinds.get(name + "_total")
+        sample = {"histogram": f"vllm:{name}_bucket{{model_name=\"llama\",le=", "gauge": f'vllm:{name}{{model_name="llama"}} ',
+                  "counter": f'vllm:{name}_total{{model_name="llama"'}.get(kind)
+        check(sample and sample in text, f"metrics: vllm:{name}", kind)
+    figure = lambda name: float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)[1])
+    check(figure('vllm:generation_tokens_total{model_name="llama"}') == 120 and figure('vllm:request_success_total{model_name="llama",finished_reason="length"}') == 3,
+          "metrics: vLLM's figures")
+    check(figure('vllm:request_generation_tokens_sum{model_name="llama"}') == 120 and figure('vllm:time_to_first_token_seconds_count{model_name="llama"}') == 3,
+          "metrics: vLLM's histograms")
+    check(figure('sinter_http_responses_total{route="POST /v1/completions",code="2xx"}') == 3 and 'sinter_artifact_info{model="llama",digest="blake2b:' in text and
+          "sinter_build_info{version=" in text, "metrics: routes, artifact, build", text[-900:])
+    s.stop()
+    s = Server(SMALL)
+    check("vllm:" not in s.get("/metrics")[1].decode(), "metrics: our own names only, unless asked for")
+    s.stop()
+    sinter("serve", SMALL, "--metrics-compat", "other", "--port", free_port(), expect=2)
+
+
+def limits():
+    """Kills: a bound that is only written down."""
+    s = Server(SMALL, "--limit", "body_bytes=4096,messages=2,choices=3,queue=2,idle_seconds=1")
+    check(json.loads(s.get("/openapi.json")[1])["x-limits"]["queue"] == 2, "limits: openapi has them")
+    for fields, status, code in (({"prompt": "x" * 5000}, 413, "body_too_large"), ({"prompt": ["a"] * 4}, 400, "too_many_prompts"),
+                                 ({"prompt": ["a", "b"], "n": 2}, 400, "invalid_value")):
+        got = s.post("/v1/completions", **fields)
+        check(got[0] == status and got[1]["error"]["code"] == code, f"limits: {code}", got)
+    body = json.dumps({**ASK, "max_tokens": 450, "stream": True}).encode()
+    seen = []
+    for _ in range(20):  # three at once are one too many, unless one is over already
+        streams = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(6)]
+        for c in streams:
+            c.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        seen = [c.recv(4096) for c in streams]
+        for c in streams:
+            c.close()
+        if any(b" 429 " in a[:20] for a in seen):
+            break
+    refused = [a for a in seen if b" 429 " in a[:20]]
+    check(refused and all(b"Retry-After" in a for a in refused) and any(b" 200 " in a[:20] for a in seen), "limits: a full queue", seen)
+    with socket.create_connection(("127.0.0.1", s.port), timeout=10) as c:
+        check(c.recv(10) == b"", "limits: a silent connection is closed")
+    s.stop()
+    for bad in ("queue", "queue=x", "queue=0", "queue=5 ", "nothing=3"):
+        sinter("serve", SMALL, "--limit", bad, "--port", free_port(), expect=2)
+
+
+def trace():
+    """Kills: an event that is no JSON, a request that never ends, rows that no step had."""
+    path = os.path.join(TEMP.name, "trace.json")
+    s = Server(SMALL, "--trace", path)
+    for i in range(4):
+        s.post("/v1/completions", **{**ASK, "prompt": [9 + i, 8]})
+    status, headers, _ = s.send("POST", "/v1/completions", json.dumps(ASK), {"Content-Type": "application/json", "X-Request-Id": "mine-1"})
+    check(status == 200 and headers["X-Request-Id"] == "mine-1", "a client's own request id comes back", headers)
+    check("X-Request-Id" not in s.send("GET", "/livez", headers={"X-Request-Id": "a b\tc"})[1], "an id that is none does not")
+    s.stop()
+    with open(path, encoding="utf-8") as f:
+        events = json.load(f)
+    spans = [e for e in events if e.get("cat") == "request"]
+    for name in ("request", "queue", "prefill", "decode"):
+        begin, end = ({e["id"]: e["ts"] for e in spans if e["ph"] == ph and e["name"] == name} for ph in "be")
+        check(len(begin) == 5 and set(begin) == set(end) and all(begin[i] <= end[i] for i in begin), f"trace: {name}", (begin, end))
+    steps = [e for e in events if e["ph"] == "X"]
+    rows, tokens = sum(e["args"]["rows"] for e in steps), sum(e["args"]["prompt_tokens"] + e["args"]["generated_tokens"] - 1 - e["args"]["cached_tokens"]
+                                                              for e in spans if e["ph"] == "b" and e["name"] == "request")
+    check(rows == tokens and all(e["dur"] > 0 for e in steps), "trace: the steps' rows are the requests'", (rows, tokens))
+    sinter("serve", SMALL, "--trace", os.path.join(TEMP.name, "no", "where"), "--port", free_port(), expect=1)
+
+
+def loading():
+    """A cold start says how far it is; one that is killed in it, again and again, loses nothing."""
+    env = {**os.environ, "SINTER_CACHE": os.path.join(TEMP.name, "cold")}
+    stages = set()
+    for delay in (0.03, 0.1, 0.2, 0.4):
+        port = free_port()
+        p = subprocess.Popen([SINTER, "serve", SMALL, "--port", str(port), "-q"], env=env)
+        end = time.time() + delay
+        while time.time() < end:
+            try:
+                c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                c.request("GET", "/readyz")
+                r = c.getresponse()
+                doc = json.loads(r.read())
+                check((r.status == 200) == (doc["status"] == "ready") and (r.status == 200 or 0 <= doc["progress"] <= 1), "readyz: a state", doc)
+                stages.add(doc.get("stage"))
+            except OSError:
+                time.sleep(0.002)
+        p.kill()
+        p.wait()
+    check(stages - {None}, "readyz: a load says where it is", stages)
+    s = Server(SMALL, env=env)
+    check(s.post("/v1/completions", **ASK)[0] == 200, "kill -9 while loading loses nothing")
+    s.process.kill()
+    s.process.wait()
+    s = Server(SMALL, env=env)
+    check(s.post("/v1/completions", **ASK)[0] == 200, "kill -9 while serving loses nothing", s.errors())
+    s.stop()
+    sinter("cache", "verify", env={"SINTER_CACHE": env["SINTER_CACHE"]})
+
+
+def disks():
+    folder = os.path.join(TEMP.name, "disk")
+    os.makedirs(folder)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", folder], capture_output=True).returncode:
+        print("skip: a full disk and a read-only one need the right to mount")
+        return
+    try:
+        env = {"SINTER_CACHE": os.path.join(folder, "cache")}
+        log, trace_path = os.path.join(folder, "log"), os.path.join(folder, "trace")
+        s = Server(SMALL, "--log", log, env=env)
+        want = s.post("/v1/completions", **ASK)[1]["choices"]
+        s.stop()
+        open(trace_path, "w").close()
+        try:
+            with open(os.path.join(folder, "fill"), "wb", buffering=0) as f:
+                while f.write(b"\0" * 65536):
+                    pass
+        except OSError:
+            pass
+        s = Server(SMALL, "--log", log, "--trace", trace_path, env=env)
+        check(all(s.post("/v1/completions", **ASK)[1]["choices"] == want for _ in range(60)), "a full disk is served")
+        s.stop()
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        s = Server(SMALL, env=env)
+        check(s.post("/v1/completions", **ASK)[1]["choices"] == want, "a read-only cache is served", s.errors())
+        s.stop()
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def run():
+    s = Server(SMALL)
+    page(s, kernels(s))
+    s.stop()
+    metrics()
+    limits()
+    trace()
+    loading()
+    disks()

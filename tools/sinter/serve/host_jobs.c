@@ -1,0 +1,188 @@
+/* host_jobs.c - the life of a job on the thread of its host: submitted, its tokens taken, looked after, ended. */
+#include <poll.h>
+#include <string.h>
+
+#include "choice.h"
+#include "host.h"
+#include "trace.h"
+
+/* ---- output of a job ---- */
+
+/* After something was added: wakes the reader, gives up on one that does not read. */
+static void flush(job *j)
+{
+   j->written = cli_seconds();
+   if (j->ask.stream && j->out.len - j->sent > (size_t)serve_most.unread_bytes)
+      j->gone = true;
+   job_wake(j);
+}
+
+static void on_token(void *user, sinter_request *r, const sinter_token *t)
+{
+   choice *c = user;
+   job *j = c->job;
+   host_metrics *m = &j->host->metrics;
+   double now = cli_seconds();
+
+   (void)r;
+   pthread_mutex_lock(&j->lock);
+   if (!c->finish) {
+      if (t->id >= 0 && c->num_tokens)
+         metrics_add(m, HISTOGRAM_between_tokens, now - c->last);
+      if (t->id >= 0 && j->first == 0) {
+         j->first = now;
+         metrics_add(m, HISTOGRAM_first_token, now - j->started);
+      }
+      c->last = now;
+      m->generated_tokens += t->id >= 0;
+      if (choice_token(c, t)) {
+         j->left--;
+         if (t->finish == SINTER_FINISH_none)
+            sinter_cancel(c->request);
+      }
+      if (j->ask.stream) {
+         reply_stream(j, c);
+         flush(j);
+      }
+   }
+   pthread_mutex_unlock(&j->lock);
+}
+
+static void on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits)
+{
+   choice *c = user;
+
+   (void)r;
+   pthread_mutex_lock(&c->job->lock);
+   choice_prompt_logits(c, pos, logits);
+   pthread_mutex_unlock(&c->job->lock);
+}
+
+/* ---- life of a job ---- */
+
+void host_job_start(job *j)
+{
+   pictures_encode(j);
+   pthread_mutex_lock(&j->lock);
+   for (uint32_t i = 0; i < j->num_choices && !j->fault.http; i++) {
+      choice *c = &j->choices[i];
+      sinter_status status = choice_submit(c, on_token, on_logits);
+
+      if (status != SINTER_ok)
+         fault_from_library(&j->fault, status, NULL);
+      if (c->finish) {
+         j->left--;
+         if (j->ask.stream)
+            reply_stream(j, c);
+      }
+   }
+   pthread_mutex_unlock(&j->lock);
+}
+
+static void count_end(host *h, const job *j)
+{
+   host_metrics *m = &h->metrics;
+   double now = cli_seconds();
+
+   for (uint32_t i = 0; i < j->num_choices; i++) {
+      const choice *c = &j->choices[i];
+      const char *why = c->finish;
+      m->requests[j->fault.http || !why        ? (j->gone ? 2 : 3)
+                  : strcmp(why, "stop") == 0   ? 0
+                  : strcmp(why, "length") == 0 ? 1
+                                               : 3]++;
+      metrics_add(m, HISTOGRAM_generated, c->num_tokens);
+      if (c->num_tokens > 1)
+         metrics_add(m, HISTOGRAM_per_token, (c->last - j->first) / (c->num_tokens - 1));
+   }
+   m->prompt_tokens += job_prompt_tokens(j);
+   m->cached_tokens += j->cached_tokens;
+   metrics_add(m, HISTOGRAM_whole, now - j->started);
+   metrics_add(m, HISTOGRAM_queued, j->queued);
+   metrics_add(m, HISTOGRAM_prompt, (double)job_prompt_tokens(j));
+   metrics_add(m, HISTOGRAM_choices, j->num_choices);
+   if (j->ask.has_max_tokens)
+      metrics_add(m, HISTOGRAM_max_tokens, (double)j->ask.max_tokens);
+   if (j->first > 0) {
+      metrics_add(m, HISTOGRAM_prefill, j->first - j->started - j->queued);
+      metrics_add(m, HISTOGRAM_decode, now - j->first);
+   }
+}
+
+void host_job_watch(job *j)
+{
+   uint32_t pages = 0, submitted = 0;
+   double queued = 0;
+
+   pthread_mutex_lock(&j->lock);
+   for (uint32_t i = 0; i < j->num_choices; i++) {
+      sinter_request_stats s = SINTER_INIT(sinter_request_stats);
+
+      if (!j->choices[i].request)
+         continue;
+      sinter_request_get_stats(j->choices[i].request, &s);
+      pages += s.kv_pages;
+      queued = !submitted++ || s.queue_seconds < queued ? s.queue_seconds : queued;
+   }
+   j->kv_pages = pages;
+   j->queued = submitted ? queued : j->queued;
+   pthread_mutex_unlock(&j->lock);
+}
+
+static void take_stats(host *h, job *j)
+{
+   for (uint32_t i = 0; i < j->num_choices; i++) {
+      sinter_request_stats s = SINTER_INIT(sinter_request_stats);
+
+      if (!j->choices[i].request)
+         continue;
+      sinter_request_get_stats(j->choices[i].request, &s);
+      j->cached_tokens += s.prefix_hit_tokens;
+      j->queued = !i || s.queue_seconds < j->queued ? s.queue_seconds : j->queued;
+      h->metrics.preemptions += s.preemptions;
+   }
+}
+
+void host_job_end(host *h, job *j)
+{
+   pthread_mutex_lock(&j->lock);
+   take_stats(h, j);
+   for (uint32_t i = 0; i < j->num_choices; i++)
+      choice_end(&j->choices[i]);
+   for (uint32_t i = 0; i < j->num_choices && !j->fault.http && !j->gone; i++)
+      if (j->choices[i].finish && strcmp(j->choices[i].finish, "error") == 0)
+         fault_set(&j->fault, 500, "failed", NULL,
+                   j->ask.rules ? "no token of the model continues the demanded format"
+                                : "the model gave logits that are not finite");
+   count_end(h, j);
+   trace_job(h->server, j);
+   if (j->ask.stream && !j->gone)
+      reply_stream_end(j);
+   /* Behind this nothing looks at the artifact, which may go while the client still reads. */
+   sinter_grammar_destroy(j->ask.rules);
+   j->ask.rules = NULL;
+   j->ended = true;
+   job_wake(j);
+   pthread_mutex_unlock(&j->lock);
+   job_release(j);
+}
+
+bool host_job_left(job *j, double now)
+{
+   struct pollfd p = {.fd = j->socket, .events = POLLRDHUP};
+
+   pthread_mutex_lock(&j->lock);
+   if (!j->gone && j->socket >= 0 && poll(&p, 1, 0) == 1 &&
+       (p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+      j->gone = true;
+   if (!j->gone && j->ask.timeout_ms && now - j->started > (double)j->ask.timeout_ms * 1e-3 &&
+       !j->fault.http)
+      fault_set(&j->fault, 408, "timeout", "timeout_ms", "the request took longer than timeout_ms");
+   if (!j->gone && j->ask.stream && now - j->written > (double)serve_most.ping_seconds) {
+      buffer_add(&j->out, ": ping\n\n", 8);
+      flush(j);
+   }
+   bool over = j->gone || j->fault.http;
+   pthread_mutex_unlock(&j->lock);
+   return over;
+}

@@ -1,0 +1,106 @@
+/* trace.c - Chrome's trace event format, a line an event:
+ *
+ *    [ metadata                            a track of steps for each model
+ *    , {"ph":"X", "name":"step", …}        begin and length, in microseconds
+ *    , {"ph":"b"|"e", "id":request, …}     a request, and within it queue, prefill, decode
+ *    ]                                     readers do without it, should the server be killed
+ *
+ * No texts. A disk that is full loses events, and stops nobody. */
+#include "trace.h"
+
+#include <errno.h>
+#include <string.h>
+
+bool trace_open(server *s)
+{
+   const char *path = s->options->trace;
+
+   if (!path)
+      return true;
+   s->trace = fopen(path, "we");
+   if (!s->trace) {
+      (void)cli_fail(1, path, "name a file that can be written", "the trace cannot be opened: %s",
+                     strerror(errno));
+      return false;
+   }
+   fprintf(s->trace, "[{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":"
+                     "\"sinter serve\"}}\n");
+   return true;
+}
+
+/* One call a line, so that lines of other threads do not fall into it. */
+static void put(server *s, buffer *b)
+{
+   fwrite(b->data, 1, b->len, s->trace);
+   buffer_free(b);
+}
+
+static double us(double seconds)
+{
+   return seconds * 1e6;
+}
+
+void trace_step(const host *h, double begin, uint64_t rows, const sinter_stats *after)
+{
+   server *s = h->server;
+   buffer b = {0};
+
+   if (!s->trace)
+      return;
+   buffer_printf(
+      &b, ",{\"ph\":\"X\",\"cat\":\"step\",\"name\":\"step\",\"pid\":1,\"tid\":%d,\"ts\":%.1f,",
+      (int)(h - s->hosts) + 1, us(begin));
+   buffer_printf(&b, "\"dur\":%.1f,\"args\":{\"model\":", us(cli_seconds() - begin));
+   buffer_json_string(&b, h->name, strlen(h->name));
+   buffer_printf(&b, ",\"rows\":%llu,\"running\":%u,\"waiting\":%u,\"kv_tokens_used\":%llu}}\n",
+                 (unsigned long long)rows, after->running, after->waiting,
+                 (unsigned long long)after->kv_tokens_used);
+   put(s, &b);
+}
+
+static void span(buffer *b, const job *j, const char *name, double begin, double end)
+{
+   buffer_printf(b,
+                 ",{\"ph\":\"b\",\"cat\":\"request\",\"name\":\"%s\",\"id\":\"%s\",\"pid\":1,"
+                 "\"tid\":0,\"ts\":%.1f}\n"
+                 ",{\"ph\":\"e\",\"cat\":\"request\",\"name\":\"%s\",\"id\":\"%s\",\"pid\":1,"
+                 "\"tid\":0,\"ts\":%.1f}\n",
+                 name, j->id, us(begin), name, j->id, us(end));
+}
+
+void trace_job(server *s, const job *j)
+{
+   double end = cli_seconds(), first = j->first > 0 ? j->first : end;
+   double begun = j->queued > 0 ? j->started + j->queued : end;
+   buffer b = {0};
+
+   if (!s->trace)
+      return;
+   buffer_printf(&b,
+                 ",{\"ph\":\"b\",\"cat\":\"request\",\"name\":\"request\",\"id\":\"%s\",\"pid\":1,"
+                 "\"tid\":0,\"ts\":%.1f,\"args\":{\"prompt_tokens\":%llu,\"cached_tokens\":%u,"
+                 "\"generated_tokens\":%llu,\"model\":",
+                 j->id, us(j->started), (unsigned long long)job_prompt_tokens(j), j->cached_tokens,
+                 (unsigned long long)job_generated(j));
+   buffer_json_string(&b, j->host->name, strlen(j->host->name));
+   buffer_printf(&b, "}}\n");
+   span(&b, j, "queue", j->started, begun);
+   if (begun < end)
+      span(&b, j, "prefill", begun, first);
+   if (j->first > 0)
+      span(&b, j, "decode", first, end);
+   buffer_printf(&b,
+                 ",{\"ph\":\"e\",\"cat\":\"request\",\"name\":\"request\",\"id\":\"%s\",\"pid\":1,"
+                 "\"tid\":0,\"ts\":%.1f}\n",
+                 j->id, us(end));
+   put(s, &b);
+}
+
+void trace_close(server *s)
+{
+   if (!s->trace)
+      return;
+   fprintf(s->trace, "]\n");
+   fclose(s->trace);
+   s->trace = NULL;
+}
