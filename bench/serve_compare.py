@@ -14,6 +14,7 @@ round, so that pieces of a measurement add up; --rounds 0 shows what it holds. -
 COMMAND goes in front of each, for machines where one has to ask for quiet. --assert exits with 1 when a row does not give what its
 line in ROWS asks for. The numbers of a row can be changed, for a try: --clients, --requests, --prompt, --output."""
 import argparse
+import atexit
 import http.client
 import json
 import os
@@ -84,6 +85,7 @@ class Server:
         self.port = port
         self.log = open(os.path.join(TEMP.name, f"{port}.log"), "wb+")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        atexit.register(self.process.kill)
         for _ in range(2400):
             if self.process.poll() is not None or self.is_ready():
                 break
@@ -233,6 +235,7 @@ def show(samples):
 
 def main():
     o = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end with it
     client = os.path.join(TEMP.name, "serve_load")
     subprocess.run(["cc", "-O2", "-o", client, os.path.join(ROOT, "bench", "serve_load.c")], check=True)
     samples = []

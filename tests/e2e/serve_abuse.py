@@ -24,7 +24,7 @@ COMPLETIONS = {
     "invalid_json": [
         b"", b"[]", b"nonsense", b"NaN", b'{"prompt":"a"} x', b'{"prompt":"a"}{"prompt":"b"}', b"[" * 100000, b'{"prompt":' + b"[" * 100000,
         b'{"prompt":"\xff"}', b'{"prompt":"\xc0\x80"}', b'{"prompt":"\xed\xa0\x80"}', b'{"prompt":"\xf4\x90\x80\x80"}', b'{"prompt":"\\ud800"}',
-        b'{"prompt":"a","max_tokens":01}', b'{"prompt":"a","temperature":NaN}', b'{"prompt":"a","temperature":+1}', b'{"prompt":"a\x01"}', b'{"prompt":"a","n\\u0000":1}',
+        b'{"prompt":"a","max_tokens":01}', b'{"prompt":"a","temperature":NaN}', b'{"prompt":"a","temperature":+1}', b'{"prompt":"a\x01"}',
         b'{"prompt":[' + b"1," * 400000 + b"1]}", b'{"prompt":"a"', b'{"prompt":"a",}', b"{'prompt':'a'}"],
     "duplicate_parameter": [b'{"prompt":"a","prompt":"b"}', b'{"model":"llama","prompt":"a","model":"x"}', b'{"prompt":"a","n":1,"n":2}'],
     "missing_parameter": [{}, {"prompt": None}],
@@ -62,9 +62,9 @@ FORMATS = {
     many("guided_regex", "(" * 4000, "(" * DEEP, "a{2,1000000000}", "^+[a-z]$", "^{2}x$", "[z-a]", "*", "a{5,2}", "(?P<", "\\", "[", "x" * 5000, 5),
 }
 # Odd, and right: answered.
-RIGHT = [b'{"prompt":"a\\u0000b","max_tokens":1}', b'{"prompt":"\\ud83d\\ude00","max_tokens":1}', {"prompt": "a", "seed": -1}, {"prompt": "a", "top_p": 0},
+RIGHT = [b'{"prompt":"a\\u0000b","max_tokens":1}', b'{"prompt":"a","max_tokens":1,"n\\u0000":77}', b'{"prompt":"\\ud83d\\ude00","max_tokens":1}', {"prompt": "a", "seed": -1}, {"prompt": "a", "top_p": 0},
          {"prompt": "a", "temperature": 1e-9}, {"prompt": " " * 100}, {"prompt": "\u200d" * 40}, {"prompt": "e" + "\u0301" * 60}, {"prompt": "a", "user": "u" * (1 << 20)},
-         {"prompt": "a", "n": 2, "stream": True}, {"prompt": "a", "echo": True, "n": 2}, {"prompt": "a", "unknown": [[[1]]]}, {"prompt": "a", "stop": None},
+         {"prompt": "a", "n": 2, "stream": True}, {"prompt": "a", "echo": True, "n": 2}, {"prompt": "a", "unknown": [[[1]]]}, {"": 1, "prompt": "a"}, {"\u00e9\r\nX-A: b": 1, "prompt": "a"}, {"prompt": "a", "stop": None},
          *schemas(True, {}, {"type": "object", "properties": {'q"\\u00e9\n': {"type": "null"}}, "required": ['q"\\u00e9\n'], "additionalProperties": False})]
 
 TALK = [{"role": "user", "content": "x"}]

@@ -12,6 +12,8 @@ typedef struct builder {
    int depth;
    size_t nodes_left;
    char *key;
+   const char *name;
+   size_t name_len;
 } builder;
 
 static char *copy(const void *s, size_t len)
@@ -36,6 +38,8 @@ static tree *add(builder *b, tree_kind kind, const char *text, size_t len)
    t->text = text ? copy(text, len) : NULL;
    t->len = len;
    t->key = b->key;
+   t->name = b->name;
+   t->name_len = b->name_len;
    b->key = NULL;
    if (!b->depth) {
       b->root = t;
@@ -93,8 +97,16 @@ static int on_key(void *user, const unsigned char *s, size_t len)
 {
    builder *b = user;
 
-   b->key = memchr(s, 0, len) ? NULL : copy(s, len); /* keys are compared as C strings */
-   return b->key != NULL;
+   bool is_odd = memchr(s, 0, len) != NULL;
+   b->key = malloc(len + 3);
+   if (!b->key)
+      return 0;
+   memcpy(b->key, "\1", 2);
+   memcpy(b->key + (is_odd ? 2 : 0), s, len);
+   b->key[len + (is_odd ? 2 : 0)] = 0;
+   b->name = b->key + (is_odd ? 2 : 0);
+   b->name_len = len;
+   return 1;
 }
 
 static int on_close(void *user)

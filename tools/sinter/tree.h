@@ -19,7 +19,10 @@ typedef enum tree_kind {
 
 typedef struct tree {
    tree_kind kind;
-   char *key; /* in an object, else NULL */
+   /* In an object, else NULL. A name with a NUL in it, which no C string can be, is "\1": nothing that is looked for. */
+   char *key;
+   const char *name; /* the key as it was written, NULs and all */
+   size_t name_len;
    char
       *text; /* strings, numbers and literals ("null", "yes", "no") as text; NULL for containers */
    size_t len; /* of text, which may hold NULs */

@@ -409,6 +409,20 @@ static const param params[] = {
 #include "params.def"
 };
 
+/* Notes an unknown field for the answer's headers, which take ASCII. */
+static void ignore(ask *a, const char *name)
+{
+   size_t from = a->ignored.len;
+
+   if (from >= 512)
+      return;
+   buffer_printf(&a->ignored, "%s%.64s", from ? "," : "", name);
+   for (size_t i = from; i < a->ignored.len; i++) {
+      char c = a->ignored.data[i];
+      a->ignored.data[i] = c > ' ' && c < 127 ? c : '?';
+   }
+}
+
 static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
 {
    bool seen[countof(params)] = {false};
@@ -420,8 +434,7 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
              (strcmp(params[i].name, e->key) != 0 || !(params[i].on >> a->endpoint & 1)))
          i++;
       if (i == countof(params)) {
-         if (a->ignored.len < 512)
-            buffer_printf(&a->ignored, "%s%.64s", a->ignored.len ? "," : "", e->key);
+         ignore(a, e->key);
          continue;
       }
       if (seen[i])

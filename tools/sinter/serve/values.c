@@ -69,7 +69,7 @@ void value_write(buffer *b, const tree *t)
    for (const tree *e = tree_first(t); e; e = e->next, comma = ",") {
       buffer_printf(b, "%s", comma);
       if (object) {
-         buffer_json_string(b, e->key, strlen(e->key));
+         buffer_json_string(b, e->name, e->name_len);
          buffer_add(b, ":", 1);
       }
       value_write(b, e);
