@@ -38,7 +38,7 @@ static int load(host *h)
    sinter_artifact_digest(h->session.artifact, h->digest);
    pthread_mutex_lock(&h->lock);
    h->stage = "engine";
-   h->loads++;
+   h->num_loads++;
    h->cache_hits += h->session.cached;
    pthread_mutex_unlock(&h->lock);
    e.kv_tokens = (uint32_t)cli_int(o.kv_tokens, 0);

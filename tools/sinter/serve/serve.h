@@ -299,8 +299,8 @@ struct host {
    struct events_source *events; /* NULL: nobody listens */
    uint64_t kv_blocks, kv_sum;   /* of the prefix cache, when the engine was last idle */
    const char *stage;
-   double progress;            /* of it, 0 to 1 */
-   uint64_t loads, cache_hits; /* times it was loaded; of these, from the cache */
+   double progress;                /* of it, 0 to 1 */
+   uint64_t num_loads, cache_hits; /* times it was loaded; of these, from the cache */
    kernel_times times;
    job *queue, *last; /* not yet seen by the engine */
    job *running;
