@@ -10,6 +10,7 @@
 #include "ir/ir.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/moe.h"
 #include "passes/layout.h"
 #include "vec.h"
 
@@ -109,6 +110,10 @@ bool cg_is_panel_quant(const ir_op *op);
 /* Appends the launches of one group. Errors UNSUPPORTED naming op and reason when there is no
  * kernel. */
 SINTER_CHECKED sinter_status cg_lower_group(const cg_lower *l, const ir_group *g, cg_launches *out);
+
+/* Appends a launch of a kernel without a key, whose extents and pointers are to be filled. */
+cg_launch *cg_add_slots(const cg_lower *l, const ir_group *g, const slots_kernel *k,
+                        cg_launches *out);
 
 /* The same for a group of one family of kernels.def. */
 #define KERNEL(name, takes, what)                                                                  \

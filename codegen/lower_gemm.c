@@ -7,9 +7,10 @@
  *
  * Every matmul whose result is not the second factor of a product starts a launch; its chain of
  * single readers inside the group becomes the steps. */
+#include "gemm_chain.h"
+
 #include "kernels/cpu/embed.h"
 #include "kernels/cpu/gemm_impl.h"
-#include "lower.h"
 
 static bool is_matmul(const ir_op *op)
 {
@@ -28,7 +29,7 @@ static uint32_t num_inputs(const ir_op *op)
    return op->code == IR_OP_qmatmul || op->code == IR_OP_moe_qmatmul ? 2 : 1;
 }
 
-static sinter_status refuse(const ir_op *op, const char *why)
+sinter_status cg_chain_refuse(const ir_op *op, const char *why)
 {
    return base_fail(SINTER_unsupported, ir_op_infos[op->code].name,
                     "compile with --without epilogue,act_mul, or report the model",
@@ -40,23 +41,8 @@ static const ir_value *weight_of(const ir_op *op)
    return op->operands[op->num_operands - 1];
 }
 
-/* A launch under construction. */
-typedef struct chain {
-   const cg_lower *l;
-   const ir_group *g;
-   const ir_op *start, *second; /* second: matmul behind mul_second */
-   const ir_op *combine;        /* the end, when slots come together in it */
-   const ir_op *quant;          /* the end, when the result is quantised */
-   const ir_op *norm;           /* of x, in the same kernel */
-   const ir_op *routed;         /* sum of experts that a step adds, in the same kernel */
-   const ir_value *end;         /* what the chain has come to */
-   gemm_key key;
-   const ir_value *extra[GEMM_MAX_STEPS]; /* NULL: the result itself, which starts as the sum */
-   uint32_t num_extra;
-} chain;
-
 /* The reader of v inside the group, NULL when v has memory. */
-static const ir_op *inner_reader(const chain *c, const ir_value *v)
+static const ir_op *inner_reader(const cg_chain *c, const ir_value *v)
 {
    if (cg_place(c->l, v)->kind != PASS_PLACE_kernel)
       return NULL;
@@ -79,13 +65,13 @@ static const ir_value *unbounded(const ir_group *g, const ir_value *v, double *o
 }
 
 /* v is a matmul's result that only a product inside the group reads, as its other factor. */
-static bool is_second(const chain *c, const ir_value *v)
+static bool is_second(const cg_chain *c, const ir_value *v)
 {
    return is_matmul(v->def) && v->def->group == c->g &&
           v->def->operands[0] == c->start->operands[0] && v->def->code == c->start->code;
 }
 
-static const char *add_binary(chain *c, const ir_op *op)
+static const char *add_binary(cg_chain *c, const ir_op *op)
 {
    uint32_t side = op->operands[0] == c->end ? 1 : 0;
    const ir_value *other = op->operands[side];
@@ -118,7 +104,7 @@ static const char *add_binary(chain *c, const ir_op *op)
    return NULL;
 }
 
-static const char *add_step(chain *c, const ir_op *op)
+static const char *add_step(cg_chain *c, const ir_op *op)
 {
    if (c->combine || c->quant)
       return "nothing follows a combination or a quant in its kernel";
@@ -149,7 +135,7 @@ static const char *add_step(chain *c, const ir_op *op)
 }
 
 /* The sum over a token's slots is the last thing that a kernel does. */
-static const char *add_combine(chain *c, const ir_op *op)
+static const char *add_combine(cg_chain *c, const ir_op *op)
 {
    if (op->operands[0] != c->end)
       return "only experts' results are combined in their kernel";
@@ -169,7 +155,7 @@ static const char *add_combine(chain *c, const ir_op *op)
 }
 
 /* A tile's columns are whole groups. */
-static const char *add_quant(chain *c, const ir_op *op)
+static const char *add_quant(cg_chain *c, const ir_op *op)
 {
    if (c->combine || c->quant || op->operands[0] != c->end)
       return "what is quantised is the result itself";
@@ -204,7 +190,7 @@ static void emit_split(arena *a, vec_module *m, const void *what)
 static const plan_ref parts = {.kind = PLAN_REF_scratch};
 
 /* x as the exact sum of three bf16, in scratch memory: one launch for all that read it next. */
-static void launch_split(const chain *c, const ir_value *x, gemm_rows rows, uint64_t k,
+static void launch_split(const cg_chain *c, const ir_value *x, gemm_rows rows, uint64_t k,
                          cg_launches *out)
 {
    const cg_lower *l = c->l;
@@ -220,8 +206,7 @@ static void launch_split(const chain *c, const ir_value *x, gemm_rows rows, uint
    out->scratch = MAX(out->scratch, most * gemm_parts_stride(k));
 }
 
-/* Tiles, constants and the like of a chain's launch. */
-static sinter_status plan_chain(const chain *c, plan_launch *out)
+sinter_status cg_chain_plan(const cg_chain *c, plan_launch *out)
 {
    const ir_type *w = &weight_of(c->start)->type;
    uint64_t n = (uint64_t)ir_dim_const(w->dim[w->rank - 2]), k = (uint64_t)ir_type_row(w);
@@ -231,7 +216,7 @@ static sinter_status plan_chain(const chain *c, plan_launch *out)
    if (!why && !rows.is_sym && rows.num < 0)
       why = "rows must be a number or one symbol";
    if (why)
-      return refuse(c->start, why);
+      return cg_chain_refuse(c->start, why);
    if (!c->key.grouped) {
       gemm_launch(&c->key, rows, n, k, out);
       return SINTER_ok;
@@ -246,13 +231,17 @@ static sinter_status plan_chain(const chain *c, plan_launch *out)
    return SINTER_ok;
 }
 
-/* Pointers in the order of gemm.h; y: the result of the kernel. */
-static void append_refs(const chain *c, const ir_value *y, cg_launch *to)
+void cg_chain_refs(const cg_chain *c, const ir_value *y, cg_launch *to)
+{
+   cg_launch_value(c->l, to, y, true);
+   cg_chain_inputs(c, y, to);
+}
+
+void cg_chain_inputs(const cg_chain *c, const ir_value *y, cg_launch *to)
 {
    const cg_lower *l = c->l;
    uint32_t inputs = num_inputs(c->start);
 
-   cg_launch_value(l, to, y, true);
    if (c->quant)
       cg_launch_value(l, to, c->quant->results[1], true);
    if (c->key.parts)
@@ -274,8 +263,7 @@ static void append_refs(const chain *c, const ir_value *y, cg_launch *to)
       cg_launch_value(l, to, c->extra[i] ? c->extra[i] : y, false);
 }
 
-/* The split of x in front of a product of parts. *split: whose parts are in scratch memory. */
-static void prepare_parts(chain *c, const ir_value **split, cg_launches *out)
+void cg_chain_parts(cg_chain *c, const ir_value **split, cg_launches *out)
 {
    const ir_value *x = c->start->operands[0];
 
@@ -287,9 +275,8 @@ static void prepare_parts(chain *c, const ir_value **split, cg_launches *out)
                 (uint64_t)ir_type_row(&weight_of(c->start)->type), out);
 }
 
-/* A launch of one form of a chain in slices. */
-static cg_launch *launch_form(const chain *c, gemm_form form, const plan_launch *own,
-                              cg_launches *out)
+cg_launch *cg_chain_launch(const cg_chain *c, gemm_form form, const plan_launch *own,
+                           cg_launches *out)
 {
    gemm_key *key = arena_copy(c->l->a, &c->key, sizeof c->key);
    char symbol[GEMM_SYMBOL_MAX];
@@ -305,26 +292,35 @@ static cg_launch *launch_form(const chain *c, gemm_form form, const plan_launch 
    return to;
 }
 
-/* Few rows: a block a slice, whose sums wait in the arena for the launch that adds them. */
-static void launch_slices(const chain *c, const plan_launch *own, cg_launches *out)
+plan_ref cg_chain_room(const cg_chain *c, uint64_t *bytes, cg_launches *out)
 {
    const cg_lower *l = c->l;
    gemm_rows rows = cg_rows_of(c->start->results[0]->type.dim[0]);
    int64_t most =
       rows.is_sym ? MIN(l->f->range[rows.sym].max, l->max_rows) * MAX(rows.num, 1) : rows.num;
-   uint64_t bytes = (uint64_t)own->consts[C_N] * (uint64_t)most * sizeof(float) * c->key.slices *
-                    (c->second ? 2 : 1);
-   plan_ref sums = {.kind = PLAN_REF_arena, .offset = l->parts_at + out->parts};
+   plan_ref room = {.kind = PLAN_REF_arena, .offset = l->parts_at + out->parts};
 
-   out->parts += (bytes + 63) / 64 * 64;
+   *bytes *= (uint64_t)most;
+   out->parts += (*bytes + 63) / 64 * 64;
    out->most_parts = MAX(out->most_parts, out->parts);
-   cg_launch *part = launch_form(c, GEMM_part, own, out);
+   return room;
+}
+
+/* Few rows: a block a slice, whose sums wait in the arena for the launch that adds them. */
+static void launch_slices(const cg_chain *c, const plan_launch *own, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   uint64_t bytes =
+      (uint64_t)own->consts[C_N] * sizeof(float) * c->key.slices * (c->second ? 2 : 1);
+   plan_ref sums = cg_chain_room(c, &bytes, out);
+
+   cg_launch *part = cg_chain_launch(c, GEMM_part, own, out);
    cg_launch_ref(part, sums, bytes, true);
    cg_launch_value(l, part, c->start->operands[0], false);
    cg_launch_value(l, part, weight_of(c->start), false);
    if (c->second)
       cg_launch_value(l, part, weight_of(c->second), false);
-   cg_launch *merge = launch_form(c, GEMM_merge, own, out);
+   cg_launch *merge = cg_chain_launch(c, GEMM_merge, own, out);
    merge->launch.bytes = (plan_extent){.k = (int64_t)bytes};
    merge->launch.flops = (plan_extent){.k = (int64_t)(bytes / sizeof(float))};
    cg_launch_value(l, merge, c->end, true);
@@ -333,16 +329,14 @@ static void launch_slices(const chain *c, const plan_launch *own, cg_launches *o
       cg_launch_value(l, merge, c->extra[i] ? c->extra[i] : c->end, false);
 }
 
-/* The launch of a finished chain. */
-static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches *out)
+sinter_status cg_chain_alone(cg_chain *c, const ir_value **split, cg_launches *out)
 {
    const cg_lower *l = c->l;
-   char symbol[GEMM_SYMBOL_MAX];
    plan_launch own = {0};
 
-   SINTER_TRY(plan_chain(c, &own)); /* what cannot be has no split in front of it */
-   prepare_parts(c, split, out);
-   SINTER_TRY(plan_chain(c, &own));
+   SINTER_TRY(cg_chain_plan(c, &own)); /* what cannot be has no split in front of it */
+   cg_chain_parts(c, split, out);
+   SINTER_TRY(cg_chain_plan(c, &own));
    if (l->arch && own.bytes.k > 0)
       c->key.slices = cg_simt_slices(&c->key, l->arch, (uint64_t)own.consts[C_N],
                                      (uint64_t)own.consts[C_K], (uint64_t)own.bytes.k);
@@ -350,19 +344,13 @@ static sinter_status launch_chain(chain *c, const ir_value **split, cg_launches 
       launch_slices(c, &own, out);
       return SINTER_ok;
    }
-   gemm_symbol(&c->key, symbol);
-   cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_gemm,
-                                arena_copy(l->a, &c->key, sizeof c->key), cg_simt_gemm_of(&c->key)},
-                     .launch = own};
-   to->launch.num_refs = 0;
-   to->launch.group = c->g->id;
-   append_refs(c, c->end, to);
+   cg_launch *to = cg_chain_launch(c, GEMM_whole, &own, out);
+   cg_chain_refs(c, c->end, to);
    return SINTER_ok;
 }
 
 /* The norm of the group whose result the matmul reads. */
-static const char *add_norm(chain *c)
+static const char *add_norm(cg_chain *c)
 {
    const ir_op *op = c->start->operands[0]->def;
 
@@ -385,17 +373,16 @@ static sinter_status check_types(const ir_op *op)
    dtype want = num_inputs(op) == 2 ? DT_i8 : DT_f32;
 
    if (x->rank != 2 || x->dtype != want || op->results[0]->type.dtype != DT_f32)
-      return refuse(op, "activations must be f32 matrices, or int8 codes for qmatmul");
+      return cg_chain_refuse(op, "activations must be f32 matrices, or int8 codes for qmatmul");
    if (w->rank != (is_grouped(op) ? 3u : 2u))
-      return refuse(op, "the weight must be a matrix, or a stack of them for experts");
+      return cg_chain_refuse(op, "the weight must be a matrix, or a stack of them for experts");
    for (uint32_t i = 0; i < w->rank; i++)
       if (!ir_dim_is_const(w->dim[i]))
-         return refuse(op, "the extents of the weight must be numbers");
+         return cg_chain_refuse(op, "the extents of the weight must be numbers");
    return SINTER_ok;
 }
 
-/* Steps up to the end of the chain, or to the sum of a routed one. */
-static sinter_status read_chain(chain *c, const ir_op *start)
+sinter_status cg_chain_read(cg_chain *c, const ir_op *start)
 {
    c->start = start;
    c->end = start->results[0];
@@ -404,63 +391,28 @@ static sinter_status read_chain(chain *c, const ir_op *start)
    c->key.grouped = is_grouped(start);
    c->key.w = cg_panels_of(c->l, weight_of(start));
    if (c->key.w == PANEL_none || c->key.w == PANEL_rows)
-      return refuse(start, "the weight is not packed in panels");
+      return cg_chain_refuse(start, "the weight is not packed in panels");
    const char *why = add_norm(c);
    for (const ir_op *op; !why && !c->combine && (op = inner_reader(c, c->end)) != NULL;
         c->end = op->results[0])
       why = op->code == IR_OP_combine ? add_combine(c, op)
             : op->code == IR_OP_quant ? add_quant(c, op)
                                       : add_step(c, op);
-   return why ? refuse(start, why) : SINTER_ok;
-}
-
-static void emit_pair(arena *a, vec_module *m, const void *what)
-{
-   (void)a;
-   gemm_pair_emit(m, what);
-}
-
-/* A chain that adds a sum of experts: both in one kernel. */
-static sinter_status launch_pair(chain *c, const ir_value **split, cg_launches *out)
-{
-   const cg_lower *l = c->l;
-   chain routed = {.l = l, .g = c->g};
-   plan_launch first = {0}, second = {0};
-   char symbol[GEMM_PAIR_SYMBOL_MAX];
-
-   SINTER_TRY(read_chain(&routed, c->routed->operands[0]->def));
-   SINTER_TRY(plan_chain(c, &second));
-   prepare_parts(c, split, out);
-   SINTER_TRY(plan_chain(&routed, &first));
-   SINTER_TRY(plan_chain(c, &second));
-   gemm_pair *pair = arena_new(l->a, gemm_pair);
-   *pair = (gemm_pair){routed.key, c->key};
-   const char *why = gemm_pair_unsupported(pair);
-   if (why || routed.combine != c->routed)
-      return refuse(c->start, why ? why : "the sum that is added is not that of experts");
-   gemm_pair_symbol(pair, symbol);
-   cg_launch *to = vec_push(l->a, &out->list);
-   *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "gemm", emit_pair, pair, NULL}};
-   gemm_pair_launch(&first, &second, &to->launch);
-   to->launch.num_refs = 0;
-   to->launch.group = c->g->id;
-   append_refs(&routed, c->end, to);
-   append_refs(c, c->end, to);
-   return SINTER_ok;
+   return why ? cg_chain_refuse(start, why) : SINTER_ok;
 }
 
 /* *sums: sums of experts that wait for the matmul that adds them. */
 static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_op *start,
                                  const ir_value **split, int *sums, cg_launches *out)
 {
-   chain c = {.l = l, .g = g};
+   cg_chain c = {.l = l, .g = g};
 
-   SINTER_TRY(read_chain(&c, start));
+   SINTER_TRY(cg_chain_read(&c, start));
    *sums -= c.routed != NULL;
    if (cg_place(l, c.end)->kind != PASS_PLACE_kernel)
-      return c.routed ? launch_pair(&c, split, out) : launch_chain(&c, split, out);
+      return c.routed || c.combine ? cg_lower_sums(&c, split, out) : cg_chain_alone(&c, split, out);
    if (!c.combine)
-      return refuse(start, "its result is used nowhere");
+      return cg_chain_refuse(start, "its result is used nowhere");
    ++*sums;
    return SINTER_ok;
 }
@@ -469,7 +421,7 @@ static sinter_status lower_chain(const cg_lower *l, const ir_group *g, const ir_
  * the later one. */
 static bool is_absorbed(const cg_lower *l, const ir_group *g, const ir_op *op)
 {
-   const chain c = {.l = l, .g = g, .start = op};
+   const cg_chain c = {.l = l, .g = g, .start = op};
    const ir_op *reader = inner_reader(&c, op->results[0]);
    const ir_value *v = op->results[0];
 
@@ -493,7 +445,7 @@ sinter_status cg_lower_gemm(const cg_lower *l, const ir_group *g, cg_launches *o
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
       if (is_matmul(op) && !is_absorbed(l, g, op))
          SINTER_TRY(lower_chain(l, g, op, &split, &sums, out));
-   return sums ? refuse(g->first, "a sum of experts is added to no matmul of its kernel")
+   return sums ? cg_chain_refuse(g->first, "a sum of experts is added to no matmul of its kernel")
                : SINTER_ok;
 }
 
@@ -532,13 +484,14 @@ sinter_status cg_lower_head_gemm(const cg_lower *l, const ir_group *g, cg_launch
    gemm_rows rows = cg_rows_of(op->results[0]->type.dim[0]);
 
    if (op->code != IR_OP_head_matmul || g->num_ops > 2)
-      return refuse(op, "a product of heads takes at most the slice before it into its kernel");
+      return cg_chain_refuse(
+         op, "a product of heads takes at most the slice before it into its kernel");
    const char *why = gemm_unsupported(&key, k);
    why = why ? why : find_heads(l, g, op, &heads, &x, &offset);
    if (why)
-      return refuse(op, why);
+      return cg_chain_refuse(op, why);
    if (!rows.is_sym && rows.num < 0)
-      return refuse(op, "rows must be a number or one symbol");
+      return cg_chain_refuse(op, "rows must be a number or one symbol");
    char symbol[GEMM_SYMBOL_MAX];
    gemm_symbol(&key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
@@ -570,11 +523,11 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    char symbol[GEMM_SYMBOL_MAX];
 
    if (op->code != IR_OP_embed || g->num_ops > 2)
-      return refuse(op, "an embedding takes at most a factor into its kernel");
+      return cg_chain_refuse(op, "an embedding takes at most a factor into its kernel");
    if (g->num_ops == 2) {
       last = op->next;
       if (last->code != IR_OP_scale || cg_place(l, op->results[0])->kind != PASS_PLACE_kernel)
-         return refuse(last, "an embedding takes at most a factor into its kernel");
+         return cg_chain_refuse(last, "an embedding takes at most a factor into its kernel");
       key.scale = (float)ir_attr_f(last, IR_ATTR_scale, 1);
    }
    const ir_type *w = &op->operands[1]->type;
@@ -582,7 +535,7 @@ sinter_status cg_lower_embed(const cg_lower *l, const ir_group *g, cg_launches *
    key.w = cg_panels_of(l, op->operands[1]);
    const char *why = embed_unsupported(&key, k);
    if (why)
-      return refuse(op, why);
+      return cg_chain_refuse(op, why);
    embed_symbol(&key, symbol);
    cg_launch *to = vec_push(l->a, &out->list);
    *to = (cg_launch){.kernel = {arena_strdup(l->a, symbol), "embed", emit_embed,

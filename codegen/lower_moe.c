@@ -100,8 +100,8 @@ static void emit_slots(arena *a, vec_module *m, const void *what)
    slots_emit(m, what);
 }
 
-static cg_launch *add_slots(const cg_lower *l, const ir_group *g, const slots_kernel *k,
-                            cg_launches *out)
+cg_launch *cg_add_slots(const cg_lower *l, const ir_group *g, const slots_kernel *k,
+                        cg_launches *out)
 {
    return add_launch(l, g, k->symbol, emit_slots, k, &cg_simt_slots, out);
 }
@@ -114,7 +114,7 @@ static sinter_status lower_permute(const cg_lower *l, const ir_group *g, const i
    SINTER_TRY(check_rows(op, slots));
    if (op->operands[0]->type.dtype != DT_i32)
       return refuse(op, "ids are i32");
-   cg_launch *to = add_slots(l, g, &slots_permute, out);
+   cg_launch *to = cg_add_slots(l, g, &slots_permute, out);
    permute_launch(slots, (uint64_t)ir_attr_i(op, IR_ATTR_experts, 0), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -133,8 +133,8 @@ static sinter_status lower_combine(const cg_lower *l, const ir_group *g, const i
    if (x->dtype != DT_f32 || w->dtype != DT_f32 || op->results[0]->type.dtype != DT_f32 ||
        ir_type_row(x) < 0)
       return refuse(op, "rows and weights are f32, and a row's length a number");
-   cg_launch *to = add_slots(l, g, &slots_combine, out);
-   combine_launch(rows, (uint64_t)ir_type_row(w), (uint64_t)ir_type_row(x), &to->launch);
+   cg_launch *to = cg_add_slots(l, g, &slots_combine[0], out);
+   combine_launch(rows, (uint64_t)ir_type_row(w), (uint64_t)ir_type_row(x), 0, &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
    cg_launch_value(l, to, op->operands[0], false);
@@ -153,7 +153,7 @@ static sinter_status lower_lookup(const cg_lower *l, const ir_group *g, const ir
    SINTER_TRY(check_rows(op, rows));
    if (table->dtype != DT_i32 || op->operands[1]->type.dtype != DT_i32)
       return refuse(op, "table and rows are i32");
-   cg_launch *to = add_slots(l, g, &slots_lookup, out);
+   cg_launch *to = cg_add_slots(l, g, &slots_lookup, out);
    lookup_launch(rows, (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;
    cg_launch_value(l, to, op->results[0], true);
@@ -176,7 +176,7 @@ static sinter_status lower_remap(const cg_lower *l, const ir_group *g, const ir_
          return refuse(op, "ids, table and rows are i32");
    if (!ir_dim_is_const(table->dim[0]))
       return refuse(op, "the rows of its table are a number");
-   cg_launch *to = add_slots(l, g, &slots_remap, out);
+   cg_launch *to = cg_add_slots(l, g, &slots_remap, out);
    remap_launch(rows, (uint64_t)ir_type_row(ids), (uint64_t)ir_dim_const(table->dim[0]),
                 (uint64_t)ir_type_row(table), &to->launch);
    to->launch.num_refs = 0;

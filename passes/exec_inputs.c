@@ -232,12 +232,39 @@ static void add_rope(pass_inputs *in, ir_tensor *tables, const ir_op *op)
    in->step.num_rope = MAX(in->step.num_rope, (uint32_t)index + 1);
 }
 
+/* Pixels, features and weights of corners, as wide as the function reads them. */
+static void add_floats(pass_inputs *in, const ir_op *op)
+{
+   const ir_type *type = &op->results[0]->type;
+   ir_meta_field field = (ir_meta_field)ir_attr_i(op, IR_ATTR_field, -1);
+   const float **to = field == IR_META_patches          ? &in->step.patches
+                      : field == IR_META_corner_weights ? &in->step.corner_weights
+                      : field == IR_META_features       ? &in->step.features
+                                                        : NULL;
+   ir_tensor t;
+
+   if (!to)
+      return;
+   shape(in, type, &t);
+   int64_t n = count(&t), row = MAX(ir_type_row(type), 1);
+   float *data = arena_array(in->a, float, (size_t)n + 1);
+   for (int64_t i = 0; i < n; i++)
+      data[i] = (float)probe_number(in, DT_f32, i / row, i % row,
+                                    normal(91 + (uint64_t)field + in->seed, (uint64_t)i));
+   *to = data;
+}
+
+enum { CORNERS = 4 };
+
 static void fill_rows(pass_inputs *in, int64_t wanted, int64_t vocab)
 {
    int32_t *ids = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *positions = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *seq_of = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *rows = arena_array(in->a, int32_t, (size_t)wanted + 1);
+   int32_t *next = arena_array(in->a, int32_t, (size_t)in->rows + 1);
+   int32_t *ends = arena_array(in->a, int32_t, (size_t)in->rows + 1);
+   int32_t *corners = arena_array(in->a, int32_t, (size_t)in->rows * CORNERS + 1);
    bool *writes = arena_array(in->a, bool, (size_t)in->rows + 1);
    int64_t split = (in->rows + in->seqs - 1) / in->seqs;
 
@@ -245,11 +272,18 @@ static void fill_rows(pass_inputs *in, int64_t wanted, int64_t vocab)
       ids[t] = (int32_t)((7 * t + 3) % vocab);
       seq_of[t] = t >= split;
       positions[t] = (int32_t)(PASS_EXEC_HISTORY + (t >= split ? t - split : t));
+      ends[t] = (int32_t)(PASS_EXEC_HISTORY + (t >= split ? in->rows - split : split) - 1);
+      next[t] = t + 1 < in->rows && t + 1 != split ? (int32_t)((7 * (t + 1) + 3) % vocab) : 0;
+      for (int64_t c = 0; c < CORNERS; c++)
+         corners[t * CORNERS + c] = (int32_t)((5 * t + 3 * c) % vocab);
       writes[t] = in->probe != PASS_PROBE_hidden || t % 2;
    }
    for (int64_t r = 0; r < wanted; r++)
       rows[r] = (int32_t)(in->rows - wanted + r);
    in->step.token_ids = ids;
+   in->step.next_ids = next;
+   in->step.ends = ends;
+   in->step.corners = corners;
    in->step.positions = positions;
    in->step.seq_of = seq_of;
    in->step.rows = rows;
@@ -275,8 +309,10 @@ void pass_inputs_make(pass_inputs *in, arena *a, const ir_func *f, int64_t rows,
    fill_rows(in, wanted, find_tables(in, f));
    in->step.rope = ropes;
    ir_op_foreach (f, op) {
-      if (op->code == IR_OP_meta)
+      if (op->code == IR_OP_meta) {
          add_rope(in, ropes, op);
+         add_floats(in, op);
+      }
       if (op->code == IR_OP_state)
          (void)get_state(in, ir_attr_i(op, IR_ATTR_layer, 0), &op->results[0]->type);
    }

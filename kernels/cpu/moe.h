@@ -58,7 +58,10 @@ typedef struct slots_kernel {
    const char *symbol;
    void (*body)(vec_fn *f);
 } slots_kernel;
-extern const slots_kernel slots_permute, slots_lookup, slots_remap, slots_combine;
+extern const slots_kernel slots_permute, slots_lookup, slots_remap;
+/* By how many rows of y's length are added to the sum behind it, in order: up to COMBINE_ADDENDS. */
+enum { COMBINE_ADDENDS = 2 };
+extern const slots_kernel slots_combine[COMBINE_ADDENDS + 1];
 
 /* Adds the kernel to the module unless it is there. */
 void slots_emit(vec_module *m, const slots_kernel *k);
@@ -74,7 +77,7 @@ void lookup_launch(gemm_rows rows, uint64_t k, plan_launch *out);
 enum remap_const { REMAP_K, REMAP_EXPERTS, REMAP_MOST, REMAP_CONSTS };
 void remap_launch(gemm_rows rows, uint64_t k, uint64_t experts, uint64_t most, plan_launch *out);
 
-/* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k]. */
-void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out);
+/* refs: y f32[T][D], x f32[T*k][D], weights f32[T][k], addends f32[T][D], any of which may be y. */
+void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, uint32_t addends, plan_launch *out);
 
 #endif

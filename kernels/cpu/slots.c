@@ -200,12 +200,12 @@ const slots_kernel slots_remap = {"remap", emit_remap};
 
 /* ---- combine ---- */
 
-void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out)
+void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, uint32_t addends, plan_launch *out)
 {
    out->consts[M_K] = (int64_t)k;
    out->consts[M_WIDTH] = (int64_t)width;
    out->num_consts = COMBINE_CONSTS;
-   out->num_refs = 3;
+   out->num_refs = 3 + addends;
    out->tiles = (plan_extent){.k = rows.is_sym ? 1 : rows.num};
    if (rows.is_sym) {
       out->tiles.num_factors = 1;
@@ -213,13 +213,20 @@ void combine_launch(gemm_rows rows, uint64_t k, uint64_t width, plan_launch *out
       out->tiles.factor[0].div = 1;
    }
    out->bytes = out->flops = out->tiles;
-   out->bytes.k *= (int64_t)(4 * (k + 1) * width);
+   out->bytes.k *= (int64_t)(4 * (k + 1 + addends) * width);
    out->flops.k *= (int64_t)(2 * k * width);
 }
 
+static vec_value load_some(vec_fn *f, vec_value at, vec_value left)
+{
+   uint32_t lanes = vec_lanes(f);
+
+   return left ? vec_load_first(f, lanes, at, left) : vec_load(f, VEC_f32, lanes, at, 4);
+}
+
 /* Elements i .. i + lanes of the token's sum; left: how many exist. */
-static void combine_part(vec_fn *f, const vec_value *row, vec_value width, vec_value k, vec_value i,
-                         vec_value left)
+static void combine_part(vec_fn *f, const vec_value *row, uint32_t addends, vec_value width,
+                         vec_value k, vec_value i, vec_value left)
 {
    uint32_t lanes = vec_lanes(f);
    vec_value sum = vec_float(f, lanes, 0), at = vec_shl_i(f, i, 2);
@@ -227,31 +234,51 @@ static void combine_part(vec_fn *f, const vec_value *row, vec_value width, vec_v
    vec_value w = vec_load(f, VEC_f32, 1, vec_at(f, row[2], vec_shl_i(f, l.i, 2)), 4);
    vec_value x = vec_at(f, row[1], vec_add(f, vec_shl_i(f, vec_mul(f, l.i, width), 2), at));
 
-   x = left ? vec_load_first(f, lanes, x, left) : vec_load(f, VEC_f32, lanes, x, 4);
-   sum = vec_fma(f, vec_splat(f, w, lanes), x, l.var[0]);
+   sum = vec_fma(f, vec_splat(f, w, lanes), load_some(f, x, left), l.var[0]);
    vec_loop_end(f, &l, &sum);
+   sum = l.var[0];
+   for (uint32_t a = 0; a < addends; a++)
+      sum = vec_fadd(f, sum, load_some(f, vec_at(f, row[3 + a], at), left));
    if (left)
-      vec_store_first(f, l.var[0], vec_at(f, row[0], at), left);
+      vec_store_first(f, sum, vec_at(f, row[0], at), left);
    else
-      vec_store(f, l.var[0], vec_at(f, row[0], at), 4);
+      vec_store(f, sum, vec_at(f, row[0], at), 4);
+}
+
+static void emit_sum(vec_fn *f, uint32_t addends)
+{
+   uint32_t lanes = vec_lanes(f);
+   vec_value k = vec_karg_const(f, M_K), width = vec_karg_const(f, M_WIDTH);
+   vec_value t = vec_tile(f), bytes = vec_shl_i(f, width, 2), row[3 + COMBINE_ADDENDS];
+   row[0] = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, t, bytes));
+   row[1] = vec_at(f, vec_karg_ptr(f, 1), vec_mul(f, vec_mul(f, t, k), bytes));
+   row[2] = vec_at(f, vec_karg_ptr(f, 2), vec_shl_i(f, vec_mul(f, t, k), 2));
+   for (uint32_t a = 0; a < addends; a++)
+      row[3 + a] = vec_at(f, vec_karg_ptr(f, 3 + a), vec_mul(f, t, bytes));
+   vec_value whole = vec_and_i(f, width, -(int64_t)lanes);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), whole, lanes, 0, NULL);
+   combine_part(f, row, addends, width, k, l.i, NULL);
+   vec_loop_end(f, &l, NULL);
+   vec_value left = vec_sub(f, width, whole);
+   vec_if rest = vec_if_begin(f, vec_icmp(f, VEC_gt, left, vec_i(f, 0)));
+   combine_part(f, row, addends, width, k, whole, left);
+   vec_if_end(f, &rest);
 }
 
 static void emit_combine(vec_fn *f)
 {
-   uint32_t lanes = vec_lanes(f);
-   vec_value k = vec_karg_const(f, M_K), width = vec_karg_const(f, M_WIDTH);
-   vec_value t = vec_tile(f), bytes = vec_shl_i(f, width, 2), row[3];
-   row[0] = vec_at(f, vec_karg_ptr(f, 0), vec_mul(f, t, bytes));
-   row[1] = vec_at(f, vec_karg_ptr(f, 1), vec_mul(f, vec_mul(f, t, k), bytes));
-   row[2] = vec_at(f, vec_karg_ptr(f, 2), vec_shl_i(f, vec_mul(f, t, k), 2));
-   vec_value whole = vec_and_i(f, width, -(int64_t)lanes);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), whole, lanes, 0, NULL);
-   combine_part(f, row, width, k, l.i, NULL);
-   vec_loop_end(f, &l, NULL);
-   vec_value left = vec_sub(f, width, whole);
-   vec_if rest = vec_if_begin(f, vec_icmp(f, VEC_gt, left, vec_i(f, 0)));
-   combine_part(f, row, width, k, whole, left);
-   vec_if_end(f, &rest);
+   emit_sum(f, 0);
 }
 
-const slots_kernel slots_combine = {"combine", emit_combine};
+static void emit_combine_1(vec_fn *f)
+{
+   emit_sum(f, 1);
+}
+
+static void emit_combine_2(vec_fn *f)
+{
+   emit_sum(f, 2);
+}
+
+const slots_kernel slots_combine[COMBINE_ADDENDS + 1] = {
+   {"combine", emit_combine}, {"combine_1", emit_combine_1}, {"combine_2", emit_combine_2}};
