@@ -94,11 +94,21 @@ typedef struct verdict {
    bool same;
 } verdict;
 
+const char *pass_numbers(arena *a, double got, const char *between, double want)
+{
+   const char *x = arena_printf(a, "%.9g", got), *y = arena_printf(a, "%.9g", want);
+
+   if (strcmp(x, y) != 0)
+      return arena_printf(a, "%s%s%s", x, between, y);
+   return arena_printf(a, "%.17g%s%.17g (equal but for rounding; the rule asks for the same bits)",
+                       got, between, want);
+}
+
 static void differ(verdict *v, uint32_t i, const setting *s, const pass_finding *f)
 {
-   text_printf(v->why, "execution: result %u, element %lld, %s inputs: %s: %.9g against %.9g\n", i,
-               (long long)f->element, s ? pass_probe_names[s->probe] : "all", f->what, f->got,
-               f->want);
+   text_printf(v->why, "execution: result %u, element %lld, %s inputs: %s: %s\n", i,
+               (long long)f->element, s ? pass_probe_names[s->probe] : "all", f->what,
+               pass_numbers(v->a, f->got, " against ", f->want));
    v->same = false;
 }
 

@@ -65,6 +65,9 @@ typedef struct pass_finding {
    int64_t element;
 } pass_finding;
 
+/* "GOT<between>WANT" with as many digits as tell them apart; where the usual ones do not, it says what that means. */
+const char *pass_numbers(arena *a, double got, const char *between, double want);
+
 /* Rows that choose, and how many of them choose as in f64. */
 typedef struct pass_agreement {
    int64_t rows, before, after;

@@ -104,7 +104,7 @@ static sinter_status report(const watch *w, const ir_func *f)
       text_printf(&t, "first value: %s[", s->value);
       for (uint32_t i = 0; i < s->rank; i++)
          text_printf(&t, "%s%lld", i ? "," : "", (long long)s->index[i]);
-      text_printf(&t, "]: %.9g, not %.9g (%s)", s->got, s->want, s->what);
+      text_printf(&t, "]: %s (%s)", pass_numbers(f->a, s->got, ", not ", s->want), s->what);
    }
    return base_fail(SINTER_failed, f->name, "Correct the rule, or leave the site out with --skip.",
                     "the first wrong rewrite is %s", t.data);

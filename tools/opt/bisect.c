@@ -106,10 +106,10 @@ static void write_text(text_buf *t, const opt_site *sites, uint32_t n, const pas
    if (s->found) {
       text_printf(t, "   first value out of contract: %s", s->value);
       write_index(t, s);
-      text_printf(t, " is %.9g, not %.9g, with %s inputs: %s\n", s->got, s->want,
+      text_printf(t, " is %s, with %s inputs: %s\n", pass_numbers(t->a, s->got, ", not ", s->want),
                   pass_probe_names[s->probe], s->what);
    } else {
-      text_printf(t, "   %s\n", v->why);
+      text_printf(t, "   %.*s\n", (int)strcspn(v->why, "\n"), v->why);
    }
 }
 
@@ -165,7 +165,8 @@ sinter_status opt_bisect(arena *a, const ir_func *f, const opt_options *o)
    SINTER_TRY(opt_judge(a, f, &s.po, &v));
    if (!is_wrong(&v)) {
       puts(o->json ? "{\"pass\":null,\"rule\":null,\"site\":null,\"value\":null,\"element\":null}"
-                   : "the result is in contract: there is nothing to find");
+           : all.sites.count ? "the result is in contract: there is nothing to find"
+                             : "no site was carried out: --sites lists them with their reasons");
       return SINTER_ok;
    }
    s.po.site_hook = NULL;
