@@ -91,7 +91,9 @@ static sinter_status add(model_build *b, uint32_t l, const char *part, ir_op *st
    if (!n || alike)
       return SINTER_ok;
    const char *name = arena_printf(b->m->a, "blk.%u.%s.kv_scale", l, part);
-   uint64_t queries = b->config->heads;
+   const uint64_t queries = b->config->heads;
+   if (queries % heads)
+      return bad(b, t, "is of heads that queries cannot share");
    add_vector(b->m, t, arena_printf(b->m->a, "%s.down", name), scales, width, heads * width, true);
    add_vector(b->m, t, arena_printf(b->m->a, "%s.up", name), scales, queries / heads * width,
               queries * width, false);
