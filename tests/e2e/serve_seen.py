@@ -91,6 +91,13 @@ def metrics():
     sinter("serve", SMALL, "--metrics-compat", "other", "--port", free_port(), expect=2)
 
 
+def ticks(s):
+    """Processor time so far, in hundredths of a second."""
+    with open(f"/proc/{s.process.pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def limits():
     """Kills: a bound that is only written down."""
     s = Server(SMALL, "--limit", "body_bytes=4096,messages=2,choices=3,queue=2,idle_seconds=1")
@@ -112,8 +119,11 @@ def limits():
             break
     refused = [a for a in seen if b" 429 " in a[:20]]
     check(refused and all(b"Retry-After" in a for a in refused) and any(b" 200 " in a[:20] for a in seen), "limits: a full queue", seen)
+    check(s.idle(), "limits: nothing is left")
     with socket.create_connection(("127.0.0.1", s.port), timeout=10) as c:
+        before = ticks(s)
         check(c.recv(10) == b"", "limits: a silent connection is closed")
+        check(ticks(s) - before <= 2, "an idle server takes no processor time", ticks(s) - before)
     s.stop()
     for bad in ("queue", "queue=x", "queue=0", "queue=5 ", "nothing=3"):
         sinter("serve", SMALL, "--limit", bad, "--port", free_port(), expect=2)
