@@ -19,9 +19,10 @@ parser.add_argument("--streams", type=int, default=4)
 parser.add_argument("--prompt", type=int, default=4000)
 parser.add_argument("--prompts", type=int, default=3)
 parser.add_argument("--output", type=int, default=2000, help="tokens of a stream")
+parser.add_argument("--seed", type=int, default=1, help="of the prompts: a server knows those that it has read before")
 parser.add_argument("--vocab", type=int, default=40000)
 o = parser.parse_args()
-rng = random.Random(1)
+rng = random.Random(o.seed)
 prompts = []  # (begin, end) of each
 times = [[] for _ in range(o.streams)]
 over = threading.Event()

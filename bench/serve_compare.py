@@ -162,9 +162,9 @@ def compare(o, client, path, row, seed):
 
 def beside(o, path, row):
     s = sinter_server(o, path)
-    for _ in range(o.rounds):
+    for i in range(o.rounds):
         run = subprocess.run([*o.hold, sys.executable, os.path.join(ROOT, "bench", "serve_beside.py"), "--port", str(s.port), "--prompts", "1", "--prompt",
-                              str(row["prompt"])], capture_output=True, text=True, check=True)
+                              str(row["prompt"]), "--seed", str(i + 1)], capture_output=True, text=True, check=True)
         out = json.loads(run.stdout)
         yield {"p99_ms": out["beside_p99_ms"], **out}
     s.stop()
