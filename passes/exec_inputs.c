@@ -256,7 +256,19 @@ static void add_floats(pass_inputs *in, const ir_op *op)
 
 enum { CORNERS = 4 };
 
-static void fill_rows(pass_inputs *in, int64_t wanted, int64_t vocab)
+/* Rows that the function takes from a wanted one on, side by side. */
+static int64_t rows_taken(const ir_func *f)
+{
+   int64_t most = 1;
+
+   ir_op_foreach (f, op)
+      if (op->code == IR_OP_take_rows)
+         most = MAX(most, ir_attr_i(op, IR_ATTR_size, 1));
+   return most;
+}
+
+/* last: the last row that may be wanted. */
+static void fill_rows(pass_inputs *in, int64_t wanted, int64_t last, int64_t vocab)
 {
    int32_t *ids = arena_array(in->a, int32_t, (size_t)in->rows + 1);
    int32_t *positions = arena_array(in->a, int32_t, (size_t)in->rows + 1);
@@ -279,7 +291,7 @@ static void fill_rows(pass_inputs *in, int64_t wanted, int64_t vocab)
       writes[t] = in->probe != PASS_PROBE_hidden || t % 2;
    }
    for (int64_t r = 0; r < wanted; r++)
-      rows[r] = (int32_t)(in->rows - wanted + r);
+      rows[r] = (int32_t)(last + 1 - wanted + r);
    in->step.token_ids = ids;
    in->step.next_ids = next;
    in->step.ends = ends;
@@ -299,14 +311,15 @@ void pass_inputs_make(pass_inputs *in, arena *a, const ir_func *f, int64_t rows,
    in->env = (ir_env){in, get_weight, get_rows, get_param, get_state};
    in->rows = clamp(rows, &f->range[SYM_T]);
    in->seqs = MAX(MIN(clamp(PASS_EXEC_SEQS, &f->range[SYM_S]), PASS_EXEC_SEQS), 1);
-   int64_t wanted = MIN(clamp(MIN(2, in->rows), &f->range[SYM_R]), in->rows);
+   int64_t last = in->rows - rows_taken(f);
+   int64_t wanted = MIN(clamp(MIN(2, in->rows), &f->range[SYM_R]), MAX(last + 1, 0));
 
    for (int s = 0; s < SYM_COUNT; s++)
       in->step.sym[s] = clamp(1, &f->range[s]);
    in->step.sym[SYM_T] = in->rows;
    in->step.sym[SYM_R] = wanted;
    in->step.sym[SYM_S] = in->seqs;
-   fill_rows(in, wanted, find_tables(in, f));
+   fill_rows(in, wanted, last, find_tables(in, f));
    in->step.rope = ropes;
    ir_op_foreach (f, op) {
       if (op->code == IR_OP_meta) {
