@@ -31,6 +31,8 @@ typedef enum sym {
 /* What changes from step to step. One per engine; every sinter_kargs points to it. */
 typedef struct sinter_step_block {
    int64_t sym[8]; /* by enum sym */
+   int64_t holds
+      [4]; /* conditions of a GPU's launches, 1 or 0, as factors of their tiles (runtime/gpu_program.h) */
 } sinter_step_block;
 
 /* Built once per launch when a plan is loaded; pointers do not move afterwards. */

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { PLAN_FORMAT = 4, MAX_STRING = 1 << 16 };
+enum { PLAN_FORMAT = 5, MAX_STRING = 1 << 16 };
 
 typedef struct codec {
    bool writing;
@@ -269,6 +269,7 @@ static void walk_rope(codec *c, rope_spec *r)
 static void walk_extent(codec *c, plan_extent *e)
 {
    i64(c, &e->k);
+   u32(c, &e->above);
    count_within(c, &e->num_factors, countof(e->factor), "an extent has too many factors");
    for (uint32_t i = 0; i < e->num_factors; i++) {
       u32(c, &e->factor[i].sym);
@@ -442,6 +443,8 @@ int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)
 {
    int64_t v = e->k;
 
+   if (e->above && syms[SYM_C] <= (int64_t)e->above)
+      return 0;
    for (uint32_t i = 0; i < e->num_factors; i++) {
       int64_t div = e->factor[i].div, most = e->most[i];
       int64_t n = (syms[e->factor[i].sym] + div - 1) / div;

@@ -103,9 +103,11 @@ uint64_t plan_token_bytes(const plan_cache_group *g);
 uint64_t plan_page_bytes(const plan_cache_group *g);
 
 /* extent = k * ceil(sym[f0] / div0) * ceil(sym[f1] / div1) …; num_factors may be 0. A factor with a
- * `most` is at most that, as the chunks that a window reaches; only costs have one. */
+ * `most` is at most that, as the chunks that a window reaches; only costs have one. `above`: 0 in steps of at most so many chunks of
+ * context (sym C), the condition of a region that only others need; 0: none. */
 typedef struct plan_extent {
    int64_t k;
+   uint32_t above;
    uint32_t num_factors;
    struct {
       uint32_t sym, div;
@@ -122,7 +124,7 @@ typedef enum plan_ref_kind {
    PLAN_REF_meta,    /* field `index` of meta.def, instance `index2` (cache group or rope table) */
    PLAN_REF_scratch, /* scratch memory + offset: contents do not survive a phase chain of one group
                       */
-   PLAN_REF_output,  /* what the host reads: `index` 0 = f32[R, plan_row], then plan.routes */
+   PLAN_REF_output, /* what the host reads: `index` 0 = f32[R, plan_row], then plan.routes, then plan_output_picks */
 } plan_ref_kind;
 
 typedef struct plan_ref {
@@ -207,6 +209,12 @@ typedef struct plan {
    plan_routes *routes;
    plan_variant *variants;
 } plan;
+
+/* The output of tokens that launches pick from the logits, i32[R]: base/draw.h. */
+static inline uint32_t plan_output_picks(const plan *p)
+{
+   return p->num_routes + 1;
+}
 
 /* Serialises into bytes owned by a: deterministic, little-endian. */
 void plan_encode(arena *a, const plan *p, const uint8_t **out, size_t *out_size);

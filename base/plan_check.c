@@ -62,6 +62,8 @@ static int64_t sym_bound(const plan *p, uint32_t id)
 /* How much there is to do is never bounded by what it costs. */
 static bool is_whole(const plan_extent *e)
 {
+   if (e->above > INT32_MAX)
+      return false;
    for (uint32_t i = 0; i < e->num_factors; i++)
       if (e->most[i])
          return false;
@@ -149,7 +151,8 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
    }
    CHECK(p->arena_bytes <= (uint64_t)max_bytes, "the arena is too large");
    CHECK(p->weight_bytes == weight_section, "the weight section is not as large as the plan says");
-   CHECK(is_whole(&p->scratch) && extent_fits(p, &p->scratch, max_bytes, &unused),
+   CHECK(is_whole(&p->scratch) && !p->scratch.above &&
+            extent_fits(p, &p->scratch, max_bytes, &unused),
          "the scratch memory is too large");
    CHECK(p->num_cache_groups <= PLAN_MAX_INSTANCES, "there are too many cache groups");
    CHECK(p->num_ropes <= PLAN_MAX_INSTANCES, "there are too many rope tables");
@@ -254,7 +257,7 @@ static const char *check_ref(const plan *p, const plan_ref *r)
       CHECK(r->offset < (uint64_t)scratch_floor(p), "a pointer lies outside the scratch memory");
       return NULL;
    case PLAN_REF_output:
-      CHECK(r->index <= p->num_routes && r->offset == 0, "a pointer names no known output");
+      CHECK(r->index <= plan_output_picks(p) && r->offset == 0, "a pointer names no known output");
       return NULL;
    }
    return "a pointer is of no known kind";

@@ -22,7 +22,7 @@ typedef struct simt_args {
    sinter_kargs k;
    int64_t tiles; /* plan_extent of the launch */
    uint32_t num_factors, unused;
-   uint32_t factor[3][2]; /* sym, div */
+   uint32_t factor[3][2]; /* word of the step block, div */
 } simt_args;
 
 #endif

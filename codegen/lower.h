@@ -18,7 +18,7 @@
 typedef struct cg_simt_kind cg_simt_kind;
 extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_attention,
    cg_simt_route, cg_simt_slots, cg_simt_conv, cg_simt_gdn, cg_simt_compress, cg_simt_index,
-   cg_simt_sparse, cg_simt_hc;
+   cg_simt_sparse, cg_simt_hc, cg_simt_sample;
 
 /* &cg_simt_gemm and &cg_simt_attention, NULL for keys that have no SIMT form. */
 const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key);
@@ -125,5 +125,17 @@ cg_launch *cg_add_slots(const cg_lower *l, const ir_group *g, const slots_kernel
 /* Numbers the phases of launches in list order: a new one when a launch touches what one of the
  * current phase writes, or writes what one of them touches. */
 void cg_number_phases(cg_launches *launches);
+
+/* Whether the function returns logits of so many tokens. */
+bool cg_has_logits(const cg_lower *l, uint32_t vocab);
+/* Appends the launches that pick tokens from the logits; output: number of the one that gets them. */
+void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launches *out);
+
+/* Chunks of context up to which an index_topk scores nothing. */
+uint32_t cg_condition_of(const cg_lower *l, const ir_op *op);
+/* By kernel: chunks of context up to which nobody looks at its results; 0: somebody always does. */
+uint32_t *cg_conditions(const cg_lower *l);
+/* The launch has nothing to do in such contexts. */
+void cg_set_condition(plan_launch *to, uint32_t above);
 
 #endif

@@ -125,6 +125,7 @@ static sinter_status lower_index(const cg_lower *l, const ir_group *g, const ir_
    for (uint32_t i = 0; i < op->num_operands; i++)
       cg_launch_value(l, score, op->operands[i], false);
    add_places(l, state, score);
+   cg_set_condition(&score->launch, cg_condition_of(l, op));
    key.select = true;
    cg_launch *select = add_index(l, g, &key, out);
    cg_launch_value(l, select, op->results[0], true);

@@ -15,6 +15,7 @@ typedef struct build {
    cg_lower l;
    const cg_form *forms[2]; /* of few rows, of a prompt */
    uint32_t first_group;    /* of the form that is lowered */
+   bool picks;              /* tokens are picked behind the last kernel, in a group of their own */
    cg_plan *out;
    map kernels; /* symbol → 1 + number */
    VEC(cg_kernel) kernel_list;
@@ -49,11 +50,26 @@ static void add_segments(build *b, const uint32_t *first, plan_variant *v)
    }
 }
 
+/* They belong to the last segment. */
+static sinter_status add_picks(build *b, cg_launches *to)
+{
+   const plan *p = &b->out->plan;
+   size_t first = to->list.count;
+
+   cg_lower_picks(&b->l, p->model.vocab, plan_output_picks(p), to);
+   for (size_t i = first; i < to->list.count; i++) {
+      to->list.data[i].launch.group = p->num_groups - 1;
+      SINTER_TRY(cg_simt_launch(b->a, p->target, &to->list.data[i]));
+   }
+   return SINTER_ok;
+}
+
 static sinter_status add_variant(build *b, const char *name, int64_t max_rows, int64_t max_chunks)
 {
    const pass_layout *l = b->l.layout;
    cg_launches launches = {.a = b->a};
    uint32_t *first = arena_array(b->a, uint32_t, l->num_kernels + 1);
+   const uint32_t *above = cg_conditions(&b->l);
    plan_variant *v = &b->out->plan.variants[b->out->plan.num_variants++];
 
    b->l.max_rows = max_rows;
@@ -65,11 +81,15 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
       SINTER_TRY_IN(l->kernels[i]->name, cg_lower_group(&b->l, l->kernels[i], &launches));
       for (size_t k = first[i]; k < launches.list.count; k++) {
          launches.list.data[k].launch.group = b->first_group + i;
+         if (above[i])
+            cg_set_condition(&launches.list.data[k].launch, above[i]);
          if (b->l.simt)
             SINTER_TRY_IN(l->kernels[i]->name,
                           cg_simt_launch(b->a, b->out->plan.target, &launches.list.data[k]));
       }
    }
+   if (b->picks)
+      SINTER_TRY(add_picks(b, &launches));
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
    *v = (plan_variant){.name = name,
@@ -121,7 +141,7 @@ static sinter_status add_variants(build *b)
 static void add_groups(build *b)
 {
    plan *p = &b->out->plan;
-   uint32_t most = 1;
+   uint32_t most = 2;
 
    for (uint32_t k = 0; k < 2; k++)
       most += b->forms[k] ? b->forms[k]->layout->num_kernels : 0;
@@ -132,6 +152,8 @@ static void add_groups(build *b)
       for (uint32_t i = 0; i < l->num_kernels; i++)
          p->groups[p->num_groups++] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
    }
+   if (b->picks)
+      p->groups[p->num_groups++] = (plan_group){"picks", ""};
 }
 
 /* Experts of the layer whose ids these are: of the permutation, or of the map before it. */
@@ -221,6 +243,8 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
    add_routes(&b);
    if (!isa)
       return SINTER_ok;
+   b.picks = b.l.simt && p->model.head != PLAN_HEAD_hidden && !p->model.tower &&
+             cg_has_logits(&b.l, p->model.vocab);
    add_groups(&b);
    return add_variants(&b);
 }

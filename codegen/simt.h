@@ -14,6 +14,10 @@
 /* Outputs of one block of the plain GEMM. */
 enum { CG_SIMT_GEMM_ROWS = 16, CG_SIMT_GEMM_COLUMNS = 64 };
 
+/* Of sample.cuh: constants of its launches; logits that a block looks at first. */
+enum { SAMPLE_V, SAMPLE_CHUNKS, SAMPLE_CONSTS };
+enum { SAMPLE_CHUNK = 4096 };
+
 /* How a family is emitted and launched where kernels are SIMT text. */
 struct cg_simt_kind {
    /* what: the family's key. */

@@ -33,7 +33,8 @@
    F("state_rows.cuh", state_rows) \
    F("compress.cuh", compress) \
    F("indexer.cuh", indexer) \
-   F("sparse.cuh", sparse)
+   F("sparse.cuh", sparse) \
+   F("sample.cuh", sample)
 /* clang-format on */
 
 #define FILE_ROW(name, id)                                                                         \

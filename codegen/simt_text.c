@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/draw.h"
 #include "base/quant.h"
 #include "base/simt_abi.h"
 #include "kernels/cpu/attention.h"
@@ -133,6 +134,13 @@ static const struct {
    N(HC_FIXED),
    N(HC_ROWS),
    N(HC_BLOCK),
+   N(SAMPLE_V),
+   N(SAMPLE_CHUNKS),
+   N(SAMPLE_CHUNK),
+   N(DRAW_host),
+   N(DRAW_best),
+   N(DRAW_random),
+   N(DRAW_WORDS),
    N(ROUTE_none),
    N(ROUTE_softmax),
    N(ROUTE_sigmoid),

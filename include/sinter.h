@@ -483,6 +483,23 @@ typedef enum sinter_give_way {
       SINTER_GIVE_WAY_COUNT
 } sinter_give_way;
 
+/* Where tokens were picked from their logits: by the device, or by the host and why. */
+#define SINTER_PICKED(X)                                                                           \
+   X(device, "only ids came back")                                                                 \
+   X(no_sampler, "the device, or what the artifact has for it, picks none")                        \
+   X(grammar, "tokens were masked")                                                                \
+   X(penalties, "they depend on tokens before")                                                    \
+   X(bias, "logits were biased")                                                                   \
+   X(logprobs, "log-probabilities were asked for")                                                 \
+   X(logits, "the caller sees the logits")
+
+typedef enum sinter_picked {
+#define SINTER_PICKED_ROW(name, what) SINTER_PICKED_##name,
+   SINTER_PICKED(SINTER_PICKED_ROW)
+#undef SINTER_PICKED_ROW
+      SINTER_PICKED_COUNT
+} sinter_picked;
+
 typedef struct sinter_stats {
    size_t size;
    const char *device;
@@ -495,6 +512,9 @@ typedef struct sinter_stats {
    uint64_t kept_tokens, restored_tokens; /* set aside with `host_kv_tokens`; of these, put back */
    uint64_t gave_way[SINTER_GIVE_WAY_COUNT]; /* requests, by what became of their pages */
    uint32_t running, waiting;                /* requests that have a slot; that have none yet */
+   /* of a GPU's memory that KV pages have, which grows where it has ranges of addresses; times that it could not */
+   uint64_t kv_bytes, kv_refused;
+   uint64_t picked[SINTER_PICKED_COUNT]; /* tokens */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);

@@ -23,21 +23,13 @@ typedef struct index_choice {
    simt_i32 above[SIMT_THREADS], equal[SIMT_THREADS];
 } index_choice;
 
-/* Unsigned numbers in the order of floats; +0 and -0 are one. */
-SIMT_FN simt_u32 index_order(float v)
-{
-   const simt_u32 bits = simt_bits(v + 0.0f);
-
-   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
 /* How many of n scores are at least `least`: exact, as they are fewer than 2^24. */
 SIMT_FN float index_count(const float *scores, simt_i64 n, simt_u32 least, float *each)
 {
    simt_i32 many = 0;
 
    for (simt_i64 i = simt_thread(); i < n; i += SIMT_THREADS)
-      many += index_order(scores[i]) >= least;
+      many += simt_order(scores[i]) >= least;
    return simt_block_sum((float)many, each);
 }
 
@@ -61,8 +53,8 @@ SIMT_FN void index_take(const float *scores, simt_i64 n, int k, simt_i32 *ids, i
    simt_i32 above = 0, equal = 0, all = 0;
 
    for (simt_i64 i = from; i < to; i++) {
-      above += index_order(scores[i]) > least;
-      equal += index_order(scores[i]) == least;
+      above += simt_order(scores[i]) > least;
+      equal += simt_order(scores[i]) == least;
    }
    s->above[simt_thread()] = above;
    s->equal[simt_thread()] = equal;
@@ -77,7 +69,7 @@ SIMT_FN void index_take(const float *scores, simt_i64 n, int k, simt_i32 *ids, i
    }
    const simt_i32 wanted = k - all; /* of the equal ones */
    for (simt_i64 i = from; i < to; i++) {
-      const simt_u32 key = index_order(scores[i]);
+      const simt_u32 key = simt_order(scores[i]);
       const simt_i32 at = above + (equal < wanted ? equal : wanted);
       if (key > least || (key == least && equal < wanted))
          ids[at] = (simt_i32)i;

@@ -91,6 +91,14 @@ SIMT_FN simt_i64 simt_most(simt_i64 a, simt_i64 b)
    return a > b ? a : b;
 }
 
+/* Unsigned numbers in the order of floats; +0 and -0 are one. */
+SIMT_FN simt_u32 simt_order(float v)
+{
+   const simt_u32 bits = simt_bits(v + 0.0f);
+
+   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
 /* ---- sums: halves first, the same order in every lane ---- */
 
 SIMT_FN float simt_warp_sum(float v)

@@ -1,6 +1,7 @@
 /* block.c - fibers of a block, and where they meet. */
 #include "block.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +34,9 @@ typedef struct block {
    uint8_t *stacks, *shared;
    bool is_shared; /* a thread has asked for it */
    const char *error;
-   char text[256];
+   bool runs; /* a thread of the block, on `host` */
+   pthread_t host;
+   char text[400];
 } block;
 
 static block the; /* one engine thread runs grids at a time: mock_run_grid is called under a lock */
@@ -65,9 +68,11 @@ static uint8_t *stack_of(uint32_t thread)
 
 static void resume(lane *l, uint32_t thread)
 {
+   the.runs = true;
    mock_switch_begins(&the.sanitizer, stack_of(thread), STACK);
    mock_switch(&the.scheduler, l->sp);
    mock_switch_ends(the.sanitizer);
+   the.runs = false;
 }
 
 static void sync_lane(simt_fiber *self, int place)
@@ -112,6 +117,17 @@ static void fail(const char *what, uint32_t thread)
    snprintf(the.text, sizeof the.text, "kernel %.120s, tile %lld, thread %u: %s", the.kernel->name,
             the.lanes[thread].f.tile, thread, what);
    the.error = the.text;
+}
+
+void mock_block_fault(const char *what)
+{
+   lane *l = &the.lanes[the.current];
+
+   if (!the.runs || !pthread_equal(the.host, pthread_self()))
+      return;
+   fail(what, the.current);
+   l->state = DONE;
+   leave(l, true);
 }
 
 /* All lanes of l's warp have come: runs what they came for. */
@@ -233,6 +249,7 @@ const char *mock_run_grid(const mock_kernel *kernel, uint32_t grid, uint32_t thr
 {
    if (!prepare())
       return "there is no memory for fibers";
+   the.host = pthread_self();
    the.kernel = kernel;
    the.args = args;
    the.threads = threads;

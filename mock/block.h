@@ -24,4 +24,8 @@ typedef struct mock_kernel {
 const char *mock_run_grid(const mock_kernel *kernel, uint32_t grid, uint32_t threads, uint32_t warp,
                           mock_order order, const void *args);
 
+/* From a handler of faults, on the stack of a kernel's thread: ends the grid with these words. Comes back when the fault is not of
+ * the kernel that runs. */
+void mock_block_fault(const char *what);
+
 #endif

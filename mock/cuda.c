@@ -7,8 +7,10 @@
 
 #pragma GCC visibility push(default)
 #define CUDA(name, symbol, older, parameters) int symbol parameters;
+#define CUDA_MAY_LACK(name, symbol, parameters) int symbol parameters;
 #include "runtime/cuda_api.def"
 #undef CUDA
+#undef CUDA_MAY_LACK
 #pragma GCC visibility pop
 
 MOCK_CALL(cuInit, (unsigned flags), flags ? CUDA_ERROR_invalid_value : mock_start(32))
@@ -46,7 +48,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
    ENTER;
    (void)device;
-   *value = attribute == CUDA_ATTRIBUTE_major ? 9 : 0;
+   *value = attribute == CUDA_ATTRIBUTE_major ? 9 : attribute == CUDA_ATTRIBUTE_ranges;
    return 0;
 }
 
@@ -61,6 +63,25 @@ MOCK_CALL(cuDevicePrimaryCtxRelease_v2, (int device), device ? CUDA_ERROR_invali
 MOCK_CALL(cuCtxSetCurrent, (void *context), mock_context_set(context))
 MOCK_CALL(cuMemAlloc_v2, (uint64_t * address, size_t size), mock_alloc(size, address))
 MOCK_CALL(cuMemFree_v2, (uint64_t address), mock_free(address))
+MOCK_CALL(cuMemGetAllocationGranularity,
+          (size_t * granularity, const struct gpu_piece *what, int which),
+          mock_granularity(what, which, granularity))
+MOCK_CALL(cuMemAddressReserve,
+          (uint64_t * address, size_t size, size_t alignment, uint64_t wanted,
+           unsigned long long flags),
+          alignment || wanted || flags ? CUDA_ERROR_invalid_value : mock_reserve(size, address))
+MOCK_CALL(cuMemAddressFree, (uint64_t address, size_t size), mock_unreserve(address, size))
+MOCK_CALL(cuMemCreate,
+          (uint64_t * handle, size_t size, const struct gpu_piece *what, unsigned long long flags),
+          flags ? CUDA_ERROR_invalid_value : mock_piece_create(size, what, handle))
+MOCK_CALL(cuMemRelease, (uint64_t handle), mock_piece_release(handle))
+MOCK_CALL(cuMemMap,
+          (uint64_t address, size_t size, size_t offset, uint64_t handle, unsigned long long flags),
+          offset || flags ? CUDA_ERROR_invalid_value : mock_piece_map(address, size, handle))
+MOCK_CALL(cuMemUnmap, (uint64_t address, size_t size), mock_piece_unmap(address, size))
+MOCK_CALL(cuMemSetAccess,
+          (uint64_t address, size_t size, const struct gpu_access *who, size_t count),
+          count == 1 ? mock_piece_access(address, size, who) : CUDA_ERROR_invalid_value)
 MOCK_CALL(cuMemHostAlloc, (void **memory, size_t size, unsigned flags),
           ((void)flags, mock_host_alloc(size, memory)))
 MOCK_CALL(cuMemFreeHost, (void *memory), mock_host_free(memory))
@@ -109,6 +130,8 @@ int cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after, size_t
 
 MOCK_CALL(cuGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags),
           flags ? CUDA_ERROR_invalid_value : mock_graph_make(graph, exec))
+MOCK_CALL(cuGraphNodeSetEnabled, (void *exec, void *node, unsigned on),
+          mock_graph_switch(exec, node, on != 0))
 MOCK_CALL(cuGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))
 MOCK_CALL(cuGraphExecDestroy, (void *exec), mock_exec_destroy(exec))
 

@@ -1,6 +1,7 @@
 /* device.c - the mock's state, memory, faults on demand, and counters. */
 #include "mock_impl.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@ enum { PAGE = 4096, MAX_SYMBOLS = 96 };
 
 static const uint64_t SPACE = (uint64_t)1 << 40;
 
-mock_state mock = {.lock = PTHREAD_MUTEX_INITIALIZER};
+mock_state mock = {.lock = PTHREAD_MUTEX_INITIALIZER, .granularity = 8192};
 
 static struct {
    const char *symbol;
@@ -43,7 +44,7 @@ static void write_counts(void)
       fclose(f);
 }
 
-/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3,count=FILE (FILE last) */
+/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3,granularity=0,count=FILE (FILE last) */
 static void read_environment(void)
 {
    static const char *const orders[] = {"first", "last", "round"};
@@ -55,6 +56,8 @@ static void read_environment(void)
       for (uint32_t i = 0; i < MOCK_ORDER_COUNT; i++)
          if (strncmp(p, "order=", 6) == 0 && strncmp(p + 6, orders[i], strlen(orders[i])) == 0)
             mock.order = (mock_order)i;
+      if (strncmp(p, "granularity=", 12) == 0)
+         mock.granularity = (size_t)atol(p + 12);
       if (strncmp(p, "count=", 6) == 0 && !count_file) {
          count_file = p + 6;
          atexit(write_counts);
@@ -116,6 +119,11 @@ const char *mock_error_name(int error)
    return error && mock.message[0] ? mock.message : NULL;
 }
 
+void mock_set_granularity(size_t bytes)
+{
+   mock.granularity = bytes;
+}
+
 void mock_set_order(mock_order order)
 {
    mock.order = order;
@@ -145,6 +153,34 @@ int mock_ready(void)
    return 0;
 }
 
+bool mock_is_device(const void *memory)
+{
+   return (uintptr_t)memory - (uintptr_t)mock.space < SPACE;
+}
+
+static struct sigaction before;
+
+/* A kernel that reads what no memory is behind ends with words; for all else the fault is what it is. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+   char text[160];
+
+   (void)number;
+   (void)context;
+   if (mock_is_device(info->si_addr))
+      mock_block_fault(mock_where((uintptr_t)info->si_addr, text));
+   sigaction(SIGSEGV, &before, NULL); /* and so it happens again */
+}
+
+static void catch_faults(void)
+{
+   struct sigaction now = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER}, is;
+
+   sigaction(SIGSEGV, NULL, &is);
+   if (!(is.sa_flags & SA_SIGINFO) || is.sa_sigaction != on_fault)
+      sigaction(SIGSEGV, &now, &before);
+}
+
 int mock_start(uint32_t warp)
 {
    pthread_mutex_lock(&mock.lock);
@@ -154,6 +190,7 @@ int mock_start(uint32_t warp)
    bool ok = mock.space != MAP_FAILED;
    if (!ok)
       mock.space = NULL;
+   catch_faults();
    pthread_mutex_unlock(&mock.lock);
    return ok ? 0 : mock_says(CUDA_ERROR_out_of_memory, "there are no addresses for the device");
 }
@@ -168,7 +205,17 @@ int mock_building(const char *what)
                     what);
 }
 
-/* Addresses are never used twice, and a page that faults lies behind each piece. */
+bool mock_addresses(uint64_t size, uint64_t *out)
+{
+   uint64_t whole = (size + PAGE - 1) / PAGE * PAGE;
+
+   if (!size || whole > SPACE || mock.used + whole + PAGE > SPACE)
+      return false;
+   *out = (uintptr_t)mock.space + mock.used;
+   mock.used += whole + PAGE;
+   return true;
+}
+
 int mock_alloc(size_t size, uint64_t *out)
 {
    int error = mock_ready();
@@ -178,15 +225,10 @@ int mock_alloc(size_t size, uint64_t *out)
    if (error)
       return error;
    pthread_mutex_lock(&mock.lock);
-   uint64_t whole = (size + PAGE - 1) / PAGE * PAGE;
-   if (!size || whole > SPACE || mock.used + whole + PAGE > SPACE ||
-       mock.num_pieces == MOCK_MAX_PIECES) {
+   if (mock.num_pieces == MOCK_MAX_PIECES || !mock_addresses(size, out))
       error = mock_says(CUDA_ERROR_out_of_memory, "the device has no room for %zu bytes", size);
-   } else {
-      mock.pieces[mock.num_pieces++] = (mock_piece){(uintptr_t)mock.space + mock.used, size, true};
-      *out = (uintptr_t)mock.space + mock.used;
-      mock.used += whole + PAGE;
-   }
+   else
+      mock.pieces[mock.num_pieces++] = (mock_piece){.address = *out, .size = size, .live = true};
    pthread_mutex_unlock(&mock.lock);
    return error;
 }
@@ -202,12 +244,37 @@ static mock_piece *piece_of(uint64_t address, uint64_t size)
    return NULL;
 }
 
+const char *mock_where(uint64_t address, char text[160])
+{
+   snprintf(text, 160, "address %llx is not the device's", (unsigned long long)address);
+   for (uint32_t i = 0; i < mock.num_ranges; i++) {
+      const mock_piece *r = &mock.ranges[i];
+      if (r->live && address - r->address < r->size)
+         snprintf(text, 160, "address %llx is not mapped: piece %llu of %llu of a range",
+                  (unsigned long long)address,
+                  (unsigned long long)((address - r->address) / mock.granularity),
+                  (unsigned long long)(r->size / mock.granularity));
+   }
+   return text;
+}
+
+/* Neighbouring pieces of a range are one memory. */
 int mock_check(uint64_t address, uint64_t size)
 {
-   return piece_of(address, size)
-             ? 0
-             : mock_says(CUDA_ERROR_illegal_address, "%llu bytes do not lie in the device's memory",
-                         (unsigned long long)size);
+   char text[160];
+
+   do {
+      const mock_piece *p = piece_of(address, size ? 1 : 0);
+      uint64_t left = p ? p->size - (address - p->address) : 0;
+      if (!p)
+         return mock_says(CUDA_ERROR_illegal_address,
+                          "%llu bytes do not lie in the device's memory: %s",
+                          (unsigned long long)size, mock_where(address, text));
+      left = left < size ? left : size;
+      address += left;
+      size -= left;
+   } while (size);
+   return 0;
 }
 
 int mock_free(uint64_t address)
@@ -222,7 +289,7 @@ int mock_free(uint64_t address)
       return error;
    pthread_mutex_lock(&mock.lock);
    mock_piece *p = piece_of(address, 0);
-   if (!p || p->address != address)
+   if (!p || p->address != address || p->handle)
       error =
          mock_says(CUDA_ERROR_invalid_value, "this memory was not taken, or given back before");
    else
@@ -238,7 +305,9 @@ uint64_t mock_memory(void)
    uint64_t bytes = 0;
 
    for (uint32_t i = 0; i < mock.num_pieces; i++)
-      bytes += mock.pieces[i].live ? mock.pieces[i].size : 0;
+      bytes += mock.pieces[i].live && !mock.pieces[i].handle ? mock.pieces[i].size : 0;
+   for (uint32_t i = 0; i < mock.num_handles; i++)
+      bytes += mock.handles[i].held || mock.handles[i].mapped ? mock.handles[i].size : 0;
    return bytes;
 }
 
@@ -267,7 +336,8 @@ int mock_host_alloc(size_t size, void **out)
    if (*out == MAP_FAILED || mock.num_pinned == MOCK_MAX_PIECES)
       error = mock_says(CUDA_ERROR_out_of_memory, "%zu bytes cannot be pinned", size);
    else
-      mock.pinned[mock.num_pinned++] = (mock_piece){(uintptr_t)*out, size, true};
+      mock.pinned[mock.num_pinned++] =
+         (mock_piece){.address = (uintptr_t)*out, .size = size, .live = true};
    pthread_mutex_unlock(&mock.lock);
    return error;
 }

@@ -25,7 +25,13 @@ typedef struct graph {
 typedef struct exec {
    uint32_t magic, num_work;
    mock_work *work;
+   const node **nodes; /* by work */
+   bool *off;
+   const graph *of; /* NULL once it is gone */
+   struct exec *next;
 } exec;
+
+static exec *execs;
 
 enum { GRAPH = 0x67726170, EXEC = 0x65786563 };
 
@@ -69,6 +75,8 @@ int mock_graph_destroy(void *given)
       return error;
    if (!g->made)
       mock.building--;
+   for (exec *e = execs; e; e = e->next)
+      e->of = e->of == g ? NULL : e->of;
    g->magic = 0;
    free_nodes(g);
    free(g);
@@ -145,15 +153,21 @@ int mock_graph_make(void *given, void **out)
    if (!g->made)
       mock.building--;
    g->made = true;
-   if (e)
+   if (e) {
       e->work = calloc(g->num_nodes + 1, sizeof *e->work);
-   if (!e || !e->work) {
-      free(e);
-      return mock_says(CUDA_ERROR_out_of_memory, "no memory for a graph");
+      e->nodes = calloc(g->num_nodes + 1, sizeof *e->nodes);
+      e->off = calloc(g->num_nodes + 1, sizeof *e->off);
    }
+   if (!e || !e->work || !e->nodes || !e->off)
+      return mock_says(CUDA_ERROR_out_of_memory, "no memory for a graph");
    e->magic = EXEC;
-   for (node *n; (n = next_node(g)) != NULL; n->done = true)
+   e->of = g;
+   e->next = execs;
+   execs = e;
+   for (node *n; (n = next_node(g)) != NULL; n->done = true) {
+      e->nodes[e->num_work] = n;
       e->work[e->num_work++] = n->work;
+   }
    *out = e;
    return 0;
 }
@@ -167,12 +181,31 @@ static int check_exec(const exec *e)
    return error;
 }
 
+int mock_graph_switch(void *given, void *which, bool on)
+{
+   exec *e = given;
+   uint32_t i = 0;
+   int error = check_exec(e);
+
+   if (error)
+      return error;
+   while (i < e->num_work && e->nodes[i] != which)
+      i++;
+   if (!e->of || i == e->num_work)
+      return mock_says(CUDA_ERROR_invalid_value,
+                       e->of ? "this is no node of the graph" : "the graph of the node is gone");
+   e->off[i] = !on;
+   return 0;
+}
+
 int mock_graph_launch(void *given, void *stream)
 {
    const exec *e = given;
    int error = check_exec(e);
 
-   return error ? error : mock_push_all(e->work, e->num_work, stream);
+   for (uint32_t i = 0; i < e->num_work && !error; i++)
+      error = e->off[i] ? 0 : mock_push_all(&e->work[i], 1, stream);
+   return error;
 }
 
 int mock_exec_destroy(void *given)
@@ -182,8 +215,15 @@ int mock_exec_destroy(void *given)
 
    if (error)
       return error;
+   for (exec **at = &execs; *at; at = &(*at)->next)
+      if (*at == e) {
+         *at = e->next;
+         break;
+      }
    e->magic = 0;
    free(e->work);
+   free(e->nodes);
+   free(e->off);
    free(e);
    return 0;
 }

@@ -7,8 +7,10 @@
 
 #pragma GCC visibility push(default)
 #define HIP(name, symbol, parameters) int symbol parameters;
+#define HIP_MAY_LACK(name, symbol, parameters) int symbol parameters;
 #include "runtime/hip_api.def"
 #undef HIP
+#undef HIP_MAY_LACK
 #pragma GCC visibility pop
 
 MOCK_CALL(hipInit, (unsigned flags), flags ? CUDA_ERROR_invalid_value : mock_start(64))
@@ -41,6 +43,25 @@ int hipMalloc(void **memory, size_t size)
 }
 
 MOCK_CALL(hipFree, (void *memory), mock_free((uintptr_t)memory))
+MOCK_CALL(hipMemGetAllocationGranularity,
+          (size_t * granularity, const struct gpu_piece *what, int which),
+          mock_granularity(what, which, granularity))
+MOCK_CALL(hipMemAddressReserve,
+          (uint64_t * address, size_t size, size_t alignment, uint64_t wanted,
+           unsigned long long flags),
+          alignment || wanted || flags ? CUDA_ERROR_invalid_value : mock_reserve(size, address))
+MOCK_CALL(hipMemAddressFree, (uint64_t address, size_t size), mock_unreserve(address, size))
+MOCK_CALL(hipMemCreate,
+          (uint64_t * handle, size_t size, const struct gpu_piece *what, unsigned long long flags),
+          flags ? CUDA_ERROR_invalid_value : mock_piece_create(size, what, handle))
+MOCK_CALL(hipMemRelease, (uint64_t handle), mock_piece_release(handle))
+MOCK_CALL(hipMemMap,
+          (uint64_t address, size_t size, size_t offset, uint64_t handle, unsigned long long flags),
+          offset || flags ? CUDA_ERROR_invalid_value : mock_piece_map(address, size, handle))
+MOCK_CALL(hipMemUnmap, (uint64_t address, size_t size), mock_piece_unmap(address, size))
+MOCK_CALL(hipMemSetAccess,
+          (uint64_t address, size_t size, const struct gpu_access *who, size_t count),
+          count == 1 ? mock_piece_access(address, size, who) : CUDA_ERROR_invalid_value)
 MOCK_CALL(hipHostMalloc, (void **memory, size_t size, unsigned flags),
           ((void)flags, mock_host_alloc(size, memory)))
 MOCK_CALL(hipHostFree, (void *memory), mock_host_free(memory))
@@ -80,6 +101,8 @@ int hipGraphAddKernelNode(void **node, void *graph, void *const *after, size_t n
 MOCK_CALL(hipGraphInstantiate,
           (void **exec, void *graph, void **error_node, char *log, size_t log_size),
           ((void)error_node, (void)log, (void)log_size, mock_graph_make(graph, exec)))
+MOCK_CALL(hipGraphNodeSetEnabled, (void *exec, void *node, unsigned on),
+          mock_graph_switch(exec, node, on != 0))
 MOCK_CALL(hipGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))
 MOCK_CALL(hipGraphExecDestroy, (void *exec), mock_exec_destroy(exec))
 

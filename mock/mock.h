@@ -20,7 +20,7 @@
 
 enum { MOCK_ERROR_failed = 719, MOCK_ERROR_planted = 999 };
 
-/* ---- for tests; also by the environment: SINTER_MOCK=order=last,fail=NAME:N,count=FILE ---- */
+/* ---- for tests; also by the environment: SINTER_MOCK=order=last,fail=NAME:N,granularity=N,count=FILE ---- */
 
 /* Which thread goes on where several can. */
 void mock_set_order(mock_order order);
@@ -30,6 +30,10 @@ void mock_fail(const char *symbol, uint32_t n);
 uint32_t mock_calls(const char *symbol);
 /* What went wrong last, in words; "" nothing. */
 const char *mock_message(void);
+/* Pieces of reserved ranges are multiples of so many bytes; 0: the device has no ranges. */
+void mock_set_granularity(size_t bytes);
+/* Kernels that were run so far. */
+uint64_t mock_grids(void);
 /* Bytes of device memory in use. */
 uint64_t mock_memory(void);
 
@@ -45,6 +49,15 @@ int mock_context_set(void *context);
 void *mock_context(void);
 int mock_alloc(size_t size, uint64_t *out);
 int mock_free(uint64_t address);
+/* Ranges of addresses, in mock/ranges.c; each takes what the driver's function does. */
+int mock_granularity(const struct gpu_piece *what, int which, size_t *out);
+int mock_reserve(size_t size, uint64_t *out);
+int mock_unreserve(uint64_t address, size_t size);
+int mock_piece_create(size_t size, const struct gpu_piece *what, uint64_t *out);
+int mock_piece_release(uint64_t handle);
+int mock_piece_map(uint64_t address, size_t size, uint64_t handle);
+int mock_piece_unmap(uint64_t address, size_t size);
+int mock_piece_access(uint64_t address, size_t size, const struct gpu_access *who);
 int mock_host_alloc(size_t size, void **out);
 int mock_host_free(void *memory);
 /* Kinds as HIP_COPY_x. */
@@ -63,6 +76,8 @@ int mock_graph_destroy(void *graph);
 int mock_graph_add(void *graph, void *const *after, size_t num_after, void *function,
                    const unsigned *grid, const unsigned *threads, void **parameters, void **out);
 int mock_graph_make(void *graph, void **out);
+/* Leaves a node out of later launches. Refused once the graph that was made is gone. */
+int mock_graph_switch(void *exec, void *node, bool on);
 int mock_graph_launch(void *exec, void *stream);
 int mock_exec_destroy(void *exec);
 

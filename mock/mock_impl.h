@@ -12,7 +12,14 @@ enum { MOCK_MAX_PIECES = 1 << 15, MOCK_MAX_ARGS = 1024 };
 typedef struct mock_piece {
    uint64_t address, size;
    bool live;
+   uint64_t handle; /* of a piece of a range: what lies behind it; else 0 */
 } mock_piece;
+
+/* Memory that pieces of ranges are made of; its handle is 1 + its number. */
+typedef struct mock_memory_handle {
+   uint64_t size;
+   bool held, mapped;
+} mock_memory_handle;
 
 /* One thing to do on the stream. */
 typedef struct mock_work {
@@ -37,6 +44,11 @@ typedef struct mock_state {
    uint64_t used;
    uint32_t num_pieces, num_pinned, num_work, room;
    mock_piece pieces[MOCK_MAX_PIECES], pinned[MOCK_MAX_PIECES];
+   size_t granularity;
+   uint64_t grids;
+   uint32_t num_ranges, num_handles;
+   mock_piece ranges[MOCK_MAX_PIECES];
+   mock_memory_handle handles[MOCK_MAX_PIECES];
    mock_work *work; /* the one stream's queue */
 } mock_state;
 
@@ -53,6 +65,11 @@ int mock_building(const char *what);
 int mock_check(uint64_t address, uint64_t size);
 bool mock_is_pinned(const void *memory);
 void mock_memory_open(bool open);
+/* Takes addresses that were never used, with ones that fault behind them. Under the lock; false: there are none. */
+bool mock_addresses(uint64_t size, uint64_t *out);
+bool mock_is_device(const void *memory);
+/* Words for an address that no memory is behind. */
+const char *mock_where(uint64_t address, char text[160]);
 /* A launch as work for the stream, checked. */
 int mock_kernel_work(void *given, const unsigned *grid, const unsigned *threads, unsigned shared,
                      void **parameters, mock_work *out);

@@ -33,15 +33,29 @@ static char the_stream;
 static int do_work(const mock_work *w)
 {
    const char *error;
+   int gone = 0;
 
+   /* What was there when it was asked for may have been given back. */
+   if (w->kind != MOCK_WORK_kernel && mock_is_device(w->to))
+      gone = mock_check((uintptr_t)w->to, w->size);
+   if (!gone && w->kind == MOCK_WORK_copy && mock_is_device(w->from))
+      gone = mock_check((uintptr_t)w->from, w->size);
+   if (gone)
+      return gone;
    switch (w->kind) {
    case MOCK_WORK_copy: memcpy(w->to, w->from, w->size); return 0;
    case MOCK_WORK_fill: memset(w->to, w->byte, w->size); return 0;
    case MOCK_WORK_kernel:
+      mock.grids++;
       error = mock_run_grid(w->kernel, w->grid, w->threads, mock.warp, mock.order, w->args);
       return error ? mock_says(MOCK_ERROR_failed, "%s", error) : 0;
    }
    return 0;
+}
+
+uint64_t mock_grids(void)
+{
+   return mock.grids;
 }
 
 int mock_drain(void)

@@ -305,15 +305,20 @@ static const char *compiler_state(arena *a)
    return arena_printf(a, "absent: %.*s", (int)strcspn(error, "\n"), error);
 }
 
-/* The GPU of a vendor, or why there is none. */
+/* The GPU of a vendor and how it gives memory, or why there is none. */
 static const char *gpu_state(arena *a, const rt_gpu_ops *ops)
 {
    rt_gpu *gpu;
 
    if (ops->open(NULL, &gpu) == SINTER_ok) {
-      const char *arch = arena_strdup(a, ops->arch(gpu));
+      size_t piece = 0;
+      bool grows = ops->granularity(gpu, &piece) == SINTER_ok && piece;
+      const char *text =
+         grows
+            ? arena_printf(a, "%s, a KV pool grows by %zu KiB a layer", ops->arch(gpu), piece >> 10)
+            : arena_printf(a, "%s, a KV pool is one piece of memory", ops->arch(gpu));
       ops->close(gpu);
-      return arch;
+      return text;
    }
    const char *error = sinter_error();
    return arena_printf(a, "absent: %.*s", (int)strcspn(error, "\n"), error);

@@ -10,14 +10,18 @@
 
 typedef struct cuda_api {
 #define CUDA(name, symbol, older, parameters) int(*name) parameters;
+#define CUDA_MAY_LACK(name, symbol, parameters) int(*name) parameters;
 #include "cuda_api.def"
 #undef CUDA
+#undef CUDA_MAY_LACK
 } cuda_api;
 
 static const char *const names[][2] = {
 #define CUDA(name, symbol, older, parameters) {#symbol, #older},
+#define CUDA_MAY_LACK(name, symbol, parameters) {#symbol, RT_GPU_MAY_LACK},
 #include "cuda_api.def"
 #undef CUDA
+#undef CUDA_MAY_LACK
 };
 
 _Static_assert(sizeof(cuda_api) == countof(names) * sizeof(void *), "a pointer for every row");
@@ -36,6 +40,7 @@ struct rt_gpu {
 #define MAKER "NVIDIA"
 #define NODE struct cuda_node
 #define MAKE_GRAPH 0
+#define ORDINAL(g) (g)->device
 
 #include "gpu_calls.h"
 
@@ -61,6 +66,16 @@ static sinter_status find_arch(rt_gpu *g)
    CALL("the GPU's capability is not known",
         device_attribute(&minor, CUDA_ATTRIBUTE_minor, g->device));
    snprintf(g->arch, sizeof g->arch, "sm_%d%d", major, minor);
+   return SINTER_ok;
+}
+
+static sinter_status cuda_has_ranges(rt_gpu *g, bool *out)
+{
+   int has = 0;
+
+   CALL("the GPU's capability is not known",
+        device_attribute(&has, CUDA_ATTRIBUTE_ranges, g->device));
+   *out = has != 0;
    return SINTER_ok;
 }
 

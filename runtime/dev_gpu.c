@@ -12,7 +12,9 @@
 
 #include "artifact.h"
 #include "base/debug.h"
+#include "base/draw.h"
 #include "dev_host.h"
+#include "gpu_pool.h"
 #include "gpu_program.h"
 #include "meta.h"
 
@@ -34,8 +36,9 @@ struct rt_device {
    rt_gpu_memory memory;
    stage block, meta[RT_MAX_FIELDS][8];
    float *logits; /* pinned */
+   bool picks;    /* launches pick tokens: the routes behind the plan's */
    int32_t **routes;
-   uint64_t page_bytes[8];
+   rt_gpu_pool pools[8]; /* by cache group */
    rt_gpu_program *program;
    uint32_t num_device, num_host;
    uint64_t device_memory[MAX_MEMORY];
@@ -98,17 +101,21 @@ static sinter_status take_meta(rt_device *d)
 static sinter_status take_group(rt_device *d, uint32_t index, const rt_limits *limits)
 {
    const plan_cache_group *g = &d->plan->cache_groups[index];
-   uint64_t bytes;
 
-   d->page_bytes[index] = plan_page_bytes(g);
-   d->memory.state[index] = calloc(g->num_layers, sizeof(uint64_t));
-   if (!d->memory.state[index] ||
-       !base_mul(d->page_bytes[index], (uint64_t)limits->pages[index], &bytes))
-      return base_fail(SINTER_out_of_memory, "KV pool", "use a smaller KV pool",
-                       "no memory for the pages of a cache group");
-   for (uint32_t l = 0; l < g->num_layers; l++)
-      SINTER_TRY(take(d, bytes, "KV pool", &d->memory.state[index][l]));
+   SINTER_TRY(rt_gpu_pool_create(d->ops, d->gpu, plan_page_bytes(g), limits->pages[index],
+                                 g->num_layers, &d->pools[index]));
+   d->memory.state[index] = d->pools[index].layers;
    return SINTER_ok;
+}
+
+static bool has_picks(const plan *p)
+{
+   for (uint32_t i = 0; i < p->variants[0].num_launches; i++) {
+      const plan_ref *first = p->variants[0].launches[i].refs;
+      if (first->kind == PLAN_REF_output && first->index == plan_output_picks(p))
+         return true;
+   }
+   return false;
 }
 
 static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
@@ -118,12 +125,14 @@ static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
 
    SINTER_TRY(take(d, logits, "logits", &d->memory.logits));
    SINTER_TRY(take_host(d, logits, (void **)&d->logits));
-   d->routes = calloc(MAX(p->num_routes, 1u), sizeof *d->routes);
-   d->memory.routes = calloc(MAX(p->num_routes, 1u), sizeof *d->memory.routes);
+   d->picks = has_picks(p);
+   d->routes = calloc(plan_output_picks(p), sizeof *d->routes);
+   d->memory.routes = calloc(plan_output_picks(p), sizeof *d->memory.routes);
    if (!d->routes || !d->memory.routes)
       return base_fail(SINTER_out_of_memory, "device", "", "no memory for expert ids");
-   for (uint32_t i = 0; i < p->num_routes; i++) {
-      uint64_t bytes = (uint64_t)d->most[SYM_T] * p->routes[i].k * sizeof(int32_t);
+   for (uint32_t i = 0; i < plan_output_picks(p); i++) {
+      uint64_t bytes =
+         (uint64_t)d->most[SYM_T] * (i < p->num_routes ? p->routes[i].k : 1) * sizeof(int32_t);
       SINTER_TRY(take(d, bytes, "expert ids", &d->memory.routes[i]));
       SINTER_TRY(take_host(d, bytes, (void **)&d->routes[i]));
    }
@@ -198,8 +207,11 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
    rt_gpu_graphs graphs = debug_is_on(DEBUG_eager)   ? RT_GPU_GRAPHS_none
                           : debug_is_on(DEBUG_split) ? RT_GPU_GRAPHS_phases
                                                      : RT_GPU_GRAPHS_segments;
+   rt_gpu_conditions conditions = debug_is_on(DEBUG_break)    ? RT_GPU_CONDITIONS_break
+                                  : debug_is_on(DEBUG_blocks) ? RT_GPU_CONDITIONS_blocks
+                                                              : RT_GPU_CONDITIONS_nodes;
    return rt_gpu_program_create(d->ops, d->gpu, d->module, d->plan, &d->memory, d->most, graphs,
-                                &d->program);
+                                conditions, &d->program);
 }
 
 /* May come from another thread than the steps. */
@@ -213,8 +225,8 @@ static void gpu_close(rt_device *d)
       d->ops->release(d->gpu, d->device_memory[i]);
    for (uint32_t i = 0; i < d->num_host; i++)
       d->ops->host_release(d->gpu, d->host_memory[i]);
-   for (uint32_t i = 0; i < countof(d->memory.state); i++)
-      free(d->memory.state[i]);
+   for (uint32_t i = 0; i < countof(d->pools); i++)
+      rt_gpu_pool_destroy(&d->pools[i]);
    free(d->memory.routes);
    free(d->routes);
    if (d->module)
@@ -294,14 +306,32 @@ static sinter_status send_step(rt_device *d)
    return SINTER_ok;
 }
 
+/* Rows of logits that no launch has picked from, as few pieces as they are; and what was picked. */
+static sinter_status fetch_wanted(rt_device *d)
+{
+   const draw *how = d->step->meta[RT_META_picks][0];
+   const uint32_t rows = (uint32_t)d->step->block.sym[SYM_R], picks = d->plan->num_routes;
+   const size_t row = plan_row(&d->plan->model);
+
+   for (uint32_t i = 0, n; i < rows; i += MAX(n, 1u)) {
+      for (n = 0; i + n < rows && (!d->picks || how[i + n].how == DRAW_host);)
+         n++;
+      if (n)
+         SINTER_TRY(d->ops->copy_out(d->gpu, d->logits + i * row,
+                                     d->memory.logits + i * row * sizeof(float),
+                                     n * row * sizeof(float)));
+   }
+   if (!rows || !d->picks)
+      return SINTER_ok;
+   return d->ops->copy_out(d->gpu, d->routes[picks], d->memory.routes[picks],
+                           rows * sizeof(int32_t));
+}
+
 static sinter_status fetch(rt_device *d)
 {
    const int64_t *syms = d->step->block.sym;
-   uint64_t row = (uint64_t)plan_row(&d->plan->model) * sizeof(float);
 
-   if (syms[SYM_R])
-      SINTER_TRY(
-         d->ops->copy_out(d->gpu, d->logits, d->memory.logits, (uint64_t)syms[SYM_R] * row));
+   SINTER_TRY(fetch_wanted(d));
    for (uint32_t i = 0; i < d->plan->num_routes; i++)
       SINTER_TRY(d->ops->copy_out(d->gpu, d->routes[i], d->memory.routes[i],
                                   (uint64_t)syms[SYM_T] * d->plan->routes[i].k * sizeof(int32_t)));
@@ -322,11 +352,17 @@ static sinter_status gpu_run(rt_device *d, const float **out_logits)
    SINTER_TRY(d->ops->enter(d->gpu));
    if (debug_is_on(DEBUG_poison) && d->step->block.sym[SYM_R])
       SINTER_TRY(poison(d));
+   rt_gpu_program_conditions(d->program, &d->step->block);
    SINTER_TRY(send_step(d));
    SINTER_TRY(rt_gpu_program_run(d->program, &d->step->block));
    SINTER_TRY(fetch(d));
    *out_logits = d->logits;
    return SINTER_ok;
+}
+
+static const int32_t *gpu_picks(const rt_device *d)
+{
+   return d->picks ? d->routes[d->plan->num_routes] : NULL;
 }
 
 static const int32_t *gpu_routes(const rt_device *d, uint32_t index)
@@ -337,7 +373,7 @@ static const int32_t *gpu_routes(const rt_device *d, uint32_t index)
 /* A failure is found again by the next step: the stream is in order, and errors stick. */
 static void gpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
 {
-   uint64_t size = d->page_bytes[group];
+   uint64_t size = d->pools[group].page_bytes;
    sinter_status status = d->ops->enter(d->gpu);
 
    for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++) {
@@ -350,7 +386,7 @@ static void gpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to
 /* Waits: what the host has is used at once, and what it holds may be given to others. Failures as in gpu_copy_page. */
 static void gpu_read_page(rt_device *d, uint32_t group, int32_t page, uint8_t *to)
 {
-   uint64_t size = d->page_bytes[group];
+   uint64_t size = d->pools[group].page_bytes;
    sinter_status status = d->ops->enter(d->gpu);
 
    for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
@@ -364,7 +400,7 @@ static void gpu_read_page(rt_device *d, uint32_t group, int32_t page, uint8_t *t
 
 static void gpu_write_page(rt_device *d, uint32_t group, int32_t page, uint8_t *from)
 {
-   uint64_t size = d->page_bytes[group];
+   uint64_t size = d->pools[group].page_bytes;
    sinter_status status = d->ops->enter(d->gpu);
 
    for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
@@ -377,11 +413,22 @@ static void gpu_write_page(rt_device *d, uint32_t group, int32_t page, uint8_t *
 
 static void gpu_poison_page(rt_device *d, uint32_t group, int32_t page)
 {
-   uint64_t size = d->page_bytes[group];
+   uint64_t size = d->pools[group].page_bytes;
    sinter_status status = d->ops->enter(d->gpu);
 
    for (uint32_t l = 0; status == SINTER_ok && l < d->plan->cache_groups[group].num_layers; l++)
       status = d->ops->fill(d->gpu, d->memory.state[group][l] + (uint64_t)page * size, 0xff, size);
+}
+
+static int64_t gpu_grow(rt_device *d, uint32_t group, int64_t pages)
+{
+   rt_gpu_pool *p = &d->pools[group];
+   sinter_status status = d->ops->enter(d->gpu);
+
+   if (status == SINTER_ok)
+      status = rt_gpu_pool_grow(p, pages);
+   (void)status; /* what there is stays usable; failures are counted */
+   return rt_gpu_pool_usable(p);
 }
 
 static void gpu_stats(const rt_device *d, sinter_stats *out)
@@ -393,6 +440,11 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
    out->ops += c->ops;
+   for (uint32_t i = 0; i < countof(d->pools); i++) {
+      out->kv_bytes +=
+         d->pools[i].num_layers * (d->pools[i].piece ? d->pools[i].mapped : d->pools[i].range);
+      out->kv_refused += d->pools[i].failures;
+   }
 }
 
 /* One table for each device name. */
@@ -407,10 +459,12 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
       .open = open_##id,                                                                           \
       .close = gpu_close,                                                                          \
       .run = gpu_run,                                                                              \
+      .picks = gpu_picks,                                                                          \
       .routes = gpu_routes,                                                                        \
       .copy_page = gpu_copy_page,                                                                  \
       .read_page = gpu_read_page,                                                                  \
       .write_page = gpu_write_page,                                                                \
+      .grow = gpu_grow,                                                                            \
       .poison_page = gpu_poison_page,                                                              \
       .stats = gpu_stats,                                                                          \
    };

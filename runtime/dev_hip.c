@@ -10,14 +10,18 @@
 
 typedef struct hip_api {
 #define HIP(name, symbol, parameters) int(*name) parameters;
+#define HIP_MAY_LACK(name, symbol, parameters) int(*name) parameters;
 #include "hip_api.def"
 #undef HIP
+#undef HIP_MAY_LACK
 } hip_api;
 
 static const char *const names[][2] = {
 #define HIP(name, symbol, parameters) {#symbol, ""},
+#define HIP_MAY_LACK(name, symbol, parameters) {#symbol, RT_GPU_MAY_LACK},
 #include "hip_api.def"
 #undef HIP
+#undef HIP_MAY_LACK
 };
 
 _Static_assert(sizeof(hip_api) == countof(names) * sizeof(void *), "a pointer for every row");
@@ -35,6 +39,7 @@ struct rt_gpu {
 #define MAKER "AMD"
 #define NODE struct hip_node
 #define MAKE_GRAPH NULL, NULL, 0
+#define ORDINAL(g) 0
 
 #include "gpu_calls.h"
 
@@ -56,6 +61,14 @@ static void find_arch(rt_gpu *g)
       if (f)
          fclose(f);
    }
+}
+
+/* Numbers of attributes differ from release to release: whoever has no ranges has no granularity. */
+static sinter_status hip_has_ranges(rt_gpu *g, bool *out)
+{
+   (void)g;
+   *out = true;
+   return SINTER_ok;
 }
 
 static sinter_status start(rt_gpu *g)

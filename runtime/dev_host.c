@@ -94,13 +94,14 @@ static sinter_status map_routes(rt_host *h, int64_t rows)
 {
    const plan *p = h->plan;
 
-   h->routes = calloc(MAX(p->num_routes, 1u), sizeof *h->routes);
-   h->memory.routes = calloc(MAX(p->num_routes, 1u), sizeof *h->memory.routes);
+   h->routes = calloc(plan_output_picks(p), sizeof *h->routes);
+   h->memory.routes = calloc(plan_output_picks(p), sizeof *h->memory.routes);
    if (!h->routes || !h->memory.routes)
       return base_fail(SINTER_out_of_memory, "device", "", "no memory for expert ids");
-   for (uint32_t i = 0; i < p->num_routes; i++) {
-      uint64_t bytes = (uint64_t)rows * p->routes[i].k * sizeof(int32_t);
-      SINTER_TRY(map_memory(bytes, false, "expert ids", &h->routes[i]));
+   for (uint32_t i = 0; i < plan_output_picks(p); i++) { /* the last one of a number a row */
+      uint64_t each = i < p->num_routes ? p->routes[i].k : 1;
+      SINTER_TRY(
+         map_memory((uint64_t)rows * each * sizeof(int32_t), false, "expert ids", &h->routes[i]));
       h->memory.routes[i] = (int32_t *)(void *)h->routes[i].data;
    }
    return SINTER_ok;
@@ -174,7 +175,7 @@ void rt_host_destroy(rt_host *h)
       free(h->state[i]);
       free(h->memory.state[i]);
    }
-   for (uint32_t i = 0; h->routes && i < h->plan->num_routes; i++)
+   for (uint32_t i = 0; h->routes && i < plan_output_picks(h->plan); i++)
       unmap(&h->routes[i]);
    free(h->routes);
    free(h->memory.routes);

@@ -14,6 +14,7 @@
 #include "draft.h"
 #include "limits.h"
 #include "meta.h"
+#include "picks.h"
 #include "vision.h"
 
 struct sinter_engine {
@@ -25,6 +26,7 @@ struct sinter_engine {
    kv_cache *cache;
    rt_scheduler scheduler;
    rt_sampler *sampler;
+   rt_picks picks;
    sinter_request *requests; /* all that the caller has not destroyed */
    uint32_t num_cancelled;   /* that the next step has to end */
    int32_t *routes;          /* expert ids of one position */
@@ -49,6 +51,13 @@ static void copy_page(void *user, uint32_t group, int32_t from, int32_t to)
    sinter_engine *e = user;
 
    e->ops->copy_page(e->device, group, from, to);
+}
+
+static int64_t grow_pages(void *user, uint32_t group, int64_t pages)
+{
+   sinter_engine *e = user;
+
+   return e->ops->grow(e->device, group, pages);
 }
 
 static void poison_page(void *user, uint32_t group, int32_t page)
@@ -99,6 +108,8 @@ static sinter_status create_cache(sinter_engine *e, const rt_engine_setup *setup
 
    if (e->on_kv)
       o.changed = kv_changed;
+   if (e->ops->grow)
+      o.grow_pages = grow_pages;
    if (e->ops->poison_page && debug_is_on(DEBUG_poison))
       o.freed_page = poison_page;
    for (uint32_t i = 0; i < e->plan->num_ropes; i++) {
@@ -158,6 +169,8 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
    SINTER_TRY(e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device));
    SINTER_TRY(rt_swap_init(&e->scheduler.swap, e->plan, e->ops, &e->limits, o->host_kv_tokens));
    e->scheduler.swap.device = e->device;
+   e->picks = (rt_picks){e->sampler, e->meta.step.meta[RT_META_picks][0],
+                         e->ops->picks ? e->ops->picks(e->device) : NULL, e->stats.picked};
    return SINTER_ok;
 }
 
@@ -352,29 +365,8 @@ static void end_cancelled(sinter_engine *e)
    }
 }
 
-static sinter_finish finish_of(const sinter_engine *e, const sinter_request *r, int32_t id)
-{
-   for (uint32_t i = 0; i < e->plan->model.num_eos && !r->options.ignore_eos; i++) {
-      if (id == e->plan->model.eos[i])
-         return SINTER_FINISH_stop;
-   }
-   return r->num_tokens >= r->max_tokens ? SINTER_FINISH_length : SINTER_FINISH_none;
-}
-
-/* As finish_of; a text that is complete and cannot go on ends, too. */
-static sinter_finish follow_grammar(const sinter_engine *e, sinter_request *r, int32_t id)
-{
-   sinter_finish finish = finish_of(e, r, id);
-
-   if (!r->grammar || finish == SINTER_FINISH_stop)
-      return finish;
-   if (!grammar_run_take(r->grammar, id))
-      return SINTER_FINISH_error;
-   return grammar_run_is_over(r->grammar) ? SINTER_FINISH_stop : finish;
-}
-
 /* Picks the next token of a request from its row and tells the caller. */
-static void generate(sinter_engine *e, sinter_request *r, const float *logits)
+static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
 {
    rt_ask ask = {
       .sampling = &r->options.sampling,
@@ -386,7 +378,7 @@ static void generate(sinter_engine *e, sinter_request *r, const float *logits)
    };
    rt_pick pick;
 
-   if ((r->grammar && !ask.allowed) || rt_sample(e->sampler, logits, &ask, &pick) != SINTER_ok) {
+   if ((r->grammar && !ask.allowed) || !rt_pick_row(&e->picks, r, &ask, w, &pick)) {
       end(e, r, SINTER_FINISH_error);
       return;
    }
@@ -397,7 +389,7 @@ static void generate(sinter_engine *e, sinter_request *r, const float *logits)
       .id = pick.id,
       .logprob = pick.logprob,
       .index = ask.index,
-      .finish = follow_grammar(e, r, pick.id),
+      .finish = rt_pick_finish(&e->plan->model, r, pick.id),
       .num_top = pick.num_top,
       .top_ids = pick.top_ids,
       .top_logprobs = pick.top_logprobs,
@@ -436,15 +428,15 @@ static void learn_draft(sinter_engine *e, const rt_item *item, uint32_t accepted
 
 /* Picks tokens as long as the rows are of tokens that were picked: the first row always is, and one of a guess when
  * the pick before it was the guess. Returns how many guesses were right. */
-static uint32_t generate_rows(sinter_engine *e, const rt_item *item, const float *logits)
+static uint32_t generate_rows(sinter_engine *e, const rt_item *item, rt_wanted w)
 {
    sinter_request *r = item->request;
    uint32_t right = 0;
 
-   for (int64_t at = r->num_tokens - 1;; at++, logits += e->plan->model.vocab) {
+   for (int64_t at = r->num_tokens - 1;; at++, w = rt_wanted_next(w, 1)) {
       int32_t guess = right < item->drafted ? r->tokens[at + 1] : -1;
 
-      generate(e, r, logits);
+      generate(e, r, w);
       if (r->state == RT_DONE || r->is_cancelled || guess < 0 || r->tokens[at + 1] != guess)
          return right;
       right++;
@@ -453,20 +445,20 @@ static uint32_t generate_rows(sinter_engine *e, const rt_item *item, const float
 }
 
 /* Hands out the logits of one item's rows. */
-static void deliver(sinter_engine *e, const rt_item *item, const float *logits)
+static void deliver(sinter_engine *e, const rt_item *item, rt_wanted w)
 {
    sinter_request *r = item->request;
    int64_t end_position = item->first + item->rows;
-   size_t row = plan_row(&e->plan->model);
 
    kv_cache_commit(e->cache, &r->kv, end_position - item->drafted);
-   for (int64_t at = end_position - item->wanted; at < end_position; at++, logits += row) {
+   for (int64_t at = end_position - item->wanted; at < end_position;
+        at++, w = rt_wanted_next(w, 1)) {
       if (at == r->next_logits && at < r->options.num_prompt) {
          r->next_logits++;
-         r->options.on_logits(r->options.user, r, (uint32_t)at, logits);
+         r->options.on_logits(r->options.user, r, (uint32_t)at, w.logits);
       }
       if (at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled) {
-         uint32_t right = generate_rows(e, item, logits);
+         uint32_t right = generate_rows(e, item, w);
          if (item->drafted)
             learn_draft(e, item, right);
          return;
@@ -498,7 +490,7 @@ static sinter_status run_items(sinter_engine *e)
 {
    rt_scheduler *s = &e->scheduler;
    double begin = now();
-   const float *logits;
+   rt_wanted w = {.width = plan_row(&e->plan->model)};
    int64_t row = 0;
 
    for (uint32_t i = 0; i < s->num_items; i++) {
@@ -507,14 +499,15 @@ static sinter_status run_items(sinter_engine *e)
          r->stats.queue_seconds = begin - r->submitted;
    }
    rt_meta_fill(&e->meta, s->items, s->num_items);
-   SINTER_TRY(e->ops->run(e->device, &logits));
+   rt_picks_fill(&e->picks, s->items, s->num_items);
+   SINTER_TRY(e->ops->run(e->device, &w.logits));
    count(e, now() - begin);
    for (uint32_t i = 0; i < s->num_items; i++) {
-      uint32_t wanted = s->items[i].wanted;
       show_experts(e, &s->items[i], row);
       row += s->items[i].rows;
-      deliver(e, &s->items[i], logits);
-      logits += (size_t)wanted * plan_row(&e->plan->model);
+      uint32_t n = s->items[i].wanted; /* a callback may take the request away */
+      deliver(e, &s->items[i], w);
+      w = rt_wanted_next(w, n);
    }
    if (s->read_rows) /* with all that stands between the tokens of others */
       rt_step_cost_learn(&s->cost, s->work, now() - begin);

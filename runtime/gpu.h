@@ -24,6 +24,13 @@ typedef struct rt_gpu_ops {
    const char *(*arch)(const rt_gpu *g);
    SINTER_CHECKED sinter_status (*alloc)(rt_gpu *g, size_t size, uint64_t *out);
    void (*release)(rt_gpu *g, uint64_t address);
+   /* Ranges of addresses, and memory behind pieces of them. Pieces are multiples of so many bytes; 0: the device has no such ranges. */
+   SINTER_CHECKED sinter_status (*granularity)(rt_gpu *g, size_t *out);
+   SINTER_CHECKED sinter_status (*reserve)(rt_gpu *g, size_t size, uint64_t *out);
+   void (*unreserve)(rt_gpu *g, uint64_t address, size_t size);
+   /* An error leaves nothing behind. */
+   SINTER_CHECKED sinter_status (*map)(rt_gpu *g, uint64_t address, size_t size);
+   void (*unmap)(rt_gpu *g, uint64_t address, size_t size); /* one piece as it was mapped */
    /* Memory of the host that the device can read while the host goes on. */
    SINTER_CHECKED sinter_status (*host_alloc)(rt_gpu *g, size_t size, void **out);
    void (*host_release)(rt_gpu *g, void *memory);
@@ -41,9 +48,12 @@ typedef struct rt_gpu_ops {
    SINTER_CHECKED sinter_status (*graph_add)(rt_gpu *g, void *graph, void *const *after,
                                              size_t num_after, void *kernel, uint32_t grid,
                                              void *args, void **out_node);
-   /* Makes it ready to run; the graph itself is given up. */
+   /* Makes it ready to run; the graph itself stays. */
    SINTER_CHECKED sinter_status (*graph_make)(rt_gpu *g, void *graph, void **out_exec);
    void (*graph_drop)(rt_gpu *g, void *graph);
+   /* Whether nodes of what was made can be left out of later launches, and put in again; the graph must still be there. */
+   bool (*can_switch)(const rt_gpu *g);
+   SINTER_CHECKED sinter_status (*graph_switch)(rt_gpu *g, void *exec, void *node, bool on);
    SINTER_CHECKED sinter_status (*graph_launch)(rt_gpu *g, void *exec);
    void (*exec_destroy)(rt_gpu *g, void *exec);
 } rt_gpu_ops;
@@ -51,7 +61,8 @@ typedef struct rt_gpu_ops {
 extern const rt_gpu_ops rt_cuda_ops, rt_hip_ops;
 
 /* Opens a driver library and looks up `count` symbols into table; names[i][1] is taken when
- * names[i][0] is not there. Errors NO_DEVICE. */
+ * names[i][0] is not there; RT_GPU_MAY_LACK: NULL is. Errors NO_DEVICE. */
+#define RT_GPU_MAY_LACK "-"
 SINTER_CHECKED sinter_status rt_gpu_library(const char *file, const char *vendor,
                                             const char *const (*names)[2], size_t count,
                                             void **table, void **out_library);

@@ -23,6 +23,22 @@ struct hip_node {
    unsigned shared;
 };
 
+/* CUmemAllocationProp, hipMemAllocationProp. */
+struct gpu_piece {
+   int type, handles, place, device;
+   void *windows;
+   unsigned char compression, direct;
+   unsigned short usage;
+   unsigned char reserved[4];
+};
+
+/* CUmemAccessDesc, hipMemAccessDesc. */
+struct gpu_access {
+   int place, device, flags;
+};
+
+enum { GPU_PIECE_pinned = 1, GPU_PLACE_device = 1, GPU_ACCESS_both = 3, GPU_GRANULARITY_least = 0 };
+
 enum {
    CUDA_ERROR_invalid_value = 1,
    CUDA_ERROR_out_of_memory = 2,
@@ -32,9 +48,11 @@ enum {
    CUDA_ERROR_invalid_handle = 400,
    CUDA_ERROR_not_found = 500,
    CUDA_ERROR_illegal_address = 700,
+   CUDA_ERROR_not_supported = 801,
    CUDA_ERROR_stream_capture_unsupported = 900,
    CUDA_ATTRIBUTE_major = 75,
    CUDA_ATTRIBUTE_minor = 76,
+   CUDA_ATTRIBUTE_ranges = 102, /* CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED */
    HIP_COPY_in = 1,
    HIP_COPY_out = 2,
    HIP_COPY_within = 3,

@@ -6,6 +6,7 @@
  *    LIBRARY, MAKER the driver's file and who makes the GPUs
  *    NODE           struct of a kernel's node
  *    MAKE_GRAPH     arguments of graph_make behind the graph
+ *    ORDINAL(g)     the device's number
  *
  * Before it stand struct rt_gpu (api, library, stream, arch) and names; behind it what differs, which is declared here. */
 #ifndef RT_GPU_CALLS_H
@@ -22,6 +23,8 @@ static sinter_status FN(copy_in)(rt_gpu *g, uint64_t to, const void *from, size_
 static sinter_status FN(copy_out)(rt_gpu *g, void *to, uint64_t from, size_t size);
 static sinter_status FN(copy)(rt_gpu *g, uint64_t to, uint64_t from, size_t size);
 static sinter_status FN(fill)(rt_gpu *g, uint64_t to, uint8_t byte, size_t size);
+/* Whether the device says that it has ranges of addresses. */
+static sinter_status FN(has_ranges)(rt_gpu *g, bool *out);
 
 /* Both vendors' number for it. */
 static sinter_status failed(const rt_gpu *g, int error, const char *what)
@@ -77,6 +80,64 @@ static sinter_status FN(host_alloc)(rt_gpu *g, size_t size, void **out)
 static void FN(host_release)(rt_gpu *g, void *memory)
 {
    g->api.host_free(memory);
+}
+
+static struct gpu_piece piece_of(const rt_gpu *g)
+{
+   (void)g;
+   return (struct gpu_piece){
+      .type = GPU_PIECE_pinned, .place = GPU_PLACE_device, .device = ORDINAL(g)};
+}
+
+static sinter_status FN(granularity)(rt_gpu *g, size_t *out)
+{
+   const struct gpu_piece what = piece_of(g);
+   bool has = g->api.granularity && g->api.reserve && g->api.unreserve && g->api.piece_create &&
+              g->api.piece_release && g->api.piece_map && g->api.piece_unmap && g->api.piece_access;
+
+   *out = 0;
+   if (has)
+      SINTER_TRY(FN(has_ranges)(g, &has));
+   int error = has ? g->api.granularity(out, &what, GPU_GRANULARITY_least) : 0;
+   if (error == CUDA_ERROR_not_supported)
+      error = 0;
+   return error ? failed(g, error, "the GPU's ranges of addresses are not known") : SINTER_ok;
+}
+
+static sinter_status FN(reserve)(rt_gpu *g, size_t size, uint64_t *out)
+{
+   CALL("no addresses can be reserved", reserve(out, size, 0, 0, 0));
+   return SINTER_ok;
+}
+
+static void FN(unreserve)(rt_gpu *g, uint64_t address, size_t size)
+{
+   g->api.unreserve(address, size);
+}
+
+static void FN(unmap)(rt_gpu *g, uint64_t address, size_t size)
+{
+   g->api.piece_unmap(address, size);
+}
+
+/* The memory goes with its place: the handle is given up at once. */
+static sinter_status FN(map)(rt_gpu *g, uint64_t address, size_t size)
+{
+   const struct gpu_piece what = piece_of(g);
+   const struct gpu_access who = {GPU_PLACE_device, ORDINAL(g), GPU_ACCESS_both};
+   uint64_t handle;
+
+   CALL("memory cannot be taken", piece_create(&handle, size, &what, 0));
+   int error = g->api.piece_map(address, size, 0, handle, 0);
+   g->api.piece_release(handle);
+   if (error)
+      return failed(g, error, "memory cannot be put behind reserved addresses");
+   error = g->api.piece_access(address, size, &who, 1);
+   if (!error)
+      return SINTER_ok;
+   sinter_status status = failed(g, error, "memory behind reserved addresses cannot be used");
+   FN(unmap)(g, address, size);
+   return status;
 }
 
 static sinter_status FN(load)(rt_gpu *g, const void *image, void **out_module)
@@ -142,10 +203,19 @@ static void FN(graph_drop)(rt_gpu *g, void *graph)
 
 static sinter_status FN(graph_make)(rt_gpu *g, void *graph, void **out_exec)
 {
-   int error = g->api.graph_make(out_exec, graph, MAKE_GRAPH);
+   CALL("a graph cannot be made ready", graph_make(out_exec, graph, MAKE_GRAPH));
+   return SINTER_ok;
+}
 
-   FN(graph_drop)(g, graph);
-   return error ? failed(g, error, "a graph cannot be made ready") : SINTER_ok;
+static bool FN(can_switch)(const rt_gpu *g)
+{
+   return g->api.graph_switch != NULL;
+}
+
+static sinter_status FN(graph_switch)(rt_gpu *g, void *exec, void *node, bool on)
+{
+   CALL("a kernel of a graph cannot be left out", graph_switch(exec, node, on));
+   return SINTER_ok;
 }
 
 static sinter_status FN(graph_launch)(rt_gpu *g, void *exec)
@@ -168,6 +238,11 @@ const rt_gpu_ops OPS = {
    OP(arch),
    OP(alloc),
    OP(release),
+   OP(granularity),
+   OP(reserve),
+   OP(unreserve),
+   OP(map),
+   OP(unmap),
    OP(host_alloc),
    OP(host_release),
    OP(load),
@@ -183,6 +258,8 @@ const rt_gpu_ops OPS = {
    OP(graph_add),
    OP(graph_make),
    OP(graph_drop),
+   OP(can_switch),
+   OP(graph_switch),
    OP(graph_launch),
    OP(exec_destroy),
 };

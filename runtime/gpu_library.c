@@ -17,6 +17,8 @@ sinter_status rt_gpu_library(const char *file, const char *vendor, const char *c
                        "there is no %s driver on this machine: %s", vendor, dlerror());
    for (size_t i = 0; i < count; i++) {
       table[i] = dlsym(library, names[i][0]);
+      if (!table[i] && strcmp(names[i][1], RT_GPU_MAY_LACK) == 0)
+         continue;
       if (!table[i] && names[i][1][0])
          table[i] = dlsym(library, names[i][1]);
       if (!table[i])

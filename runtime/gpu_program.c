@@ -7,16 +7,36 @@
 
 enum { MAX_BUCKETS = 24 };
 
-/* Launches that are started together: a segment, or a phase of one. */
+/* Steps in which a launch has something to do: sym[sym] > above. */
+typedef struct condition {
+   uint32_t sym, above;
+} condition;
+
+/* Launches that are started together: a segment, or a phase of one, or what of it has a condition. */
 typedef struct piece {
    uint32_t first, num;
-   bool recorded;
+   bool recorded, conditional;
+   condition when;
 } piece;
 
-/* One step size: the graphs of its pieces, NULL for eager ones. */
+/* A node that is left out of launches when its condition does not hold. */
+typedef struct node_switch {
+   void *node;
+   condition when;
+   bool off;
+} node_switch;
+
+/* A piece as a graph; exec NULL: none. The graph stays where nodes are switched. */
+typedef struct recorded {
+   void *exec, *graph;
+   uint32_t num_switches;
+   node_switch *switches;
+} recorded;
+
+/* One step size: the graphs of its pieces. */
 typedef struct bucket {
    int64_t rows;
-   void **execs;
+   recorded *graphs;
 } bucket;
 
 typedef struct variant {
@@ -36,6 +56,8 @@ struct rt_gpu_program {
    void **kernels; /* by plan.kernels */
    variant *variants;
    void **nodes; /* of the graph under construction */
+   rt_gpu_conditions conditions;
+   uint32_t num_bounds, bounds[countof(((sinter_step_block *)0)->holds)]; /* chunks of context */
    rt_gpu_counters counters;
 };
 
@@ -54,7 +76,28 @@ static uint64_t resolve(const rt_gpu_memory *m, const plan_ref *r)
    return 0;
 }
 
-static void bind(const rt_gpu_memory *m, const plan_launch *l, simt_args *a)
+/* A bound on the context is one more factor of the tiles, where there is room for it: blocks then return as those past the end do. */
+static void bind_condition(rt_gpu_program *g, uint32_t above, simt_args *a)
+{
+   uint32_t i = 0;
+
+   while (i < g->num_bounds && g->bounds[i] != above)
+      i++;
+   if (!above || i == countof(g->bounds) || a->num_factors == countof(a->factor))
+      return;
+   g->bounds[i] = above;
+   g->num_bounds = MAX(g->num_bounds, i + 1);
+   a->factor[a->num_factors][0] = offsetof(sinter_step_block, holds) / sizeof(int64_t) + i;
+   a->factor[a->num_factors++][1] = 1;
+}
+
+void rt_gpu_program_conditions(const rt_gpu_program *g, sinter_step_block *block)
+{
+   for (uint32_t i = 0; i < g->num_bounds; i++)
+      block->holds[i] = block->sym[SYM_C] > (int64_t)g->bounds[i];
+}
+
+static void bind(rt_gpu_program *g, const rt_gpu_memory *m, const plan_launch *l, simt_args *a)
 {
    a->k.step = (const sinter_step_block *)(uintptr_t)m->step;
    a->k.num_ptrs = l->num_refs;
@@ -67,6 +110,7 @@ static void bind(const rt_gpu_memory *m, const plan_launch *l, simt_args *a)
       a->factor[i][0] = l->tiles.factor[i].sym;
       a->factor[i][1] = l->tiles.factor[i].div;
    }
+   bind_condition(g, l->tiles.above, a);
 }
 
 static sinter_status no_memory(void)
@@ -74,30 +118,67 @@ static sinter_status no_memory(void)
    return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
 }
 
-static sinter_status bind_variant(variant *v, const rt_gpu_memory *m)
+static sinter_status bind_variant(rt_gpu_program *g, variant *v, const rt_gpu_memory *m)
 {
    v->args = calloc(MAX(v->plan->num_launches, 1u), sizeof *v->args);
    v->pieces = calloc(v->plan->num_launches + v->plan->num_segments + 1, sizeof *v->pieces);
    if (!v->args || !v->pieces)
       return no_memory();
    for (uint32_t i = 0; i < v->plan->num_launches; i++)
-      bind(m, &v->plan->launches[i], &v->args[i]);
+      bind(g, m, &v->plan->launches[i], &v->args[i]);
    return SINTER_ok;
 }
 
-/* A piece a segment; by phases: a piece a phase of it. */
-static void cut(variant *v, rt_gpu_graphs graphs)
+/* ---- conditions ---- */
+
+/* Of a launch that some steps leave out; false: none does. Rows that are wanted and rows of images may be none. */
+static bool condition_of(const plan_launch *l, condition *out)
+{
+   *out = (condition){SYM_C, l->tiles.above};
+   if (l->tiles.above)
+      return true;
+   for (uint32_t i = 0; i < l->tiles.num_factors; i++)
+      if (l->tiles.factor[i].sym == SYM_R || l->tiles.factor[i].sym == SYM_I) {
+         *out = (condition){l->tiles.factor[i].sym, 0};
+         return true;
+      }
+   return false;
+}
+
+static bool holds(condition c, const int64_t *syms)
+{
+   return syms[c.sym] > (int64_t)c.above;
+}
+
+/* Whether launch k begins what is a graph of its own because steps of the variant leave it out, or ends it: only what prompts leave
+ * out of all but their last steps is worth another graph. */
+static bool is_border(const rt_gpu_program *g, const variant *v, uint32_t k)
+{
+   condition a, b;
+   bool x = condition_of(&v->plan->launches[k - 1], &a) && a.sym == SYM_R;
+   bool y = condition_of(&v->plan->launches[k], &b) && b.sym == SYM_R;
+
+   return g->conditions == RT_GPU_CONDITIONS_break && x != y &&
+          v->plan->max_rows > g->plan->variants[0].max_rows;
+}
+
+/* A piece a segment; by phases: a piece a phase of it; by conditions: what has one apart. */
+static void cut(const rt_gpu_program *g, variant *v, rt_gpu_graphs graphs)
 {
    for (uint32_t i = 0; i < v->plan->num_segments; i++) {
       const plan_segment *s = &v->plan->segments[i];
       for (uint32_t k = s->first_launch; k < s->first_launch + s->num_launches; k++) {
          const plan_launch *l = &v->plan->launches[k];
-         bool begins =
-            k == s->first_launch || (graphs == RT_GPU_GRAPHS_phases && l->phase != (l - 1)->phase);
+         bool border = k > s->first_launch && is_border(g, v, k);
+         bool begins = k == s->first_launch || border ||
+                       (graphs == RT_GPU_GRAPHS_phases && l->phase != (l - 1)->phase);
          if (begins)
-            v->pieces[v->num_pieces++] =
-               (piece){k, 0, graphs != RT_GPU_GRAPHS_none && s->kind == PLAN_SEGMENT_recorded};
-         v->pieces[v->num_pieces - 1].num++;
+            v->pieces[v->num_pieces++] = (piece){.first = k,
+                                                 .recorded = graphs != RT_GPU_GRAPHS_none &&
+                                                             s->kind == PLAN_SEGMENT_recorded};
+         piece *p = &v->pieces[v->num_pieces - 1];
+         p->conditional = border && condition_of(l, &p->when) ? true : p->num && p->conditional;
+         p->num++;
       }
    }
 }
@@ -139,7 +220,7 @@ static sinter_status grid_of(const rt_gpu_program *g, const plan_launch *l, cons
 
 /* Nodes of the launches of a piece: nodes[before .. first) are the phase that the next ones wait for. */
 static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece *s,
-                               const int64_t *syms, void *graph)
+                               const int64_t *syms, recorded *to)
 {
    uint32_t before = 0, first = 0, num = 0, phase = 0, grid;
 
@@ -154,25 +235,37 @@ static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece 
          phase = l->phase;
       }
       SINTER_TRY_IN(g->plan->kernels[l->kernel].symbol,
-                    g->ops->graph_add(g->gpu, graph, g->nodes + before, first - before,
+                    g->ops->graph_add(g->gpu, to->graph, g->nodes + before, first - before,
                                       g->kernels[l->kernel], grid, &v->args[i], &g->nodes[num]));
+      node_switch one = {.node = g->nodes[num]};
+      if (to->switches && condition_of(l, &one.when))
+         to->switches[to->num_switches++] = one;
       num++;
    }
    return SINTER_ok;
 }
 
-static sinter_status record_piece(rt_gpu_program *g, const variant *v, const piece *s,
-                                  const int64_t *syms, void **out)
+static void drop_graph(rt_gpu_program *g, recorded *r)
 {
-   void *graph;
+   if (r->graph)
+      g->ops->graph_drop(g->gpu, r->graph);
+   r->graph = NULL;
+}
 
-   SINTER_TRY(g->ops->graph_create(g->gpu, &graph));
-   sinter_status status = add_nodes(g, v, s, syms, graph);
-   if (status != SINTER_ok) {
-      g->ops->graph_drop(g->gpu, graph);
-      return status;
-   }
-   return g->ops->graph_make(g->gpu, graph, out);
+static sinter_status record_piece(rt_gpu_program *g, const variant *v, const piece *s,
+                                  const int64_t *syms, recorded *out)
+{
+   if (g->conditions == RT_GPU_CONDITIONS_nodes)
+      out->switches = calloc(s->num, sizeof *out->switches);
+   if (g->conditions == RT_GPU_CONDITIONS_nodes && !out->switches)
+      return no_memory();
+   SINTER_TRY(g->ops->graph_create(g->gpu, &out->graph));
+   sinter_status status = add_nodes(g, v, s, syms, out);
+   if (status == SINTER_ok)
+      status = g->ops->graph_make(g->gpu, out->graph, &out->exec);
+   if (status != SINTER_ok || !out->num_switches)
+      drop_graph(g, out);
+   return status;
 }
 
 static sinter_status record_bucket(rt_gpu_program *g, variant *v, int64_t rows)
@@ -181,14 +274,16 @@ static sinter_status record_bucket(rt_gpu_program *g, variant *v, int64_t rows)
    int64_t syms[SYM_COUNT];
 
    b->rows = rows;
-   b->execs = calloc(v->num_pieces + 1, sizeof *b->execs);
-   if (!b->execs)
+   b->graphs = calloc(v->num_pieces + 1, sizeof *b->graphs);
+   if (!b->graphs)
       return no_memory();
    v->num_buckets++;
    bucket_syms(g, rows, syms);
+   if (v->plan->max_chunks)
+      syms[SYM_C] = MIN(syms[SYM_C], v->plan->max_chunks);
    for (uint32_t i = 0; i < v->num_pieces; i++)
       if (v->pieces[i].recorded)
-         SINTER_TRY(record_piece(g, v, &v->pieces[i], syms, &b->execs[i]));
+         SINTER_TRY(record_piece(g, v, &v->pieces[i], syms, &b->graphs[i]));
    return SINTER_ok;
 }
 
@@ -219,8 +314,8 @@ static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *
    for (uint32_t i = 0; i < g->plan->num_variants; i++) {
       variant *v = &g->variants[i];
       v->plan = &g->plan->variants[i];
-      SINTER_TRY(bind_variant(v, m));
-      cut(v, graphs);
+      SINTER_TRY(bind_variant(g, v, m));
+      cut(g, v, graphs);
       SINTER_TRY(record_variant(g, v, more_than));
       more_than = v->plan->max_chunks ? more_than : v->plan->max_rows;
    }
@@ -229,7 +324,8 @@ static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *
 
 sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module, const plan *p,
                                     const rt_gpu_memory *memory, const int64_t *syms,
-                                    rt_gpu_graphs graphs, rt_gpu_program **out)
+                                    rt_gpu_graphs graphs, rt_gpu_conditions conditions,
+                                    rt_gpu_program **out)
 {
    rt_gpu_program *g = calloc(1, sizeof *g);
 
@@ -239,6 +335,9 @@ sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *mo
    g->ops = ops;
    g->gpu = gpu;
    g->plan = p;
+   g->conditions = conditions != RT_GPU_CONDITIONS_nodes || ops->can_switch(gpu)
+                      ? conditions
+                      : RT_GPU_CONDITIONS_break;
    memcpy(g->most, syms, sizeof g->most);
    sinter_status status = fill(g, module, memory, graphs);
    if (status != SINTER_ok) {
@@ -256,10 +355,14 @@ void rt_gpu_program_destroy(rt_gpu_program *g)
    for (uint32_t i = 0; g->variants && i < g->plan->num_variants; i++) {
       variant *v = &g->variants[i];
       for (uint32_t b = 0; b < v->num_buckets; b++) {
-         for (uint32_t s = 0; v->buckets[b].execs && s < v->num_pieces; s++)
-            if (v->buckets[b].execs[s])
-               g->ops->exec_destroy(g->gpu, v->buckets[b].execs[s]);
-         free(v->buckets[b].execs);
+         for (uint32_t s = 0; v->buckets[b].graphs && s < v->num_pieces; s++) {
+            recorded *r = &v->buckets[b].graphs[s];
+            if (r->exec)
+               g->ops->exec_destroy(g->gpu, r->exec);
+            drop_graph(g, r);
+            free(r->switches);
+         }
+         free(v->buckets[b].graphs);
       }
       free(v->args);
       free(v->pieces);
@@ -305,6 +408,21 @@ static sinter_status run_eager(rt_gpu_program *g, const variant *v, const piece 
    return SINTER_ok;
 }
 
+/* Leaves out what has nothing to do in this step, where the one before did not. */
+static sinter_status switch_nodes(rt_gpu_program *g, recorded *r, const int64_t *syms)
+{
+   for (uint32_t i = 0; i < r->num_switches; i++) {
+      node_switch *s = &r->switches[i];
+      bool off = !holds(s->when, syms);
+      if (off == s->off)
+         continue;
+      SINTER_TRY(g->ops->graph_switch(g->gpu, r->exec, s->node, !off));
+      s->off = off;
+      g->counters.switches++;
+   }
+   return SINTER_ok;
+}
+
 sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *block)
 {
    const variant *v = choose(g, block->sym);
@@ -316,8 +434,11 @@ sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *blo
                        (long long)block->sym[SYM_T]);
    g->counters.segments += v->plan->num_segments;
    for (uint32_t i = 0; i < v->num_pieces; i++) {
-      if (b && b->execs[i]) {
-         SINTER_TRY(g->ops->graph_launch(g->gpu, b->execs[i]));
+      if (v->pieces[i].conditional && !holds(v->pieces[i].when, block->sym))
+         continue;
+      if (b && b->graphs[i].exec) {
+         SINTER_TRY(switch_nodes(g, &b->graphs[i], block->sym));
+         SINTER_TRY(g->ops->graph_launch(g->gpu, b->graphs[i].exec));
          g->counters.graphs++;
       } else {
          SINTER_TRY(run_eager(g, v, &v->pieces[i], block->sym));

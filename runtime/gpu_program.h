@@ -21,7 +21,7 @@ typedef struct rt_gpu_memory {
 } rt_gpu_memory;
 
 typedef struct rt_gpu_counters {
-   uint64_t launches, segments, graphs, bytes, ops;
+   uint64_t launches, segments, graphs, bytes, ops, switches;
 } rt_gpu_counters;
 
 typedef struct rt_gpu_program rt_gpu_program;
@@ -33,13 +33,26 @@ typedef enum rt_gpu_graphs {
    RT_GPU_GRAPHS_none,   /* SINTER_DEBUG=eager */
 } rt_gpu_graphs;
 
+/* How launches are left out of steps in which they have nothing to do: those that make rows of logits when none are wanted, those
+ * that only long contexts need. All give the same bits; without graphs, and where no row of these says otherwise, blocks of such
+ * launches return at once. */
+typedef enum rt_gpu_conditions {
+   RT_GPU_CONDITIONS_nodes, /* nodes of the graph are switched off; break where the driver cannot */
+   RT_GPU_CONDITIONS_break, /* what prompts leave out of all but their last steps is a graph of its own: SINTER_DEBUG=break */
+   RT_GPU_CONDITIONS_blocks, /* SINTER_DEBUG=blocks */
+} rt_gpu_conditions;
+
 /* Finds every kernel, binds every launch, and builds every graph. syms: the largest step, by symbol.
  * Errors BAD_INPUT for a missing kernel, those of the driver. */
 SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module,
                                                    const plan *p, const rt_gpu_memory *memory,
                                                    const int64_t *syms, rt_gpu_graphs graphs,
+                                                   rt_gpu_conditions conditions,
                                                    rt_gpu_program **out);
 void rt_gpu_program_destroy(rt_gpu_program *g);
+
+/* Fills what of the step block follows from its symbols; before the block goes to the device. */
+void rt_gpu_program_conditions(const rt_gpu_program *g, sinter_step_block *block);
 
 /* Puts the step that the block describes on the stream. Errors BAD_INPUT when no variant takes it. */
 SINTER_CHECKED sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *block);

@@ -24,7 +24,7 @@ static void number(text_buf *t, const char *before, const char *name, uint64_t v
    text_printf(t, "%s\"%s\":%llu", before, name, (unsigned long long)value);
 }
 
-/* "3*ceil(T/4)*min(C,2)" */
+/* "3*ceil(T/4)*min(C,2)*(C>1)" */
 static void write_extent(text_buf *t, const char *name, const plan_extent *e)
 {
    text_printf(t, ",\"%s\":\"%lld", name, (long long)e->k);
@@ -39,6 +39,8 @@ static void write_extent(text_buf *t, const char *name, const plan_extent *e)
       else
          text_printf(t, "*ceil(%s/%u)", s, e->factor[i].div);
    }
+   if (e->above)
+      text_printf(t, "*(C>%u)", e->above);
    text_append(t, "\"", 1);
 }
 

@@ -10,6 +10,7 @@
 
 typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
+typedef uint32_t u4 __attribute__((vector_size(16)));
 
 enum { BLOCK = 256, SIEVE = 32 };
 
@@ -224,18 +225,63 @@ uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out)
    return k;
 }
 
-uint32_t rt_row_at_least(const float *x, uint32_t n, float floor, rt_candidate *out, uint32_t cap)
+/* ---- weights ---- */
+
+static inline u4 weigh4(f4 x, f4 max, f4 inverse)
+{
+   f4 e = exp4((x - max) * inverse);
+
+   return (u4) __builtin_convertvector(e * splat(0x1p30f) + splat(0.5f), i4);
+}
+
+uint32_t rt_weigh(float x, float max, float inverse)
+{
+   return weigh4(splat(x), splat(max), splat(inverse))[0];
+}
+
+/* As rt_row_weigh, for n <= BLOCK: halves of numbers are added apart, so that 32 bits hold the sums. */
+static uint64_t block_weigh(const float *x, uint32_t n, f4 max, f4 inverse, uint32_t *weights)
+{
+   const u4 half = {0xffff, 0xffff, 0xffff, 0xffff};
+   u4 low = {0}, high = {0};
+   uint64_t sum = 0;
+   uint32_t i = 0;
+
+   for (; i + 4 <= n; i += 4) {
+      u4 w = weigh4(load4(x + i), max, inverse);
+      memcpy(weights + i, &w, sizeof w);
+      low += w & half;
+      high += w >> 16;
+   }
+   for (; i < n; i++)
+      sum += weights[i] = rt_weigh(x[i], max[0], inverse[0]);
+   for (int k = 0; k < 4; k++)
+      sum += low[k] + ((uint64_t)high[k] << 16);
+   return sum;
+}
+
+uint64_t rt_row_weigh(const float *x, uint32_t n, float max, float inverse, uint32_t *weights)
+{
+   uint64_t sum = 0;
+
+   for (uint32_t i = 0; i < n; i += BLOCK)
+      sum +=
+         block_weigh(x + i, MIN(n - i, (uint32_t)BLOCK), splat(max), splat(inverse), weights + i);
+   return sum;
+}
+
+uint32_t rt_row_heavy(const float *x, const uint32_t *weights, uint32_t n, uint32_t floor,
+                      rt_candidate *out, uint32_t cap)
 {
    uint32_t count = 0;
-   bool bad = false;
 
    for (uint32_t from = 0; from < n; from += SIEVE) {
-      uint32_t to = MIN(n, from + SIEVE);
+      uint32_t to = MIN(n, from + SIEVE), most = 0;
 
-      if (block_max(x + from, to - from, &bad) < floor)
-         continue;
-      for (uint32_t i = from; i < to; i++) {
-         if (x[i] < floor)
+      for (uint32_t i = from; i < to; i++)
+         most = MAX(most, weights[i]);
+      for (uint32_t i = from; most >= floor && i < to; i++) {
+         if (weights[i] < floor)
             continue;
          if (count < cap)
             out[count] = (rt_candidate){x[i], (int32_t)i};

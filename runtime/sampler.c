@@ -14,18 +14,22 @@ enum { MAX_SORTED = 256, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
 
 struct rt_sampler {
    uint32_t vocab;
-   float *values;  /* adjusted, then (x - max) / temperature */
-   float *weights; /* exp(values) */
+   float *values;     /* adjusted logits */
+   uint32_t *weights; /* of the row */
    rt_candidate *candidates;
    uint32_t counts[BINS];
-   double masses[BINS];
+   uint64_t masses[BINS];
 };
 
-/* What is kept: values above, and equal ones up to id. */
-typedef struct cut {
-   float value;
-   int32_t id;
-} cut;
+/* The last that is kept. */
+typedef rt_candidate cut;
+
+/* A row that is drawn from. */
+typedef struct drawing {
+   draw o;
+   const float *row;
+   float max;
+} drawing;
 
 /* ---- history ---- */
 
@@ -170,7 +174,7 @@ static const float *adjust(rt_sampler *s, const float *logits, const rt_ask *ask
    return s->values;
 }
 
-double rt_philox(uint64_t key, uint64_t counter)
+uint64_t rt_philox(uint64_t key, uint64_t counter)
 {
    uint32_t c[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), 0, 0};
    uint32_t k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
@@ -183,180 +187,188 @@ double rt_philox(uint64_t key, uint64_t counter)
       k[0] += 0x9e3779b9u;
       k[1] += 0xbb67ae85u;
    }
-   return (double)(((uint64_t)c[0] << 32 | c[1]) >> 11) * 0x1p-53;
+   return (uint64_t)c[0] << 32 | c[1];
+}
+
+draw rt_draw_of(const sinter_sampling *s, uint32_t index)
+{
+   if (!(s->temperature > 0))
+      return (draw){.how = DRAW_best};
+   return (draw){.how = DRAW_random,
+                 .k = (uint32_t)s->top_k,
+                 .inverse = 1.0f / MAX(s->temperature, 1e-6f),
+                 .least = logf(s->min_p),
+                 .p = s->top_p < 1 ? (uint64_t)((double)s->top_p * 0x1p64) : 0,
+                 .random = rt_philox(s->seed, index)};
+}
+
+/* mass * fraction, rounded down; fraction in units of 2^-64. */
+static uint64_t share(uint64_t mass, uint64_t fraction)
+{
+   return (uint64_t)((__extension__(unsigned __int128) mass) * fraction >> 64);
+}
+
+static float scaled(const drawing *d, float x)
+{
+   return (x - d->max) * d->o.inverse;
 }
 
 /* A draw among the n best, already sorted, of candidates that together weigh `total`. */
-static int32_t draw_sorted(const rt_candidate *c, uint32_t n, double total,
-                           const sinter_sampling *o, double u)
+static int32_t draw_sorted(const drawing *d, rt_candidate *c, uint32_t n, uint64_t total)
 {
-   double kept = 0, at = 0;
-   uint32_t end = 0;
+   uint64_t most = d->o.p ? share(total, d->o.p) : UINT64_MAX, kept = 0, at = 0;
+   uint32_t end = 0, i = 0;
 
    /* At least the best one stays; one that reaches top_p is still in. */
    do {
-      kept += exp(c[end++].value);
-   } while (end < n && kept < o->top_p * total && c[end].value >= logf(o->min_p));
-   for (uint32_t i = 0; i < end; i++) {
-      at += exp(c[i].value);
-      if (at > u * kept)
-         return c[i].id;
-   }
-   return c[end - 1].id;
+      kept += rt_weigh(c[end++].value, d->max, d->o.inverse);
+   } while (end < n && kept < most && scaled(d, c[end].value) >= d->o.least);
+   for (i = 0; i < end; i++) /* a float holds any id */
+      c[i] = (rt_candidate){-(float)c[i].id, c[i].id};
+   rt_sort(c, end);
+   uint64_t until = share(kept, d->o.random);
+   for (i = 0; i + 1 < end; i++)
+      if ((at += rt_weigh(d->row[c[i].id], d->max, d->o.inverse)) > until)
+         break;
+   return c[i].id;
 }
 
-static uint32_t bin_of(float value)
+static uint32_t bin_of(const drawing *d, float value)
 {
-   float distance = -value * BINS_PER_NAT;
+   float distance = -scaled(d, value) * BINS_PER_NAT;
 
    return distance < BINS - 1 ? (uint32_t)distance : BINS - 1;
 }
 
-static void fill_histogram(rt_sampler *s)
+static void fill_histogram(rt_sampler *s, const drawing *d)
 {
    memset(s->counts, 0, sizeof s->counts);
    memset(s->masses, 0, sizeof s->masses);
    for (uint32_t i = 0; i < s->vocab; i++) {
-      uint32_t bin = bin_of(s->values[i]);
+      uint32_t bin = bin_of(d, d->row[i]);
       s->counts[bin]++;
       s->masses[bin] += s->weights[i];
    }
 }
 
 /* Collects and sorts the values of a bin. */
-static uint32_t sort_bin(rt_sampler *s, uint32_t bin)
+static uint32_t sort_bin(rt_sampler *s, const drawing *d, uint32_t bin)
 {
    uint32_t n = 0;
 
    for (uint32_t i = 0; i < s->vocab; i++) {
-      if (bin_of(s->values[i]) == bin)
-         s->candidates[n++] = (rt_candidate){s->values[i], (int32_t)i};
+      if (bin_of(d, d->row[i]) == bin)
+         s->candidates[n++] = (rt_candidate){d->row[i], (int32_t)i};
    }
    rt_sort(s->candidates, n);
    return n;
 }
 
 /* The end of the k best; *mass gets their weight. */
-static cut cut_top_k(rt_sampler *s, uint32_t k, double *mass)
+static cut cut_top_k(rt_sampler *s, const drawing *d, uint64_t *mass)
 {
    uint32_t bin = 0, before = 0;
 
    *mass = 0;
-   while (before + s->counts[bin] < k) {
+   while (before + s->counts[bin] < d->o.k) {
       before += s->counts[bin];
       *mass += s->masses[bin++];
    }
-   sort_bin(s, bin);
-   for (uint32_t i = 0; i < k - before; i++)
+   sort_bin(s, d, bin);
+   for (uint32_t i = 0; i < d->o.k - before; i++)
       *mass += s->weights[s->candidates[i].id];
-   rt_candidate last = s->candidates[k - before - 1];
-   return (cut){last.value, last.id};
+   return s->candidates[d->o.k - before - 1];
 }
 
 /* The end of the best that together reach `mass`. */
-static cut cut_top_p(rt_sampler *s, double mass)
+static cut cut_top_p(rt_sampler *s, const drawing *d, uint64_t mass)
 {
    uint32_t bin = 0, i = 0;
-   double at = 0;
+   uint64_t at = 0;
 
    while (bin < BINS - 1 && at + s->masses[bin] < mass)
       at += s->masses[bin++];
-   uint32_t n = sort_bin(s, bin);
-   if (!n) /* rounding put the end into an empty bin: all is kept */
-      return (cut){-INFINITY, INT32_MAX};
+   uint32_t n = sort_bin(s, d, bin);
    while (i + 1 < n && (at += s->weights[s->candidates[i].id]) < mass)
       i++;
-   return (cut){s->candidates[i].value, s->candidates[i].id};
+   return s->candidates[i];
 }
 
-static cut shorter(cut a, cut b)
+static bool is_before(rt_candidate a, rt_candidate b)
 {
-   if (a.value != b.value)
-      return a.value > b.value ? a : b;
-   return a.id < b.id ? a : b;
+   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
-static cut find_cut(rt_sampler *s, const sinter_sampling *o, double mass)
+static cut find_cut(rt_sampler *s, const drawing *d, uint64_t mass)
 {
-   cut end = {logf(o->min_p), INT32_MAX};
-   bool limited = o->top_k && (uint32_t)o->top_k < s->vocab;
+   cut end = {-INFINITY, INT32_MAX};
+   bool limited = d->o.k && d->o.k < s->vocab;
 
-   if (!limited && o->top_p >= 1)
-      return end;
-   fill_histogram(s);
+   if (limited || d->o.p)
+      fill_histogram(s, d);
    if (limited)
-      end = shorter(end, cut_top_k(s, (uint32_t)o->top_k, &mass));
-   if (o->top_p < 1)
-      end = shorter(end, cut_top_p(s, o->top_p * mass));
+      end = cut_top_k(s, d, &mass);
+   if (d->o.p) {
+      cut other = cut_top_p(s, d, share(mass, d->o.p));
+      end = is_before(other, end) ? other : end;
+   }
    return end;
 }
 
-/* Sorts the values that weigh at least a MAX_GATHERED-th of all, so that there is room for them.
+/* Sorts the values that weigh more than a MAX_GATHERED-th of all, so that there is room for them.
  * Returns how many there are, 0 when they are not enough for top-p. */
-static uint32_t gather(rt_sampler *s, const sinter_sampling *o, double mass)
+static uint32_t gather(rt_sampler *s, const drawing *d, uint64_t mass)
 {
-   float floor = (float)(mass / MAX_GATHERED);
-   uint32_t n = rt_row_at_least(s->weights, s->vocab, floor, s->candidates, MAX_GATHERED);
-   double gathered = 0;
+   uint32_t floor = (uint32_t)(mass / MAX_GATHERED) + 1;
+   uint32_t n = rt_row_heavy(d->row, s->weights, s->vocab, floor, s->candidates, MAX_GATHERED);
+   uint64_t gathered = 0;
 
-   n = MIN(n, (uint32_t)MAX_GATHERED);
-   for (uint32_t i = 0; i < n; i++) {
-      gathered += s->candidates[i].value;
-      s->candidates[i].value = s->values[s->candidates[i].id];
-   }
-   if (gathered < o->top_p * mass)
+   for (uint32_t i = 0; i < n; i++)
+      gathered += s->weights[s->candidates[i].id];
+   if (!n || gathered < share(mass, d->o.p))
       return 0;
    rt_sort(s->candidates, n);
    return n;
 }
 
-/* A draw among all that the cut keeps, in the order of ids. */
-static int32_t draw_row(rt_sampler *s, const sinter_sampling *o, double u)
+/* A draw among all that the filters keep. */
+static int32_t draw_row(rt_sampler *s, const drawing *d)
 {
-   double mass = rt_row_exp(s->values, s->vocab, 0, s->weights);
-   uint32_t n = !o->top_k && o->top_p < 1 ? gather(s, o, mass) : 0;
+   uint64_t mass = rt_row_weigh(d->row, s->vocab, d->max, d->o.inverse, s->weights);
+   uint32_t n = !d->o.k && d->o.p ? gather(s, d, mass) : 0;
 
    if (n)
-      return draw_sorted(s->candidates, n, mass, o, u);
-   cut end = find_cut(s, o, mass);
-   double kept = 0, at = 0;
+      return draw_sorted(d, s->candidates, n, mass);
+   cut end = find_cut(s, d, mass);
+   uint64_t kept = 0, at = 0;
    int32_t last = 0;
 
    for (uint32_t i = 0; i < s->vocab; i++) {
-      float v = s->values[i];
-      if (!(v > end.value || (v == end.value && (int32_t)i <= end.id)))
+      rt_candidate c = {d->row[i], (int32_t)i};
+      if (is_before(end, c) || !(scaled(d, c.value) >= d->o.least))
          s->weights[i] = 0;
       kept += s->weights[i];
    }
-   for (uint32_t i = 0; i < s->vocab; i++) {
-      if (s->weights[i] == 0)
-         continue;
-      last = (int32_t)i;
+   uint64_t until = share(kept, d->o.random);
+   for (uint32_t i = 0; i < s->vocab && at <= until; i++) {
+      last = s->weights[i] ? (int32_t)i : last;
       at += s->weights[i];
-      if (at > u * kept)
-         break;
    }
    return last;
 }
 
-static int32_t draw(rt_sampler *s, const float *row, float max, const rt_ask *ask)
+static int32_t draw_token(rt_sampler *s, const float *row, float max, const rt_ask *ask)
 {
-   const sinter_sampling *o = ask->sampling;
-   float inverse = 1.0f / MAX(o->temperature, 1e-6f);
-   double u = rt_philox(o->seed, ask->index);
+   const drawing d = {rt_draw_of(ask->sampling, ask->index), row, max};
 
-   if (o->top_k && o->top_k <= MAX_SORTED) {
-      uint32_t n = rt_row_top(row, s->vocab, (uint32_t)o->top_k, s->candidates);
-      double total = 0;
-      for (uint32_t i = 0; i < n; i++) {
-         s->candidates[i].value = (s->candidates[i].value - max) * inverse;
-         total += exp(s->candidates[i].value);
-      }
-      return draw_sorted(s->candidates, n, total, o, u);
+   if (d.o.k && d.o.k <= MAX_SORTED) {
+      uint32_t n = rt_row_top(row, s->vocab, d.o.k, s->candidates);
+      uint64_t total = 0;
+      for (uint32_t i = 0; i < n; i++)
+         total += rt_weigh(s->candidates[i].value, max, d.o.inverse);
+      return draw_sorted(&d, s->candidates, n, total);
    }
-   for (uint32_t i = 0; i < s->vocab; i++)
-      s->values[i] = (row[i] - max) * inverse;
-   return draw_row(s, o, u);
+   return draw_row(s, &d);
 }
 
 static void fill_logprobs(rt_sampler *s, const float *logits, float max, const rt_ask *ask,
@@ -390,7 +402,7 @@ sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, r
    out->logprob = 0;
    out->num_top = 0;
    if (ask->sampling->temperature > 0)
-      out->id = draw(s, row, max, ask);
+      out->id = draw_token(s, row, max, ask);
    if (ask->want_logprob || ask->num_top)
       fill_logprobs(s, logits, raw_max, ask, out);
    return SINTER_ok;

@@ -5,11 +5,15 @@
  *
  * A pick depends on the row, the request's options and tokens, and the index of the token: never on
  * the batch, the step or the thread. Random numbers are philox(seed, index). Ties go to the lower
- * id. Log-probabilities are those of the raw logits. Nothing is allocated by rt_sample. */
+ * id. Log-probabilities are those of the raw logits. Nothing is allocated by rt_sample.
+ *
+ * Filters keep a beginning of the row in the order (value, id). What is kept is drawn from in the order of ids: token i where
+ * the weights up to it first exceed the share of their sum that the random number is. Weights are whole numbers (rows.h), and
+ * shares are rounded down to such, so kernels/sample.cuh picks the same token on a GPU. */
 #ifndef RT_SAMPLER_H
 #define RT_SAMPLER_H
 
-#include "base/base.h"
+#include "base/draw.h"
 
 enum { RT_MAX_TOP = 20 };
 
@@ -59,7 +63,10 @@ bool rt_sampling_needs_history(const sinter_sampling *s);
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 
-/* Philox4x32-10 of (key, counter): uniform in [0, 1), 53 bits. Source: Salmon et al. 2011. */
-double rt_philox(uint64_t key, uint64_t counter);
+/* The options as numbers, for the token of an index. */
+draw rt_draw_of(const sinter_sampling *s, uint32_t index);
+
+/* Philox4x32-10 of (key, counter): 64 bits. Source: Salmon et al. 2011. */
+uint64_t rt_philox(uint64_t key, uint64_t counter);
 
 #endif

@@ -33,10 +33,17 @@ static void freed(void *user, uint32_t group, int32_t page)
       c->o.freed_page(c->o.user, group, page);
 }
 
+static int64_t grow(void *user, uint32_t group, int64_t pages)
+{
+   kv_cache *c = user;
+
+   return c->o.grow_pages(c->o.user, group, pages);
+}
+
 static sinter_status create_pools(kv_cache *c)
 {
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
-      kv_pool_hooks hooks = {c, g, forget, freed};
+      kv_pool_hooks hooks = {c, g, forget, freed, c->o.grow_pages ? grow : NULL};
       size_t entries = (size_t)c->o.max_sequences * (size_t)c->o.max_blocks;
 
       SINTER_TRY(kv_pool_create(c->o.pages[g], &hooks, &c->pools[g]));
@@ -199,7 +206,7 @@ bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored)
    for (uint32_t g = 0; g < c->o.num_groups; g++) {
       int64_t first = kv_first_page(c->o.windows[g], stored);
       int64_t need = c->o.states[g] ? 1 : blocks - MAX(s->end_block[g], first);
-      if (kv_pool_available(c->pools[g]) < need)
+      if (!kv_pool_prepare(c->pools[g], need))
          return false;
    }
    s->stored = stored;

@@ -24,7 +24,8 @@ typedef struct kv_cache_options {
    bool share; /* find prefixes */
    void *user;
    void (*copy_page)(void *user, uint32_t group, int32_t from, int32_t to);
-   void (*freed_page)(void *user, uint32_t group, int32_t page);          /* may be NULL */
+   void (*freed_page)(void *user, uint32_t group, int32_t page);     /* may be NULL */
+   int64_t (*grow_pages)(void *user, uint32_t group, int64_t pages); /* as kv_pool_hooks.grow */
    uint64_t (*rope_id)(void *user, int64_t num_prompt, int64_t position); /* NULL: always 0 */
    void (*changed)(void *user, const kv_change *change);                  /* may be NULL */
 } kv_cache_options;

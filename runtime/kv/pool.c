@@ -13,6 +13,7 @@ typedef struct page {
 struct kv_pool {
    kv_pool_hooks hooks;
    int32_t size, num_free, num_cached;
+   int32_t usable; /* pages with memory: the first ones */
    int32_t oldest, newest;
    uint64_t *free_bits; /* bit i of word i / 64: page i is free */
    page *pages;
@@ -34,6 +35,7 @@ sinter_status kv_pool_create(int64_t pages, const kv_pool_hooks *hooks, kv_pool 
    }
    p->hooks = *hooks;
    p->size = p->num_free = (int32_t)pages;
+   p->usable = hooks->grow ? 0 : p->size;
    p->oldest = p->newest = -1;
    for (int32_t i = 0; i < p->size; i++)
       p->free_bits[i / 64] |= 1ull << (i % 64);
@@ -100,6 +102,27 @@ static void evict(kv_pool *p, int32_t i)
    make_free(p, i);
 }
 
+/* The pool ends where its memory does: pages behind it, all free, are given up. */
+static void shrink(kv_pool *p)
+{
+   for (int32_t i = p->usable; i < p->size; i++)
+      p->free_bits[i / 64] &= ~(1ull << (i % 64));
+   p->num_free -= p->size - p->usable;
+   p->size = p->usable;
+}
+
+static bool has_memory(kv_pool *p, int32_t i)
+{
+   if (i >= p->usable) {
+      int64_t has = p->hooks.grow(p->hooks.user, p->hooks.group, (int64_t)i + 1);
+      p->usable = (int32_t)MIN(has, p->size);
+   }
+   if (i < p->usable)
+      return true;
+   shrink(p);
+   return false;
+}
+
 int32_t kv_pool_take(kv_pool *p, int32_t hint)
 {
    int32_t i = -1;
@@ -110,13 +133,28 @@ int32_t kv_pool_take(kv_pool *p, int32_t hint)
       evict(p, p->oldest);
    if (hint >= 0 && hint < p->size)
       i = lowest_free(p, hint);
-   if (i < 0)
+   if (i < 0 || i >= p->usable)
       i = lowest_free(p, 0);
+   if (!has_memory(p, i))
+      return kv_pool_take(p, hint);
    p->free_bits[i / 64] &= ~(1ull << (i % 64));
    p->num_free--;
    p->pages[i].refs = 1;
    p->pages[i].generation++;
    return i;
+}
+
+bool kv_pool_prepare(kv_pool *p, int64_t n)
+{
+   while (kv_pool_available(p) >= n) {
+      int32_t last = -1; /* of the n lowest free pages */
+
+      for (int64_t left = MIN(n, p->num_free); left > 0; left--)
+         last = lowest_free(p, last + 1);
+      if (last < 0 || has_memory(p, last))
+         return true;
+   }
+   return false;
 }
 
 void kv_pool_share(kv_pool *p, int32_t i)

@@ -14,12 +14,14 @@
 typedef struct kv_pool kv_pool;
 
 /* Told when a cached page is taken back (forget: nobody may find it any more) and when a page
- * becomes free (its content is dead). freed may be NULL. */
+ * becomes free (its content is dead). freed and grow may be NULL. */
 typedef struct kv_pool_hooks {
    void *user;
    uint32_t group;
    void (*forget)(void *user, uint32_t group, int32_t page);
    void (*freed)(void *user, uint32_t group, int32_t page);
+   /* Takes memory for the first `pages` pages; returns how many have some. NULL: all have. */
+   int64_t (*grow)(void *user, uint32_t group, int64_t pages);
 } kv_pool_hooks;
 
 /* Errors OUT_OF_MEMORY. */
@@ -28,8 +30,12 @@ SINTER_CHECKED sinter_status kv_pool_create(int64_t pages, const kv_pool_hooks *
 void kv_pool_destroy(kv_pool *p);
 
 /* A page with one reference: the lowest free one from `hint` on, else the lowest free one, else the
- * cached one that was released first; -1 when every page is held. */
+ * cached one that was released first; -1 when every page is held. Pages without memory come after other free ones; when they
+ * cannot get some the pool is as large as what has. */
 int32_t kv_pool_take(kv_pool *p, int32_t hint);
+
+/* Whether the next n takes find a page; takes memory for them. */
+bool kv_pool_prepare(kv_pool *p, int64_t n);
 
 /* Adds a reference to a held or cached page. */
 void kv_pool_share(kv_pool *p, int32_t page);

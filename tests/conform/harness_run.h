@@ -109,7 +109,7 @@ static inline void harness_memory(harness_run *r)
 static inline void harness_launch_all(harness_run *r)
 {
    const plan *p = &r->h->plan.plan;
-   sinter_step_block block = {{0}};
+   sinter_step_block block = {0};
    const plan_variant *v = NULL;
 
    memcpy(block.sym, r->sym, sizeof r->sym);

@@ -212,14 +212,102 @@ Test(mock, the_host_cannot_read_the_device, FAULTS)
    cr_assert(eq(flt, *(volatile float *)(uintptr_t)d.memory, 0));
 }
 
-Test(mock, a_kernel_cannot_read_past_the_end, FAULTS)
+Test(mock, a_kernel_cannot_read_past_the_end)
 {
    device d = {0};
    float x[SIMT_THREADS];
 
    open_device(&d);
-   load(&d, "SIMT_KERNEL(k) " BEGIN "y[t] = y[1024 + t]; s->x[t] = 0; }");
-   (void)run(&d, "k", MOCK_FIRST, x);
+   load(&d, "SIMT_KERNEL(k) " BEGIN "y[t] = t == 9 ? y[1024 + t] : 0; s->x[t] = 0; }");
+   ERROR(MOCK_ERROR_failed, run(&d, "k", MOCK_FIRST, x));
+   cr_assert(ne(ptr, strstr(mock_message(), "kernel k, tile 0, thread 9: address "), NULL), "%s",
+             mock_message());
+}
+
+static const struct gpu_piece ours = {.type = GPU_PIECE_pinned, .place = GPU_PLACE_device};
+static const struct gpu_access both = {GPU_PLACE_device, 0, GPU_ACCESS_both};
+
+/* A range with memory behind its first piece. */
+static uint64_t open_range(device *d, size_t *granularity)
+{
+   uint64_t address, handle;
+
+   open_device(d);
+   OK(mock_granularity(&ours, GPU_GRANULARITY_least, granularity));
+   OK(mock_reserve(3 * *granularity, &address));
+   OK(mock_piece_create(*granularity, &ours, &handle));
+   OK(mock_piece_map(address, *granularity, handle));
+   OK(mock_piece_release(handle));
+   OK(mock_piece_access(address, *granularity, &both));
+   return address;
+}
+
+/* Kills: memory without access, or without memory, that can be used; a place that is mapped twice; addresses that are given back
+ * with memory behind them; memory that stays. */
+Test(mock, ranges_are_what_is_mapped)
+{
+   device d = {0};
+   size_t g;
+   uint64_t range = open_range(&d, &g), handle, other, before = mock_memory();
+   float x = 1;
+
+   OK(mock_fill(range, 0, g, d.stream));
+   ERROR(CUDA_ERROR_illegal_address, mock_fill(range, 0, g + 1, d.stream));
+   cr_assert(ne(ptr, strstr(mock_message(), "piece 1 of 3"), NULL), "%s", mock_message());
+   ERROR(CUDA_ERROR_invalid_value, mock_reserve(g / 2, &other));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_create(g + 4096, &ours, &handle));
+   OK(mock_piece_create(g, &ours, &handle));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_map(range, g, handle));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_map(range + g / 2, g, handle));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_map(range + 3 * g, g, handle));
+   OK(mock_piece_map(range + g, g, handle));
+   ERROR(CUDA_ERROR_illegal_address, mock_fill(range, 0, g + 1, d.stream));
+   OK(mock_piece_access(range + g, g, &both));
+   OK(mock_fill(range, 0, 2 * g, d.stream));
+   OK(mock_copy((void *)(uintptr_t)(range + g - 2), &x, 4, HIP_COPY_in, d.stream));
+   OK(mock_stream_wait(d.stream));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_unmap(range, 2 * g));
+   ERROR(CUDA_ERROR_invalid_value, mock_unreserve(range, 3 * g));
+   OK(mock_piece_unmap(range + g, g));
+   cr_assert(eq(u64, mock_memory(), before + g), "its handle still holds it");
+   OK(mock_piece_release(handle));
+   ERROR(CUDA_ERROR_invalid_value, mock_piece_map(range + g, g, handle));
+   cr_assert(eq(u64, mock_memory(), before));
+   OK(mock_piece_unmap(range, g));
+   OK(mock_unreserve(range, 3 * g));
+   cr_assert(eq(u64, mock_memory(), before - g));
+}
+
+/* Kills: work on what was given back in between; a kernel that may touch what has no memory. */
+Test(mock, an_unmapped_page_is_named)
+{
+   device d = {0};
+   size_t g;
+   uint64_t range = open_range(&d, &g);
+   void *parameters[1];
+
+   load(&d, "SIMT_KERNEL(k) " BEGIN "s->x[t] = 0; y[t + (t == 5 ? 4096 : 0)] = 1; }");
+   simt_args args = args_of(&d);
+   args.k.ptr[0] = (void *)(uintptr_t)range;
+   parameters[0] = &args;
+   OK(mock_launch(find(&d, "k"), one, threads, 0, parameters, d.stream));
+   ERROR(MOCK_ERROR_failed, mock_stream_wait(d.stream));
+   cr_assert(ne(ptr, strstr(mock_message(), "kernel k, tile 0, thread 5: address "), NULL), "%s",
+             mock_message());
+   cr_assert(ne(ptr, strstr(mock_message(), "is not mapped: piece 2 of 3"), NULL), "%s",
+             mock_message());
+}
+
+Test(mock, what_is_unmapped_too_early_is_named)
+{
+   device d = {0};
+   size_t g;
+   uint64_t range = open_range(&d, &g);
+
+   OK(mock_fill(range, 0, g, d.stream));
+   OK(mock_piece_unmap(range, g));
+   ERROR(CUDA_ERROR_illegal_address, mock_stream_wait(d.stream));
+   cr_assert(ne(ptr, strstr(mock_message(), "piece 0 of 3"), NULL), "%s", mock_message());
 }
 
 Test(mock, pinned_memory_is_read_late)

@@ -116,7 +116,7 @@ static void set(machine *m, uint64_t to, const void *from, size_t size)
 /* One step of `rows` rows, of which every second one ends a sequence. */
 static void step(machine *m, rt_gpu_program *g, int64_t rows)
 {
-   sinter_step_block block = {{0}};
+   sinter_step_block block = {0};
    float x[ROWS], got[5][ARRAY / 4];
    int64_t q = (rows + 1) / 2;
 
@@ -164,8 +164,10 @@ static void all_steps(const rt_gpu_ops *ops, rt_gpu_graphs graphs)
    rt_gpu_program *g;
 
    build(&m, ops);
-   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, most, graphs, &g));
+   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, most, graphs,
+                            RT_GPU_CONDITIONS_nodes, &g));
    uint32_t before = mock_calls(launches);
+   uint64_t grids = mock_grids();
    for (size_t i = 0; i < countof(rows); i++)
       step(&m, g, rows[i]);
    uint32_t each = graphs == RT_GPU_GRAPHS_none ? 0 : graphs == RT_GPU_GRAPHS_phases ? 2 : 1;
@@ -173,6 +175,7 @@ static void all_steps(const rt_gpu_ops *ops, rt_gpu_graphs graphs)
    cr_assert(eq(u64, rt_gpu_program_counters(g)->graphs, (uint64_t)each * countof(rows)));
    cr_assert(eq(u64, rt_gpu_program_counters(g)->segments, 2 * countof(rows)));
    cr_assert(eq(u64, rt_gpu_program_counters(g)->launches, 4 * countof(rows)));
+   cr_assert(eq(u64, mock_grids() - grids, 4 * countof(rows)), "what is counted is what ran");
    sinter_step_block block = {.sym = {[SYM_T] = ROWS + 1}};
    cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_bad_input));
    rt_gpu_program_destroy(g);
@@ -198,6 +201,84 @@ Test(program, launches)
    all_steps(&rt_hip_ops, RT_GPU_GRAPHS_none);
 }
 
+/* A step of 8 rows, of which `wanted` are, in a context of `chunks`: z for contexts over one chunk, w for wanted rows. */
+static void conditional_step(machine *m, rt_gpu_program *g, int64_t wanted, int64_t chunks)
+{
+   sinter_step_block block = {.sym = {[SYM_T] = 8, [SYM_R] = wanted, [SYM_C] = chunks}};
+   float x[ROWS] = {1, 2, 3, 4, 5, 6, 7, 8}, got[5][ARRAY / 4];
+
+   OK(m->ops->fill(m->gpu, m->memory.arena, 0xff, 8 * ARRAY));
+   set(m, m->memory.arena, x, sizeof x);
+   rt_gpu_program_conditions(g, &block);
+   set(m, m->memory.step, &block, sizeof block);
+   OK(rt_gpu_program_run(g, &block));
+   for (int i = 0; i < 5; i++)
+      OK(m->ops->copy_out(m->gpu, got[i], m->memory.arena + (uint64_t)i * ARRAY, ARRAY));
+   OK(m->ops->wait(m->gpu));
+   for (int i = 0; i < 8; i++) {
+      float y = 2 * x[i] + 5;
+      cr_assert(eq(flt, got[1][i], y));
+      cr_assert(chunks > 1 ? got[2][i] == 3 * y : got[2][i] != got[2][i], "row %d of z", i);
+      cr_assert(i < wanted ? got[3][i] == y + 7 : got[3][i] != got[3][i], "row %d of w", i);
+   }
+}
+
+/* Kills: a region that runs when nobody needs it, or does not when somebody does; a node that stays as the last step left it; a graph
+ * of another bucket that is switched with it; a switch that failed and counts as made; a break where none is worth it. */
+static void all_conditions(const rt_gpu_ops *ops, rt_gpu_conditions conditions)
+{
+   static const int64_t steps[][2] = {{8, 1}, {0, 1}, {0, 2}, {3, 2},
+                                      {0, 5}, {0, 1}, {8, 3}, {8, 3}};
+   const char *launches = ops == &rt_cuda_ops ? "cuGraphLaunch" : "hipGraphLaunch";
+   const char *switches = ops == &rt_cuda_ops ? "cuGraphNodeSetEnabled" : "hipGraphNodeSetEnabled";
+   int64_t syms[SYM_COUNT];
+   machine m;
+   rt_gpu_program *g;
+
+   build(&m, ops);
+   memcpy(syms, most, sizeof syms);
+   syms[SYM_C] = 5;
+   m.launches[1].tiles.above = 1;
+   m.launches[2].tiles.factor[0].sym = SYM_R;
+   m.segments[0].num_launches = 3;
+   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, syms, RT_GPU_GRAPHS_segments,
+                            conditions, &g));
+   uint32_t before = mock_calls(launches), switched = mock_calls(switches), wanted = 0;
+   uint64_t grids = mock_grids();
+   for (size_t i = 0; i < countof(steps); i++) {
+      conditional_step(&m, g, steps[i][0], steps[i][1]);
+      wanted += steps[i][0] > 0;
+   }
+   bool breaks = conditions == RT_GPU_CONDITIONS_break;
+   uint64_t ran = mock_grids() - grids, counted = rt_gpu_program_counters(g)->launches;
+   /* only nodes leave out what depends on the context */
+   cr_assert(eq(u64, ran,
+                conditions == RT_GPU_CONDITIONS_nodes ? counted
+                : breaks                              ? 2 * countof(steps) + wanted
+                                                      : 3 * countof(steps)));
+   cr_assert(eq(u32, mock_calls(launches) - before, (uint32_t)countof(steps) + breaks * wanted));
+   uint32_t made = mock_calls(switches) - switched;
+   cr_assert(eq(u32, made, conditions == RT_GPU_CONDITIONS_nodes ? 8 : 0));
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->switches, made));
+   if (made) {
+      sinter_step_block block = {.sym = {[SYM_T] = 8, [SYM_R] = 0, [SYM_C] = 3}};
+      mock_fail(switches, 1);
+      cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_failed));
+   }
+   conditional_step(&m, g, 0, 3);
+   rt_gpu_program_destroy(g);
+   ops->close(m.gpu);
+   arena_destroy(m.a);
+}
+
+Test(program, conditions)
+{
+   for (int c = RT_GPU_CONDITIONS_nodes; c <= RT_GPU_CONDITIONS_blocks; c++) {
+      all_conditions(&rt_cuda_ops, (rt_gpu_conditions)c);
+      all_conditions(&rt_hip_ops, (rt_gpu_conditions)c);
+   }
+}
+
 /* Each call of the building fails once, and the next try succeeds. */
 Test(program, failures)
 {
@@ -212,7 +293,7 @@ Test(program, failures)
          mock_fail(calls[i], n);
          cr_assert(ne(int,
                       rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
-                                            RT_GPU_GRAPHS_segments, &g),
+                                            RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g),
                       SINTER_ok),
                    "%s %u", calls[i], n);
          cr_assert(eq(ptr, g, NULL));
@@ -220,7 +301,7 @@ Test(program, failures)
       }
    }
    OK(rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
-                            &g));
+                            RT_GPU_CONDITIONS_nodes, &g));
    step(&m, g, 3);
    mock_fail("cuGraphLaunch", 1);
    sinter_step_block block = {.sym = {[SYM_T] = 1, [SYM_Q] = 1}};
@@ -231,7 +312,7 @@ Test(program, failures)
    rt_gpu_program_destroy(g);
    cr_assert(ne(int,
                 rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
-                                      RT_GPU_GRAPHS_segments, &g),
+                                      RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g),
                 SINTER_ok));
    cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());
 }

@@ -66,7 +66,7 @@ static bool any_free(const pool_model *m)
 Test(kv_pool, random_walk_against_a_model)
 {
    pool_model m = {.last_forgotten = -1};
-   kv_pool_hooks hooks = {&m, 3, model_forget, model_freed};
+   kv_pool_hooks hooks = {&m, 3, model_forget, model_freed, NULL};
    uint32_t generations[PAGES] = {0};
    uint64_t state = 1;
    kv_pool *p;
@@ -120,7 +120,7 @@ static void ignore(void *user, uint32_t group, int32_t page)
 /* Kills: pages handed out in any order, which scatters a sequence over the pool. */
 Test(kv_pool, runs_ascend_from_the_hint)
 {
-   kv_pool_hooks hooks = {NULL, 0, ignore, NULL};
+   kv_pool_hooks hooks = {NULL, 0, ignore, NULL, NULL};
    kv_pool *p;
 
    cr_assert(kv_pool_create(130, &hooks, &p) == SINTER_ok);
@@ -132,6 +132,71 @@ Test(kv_pool, runs_ascend_from_the_hint)
    cr_assert(kv_pool_take(p, 130) == 2); /* behind the end: the lowest */
    kv_pool_release(p, 1);
    cr_assert(kv_pool_take(p, 0) == 1);
+   kv_pool_destroy(p);
+}
+
+typedef struct growing {
+   int64_t has, most, calls;
+} growing;
+
+/* Three pages at a time, until there is no more memory. */
+static int64_t grow(void *user, uint32_t group, int64_t pages)
+{
+   growing *g = user;
+
+   (void)group;
+   g->calls++;
+   g->has = MIN(MAX(g->has, (pages + 2) / 3 * 3), g->most);
+   return g->has;
+}
+
+/* Kills: a page without memory that is given out, or before one that has some; pages that count though they never get memory; a cached
+ * page that is not taken when memory is out. */
+Test(kv_pool, grows_as_far_as_there_is_memory)
+{
+   growing g = {.most = 10};
+   kv_pool_hooks hooks = {&g, 0, ignore, NULL, grow};
+   kv_pool *p;
+
+   cr_assert(kv_pool_create(100, &hooks, &p) == SINTER_ok);
+   cr_assert(kv_pool_available(p) == 100 && g.calls == 0);
+   for (int32_t i = 0; i < 5; i++)
+      cr_assert(kv_pool_take(p, i) == i && g.has == i / 3 * 3 + 3);
+   kv_pool_release(p, 1);
+   cr_assert(kv_pool_take(p, 50) == 1 && g.calls == 2, "what has memory goes first");
+   cr_assert(kv_pool_take(p, 50) == 5 && kv_pool_take(p, 50) == 6);
+   for (int32_t i = 7; i < 10; i++)
+      cr_assert(kv_pool_take(p, i) == i);
+   kv_pool_keep(p, 3);
+   kv_pool_release(p, 3);
+   cr_assert(kv_pool_prepare(p, 0) && kv_pool_size(p) == 100 && kv_pool_available(p) == 91);
+   cr_assert(kv_pool_take(p, 10) == 3, "memory is out: the cached one");
+   cr_assert(kv_pool_size(p) == 10 && kv_pool_available(p) == 0 && kv_pool_free(p) == 0);
+   int64_t calls = g.calls;
+   cr_assert(kv_pool_take(p, 10) == -1 && kv_pool_take(p, 0) == -1 && g.calls == calls);
+   kv_pool_release(p, 9);
+   cr_assert(kv_pool_take(p, 0) == 9);
+   kv_pool_destroy(p);
+}
+
+/* Kills: a promise of pages that get no memory; one that takes more than is asked. */
+Test(kv_pool, prepares_what_is_taken_next)
+{
+   growing g = {.most = 7};
+   kv_pool_hooks hooks = {&g, 0, ignore, NULL, grow};
+   kv_pool *p;
+
+   cr_assert(kv_pool_create(100, &hooks, &p) == SINTER_ok);
+   cr_assert(kv_pool_prepare(p, 2) && g.has == 3 && kv_pool_prepare(p, 4) && g.has == 6);
+   for (int32_t i = 0; i < 4; i++)
+      cr_assert(kv_pool_take(p, 40) == i && g.has == 6);
+   kv_pool_keep(p, 0);
+   kv_pool_release(p, 0);
+   cr_assert(!kv_pool_prepare(p, 5) && kv_pool_size(p) == 7);
+   cr_assert(kv_pool_prepare(p, 4), "three free ones and the cached one");
+   for (int32_t i = 4; i < 7; i++)
+      cr_assert(kv_pool_take(p, i) == i);
+   cr_assert(kv_pool_take(p, 0) == 0 && kv_pool_take(p, 0) == -1);
    kv_pool_destroy(p);
 }
 

@@ -152,7 +152,7 @@ Test(plan, declines_memory)
    DECLINES(l->refs[3].index2 = 1, "outside its metadata");
    DECLINES(l->refs[3].offset = 4, "outside its metadata");
    DECLINES(l->refs[4].offset = 256, "outside the scratch");
-   DECLINES(l->refs[5].index = 1, "no known output");
+   DECLINES(l->refs[5].index = 2, "no known output");
    DECLINES(l->refs[5].kind = 6, "no known kind");
    DECLINES(l->kernel = 2, "names no kernel");
    DECLINES(l->group = 1, "names no group");

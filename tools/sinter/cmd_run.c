@@ -136,7 +136,7 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
    int64_t n = max_tokens(o);
    r.max_tokens = (uint32_t)n;
    r.ignore_eos = o->ignore_eos;
-   r.want_logprobs = o->json;
+   r.want_logprobs = o->json && !o->no_logprobs;
    r.sampling = sampling_of(o);
    r.on_token = on_token;
    r.on_experts = a->loads.tokens ? on_experts : NULL;
@@ -183,7 +183,30 @@ static const char *finish_name(sinter_finish f)
    return f == SINTER_FINISH_stop ? "stop" : f == SINTER_FINISH_length ? "length" : "error";
 }
 
-static void print_json(const session *s, const answer *a, size_t prompt, double started)
+/* Who picked how many tokens. */
+static void picked_json(const session *s, buffer *out)
+{
+   static const char *const names[] = {
+#define SINTER_PICKED_NAME(name, what) #name,
+      SINTER_PICKED(SINTER_PICKED_NAME)
+#undef SINTER_PICKED_NAME
+   };
+   sinter_stats st = SINTER_INIT(sinter_stats);
+   const char *comma = "";
+
+   sinter_engine_stats(s->engine, &st);
+   buffer_printf(out, "\"picked\":{");
+   for (int i = 0; i < SINTER_PICKED_COUNT; i++) {
+      if (!st.picked[i])
+         continue;
+      buffer_printf(out, "%s\"%s\":%llu", comma, names[i], (unsigned long long)st.picked[i]);
+      comma = ",";
+   }
+   buffer_printf(out, "},");
+}
+
+static void print_json(const session *s, const answer *a, size_t prompt, bool logprobs,
+                       double started)
 {
    buffer out = {0};
 
@@ -193,12 +216,13 @@ static void print_json(const session *s, const answer *a, size_t prompt, double 
    buffer_printf(&out, "],\"text\":");
    buffer_json_string(&out, a->text.data ? a->text.data : "", a->text.len);
    buffer_printf(&out, ",\"logprobs\":[");
-   for (size_t i = 0; i < a->count; i++)
+   for (size_t i = 0; logprobs && i < a->count; i++)
       buffer_printf(&out, isfinite(a->logprobs[i]) ? "%s%.9g" : "%snull", i ? "," : "",
                     (double)a->logprobs[i]);
    double decode_time = a->last - a->first;
    buffer_printf(&out, "],\"finish\":\"%s\",\"prompt_tokens\":%zu,", finish_name(a->finish),
                  prompt);
+   picked_json(s, &out);
    buffer_printf(&out, "\"timings\":{\"compile_s\":%.6f,\"cached\":%s,\"first_token_s\":%.6f,",
                  s->compile_seconds, s->cached ? "true" : "false",
                  a->count ? a->first - started : 0);
@@ -283,7 +307,7 @@ int cmd_run(const options *o)
    if (code == 0)
       code = after(o, &s, &a, count);
    if (code == 0 && o->json)
-      print_json(&s, &a, count, started);
+      print_json(&s, &a, count, !o->no_logprobs, started);
    else if (code == 0)
       putchar('\n');
    if (code == 0 && !o->json && !o->quiet && a.count > 1)

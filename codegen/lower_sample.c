@@ -1,0 +1,59 @@
+/* lower_sample.c - behind the last kernel of a GPU's plan: tokens from the wanted rows of logits, so that ids go to the host instead.
+ *
+ *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
+#include "lower.h"
+
+#include "base/draw.h"
+#include "simt.h"
+
+static void emit_sample(arena *a, text_buf *out, const char *symbol, const void *what)
+{
+   (void)a;
+   (void)symbol;
+   (void)what;
+   cg_simt_include(out, "sample.cuh");
+}
+
+const cg_simt_kind cg_simt_sample = {emit_sample, NULL};
+
+bool cg_has_logits(const cg_lower *l, uint32_t vocab)
+{
+   const ir_value *v = l->f->returns.count ? l->f->returns.data[0] : NULL;
+
+   return v && v->type.rank == 2 && v->type.dtype == DT_f32 && v->type.dim[0].coef[SYM_R] == 1 &&
+          ir_dim_is_const(v->type.dim[1]) && ir_dim_const(v->type.dim[1]) == vocab;
+}
+
+static cg_launch *add(const cg_lower *l, const char *symbol, uint32_t vocab, int64_t tiles,
+                      cg_launches *out)
+{
+   cg_launch *to = vec_push(l->a, &out->list);
+
+   *to = (cg_launch){.kernel = {symbol, "sample", NULL, NULL, &cg_simt_sample}};
+   to->launch.num_consts = SAMPLE_CONSTS;
+   to->launch.consts[SAMPLE_V] = vocab;
+   to->launch.consts[SAMPLE_CHUNKS] = (vocab + SAMPLE_CHUNK - 1) / SAMPLE_CHUNK;
+   to->launch.tiles = (plan_extent){.k = tiles, .num_factors = 1, .factor = {{SYM_R, 1}}};
+   return to;
+}
+
+void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launches *out)
+{
+   const plan_ref logits = {.kind = PLAN_REF_output},
+                  parts = {.kind = PLAN_REF_arena, .offset = l->parts_at},
+                  ids = {.kind = PLAN_REF_output, .index = output};
+   const int64_t chunks = (vocab + SAMPLE_CHUNK - 1) / SAMPLE_CHUNK;
+   const uint64_t bytes = (uint64_t)(l->f->range[SYM_R].max * chunks) * 8;
+
+   cg_launch *part = add(l, "sample_part", vocab, chunks, out);
+   cg_launch_ref(part, parts, bytes, true);
+   cg_launch_ref(part, logits, 0, false);
+   cg_launch_ref(part, cg_ref_meta(IR_META_picks, 0), 0, false);
+   part->launch.bytes = (plan_extent){.k = 4 * vocab, .num_factors = 1, .factor = {{SYM_R, 1}}};
+   cg_launch *pick = add(l, "sample_pick", vocab, 1, out);
+   cg_launch_ref(pick, ids, 0, true);
+   cg_launch_ref(pick, parts, bytes, false);
+   cg_launch_ref(pick, logits, 0, false);
+   cg_launch_ref(pick, cg_ref_meta(IR_META_picks, 0), 0, false);
+   out->most_parts = MAX(out->most_parts, bytes);
+}

@@ -1,0 +1,84 @@
+/* picks.c - rows that are picked from, as draws. */
+#include "picks.h"
+
+#include "request.h"
+
+/* SINTER_PICKED_device, or what of the request's options is the host's. */
+static sinter_picked picked_of(const sinter_request *r)
+{
+   const sinter_request_options *o = &r->options;
+
+   if (r->grammar)
+      return SINTER_PICKED_grammar;
+   if (r->has_history)
+      return SINTER_PICKED_penalties;
+   if (o->sampling.num_bias)
+      return SINTER_PICKED_bias;
+   return o->want_logprobs || o->top_logprobs ? SINTER_PICKED_logprobs : SINTER_PICKED_device;
+}
+
+/* Of the row at a position; its logits may be shown, too. */
+static draw draw_of(const sinter_request *r, int64_t at, bool by_device)
+{
+   const int64_t ahead = at - (r->num_tokens - 1); /* of tokens that are guessed */
+   const bool shown = r->options.on_logits && at >= r->next_logits && at < r->options.num_prompt;
+
+   if (!by_device || shown || ahead < 0)
+      return (draw){.how = DRAW_host};
+   return rt_draw_of(&r->options.sampling, rt_request_generated(r) + (uint32_t)ahead);
+}
+
+void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items)
+{
+   draw *out = p->draws;
+
+   for (uint32_t i = 0; p->ids && i < num_items; i++) {
+      const rt_item *item = &items[i];
+      const bool by_device = picked_of(item->request) == SINTER_PICKED_device;
+
+      for (uint32_t k = item->wanted; k > 0; k--)
+         *out++ = draw_of(item->request, item->first + item->rows - k, by_device);
+   }
+}
+
+static sinter_picked picked_by(const rt_picks *p, const sinter_request *r, uint32_t row)
+{
+   const sinter_picked why = picked_of(r);
+
+   if (!p->ids)
+      return SINTER_PICKED_no_sampler;
+   return why == SINTER_PICKED_device && p->draws[row].how == DRAW_host ? SINTER_PICKED_logits
+                                                                        : why;
+}
+
+bool rt_pick_row(const rt_picks *p, const sinter_request *r, const rt_ask *ask, rt_wanted w,
+                 rt_pick *out)
+{
+   const sinter_picked by = picked_by(p, r, w.number);
+
+   p->counts[by]++;
+   if (by != SINTER_PICKED_device)
+      return rt_sample(p->sampler, w.logits, ask, out) == SINTER_ok;
+   *out = (rt_pick){.id = p->ids[w.number]};
+   return out->id >= 0;
+}
+
+static sinter_finish finish_of(const plan_model *m, const sinter_request *r, int32_t id)
+{
+   for (uint32_t i = 0; i < m->num_eos && !r->options.ignore_eos; i++) {
+      if (id == m->eos[i])
+         return SINTER_FINISH_stop;
+   }
+   return r->num_tokens >= r->max_tokens ? SINTER_FINISH_length : SINTER_FINISH_none;
+}
+
+sinter_finish rt_pick_finish(const plan_model *m, sinter_request *r, int32_t id)
+{
+   sinter_finish finish = finish_of(m, r, id);
+
+   if (!r->grammar || finish == SINTER_FINISH_stop)
+      return finish;
+   if (!grammar_run_take(r->grammar, id))
+      return SINTER_FINISH_error;
+   return grammar_run_is_over(r->grammar) ? SINTER_FINISH_stop : finish;
+}

@@ -1,0 +1,38 @@
+/* picks.h - tokens from wanted rows: which of them a device with a sampler picks of itself, and why the host picks the others. */
+#ifndef RT_PICKS_H
+#define RT_PICKS_H
+
+#include "base/draw.h"
+#include "sampler.h"
+#include "scheduler.h"
+
+typedef struct rt_picks {
+   rt_sampler *sampler;
+   draw *draws;        /* of the step's wanted rows */
+   const int32_t *ids; /* what the device picked of them; NULL: it has no sampler */
+   uint64_t *counts;   /* by sinter_picked */
+} rt_picks;
+
+/* A wanted row of the step. */
+typedef struct rt_wanted {
+   const float *logits; /* there where the device has not picked */
+   uint32_t width, number;
+} rt_wanted;
+
+static inline rt_wanted rt_wanted_next(rt_wanted w, uint32_t n)
+{
+   return (rt_wanted){w.logits + (size_t)n * w.width, w.width, w.number + n};
+}
+
+/* How each wanted row of the step is picked, in their order. DRAW_host: its logits are wanted. */
+void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items);
+
+/* Picks from a row. False when no token can be picked. */
+bool rt_pick_row(const rt_picks *p, const sinter_request *r, const rt_ask *ask, rt_wanted w,
+                 rt_pick *out);
+
+/* Whether the token that was picked, and appended, ends the request: an end token, the last that has room, a text by a grammar that is
+ * complete and cannot go on. */
+sinter_finish rt_pick_finish(const plan_model *m, sinter_request *r, int32_t id);
+
+#endif
