@@ -58,6 +58,17 @@ static sinter_status decide(sinter_vision *v, const sinter_engine_options *o)
    return SINTER_ok;
 }
 
+/* All pages, of devices that take memory for them as they are used: every step uses them from the first one on. */
+static sinter_status take_pages(sinter_vision *v)
+{
+   for (uint32_t g = 0; g < v->plan->num_cache_groups && v->ops->grow; g++)
+      if (v->ops->grow(v->device, g, v->limits.pages[g]) < v->limits.pages[g])
+         return base_fail(SINTER_out_of_memory, "vision",
+                          "allow fewer rows a step, or smaller images",
+                          "no memory on the device for the tower's keys and values");
+   return SINTER_ok;
+}
+
 static sinter_status build(sinter_vision *v, const rt_artifact *artifact,
                            const sinter_engine_options *o)
 {
@@ -69,7 +80,8 @@ static sinter_status build(sinter_vision *v, const rt_artifact *artifact,
       return base_fail(SINTER_out_of_memory, "vision", "", "no memory for block tables");
    for (uint32_t g = 0; g < v->plan->num_cache_groups; g++)
       v->meta.step.meta[RT_META_block_table][g] = v->pages;
-   return v->ops->open(artifact, &v->limits, &v->meta.step, &v->device);
+   SINTER_TRY(v->ops->open(artifact, &v->limits, &v->meta.step, &v->device));
+   return take_pages(v);
 }
 
 sinter_status sinter_vision_create(sinter_artifact *a, const sinter_engine_options *options,
