@@ -6,8 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Longer than the finest step of a thread's clock on machines without a time stamp counter that is good for it would be in
- * vain: those are not where this runs. */
+/* Enough for the clock of a thread that runs to have moved. */
 enum { LOOK_NS = 1000 };
 
 static int64_t now_ns(clockid_t clock)

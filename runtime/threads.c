@@ -168,6 +168,8 @@ static void gate_wait(rt_pool *p, const worker *w, uint32_t from, const ahead *a
 
    if (p->spin_ns) {
       fetch_ahead(g, from, a);
+      if (spin(g, from)) /* most waits end here, before a look at the clock */
+         return;
       for (int64_t waited = 0; waited < p->spin_ns; waited += LATE_NS) {
          if (spin_for(g, from, LATE_NS))
             return;

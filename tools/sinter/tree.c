@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 #include <yajl/yajl_parse.h>
 
 typedef struct builder {
@@ -148,37 +149,15 @@ static bool has_lone_surrogate(const char *s, size_t len)
    return false;
 }
 
-/* Bytes of the character at s; 0 where it is none: overlong, half of a surrogate pair, past U+10FFFF, cut off. yajl lets
- * these through. */
-static size_t character(const uint8_t *s, size_t left)
-{
-   static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-   size_t n = s[0] < 0x80   ? 1
-              : s[0] < 0xc0 ? 0
-              : s[0] < 0xe0 ? 2
-              : s[0] < 0xf0 ? 3
-              : s[0] < 0xf8 ? 4
-                            : 0;
-   uint32_t v = n > 1 ? s[0] & (0x7fu >> n) : s[0];
-
-   if (!n || n > left)
-      return 0;
-   for (size_t i = 1; i < n; i++) {
-      if ((s[i] & 0xc0) != 0x80)
-         return 0;
-      v = v << 6 | (s[i] & 0x3f);
-   }
-   bool is_one = v >= least[n] && v <= 0x10ffff && (v < 0xd800 || v > 0xdfff);
-   return is_one ? n : 0;
-}
-
+/* Without overlong characters, halves of surrogate pairs and what lies past U+10FFFF: yajl lets these through. */
 static bool is_utf8(const char *text, size_t len)
 {
-   const uint8_t *s = (const uint8_t *)text;
-   size_t n = 1;
+   utf8proc_int32_t ignored;
+   utf8proc_ssize_t n = 1;
 
-   for (size_t at = 0; at < len && n; at += n)
-      n = character(s + at, len - at);
+   for (size_t at = 0; at < len && n > 0; at += n > 0 ? (size_t)n : 0)
+      n = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(len - at),
+                           &ignored);
    return n > 0;
 }
 
