@@ -2,8 +2,18 @@
  * validation behind it. */
 #include "run.h"
 
+#include "base/isa.h"
+
 #include <stdio.h>
 #include <time.h>
+
+static bool has_tiles(const char *name)
+{
+   const char *colon = strchr(name, ':');
+   isa_level level = isa_from_name(colon ? colon + 1 : name);
+
+   return level < ISA_LEVEL_COUNT && isa_infos[level].amx;
+}
 
 pass_target pass_target_cpu(const char *name)
 {
@@ -18,6 +28,7 @@ pass_target pass_target_cpu(const char *name)
       .epilogue_quant = 32,
       .prologue_row = 10240,
       .repeat_ns = 20000,
+      .splits_bf16 = has_tiles(name),
       .min_segment = 1,
       .launch_ns = 1000, /* these from bench/kernel_costs.py, two threads of AVX2 */
       .bytes_per_ns = 20,

@@ -49,6 +49,7 @@ typedef struct pass_target {
                                       makes; 0: none */
    int64_t prologue_row;    /* elements of the longest row that a matmul's tile norms; 0: none */
    double repeat_ns;        /* what that costs more than a row kernel before it */
+   bool splits_bf16;        /* bf16 weights take rows that a launch of their own splits in parts */
    bool rows_only;          /* weights stay as they are in the checkpoint (ref) */
    uint32_t min_segment;    /* shorter runs of kernels are not worth a recorded segment */
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
@@ -65,7 +66,7 @@ typedef struct pass_target {
    const arch_info *arch;             /* of archs.def; NULL for a CPU */
 } pass_target;
 
-/* The defaults of a CPU target; change fields before use. */
+/* The defaults of a CPU target, "cpu" or "cpu:LEVEL"; change fields before use. */
 pass_target pass_target_cpu(const char *name);
 /* A name of archs.def or isa.def: what can be said of it without its compiler. */
 pass_target pass_target_arch(const char *name);

@@ -39,6 +39,9 @@ static bool fits(pass_site *s, const ir_op *norm, const ir_op *matmul)
    if (dtype_infos[pass_weight_of(matmul)->type.dtype].kind != DTYPE_FLOAT)
       return pass_decline(s, "the router's weights are %s, not floats",
                           dtype_infos[pass_weight_of(matmul)->type.dtype].name);
+   if (s->target->splits_bf16 && pass_weight_of(matmul)->type.dtype == DT_bf16)
+      return pass_decline(s, "the tiles of %s take bf16 weights with rows that are split before",
+                          s->target->name);
    return true;
 }
 

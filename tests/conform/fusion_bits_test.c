@@ -114,6 +114,12 @@ static const harness_step steps[] = {
    {.num_seqs = 1, .rows = {69}, .stored = {0}, .variant = "prefill"},
 };
 
+/* Where rows are split for tiles, a router of bf16 takes none that its kernel norms. */
+static bool declines(const form *w, isa_level level)
+{
+   return isa_infos[level].amx && !strcmp(w->rule, "rmsnorm_router") && strstr(w->text, "bf16[24");
+}
+
 static void compare(const form *w, isa_level level)
 {
    harness *one = harness_compile(
@@ -122,7 +128,8 @@ static void compare(const form *w, isa_level level)
    harness *two =
       harness_compile(w->text, (harness_options){.level = level, .numerics = SINTER_EXACT});
 
-   cr_assert(has_rule(one, w->rule), "%s: %s has not fired", w->name, w->rule);
+   cr_assert(has_rule(one, w->rule) != declines(w, level), "%s: %s has %sfired", w->name, w->rule,
+             declines(w, level) ? "" : "not ");
    for (size_t i = 0; i < countof(steps); i++) {
       harness_run *a = harness_go(one, steps[i]), *b = harness_go(two, steps[i]);
 

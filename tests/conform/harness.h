@@ -204,7 +204,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
    pass_target target =
-      o.simt ? pass_target_arch(harness_arch(o.simt)->name) : pass_target_cpu("cpu:test");
+      pass_target_arch(o.simt ? harness_arch(o.simt)->name : isa_infos[o.level].name);
    pass_options options = {
       .target = &target, .numerics = o.numerics, .with = o.with, .attention = o.attention};
    pass_report *report;
