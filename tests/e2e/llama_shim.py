@@ -3,8 +3,8 @@
 on. What a request means is the server's doing; here only names change: /completion for /v1/completions, n_predict for max_tokens,
 "content" for choices[0].text, a text inside of token ids for its ids. What has no counterpart is passed on as it is, and then fails.
 
-Environment: SINTER (the program), SHIM_MODEL (a model for plain answers), SHIM_FOLDER (a checkpoint folder to which a chat template is
-given)."""
+Environment: SINTER (the program), SHIM_MODEL (a model for plain answers), SHIM_EMBEDDINGS (one for vectors), SHIM_FOLDER (a checkpoint
+folder to which a chat template is given)."""
 import http.client
 import http.server
 import json
@@ -67,6 +67,7 @@ class Backend:
         command = [os.environ["SINTER"], "serve", model, "--port", str(self.port), "-t", "2", "-q", "--kv-tokens", str(self.context),
                    "--alias", o.get("alias", "default")]
         if "embedding" in o:
+            command[2] = os.environ["SHIM_EMBEDDINGS"]
             command += ["--embeddings", "--pooling", o.get("pooling", "mean")]
         env = {**os.environ, **({"SINTER_API_KEY": o["api-key"]} if "api-key" in o else {})}
         self.process = subprocess.Popen(command, env=env)
