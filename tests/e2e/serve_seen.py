@@ -1,5 +1,6 @@
 """What can be seen of a server: kernels with their times, IR and instructions, in JSON and on the page; vLLM's metric names; the trace;
 progress of a load. And what a disk that is full, read-only or cut off by a kill does to it: nothing."""
+import select
 import subprocess
 import threading
 
@@ -129,6 +130,38 @@ def limits():
         sinter("serve", SMALL, "--limit", bad, "--port", free_port(), expect=2)
 
 
+def slow_headers():
+    """Kills: a time that every byte begins anew, on a new connection or behind an answer; one that goes on behind the headers."""
+    s = Server(SMALL, "--limit", "header_seconds=1")
+    heads = {"new": b"", "kept": b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"}
+    clients = {name: socket.create_connection(("127.0.0.1", s.port), timeout=5) for name in (*heads, "silent", "slow body")}
+    for name, head in heads.items():
+        clients[name].sendall(head)
+        check(not head or b"200 OK" in clients[name].recv(4096), f"slow headers: {name}, before")
+    body = json.dumps({"prompt": [5], "max_tokens": 1}).encode()
+    clients["slow body"].sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body[:5])
+    started, ended = time.time(), {}
+    while set(heads) - set(ended) and time.time() - started < 8:
+        for name in set(heads) - set(ended):
+            try:
+                clients[name].sendall(b"G")
+            except OSError:
+                pass
+            if select.select([clients[name]], [], [], 0)[0]:
+                ended[name] = time.time() - started, clients[name].recv(4096)
+        time.sleep(.05)
+    for name in heads:
+        at, answer = ended.get(name, (None, b""))
+        check(at and 1 <= at < 5 and answer.startswith(b"HTTP/1.1 408 "), f"slow headers: {name} is cut", (at, answer))
+    check('route="other",code="4xx"} 2\n' in s.get("/metrics")[1].decode(), "slow headers: counted", s.get("/metrics")[1][-2000:])
+    check(not select.select([clients["silent"]], [], [], 0)[0], "slow headers: who has said nothing has idle_seconds")
+    clients["slow body"].sendall(body[5:])
+    check(b"200 OK" in clients["slow body"].recv(4096), "slow headers: bodies have their own time")
+    for c in clients.values():
+        c.close()
+    s.stop()
+
+
 def trace():
     """Kills: an event that is no JSON, a request that never ends, rows that no step had."""
     path = os.path.join(TEMP.name, "trace.json")
@@ -219,6 +252,7 @@ def run():
     s.stop()
     metrics()
     limits()
+    slow_headers()
     trace()
     loading()
     disks()

@@ -12,10 +12,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <microhttpd.h>
 #include <sodium.h>
 
-#include "serve.h"
+#include "slow.h"
 
 enum { HTTP_THREADS = 2 };
 
@@ -162,7 +161,8 @@ static void completed(void *user, struct MHD_Connection *connection, void **stat
    call *c = *state;
    server *s = user;
 
-   (void)connection, (void)why;
+   (void)why;
+   slow_request(s, connection, false);
    if (!c)
       return;
    if (c->status >= 100 && c->status < 600)
@@ -365,6 +365,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 
    (void)version;
    if (!c) {
+      slow_request(user, connection, true);
       *state = c = open_call(user, connection, url, method);
       if (!c)
          return MHD_NO;
@@ -482,16 +483,16 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       return false;
    if (s->tls_cert.len)
       flags |= MHD_USE_TLS;
-   s->daemon =
-      MHD_start_daemon(flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at->ai_addr,
-                       MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS,
-                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)serve_most.connections,
-                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)serve_most.idle_seconds,
-                       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)serve_most.header_bytes,
-                       MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                       s->loopback ? 0 : (unsigned)serve_most.connections_per_address,
-                       MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-                       completed, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+   s->daemon = MHD_start_daemon(
+      flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at->ai_addr,
+      MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
+      (unsigned)serve_most.connections, MHD_OPTION_CONNECTION_TIMEOUT,
+      (unsigned)serve_most.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+      (size_t)serve_most.header_bytes, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+      s->loopback ? 0 : (unsigned)serve_most.connections_per_address, MHD_OPTION_UNESCAPE_CALLBACK,
+      unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+      slow_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
    if (s->daemon)
       return true;
    fprintf(
@@ -521,6 +522,7 @@ bool http_start(server *s)
       return false;
    }
    raise_limit();
+   pthread_mutex_init(&s->watching, NULL);
    bool ok = listen_on(s, at, (uint16_t)port);
    freeaddrinfo(at);
    return ok;

@@ -130,6 +130,7 @@ static int wait_for_end(server *s, const sigset_t *signals)
          say_ready(s, started);
          said = true;
       }
+      slow_sweep(s);
       if (sigtimedwait(signals, NULL, &wait) > 0)
          return 0;
    }
@@ -148,6 +149,7 @@ static void drain(server *s, const sigset_t *signals)
       host_stop(&s->hosts[i], false);
    while (left) {
       struct timespec wait = {0, 20000000};
+      slow_sweep(s);
       bool at_once = sigtimedwait(signals, NULL, &wait) > 0 || cli_seconds() > end;
 
       for (uint32_t i = 0; i < s->num_hosts; i++) {

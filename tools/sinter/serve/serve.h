@@ -341,6 +341,9 @@ typedef struct server {
    uint32_t num_keys;
    FILE *log, *trace;        /* NULL: none */
    buffer tls_cert, tls_key; /* PEM, empty: no TLS */
+   pthread_mutex_t watching; /* connections, for slow.c */
+   struct watched *watched;
+   double swept; /* clock */
    atomic_bool draining;
    atomic_ulong answers[SERVE_ROUTES + 1]
                        [6]; /* by route, the last: none; by hundreds of the status */
@@ -381,6 +384,8 @@ void log_close(server *s);
 /* Makes TLS possible (tls.c). False after saying why not. */
 bool tls_load(void);
 bool http_start(server *s);
+/* Closes connections that have been sending headers for too long; to be called often, by one thread (slow.c). */
+void slow_sweep(server *s);
 void http_stop(server *s);
 /* A ?name=value of the path, NULL without. */
 const char *http_query(const call *c, const char *name);
