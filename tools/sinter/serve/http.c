@@ -5,6 +5,7 @@
  *
  * A fault found in the headers is answered after the body, so that the connection stays usable. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,8 @@ static int queue(call *c, int status, struct MHD_Response *r)
    }
    if (status == 401)
       MHD_add_response_header(r, "WWW-Authenticate", "Bearer");
+   if (status == 408) /* clients that ask again after one would take as long again */
+      MHD_add_response_header(r, "X-Should-Retry", "false");
    if (status == 429 || status == 503)
       MHD_add_response_header(r, "Retry-After", "1");
    int ok = MHD_queue_response(c->connection, (unsigned)status, r);
@@ -260,7 +263,7 @@ static bool check_headers(call *c)
                        "bodies must not be compressed");
    if (strcmp(c->method, "POST") == 0 && type && strncasecmp(type, "application/json", 16) != 0)
       return fault_set(&c->fault, 415, "unsupported_media_type", NULL,
-                       "bodies must be application/json");
+                       "bodies must be JSON, and say so: Content-Type: application/json");
    if (length && strtoull(length, NULL, 10) > (uint64_t)serve_most.body_bytes)
       return fault_set(&c->fault, 413, "body_too_large", NULL, "a body may have at most %lld bytes",
                        (long long)serve_most.body_bytes);
@@ -465,6 +468,24 @@ static bool read_tls(server *s, struct MHD_OptionItem out[3])
    return true;
 }
 
+/* Says why; always false. libmicrohttpd only leaves errno. */
+static bool cannot_listen(const server *s, uint16_t port, int error)
+{
+   bool is_address = error == EADDRINUSE || error == EADDRNOTAVAIL || error == EACCES;
+   char where[32];
+
+   snprintf(where, sizeof where, "--port %u", port);
+   if (s->tls_cert.len && !is_address)
+      (void)cli_fail(1, s->options->tls_cert, "name the key that the certificate was made with",
+                     "the certificate and the key are no pair, or no certificate and key");
+   else
+      (void)cli_fail(1, where,
+                     error == EADDRINUSE ? "another --port: something else uses this one"
+                                         : "another --host or --port",
+                     "cannot listen: %s", strerror(error));
+   return false;
+}
+
 static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
 {
    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
@@ -493,13 +514,7 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       s->loopback ? 0 : (unsigned)serve_most.connections_per_address, MHD_OPTION_UNESCAPE_CALLBACK,
       unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
       slow_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
-   if (s->daemon)
-      return true;
-   fprintf(
-      stderr,
-      "error: cannot listen\n  port %u\n  try: another --port; something else may use this one%s\n",
-      port, s->tls_cert.len ? ", or the certificate and key are no pair" : "");
-   return false;
+   return s->daemon || cannot_listen(s, port, errno);
 }
 
 bool http_start(server *s)

@@ -54,13 +54,20 @@ static void add_host(server *s, const char *path, const char *name)
    h->events = events_add(s->events, h->name);
 }
 
-void models_init(server *s)
+int models_init(server *s)
 {
    const options *o = s->options;
 
    pthread_mutex_init(&s->adding, NULL);
-   for (int i = 0; i < o->num_args; i++)
+   for (int i = 0; i < o->num_args; i++) {
+      char name[sizeof s->hosts->name];
+
+      models_short_name(name, sizeof name, o->args[i]);
+      if (!o->alias && find(s, name))
+         return cli_usage_error("two models are called '%s', and clients choose by name", name);
       add_host(s, o->args[i], o->alias);
+   }
+   return 0;
 }
 
 /* Takes an entry of the folder that is not known yet; the first of two with one name stays. */

@@ -185,7 +185,9 @@ static int start(server *s)
       return 1;
    if (!events_open(o, &s->events))
       return 1;
-   models_init(s);
+   code = models_init(s);
+   if (code)
+      return code;
    if (!http_start(s))
       return 1;
    for (int i = 0; i < o->num_args; i++)

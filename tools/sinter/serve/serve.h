@@ -367,8 +367,8 @@ typedef struct call {
    struct call *next_waiting; /* for the same host */
 } call;
 
-/* The models of the command line (models.c). */
-void models_init(server *s);
+/* The models of the command line (models.c); 0, or the exit code after saying what is wrong. */
+int models_init(server *s);
 /* "dir/Model.gguf" is served as "Model". */
 void models_short_name(char *out, size_t cap, const char *path);
 /* Looks for further ones in --models-dir. False after saying why. */
