@@ -1,4 +1,5 @@
 """How a server is installed, started by a service manager, and looked at: deploy/, $NOTIFY_SOCKET, `sinter top`."""
+import glob
 import os
 import pty
 import shutil
@@ -49,6 +50,18 @@ def top():
     s.stop()
 
 
+def opened():
+    """Packages of the libraries that the server opens by name: without them a container has no images, TLS or events."""
+    names = set()
+    for pattern in ("tools/sinter/serve/*.c", "runtime/image/*"):
+        for path in glob.glob(os.path.join(ROOT, *pattern.split("/"))):
+            with open(path, encoding="utf-8") as f:
+                names |= set(re.findall(r'"(lib[\w-]+\.so\.\d+)"', f.read()))
+    check(len(names) == 5, "container: what is opened", names)
+    out = subprocess.run(["dpkg", "-S", *(f"*/{n}" for n in names)], capture_output=True, text=True).stdout
+    return {line.split(":")[0] for line in out.splitlines() if "diversion" not in line}
+
+
 def installed():
     """The Containerfile's steps: what is installed runs from anywhere, needs the packages it names and no more, and answers."""
     with open(os.path.join(DEPLOY, "Containerfile"), encoding="utf-8") as f:
@@ -70,7 +83,7 @@ def installed():
     out = subprocess.run(["dpkg", "-S", *places], capture_output=True, text=True).stdout
     owners = {line.split(":")[0] for line in out.splitlines()}
     owners = {o for o in owners if "-dev" not in o and "diversion" not in o}
-    check(owners == packages, "container: the packages it names", (owners ^ packages))
+    check(owners | opened() == packages, "container: the packages it names", (owners | opened()) ^ packages)
     port = free_port()
     env = {"SINTER_PREFIX": prefix, "SINTER_CACHE": os.path.join(TEMP.name, "container_cache"), "PATH": "/usr/bin:/bin", "SINTER_API_KEY": "k"}
     p = subprocess.Popen([os.path.join(DEPLOY, "container"), "serve", "--models-dir", os.path.dirname(SMALL), "--port", str(port), "-q"], env=env, cwd="/")

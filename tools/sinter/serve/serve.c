@@ -136,6 +136,22 @@ static int wait_for_end(server *s, const sigset_t *signals)
    }
 }
 
+/* Who pressed Ctrl-C would otherwise see nothing happen. */
+static void say_drain(server *s)
+{
+   uint32_t under_way = 0;
+
+   for (host *h = s->hosts; h < s->hosts + s->num_hosts; h++) {
+      pthread_mutex_lock(&h->lock);
+      under_way += h->num_jobs;
+      pthread_mutex_unlock(&h->lock);
+   }
+   if (under_way && !s->options->quiet)
+      fprintf(stderr,
+              "drain    %u under way, for at most %lld s; a second signal ends them at once\n",
+              under_way, (long long)serve_most.drain_seconds);
+}
+
 /* Ends the hosts: what runs may finish, within a time and until a second signal. */
 static void drain(server *s, const sigset_t *signals)
 {
@@ -145,6 +161,7 @@ static void drain(server *s, const sigset_t *signals)
 
    s->draining = true;
    notify("STOPPING=1");
+   say_drain(s);
    for (uint32_t i = 0; i < s->num_hosts; i++)
       host_stop(&s->hosts[i], false);
    while (left) {
