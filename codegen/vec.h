@@ -225,20 +225,25 @@ vec_value vec_lookup(vec_fn *f, vec_value table, vec_value idx);
 
 /* ---- tiles (only when isa->amx) ----
  * Eight registers of up to 16 rows x 64 bytes, by number. A function sets the shapes it uses first
- * and gives the tiles up before it returns: it expects nothing of its thread and leaves nothing. */
+ * and gives the tiles up before it returns: it expects nothing of its thread and leaves nothing. To
+ * set them takes some 300 cycles, so locals that it calls use them under the shapes it has set. */
 typedef struct vec_tile_shape {
    vec_value rows; /* i64, 1..16 */
    uint32_t bytes; /* of a row, 4..64, a multiple of 4 */
 } vec_tile_shape;
 
-void vec_tiles_begin(vec_fn *f, uint32_t num, const vec_tile_shape *shapes);
+/* Returns what a local is given for vec_tiles_use. */
+vec_value vec_tiles_begin(vec_fn *f, uint32_t num, const vec_tile_shape *shapes);
 void vec_tiles_end(vec_fn *f);
+/* From here on tiles have the shapes that the caller of this local has set. */
+void vec_tiles_use(vec_fn *f, vec_value tiles);
 void vec_tile_zero(vec_fn *f, uint32_t t);
 /* Row r lies at ptr + r * stride (i64). */
 void vec_tile_load(vec_fn *f, uint32_t t, vec_value ptr, vec_value stride);
 void vec_tile_store(vec_fn *f, uint32_t t, vec_value ptr, vec_value stride);
-/* dst i32[m][n] += sum over k of a s8[m][k][4] x b u8[k][n][4]. */
+/* dst i32[m][n] += sum over k of a s8[m][k][4] x b [k][n][4] of u8, or s8. */
 void vec_tile_dpbsud(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b);
+void vec_tile_dpbssd(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b);
 /* dst f32[m][n] += sum over k of a bf16[m][k][2] x b bf16[k][n][2]: fused, even and odd elements
  * summed apart; denormal numbers are zeros. */
 void vec_tile_dpbf16(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b);

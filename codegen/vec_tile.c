@@ -35,7 +35,7 @@ static void clear(vec_fn *f, vec_value ptr, uint32_t bytes)
       vec_store(f, vec_int(f, VEC_i8, ROW_BYTES, 0), vec_at_i(f, ptr, at), 16);
 }
 
-void vec_tiles_begin(vec_fn *f, uint32_t num, const vec_tile_shape *shapes)
+vec_value vec_tiles_begin(vec_fn *f, uint32_t num, const vec_tile_shape *shapes)
 {
    assert(f->m->isa.amx && num <= TILES && !f->tiles);
    f->tiles = vec_stack(f, SHAPE_BYTES + (emulated(f) ? TILES * TILE_BYTES : 0), 64);
@@ -48,6 +48,13 @@ void vec_tiles_begin(vec_fn *f, uint32_t num, const vec_tile_shape *shapes)
    }
    if (!emulated(f))
       vec_intrinsic(f, "llvm.x86.ldtilecfg", 1, &f->tiles);
+   return f->tiles;
+}
+
+void vec_tiles_use(vec_fn *f, vec_value tiles)
+{
+   assert(f->m->isa.amx && !f->tiles);
+   f->tiles = tiles;
 }
 
 void vec_tiles_end(vec_fn *f)
@@ -135,15 +142,26 @@ static void emit_zero(vec_fn *f)
 /* One row of a product: what is added for a's element group k, over the 16 columns. */
 typedef void add_products(vec_fn *f, vec_value a, vec_value b, const vec_value *in, vec_value *out);
 
+static vec_value signed_byte(vec_fn *f, vec_value fours, uint32_t j)
+{
+   return vec_ashr_i(f, vec_shl_i(f, fours, 24 - 8 * j), 24);
+}
+
 /* i32: one accumulator, four products each. */
-static void add_bytes(vec_fn *f, vec_value a, vec_value b, const vec_value *in, vec_value *out)
+static void add_unsigned(vec_fn *f, vec_value a, vec_value b, const vec_value *in, vec_value *out)
 {
    out[0] = in[0];
    for (uint32_t j = 0; j < 4; j++) {
-      vec_value sa = vec_ashr_i(f, vec_shl_i(f, a, 24 - 8 * j), 24);
       vec_value ub = vec_and_i(f, vec_lshr_i(f, b, 8 * j), 255);
-      out[0] = vec_add(f, out[0], vec_mul(f, sa, ub));
+      out[0] = vec_add(f, out[0], vec_mul(f, signed_byte(f, a, j), ub));
    }
+}
+
+static void add_signed(vec_fn *f, vec_value a, vec_value b, const vec_value *in, vec_value *out)
+{
+   out[0] = in[0];
+   for (uint32_t j = 0; j < 4; j++)
+      out[0] = vec_add(f, out[0], vec_mul(f, signed_byte(f, a, j), signed_byte(f, b, j)));
 }
 
 /* Denormal numbers to zeros of their sign. */
@@ -177,8 +195,9 @@ static vec_value load_row(vec_fn *f, const tile *t, vec_value r, vec_elem e)
 }
 
 /* d[m] = finish(d[m], sums over k of a[m][k] and b[k]). */
-static void emit_product(vec_fn *f, bool floats)
+static void emit_product(vec_fn *f, add_products *add)
 {
+   bool floats = add == add_pairs;
    tile d = tile_of(f, 1), a = tile_of(f, 2), b = tile_of(f, 3);
    vec_elem e = floats ? VEC_f32 : VEC_i32;
    uint32_t n = floats ? 2 : 1;
@@ -193,7 +212,7 @@ static void emit_product(vec_fn *f, bool floats)
    vec_loop k = vec_loop_begin(f, vec_i(f, 0), groups, 1, n, (vec_value[]){zero, zero});
    vec_value at = vec_at(f, row_of(f, &a, m.i), vec_shl_i(f, k.i, 2));
    vec_value four = vec_splat(f, vec_load(f, VEC_i32, 1, at, 4), ROW_BYTES / 4);
-   (floats ? add_pairs : add_bytes)(f, four, load_row(f, &b, k.i, VEC_i32), k.var, next);
+   add(f, four, load_row(f, &b, k.i, VEC_i32), k.var, next);
    vec_loop_end(f, &k, next);
    if (floats) {
       vec_value sum = flushed(f, vec_fadd(f, k.var[0], k.var[1]));
@@ -207,12 +226,17 @@ static void emit_product(vec_fn *f, bool floats)
 
 static void emit_dpbsud(vec_fn *f)
 {
-   emit_product(f, false);
+   emit_product(f, add_unsigned);
+}
+
+static void emit_dpbssd(vec_fn *f)
+{
+   emit_product(f, add_signed);
 }
 
 static void emit_dpbf16(vec_fn *f)
 {
-   emit_product(f, true);
+   emit_product(f, add_pairs);
 }
 
 /* Makes the function that stands for an instruction, once a module. */
@@ -286,6 +310,11 @@ static void tile_product(vec_fn *f, const char *instruction, const char *name,
 void vec_tile_dpbsud(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b)
 {
    tile_product(f, "llvm.x86.tdpbsud", "tile_dpbsud", emit_dpbsud, dst, a, b);
+}
+
+void vec_tile_dpbssd(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b)
+{
+   tile_product(f, "llvm.x86.tdpbssd", "tile_dpbssd", emit_dpbssd, dst, a, b);
 }
 
 void vec_tile_dpbf16(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b)

@@ -6,8 +6,8 @@
  *       epilogue row by row                      -> y
  *
  * With many rows a panel is first unpacked, TILE_K columns at a time, where that is cheaper than
- * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits, and for
- * all codes where tile registers multiply them.
+ * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits, and to
+ * bytes that are values where tile registers multiply them, 16 rows at a time.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_kernel.h"
 
@@ -31,15 +31,17 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
    static const char *const names[] = {[DOT_float] = "float",
                                        [DOT_int8] = "int8",
                                        [DOT_int8_tile] = "int8_tile",
-                                       [DOT_products] = "products",
+                                       [DOT_tiles] = "tiles",
                                        [DOT_two] = "two"};
    vec_elem args[DOT_MAX_ARGS];
 
    for (int i = 0; i < DOT_MAX_ARGS; i++)
-      args[i] = i <= DOT_number || i >= DOT_ARGS ? VEC_ptr : VEC_i64;
+      args[i] = i <= DOT_number || (i >= DOT_ARGS && i != DOT_rows) ? VEC_ptr : VEC_i64;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
-   vec_fn *f =
-      vec_local(m, out, DOT_ARGS + (family == DOT_products) + 2 * (family == DOT_two), args);
+   uint32_t num = family == DOT_two     ? DOT_TWO_ARGS
+                  : family == DOT_tiles ? DOT_TILES_ARGS
+                                        : DOT_ARGS;
+   vec_fn *f = vec_local(m, out, num, args);
    if (!f)
       return;
    if (family == DOT_float || family == DOT_two)
@@ -86,7 +88,6 @@ typedef struct stretch {
    char (*dots)[GEMM_SYMBOL_MAX];
    vec_value panel, from, k;
    vec_value first, rows;
-   vec_value products; /* of `rows`; NULL: the dot product makes them */
 } stretch;
 
 static vec_value x_at(gemm_kernel *g, vec_value row)
@@ -94,28 +95,32 @@ static vec_value x_at(gemm_kernel *g, vec_value row)
    return vec_at(g->f, g->x, vec_mul(g->f, vec_add(g->f, g->row0, row), g->k[C_X_STRIDE]));
 }
 
+/* Arguments of a dot product for the rows from `row` of the chunk on. */
+static void fill_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value row,
+                     vec_value *args)
+{
+   vec_fn *f = g->f;
+
+   args[DOT_w] = s->panel;
+   args[DOT_x] = g->x;
+   args[DOT_s] = g->s;
+   args[DOT_number] = vec_at(f, g->from, vec_shl_i(f, row, 3));
+   args[DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4));
+   args[DOT_from] = s->from;
+   args[DOT_k] = s->k;
+   args[DOT_all] = g->k[C_K];
+   args[DOT_x_stride] = g->k[C_X_STRIDE];
+   args[DOT_s_stride] = g->k[C_S_STRIDE];
+}
+
 /* One call for 1 << log rows from the stretch's row `number` on. */
 static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value number,
                      uint32_t log)
 {
-   vec_fn *f = g->f;
-   vec_value row = vec_add(f, s->first, number);
-   vec_value args[DOT_ARGS + 1] = {
-      [DOT_w] = s->panel,
-      [DOT_x] = g->x,
-      [DOT_s] = g->s,
-      [DOT_number] = vec_at(f, g->from, vec_shl_i(f, row, 3)),
-      [DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4)),
-      [DOT_from] = s->from,
-      [DOT_k] = s->k,
-      [DOT_all] = g->k[C_K],
-      [DOT_x_stride] = g->k[C_X_STRIDE],
-      [DOT_s_stride] = g->k[C_S_STRIDE],
-   };
+   vec_value args[DOT_ARGS];
 
-   if (s->products)
-      args[DOT_products_at] = vec_at(f, s->products, vec_mul_i(f, number, PANEL_ROWS * 4));
-   vec_call(f, s->dots[log], DOT_ARGS + !!s->products, args);
+   fill_dot(g, weight, s, vec_add(g->f, s->first, number), args);
+   vec_call(g->f, s->dots[log], DOT_ARGS, args);
 }
 
 /* All rows of the stretch. */
@@ -136,31 +141,35 @@ static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
    }
 }
 
+/* The chunk's rows and those that the last 16 have too many: no number of what happens to lie there. */
+static vec_value whole_tiles(gemm_kernel *g)
+{
+   return vec_and_i(g->f, vec_add_i(g->f, g->rows, PANEL_ROWS - 1), -PANEL_ROWS);
+}
+
 static void clear_block(gemm_kernel *g, uint32_t weight)
 {
    vec_fn *f = g->f;
    uint32_t bytes = 4 * vec_lanes(f);
-   vec_value end = vec_mul_i(f, g->rows, PANEL_ROWS * 4);
+   vec_value end = vec_mul_i(f, g->set ? whole_tiles(g) : g->rows, PANEL_ROWS * 4);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), end, bytes, 0, NULL);
 
    vec_store(f, vec_float(f, vec_lanes(f), 0), vec_at(f, g->block[weight], l.i), 32);
    vec_loop_end(f, &l, NULL);
 }
 
-/* The same, 16 rows at a time: their products first. */
-static void product_rows(gemm_kernel *g, uint32_t weight, const stretch *all)
+/* The same on tile registers, 16 rows at a time. */
+static void tile_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, PANEL_ROWS, 0, NULL);
-   stretch s = *all;
+   vec_value args[DOT_TILES_ARGS];
 
-   s.first = l.i;
-   s.rows = vec_imin(f, vec_sub(f, g->rows, l.i), vec_i(f, PANEL_ROWS));
-   s.products = g->sums;
-   vec_call(f, g->products[weight], 6,
-            (vec_value[]){s.panel, vec_at(f, x_at(g, l.i), s.from), g->sums, s.k, g->k[C_X_STRIDE],
-                          s.rows});
-   all_rows(g, weight, &s);
+   fill_dot(g, weight, s, l.i, args);
+   args[DOT_products] = g->products;
+   args[DOT_set] = g->set;
+   args[DOT_rows] = vec_imin(f, vec_sub(f, g->rows, l.i), vec_i(f, PANEL_ROWS));
+   vec_call(f, g->on_tiles[weight], DOT_TILES_ARGS, args);
    vec_loop_end(f, &l, NULL);
 }
 
@@ -179,7 +188,7 @@ static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
                 .rows = g->rows};
 
    vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
-   (g->products[weight][0] ? product_rows : all_rows)(g, weight, &s);
+   (g->set ? tile_rows : all_rows)(g, weight, &s);
    uint64_t step = TILE_K / p->block * p->block_bytes;
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
@@ -223,7 +232,7 @@ static void two_dots(gemm_kernel *g, const vec_value *panel)
 {
    vec_fn *f = g->f;
    vec_value zero = vec_i(f, 0);
-   vec_value args[DOT_MAX_ARGS] = {
+   vec_value args[DOT_TWO_ARGS] = {
       [DOT_w] = panel[0],
       [DOT_x] = g->x,
       [DOT_s] = g->s,
@@ -243,7 +252,7 @@ static void two_dots(gemm_kernel *g, const vec_value *panel)
       clear_block(g, i);
    if (g->has_expert)
       here = vec_if_begin(f, g->has_expert);
-   vec_call(f, g->two, DOT_MAX_ARGS, args);
+   vec_call(f, g->two, DOT_TWO_ARGS, args);
    if (g->has_expert)
       vec_if_end(f, &here);
 }
@@ -260,7 +269,7 @@ static vec_loop each_panel(gemm_kernel *g, vec_value column_tile)
    return vec_loop_begin(f, first, end, 1, 0, NULL);
 }
 
-void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
+static void tile_panels(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_loop l = each_panel(g, column_tile);
@@ -280,6 +289,27 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
       vec_if_end(f, &one);
    gemm_write_panel(g, l.i);
    vec_loop_end(f, &l, NULL);
+}
+
+/* Tile registers are set once for all panels, where the rows are many. */
+void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
+{
+   vec_fn *f = g->f;
+   vec_value many;
+   vec_if i;
+
+   if (g->on_tiles[0][0]) {
+      many = vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS));
+      i = vec_if_begin(f, many);
+      g->set = amx_begin(f, g->rows);
+      vec_if_end(f, &i);
+   }
+   tile_panels(g, column_tile);
+   if (g->on_tiles[0][0]) {
+      i = vec_if_begin(f, many);
+      vec_tiles_end(f);
+      vec_if_end(f, &i);
+   }
 }
 
 /* Rows first .. first + rows, as they are. */
@@ -427,8 +457,8 @@ void gemm_take_stack(gemm_kernel *g)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
       g->tile = vec_stack(f, TILE_BYTES, 64);
-   if (g->products[0][0] || g->products[1][0])
-      g->sums = vec_stack(f, TILE_K / CELL_K * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
+   if (g->on_tiles[0][0])
+      g->products = vec_stack(f, 2 * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
    g->from = g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->grouped || g->key->norm.k)
       g->to = vec_stack(f, GEMM_ROWS * 8, 64);
@@ -443,10 +473,10 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
 {
    panel_layout w = weight ? g->key->w2 : g->key->w;
    const panel_info *p = &panel_infos[w];
-   bool int8 = g->key->int8, products = int8 && !g->key->grouped && vec_module_isa(m)->amx;
-   bool tiles = int8 ? products || p->high > 0 : p->kind != PANEL_KIND_FLOAT;
-   tiles = tiles && !g->key->norm.k; /* few rows at a time */
-   dot_family tiled = products ? DOT_products : DOT_int8_tile;
+   bool int8 = g->key->int8, few = g->key->norm.k != 0; /* rows at a time */
+   bool amx = int8 && !few && !g->key->grouped && vec_module_isa(m)->amx;
+   bool tiles = int8 ? p->high > 0 : p->kind != PANEL_KIND_FLOAT;
+   tiles = tiles && !amx && !few;
 
    if (w == PANEL_none)
       return;
@@ -454,16 +484,16 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
       amx_emit_parts(m, g->parts);
       return;
    }
-   if (products)
-      amx_emit_products(m, w, g->products[weight]);
+   if (amx)
+      dot_emit(m, w, DOT_tiles, PANEL_ROWS, g->on_tiles[weight]);
    for (uint32_t log = 0; log < 3; log++) {
       dot_emit(m, w, int8 ? DOT_int8 : DOT_float, 1 << log, g->dots[weight][log]);
       if (tiles)
-         dot_emit(m, int8 ? w : PANEL_f32, int8 ? tiled : DOT_float, 1 << log,
+         dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
                   g->tile_dots[weight][log]);
    }
-   if (tiles && int8)
-      unpack_emit_int8(m, w, g->unpack[weight]);
+   if (int8 && (tiles || amx))
+      unpack_emit_int8(m, w, amx, g->unpack[weight]);
    else if (tiles)
       unpack_emit_float(m, w, g->unpack[weight]);
 }

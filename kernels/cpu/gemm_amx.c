@@ -1,10 +1,10 @@
 /* gemm_amx.c - products on tile registers. A line of a panel, 16 rows x 4 k of bytes, is one row of
  * what the machine calls a B tile; 16 rows of activations are an A tile.
  *
- * int8, many rows: the i32 products of a cell, for the f32 arithmetic of gemm_int8.c. Integer sums are
+ * int8, many rows: the i32 products of a cell, for the f32 arithmetic of gemm_blocks.c. Integer sums are
  * exact, so the bits are those of vpdpbusd.
  *
- *    C i32[16 rows][16]  =  A s8[16 rows][32 k]  x  B u8[8 groups][16][4]
+ *    C i32[16 rows][16]  =  A s8[16 rows][32 k]  x  B [8 groups][16][4]      u8, or s8
  *
  * bf16 weights, any number of rows: x = hi + mid + lo, three bf16 that hold it exactly. Products of
  * bf16 are exact in f32; the sum over k has an accumulator for each part, 32 k at a time (even k
@@ -22,37 +22,48 @@ enum { TILE_ROWS = 16, K_STEP = 32, PARTS = 3, TILE_BYTES = TILE_ROWS * LINE_BYT
 
 /* ---- int8 ---- */
 
-/* Tile numbers, by span. */
-enum { SUMS = 0, X = 2, W = 4 };
+/* Sums, activations and weights; those of the rest of a chunk's rows behind those of 16; a set for cells
+ * of two spans behind those of one. */
+enum { SUMS, SUMS_REST, X, X_REST, W, SET = 3, INT8_TILES = X + 2 * SET };
 
-void amx_emit_products(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
+vec_value amx_begin(vec_fn *f, vec_value rows)
 {
-   static const vec_elem args[] = {VEC_ptr, VEC_ptr, VEC_ptr, VEC_i64, VEC_i64, VEC_i64};
-   const panel_info p = panel_tile_info(w);
-   uint32_t spans = dot_spans(&p), groups = 8 / spans;
+   vec_value all = vec_i(f, TILE_ROWS);
+   vec_value rest = vec_add_i(f, vec_and_i(f, vec_add_i(f, rows, -1), TILE_ROWS - 1), 1);
+   vec_tile_shape shapes[INT8_TILES] = {{all, LINE_BYTES}, {rest, LINE_BYTES}};
 
-   snprintf(out, GEMM_SYMBOL_MAX, "products_%s", panel_infos[w].name);
-   vec_fn *f = vec_local(m, out, countof(args), args);
-   if (!f)
-      return;
-   vec_value rows = vec_arg(f, 5), line = vec_i(f, LINE_BYTES);
-   vec_tile_shape of_w = {vec_i(f, groups), LINE_BYTES}, of_x = {rows, 4 * groups};
-   vec_tile_shape of_sums = {rows, LINE_BYTES};
-   vec_tiles_begin(f, 6, (vec_tile_shape[]){of_sums, of_sums, of_x, of_x, of_w, of_w});
-   vec_loop l =
-      vec_loop_begin(f, vec_i(f, 0), vec_arg(f, 3), K_STEP, 1, (vec_value[]){vec_arg(f, 0)});
-   vec_value x = vec_at(f, vec_arg(f, 1), l.i);
-   vec_value to = vec_at(f, vec_arg(f, 2), vec_mul_i(f, l.i, TILE_BYTES / K_STEP * spans));
-   for (uint32_t s = 0; s < spans; s++) {
-      vec_tile_zero(f, SUMS + s);
-      vec_tile_load(f, X + s, vec_at_i(f, x, s * groups * 4), vec_arg(f, 4));
-      vec_tile_load(f, W + s, vec_at_i(f, l.var[0], s * groups * LINE_BYTES), line);
-      vec_tile_dpbsud(f, SUMS + s, X + s, W + s);
-      vec_tile_store(f, SUMS + s, vec_at_i(f, to, s * TILE_BYTES), line);
+   for (uint32_t spans = 1; spans <= 2; spans++) {
+      vec_tile_shape *set = shapes + (spans - 1) * SET;
+      set[X] = (vec_tile_shape){all, K_STEP / spans};
+      set[X_REST] = (vec_tile_shape){rest, K_STEP / spans};
+      set[W] = (vec_tile_shape){vec_i(f, 8 / spans), LINE_BYTES};
    }
-   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], p.cell_bytes)});
-   vec_tiles_end(f);
-   vec_end(f);
+   return vec_tiles_begin(f, INT8_TILES, shapes);
+}
+
+static void emit_span(vec_fn *f, const amx_cell *c, uint32_t span, uint32_t sums, uint32_t x)
+{
+   uint32_t w = W + (c->spans - 1) * SET;
+   vec_value line = vec_i(f, LINE_BYTES);
+
+   vec_tile_zero(f, sums);
+   vec_tile_load(f, x, vec_at_i(f, c->x, span * K_STEP / c->spans), c->x_stride);
+   vec_tile_load(f, w, vec_at_i(f, c->w, span * 8 / c->spans * LINE_BYTES), line);
+   (c->is_signed ? vec_tile_dpbssd : vec_tile_dpbsud)(f, sums, x, w);
+   vec_tile_store(f, sums, vec_at_i(f, c->to, span * TILE_BYTES), line);
+}
+
+void amx_emit_cell(vec_fn *f, const amx_cell *c)
+{
+   uint32_t set = (c->spans - 1) * SET;
+   vec_if full = vec_if_begin(f, c->full);
+
+   for (uint32_t s = 0; s < c->spans; s++)
+      emit_span(f, c, s, SUMS, X + set);
+   vec_if_else(f, &full);
+   for (uint32_t s = 0; s < c->spans; s++)
+      emit_span(f, c, s, SUMS_REST, X_REST + set);
+   vec_if_end(f, &full);
 }
 
 /* ---- bf16 ---- */

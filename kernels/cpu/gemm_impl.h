@@ -6,7 +6,8 @@
  *       w       one panel, at column `from`
  *       x, s    activations (int8: codes), scales (int8): row 0, from column 0
  *       number  i64[rows]: which row of x and s each row is
- *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there
+ *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there (DOT_tiles: what it
+ *               leaves in rows behind the last, up to 16, is nobody's)
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *
  * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three, and however K is
@@ -81,6 +82,9 @@ panel_unit panel_read_unit(const panel_reader *r, vec_value line, vec_value *hig
 /* Stored codes as unsigned bytes: values of signed and table codes with PANEL_SIGNED added. */
 vec_value panel_unsigned(const panel_reader *r, vec_value codes);
 
+/* Stored codes as values: signed ones, but for codes U. */
+vec_value panel_values(const panel_reader *r, vec_value codes);
+
 /* f16[lanes] at ptr as f32. */
 vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half);
 
@@ -92,11 +96,11 @@ typedef enum dot_family {
    DOT_float,     /* as packed, f32 activations */
    DOT_int8,      /* as packed, int8 activations */
    DOT_int8_tile, /* as unpack_int8 leaves them */
-   DOT_products,  /* the same, and its products are there already, from amx_emit_products */
+   DOT_tiles,     /* a value a byte, in tile registers: up to 16 rows at once */
    DOT_two,       /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
 
-/* Ensures the dot product is in the module and returns its name in out. */
+/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_tiles: most. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
@@ -105,10 +109,20 @@ void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 /* Parts of a cell that have an integer scale of their own. */
 uint32_t dot_spans(const panel_info *p);
 
-/* The same for `void products(tile, x, out, k, x_stride, rows)`, on tile registers: k columns, of at
- * most 16 rows of int8 activations, with what unpack_int8 makes; out i32[k/32][spans][16][16]. */
-void amx_emit_products(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
-/* And for `void dot(w, x, out, k, x_stride, rows)`: all k of a bf16 panel with rows of parts
+/* Sets the tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The result is
+ * DOT_set of a dot product. */
+vec_value amx_begin(vec_fn *f, vec_value rows);
+
+/* A cell's products on tiles: i32[spans][16][16] at `to`. */
+typedef struct amx_cell {
+   uint32_t spans;
+   bool is_signed;               /* values of w */
+   vec_value x, x_stride, w, to; /* 32 k of the first row; lines; where to */
+   vec_value full;               /* i1: 16 rows, else what is left of the chunk's */
+} amx_cell;
+void amx_emit_cell(vec_fn *f, const amx_cell *c);
+
+/* Ensures the function is in the module and returns its name in out. For `void dot(w, x, out, k, x_stride, rows)`: all k of a bf16 panel with rows of parts
  * (gemm.h); out f32[rows][16]. */
 void amx_emit_parts(vec_module *m, char out[GEMM_SYMBOL_MAX]);
 
@@ -120,9 +134,9 @@ plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div);
 
 /* The same for `void unpack(w, out, k)`: k columns of a panel of codes as a form that is cheaper to
  * read, for many rows; their bits do not change. Float: f32[k][16], a float panel. Int8: the same
- * layout with a byte a code, unsigned where the level has tile registers. */
+ * layout with a byte a code, or a value. */
 void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
-void unpack_emit_int8(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
+void unpack_emit_int8(vec_module *m, panel_layout w, bool as_values, char out[GEMM_SYMBOL_MAX]);
 
 /* The layout of a tile that unpack_emit_int8 makes. */
 panel_info panel_tile_info(panel_layout w);
@@ -142,10 +156,14 @@ typedef enum dot_arg {
    DOT_x_stride,
    DOT_s_stride,
    DOT_ARGS,
-   DOT_products_at = DOT_ARGS, /* DOT_products only */
-   DOT_w2 = DOT_ARGS,          /* DOT_two only */
+   DOT_w2 = DOT_ARGS, /* DOT_two only */
    DOT_out2,
-   DOT_MAX_ARGS
+   DOT_TWO_ARGS,
+   DOT_products = DOT_ARGS, /* DOT_tiles only: two cells' products; what amx_begin returned; rows */
+   DOT_set,
+   DOT_rows,
+   DOT_TILES_ARGS,
+   DOT_MAX_ARGS = DOT_TILES_ARGS
 } dot_arg;
 
 /* Whether DOT_two has a form for that layout. */

@@ -1,4 +1,5 @@
-/* gemm_int8.c - dot products of panels with int8 activations.
+/* gemm_int8.c - dot products of panels with int8 activations: the sums of a cell. What becomes of
+ * them is gemm_blocks.c.
  *
  * Per cell of 32 k, 16 outputs and `rows` rows, into i32:
  *
@@ -6,44 +7,11 @@
  *                             the sub-block scales
  *    bytes                    maddubs(|w|, sign(x, w)), maddwd at once
  *    vnni                     dpbusd(codes, x); signed codes as unsigned ones, and 128 * sum(x) taken off
- *    amx, many rows           the products come from tiles (gemm_amx.c)
- *
- * Then f32, one accumulator an output, cells ascending, the same sequence for any number of rows:
- *
- *    block 32     acc = fma(isum, d * dx, acc);  acc = fma(m, dsum, acc)
- *    block 256    s = fma(isum, dx, s) and m = fma(imin, dx, m) over the 8 cells, integer scales inside; then
- *                 acc = fma(s, d, acc);  acc = fma(m, -dmin, acc) */
-#include "gemm_impl.h"
+ *    amx, many rows           16 rows at once: a cell's products in tiles (gemm_amx.c) while those of the one before it
+ *                             are scaled */
+#include "gemm_int8.h"
 
 #include "base/quant.h"
-
-typedef struct dot {
-   panel_reader r;
-   vec_fn *f;
-   const panel_info *p;
-   uint32_t rows, lanes, halves, spans, bits;
-   bool vnni, bytes;   /* bytes: the signed path */
-   bool is_signed;     /* vnni: codes have PANEL_SIGNED added */
-   vec_value products; /* i32[cell][span][16 rows][16]: products are there already */
-   vec_value x[MAX_ROWS], s[MAX_ROWS];
-   vec_value out;  /* f32 accumulators */
-   vec_value sums; /* f32 of a super-block, [rows][16]; NULL for block 32 */
-} dot;
-
-typedef struct regs {
-   vec_value v[MAX_ROWS * MAX_HALVES];
-} regs;
-
-static uint32_t num_regs(const dot *d)
-{
-   return d->rows * d->halves;
-}
-
-/* Address of register i of an array of [rows][16] 32-bit elements. */
-static vec_value slot(dot *d, vec_value base, uint32_t i)
-{
-   return vec_at_i(d->f, base, i * d->lanes * 4);
-}
 
 /* How many groups fit into i16 sums when |x| <= 127. */
 static uint32_t groups_per_flush(uint32_t bits)
@@ -55,7 +23,6 @@ static uint32_t groups_per_flush(uint32_t bits)
    return n;
 }
 
-/* p: how the codes lie; bits: how large they are. */
 static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
 {
    dot d = {.r = panel_reader_of(f, p), .f = f, .p = p, .rows = rows, .bits = bits};
@@ -70,11 +37,43 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
    if (!d.vnni && p->code == PANEL_CODE_U)
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
    d.spans = 8 / span_groups;
-   d.out = vec_arg(f, DOT_out);
-   for (uint32_t r = 0; r < rows; r++) {
-      d.x[r] = dot_row(f, r, DOT_x, DOT_x_stride);
-      d.s[r] = dot_row(f, r, DOT_s, DOT_s_stride);
+   d.out.memory = vec_arg(f, DOT_out);
+   return d;
+}
+
+static void find_rows(dot *d)
+{
+   for (uint32_t r = 0; r < d->rows; r++) {
+      d->x[r] = dot_row(d->f, r, DOT_x, DOT_x_stride);
+      d->s[r] = dot_row(d->f, r, DOT_s, DOT_s_stride);
    }
+}
+
+/* Rows follow each other; where there are fewer than 16, scales of the last one stand in for theirs. */
+static void find_tile_rows(dot *d)
+{
+   vec_fn *f = d->f;
+   vec_value rows = vec_arg(f, DOT_rows), last = vec_add_i(f, rows, -1);
+
+   d->full = vec_icmp(f, VEC_eq, rows, vec_i(f, TILE_ROWS));
+   d->x[0] = dot_row(f, 0, DOT_x, DOT_x_stride);
+   d->s[0] = dot_row(f, 0, DOT_s, DOT_s_stride);
+   for (uint32_t r = 1; r < d->rows; r++) {
+      vec_value row = vec_imin(f, vec_i(f, r), last);
+      d->s[r] = vec_at(f, d->s[0], vec_mul(f, row, vec_arg(f, DOT_s_stride)));
+   }
+   vec_tiles_use(f, vec_arg(f, DOT_set));
+}
+
+dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows)
+{
+   dot d = dot_of(f, p, bits, rows);
+
+   d.tiles = family == DOT_tiles;
+   if (d.tiles)
+      find_tile_rows(&d);
+   else
+      find_rows(&d);
    return d;
 }
 
@@ -82,7 +81,7 @@ static regs zeros(dot *d, vec_elem e, uint32_t lanes)
 {
    regs z;
 
-   for (uint32_t i = 0; i < num_regs(d); i++)
+   for (uint32_t i = 0; i < dot_regs(d); i++)
       z.v[i] = vec_int(d->f, e, lanes, 0);
    return z;
 }
@@ -161,8 +160,7 @@ static vec_value twice(dot *d, vec_value pairs, uint32_t which)
    return vec_shuffle(d->f, pairs, NULL, 2 * d->lanes, mask);
 }
 
-/* i16[lanes][2] of the sub-blocks of 16 of a cell: scales, or minima. */
-static vec_value pairs16(dot *d, vec_value cell, uint32_t h, bool min)
+vec_value dot_pairs16(dot *d, vec_value cell, uint32_t h, bool min)
 {
    vec_fn *f = d->f;
    uint32_t n = 2 * d->lanes;
@@ -174,8 +172,7 @@ static vec_value pairs16(dot *d, vec_value cell, uint32_t h, bool min)
    return min ? vec_lshr_i(f, v, 4) : vec_and_i(f, v, 15);
 }
 
-/* The scale of a span as i16[lanes][2], both equal; ones for block 32. */
-static void span_scales(dot *d, vec_value cell, uint32_t span, vec_value *out)
+void dot_span_scales(dot *d, vec_value cell, uint32_t span, vec_value *out)
 {
    vec_fn *f = d->f;
 
@@ -183,7 +180,7 @@ static void span_scales(dot *d, vec_value cell, uint32_t span, vec_value *out)
       if (!d->p->sub) {
          out[h] = ones(d);
       } else if (d->p->sub == 16) {
-         out[h] = twice(d, pairs16(d, cell, h, false), span * 2 / d->spans);
+         out[h] = twice(d, dot_pairs16(d, cell, h, false), span * 2 / d->spans);
       } else {
          vec_value at = vec_at_i(f, cell, d->p->scales_at + h * d->lanes);
          vec_value v = vec_sext(f, vec_load(f, VEC_i8, d->lanes, at, 8), VEC_i32);
@@ -200,7 +197,7 @@ static void flush(dot *d, const regs *acc, const vec_value *scale, regs *sum, bo
 {
    vec_fn *f = d->f;
 
-   for (uint32_t i = 0; i < num_regs(d); i++) {
+   for (uint32_t i = 0; i < dot_regs(d); i++) {
       vec_value v = acc->v[i];
       if (d->vnni && d->p->sub) {
          vec_value wide = vec_bits(f, scale[i % d->halves], VEC_i32, d->lanes);
@@ -218,7 +215,7 @@ static void looped_span(dot *d, vec_value cell, uint32_t first, uint32_t groups,
 {
    vec_fn *f = d->f;
    vec_value vars[MAX_ROWS * MAX_HALVES + MAX_HALVES];
-   uint32_t n = num_regs(d), unit_bytes = d->r.lines * LINE_BYTES, units = groups / d->r.groups;
+   uint32_t n = dot_regs(d), unit_bytes = d->r.lines * LINE_BYTES, units = groups / d->r.groups;
    uint32_t from = first * d->p->low / 8 * LINE_BYTES;
 
    memcpy(vars, acc->v, n * sizeof *vars);
@@ -274,17 +271,38 @@ static regs first_sums(dot *d, vec_value k)
    return z;
 }
 
-/* Adds what tiles have made of a span of the cell at column k. */
-static void add_products(dot *d, vec_value k, uint32_t span, regs *acc)
+/* The products of the cell at column k: one of two places, in turns. */
+static vec_value products_of(dot *d, vec_value k)
+{
+   vec_value turn = vec_and_i(d->f, k, CELL_K); /* 32 k make 1024 bytes a span */
+
+   return vec_at(d->f, vec_arg(d->f, DOT_products), vec_mul_i(d->f, turn, 32 * d->spans));
+}
+
+void dot_make_products(dot *d, vec_value cell, vec_value k, vec_value to)
+{
+   amx_emit_cell(d->f, &(amx_cell){.spans = d->spans,
+                                   .is_signed = d->p->code != PANEL_CODE_U,
+                                   .x = vec_at(d->f, d->x[0], k),
+                                   .x_stride = vec_arg(d->f, DOT_x_stride),
+                                   .w = cell,
+                                   .to = products_of(d, to),
+                                   .full = d->full});
+}
+
+void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end)
 {
    vec_fn *f = d->f;
-   vec_value cell = vec_sub(f, k, vec_arg(f, DOT_from)); /* 32 k make 1024 bytes a span */
-   vec_value at = vec_at(f, d->products, vec_mul_i(f, cell, 32 * d->spans));
+   uint32_t tail = d->p->block_bytes - d->p->block / CELL_K * d->p->cell_bytes;
+   vec_value next = vec_add_i(f, k, CELL_K), step = vec_i(f, d->p->cell_bytes);
+   vec_value inside = vec_icmp(f, VEC_lt, next, end);
 
-   for (uint32_t i = 0; i < num_regs(d); i++) {
-      vec_value from = vec_at_i(f, slot(d, at, i), span * PANEL_ROWS * PANEL_ROWS * 4);
-      acc->v[i] = vec_add(f, acc->v[i], vec_load(f, VEC_i32, d->lanes, from, 32));
+   if (tail) {
+      vec_value border = vec_icmp(f, VEC_eq, vec_and_i(f, next, d->p->block - 1), vec_i(f, 0));
+      step = vec_select(f, border, vec_add_i(f, step, tail), step);
    }
+   step = vec_select(f, inside, step, vec_i(f, 0));
+   dot_make_products(d, vec_at(f, cell, step), vec_select(f, inside, next, k), next);
 }
 
 /* i32 sums over the 32 k of a cell that starts at column k. */
@@ -295,257 +313,51 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
 
    for (uint32_t s = 0; s < d->spans; s++) {
       vec_value scale[MAX_HALVES];
-      span_scales(d, cell, s, scale);
+      dot_span_scales(d, cell, s, scale);
       if (!wide && groups_per_flush(d->bits) < groups) {
          flushed_unit(d, cell, s * groups, k, scale, sum, s == 0);
          continue;
       }
       regs acc = wide ? first_sums(d, k) : zeros(d, VEC_i16, 2 * d->lanes);
-      if (d->products)
-         add_products(d, k, s, &acc);
-      else
-         looped_span(d, cell, s * groups, groups, k, scale, &acc);
+      looped_span(d, cell, s * groups, groups, k, scale, &acc);
       flush(d, &acc, scale, sum, s == 0);
    }
 }
 
-/* ---- block 32 ---- */
-
-static vec_value row_scale(dot *d, uint32_t r, vec_value at)
+/* The sum of a single span has at most 2^19 and its scale 2^5, or 2^17 and 2^6: their product is exact
+ * in f32, too, where it takes one instruction for two. */
+dot_sums dot_read(dot *d, vec_value at, vec_value k)
 {
-   vec_value v = vec_load(d->f, VEC_f32, 1, vec_at(d->f, d->s[r], at), 4);
+   dot_sums c = {0};
 
-   return vec_splat(d->f, v, d->lanes);
-}
-
-/* out += cvt(sum) * (d * dx) [+ m * dsum]. at: offset of the block's scale; sums: distance to its
- * dsum. */
-static void add_block(dot *d, vec_value cell, vec_value at, vec_value dsums, const regs *sum)
-{
-   vec_fn *f = d->f;
-   vec_value scales = vec_at_i(f, cell, d->p->scales_at), scale[MAX_HALVES], min[MAX_HALVES];
-   bool has_m = d->p->has_min || d->p->bias;
-
-   for (uint32_t h = 0; h < d->halves; h++) {
-      scale[h] = panel_read_halfs(&d->r, scales, h);
-      min[h] = d->p->has_min ? panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h)
-                             : vec_fmul(f, scale[h], vec_float(f, d->lanes, -d->p->bias));
+   if (!d->tiles) {
+      cell_sums(d, at, k, &c.sum);
+      return c;
    }
-   for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, at);
-      vec_value dsum = has_m ? row_scale(d, r, vec_add(f, at, dsums)) : NULL;
-      for (uint32_t h = 0; h < d->halves; h++) {
-         uint32_t i = r * d->halves + h;
-         vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
-         acc = vec_fma(f, vec_itof(f, sum->v[i]), vec_fmul(f, scale[h], dx), acc);
-         if (has_m)
-            acc = vec_fma(f, min[h], dsum, acc);
-         vec_store(f, acc, to, 32);
-      }
+   c.products = products_of(d, k);
+   for (uint32_t s = 0; s < d->spans && d->p->sub; s++) {
+      vec_value pairs;
+      dot_span_scales(d, at, s, &pairs);
+      c.scale[s] = vec_ashr_i(d->f, vec_bits(d->f, pairs, VEC_i32, d->lanes), 16);
    }
+   if (d->spans == 1 && d->p->sub)
+      c.scale[0] = vec_itof(d->f, c.scale[0]);
+   return c;
 }
 
-static void dot_block32(dot *d)
+vec_value dot_sum(dot *d, const dot_sums *c, uint32_t i)
 {
    vec_fn *f = d->f;
-   vec_value w = vec_arg(f, DOT_w), from = vec_arg(f, DOT_from);
-   vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
-   vec_value dsums = vec_lshr_i(f, vec_arg(f, DOT_all), 3); /* K/32 scales of 4 bytes */
-   vec_loop l = vec_loop_begin(f, from, to, CELL_K, 1, &w);
-   vec_value cell = l.var[0];
-   regs sum;
+   vec_value sum = NULL;
 
-   panel_prefetch(f, cell, d->p->cell_bytes);
-   cell_sums(d, cell, l.i, &sum);
-   add_block(d, cell, vec_lshr_i(f, l.i, 3), dsums, &sum);
-   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, cell, d->p->cell_bytes)});
-}
-
-/* ---- block 256 ---- */
-
-/* i16[lanes][2] to multiply with the sums of the two 16s of cell c; what: minima, or scales. */
-static vec_value factors(dot *d, vec_value cell, uint32_t h, bool min)
-{
-   vec_value scale[MAX_HALVES];
-
-   if (d->p->sub == 16)
-      return pairs16(d, cell, h, min);
-   span_scales(d, cell, 0, scale);
-   return scale[h];
-}
-
-/* acc[r][h] = sum of dx * (factors . sum16) over the 8 cells, in a loop. at: offset of the first
- * cell's scale. */
-static void add_correction(dot *d, vec_value block, vec_value at, bool min, regs *acc)
-{
-   vec_fn *f = d->f;
-   uint32_t n = num_regs(d);
-   vec_value sum16s = vec_lshr_i(f, vec_arg(f, DOT_all), 2); /* behind scales and dsums */
-   regs init, next;
-
-   for (uint32_t i = 0; i < n; i++)
-      init.v[i] = vec_float(f, d->lanes, 0);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 8), 1, n, init.v);
-   vec_value cell = vec_at(f, block, vec_mul_i(f, l.i, d->p->cell_bytes)), by[MAX_HALVES];
-   vec_value here = vec_add(f, at, vec_shl_i(f, l.i, 2));
-   for (uint32_t h = 0; h < d->halves; h++)
-      by[h] = factors(d, cell, h, min);
-   for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, here);
-      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], vec_add(f, sum16s, here)), 4);
-      pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
-      for (uint32_t h = 0; h < d->halves; h++) {
-         uint32_t i = r * d->halves + h;
-         next.v[i] = vec_fma(f, vec_itof(f, vec_maddwd(f, by[h], pair)), dx, l.var[i]);
-      }
+   if (!d->tiles)
+      return vec_itof(f, c->sum.v[i]);
+   for (uint32_t s = 0; s < d->spans; s++) {
+      vec_value at = vec_at_i(f, dot_slot(d, c->products, i), s * TILE_ROWS * PANEL_ROWS * 4);
+      vec_value v = vec_load(f, VEC_i32, d->lanes, at, 64);
+      v = d->spans > 1 ? vec_mul(f, v, c->scale[s]) : v;
+      sum = sum ? vec_add(f, sum, v) : v;
    }
-   vec_loop_end(f, &l, next.v);
-   memcpy(acc->v, l.var, n * sizeof *acc->v);
-}
-
-/* Minima of cells 2j and 2j+1 as i16[lanes][2]. */
-static vec_value min_pairs(dot *d, vec_value cell, uint32_t h)
-{
-   vec_fn *f = d->f;
-   vec_value at = vec_at_i(f, cell, d->p->scales_at + PANEL_ROWS);
-   vec_value low = vec_load(f, VEC_i8, 16, vec_at_i(f, at, h * d->p->cell_bytes), 16);
-
-   if (d->lanes == 16) {
-      vec_value high = vec_load(f, VEC_i8, 16, vec_at_i(f, at, d->p->cell_bytes), 16);
-      low = vec_shuffle(f, low, high, 32,
-                        (int[]){0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-                                16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31});
-   }
-   return vec_zext(f, low, VEC_i16);
-}
-
-/* acc[r][h] = sum of minimum * dsum over the 8 cells, for sub 32. */
-static void add_minima(dot *d, vec_value block, vec_value at, regs *acc)
-{
-   vec_fn *f = d->f;
-   vec_value dsums = vec_add(f, at, vec_lshr_i(f, vec_arg(f, DOT_all), 3));
-
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      acc->v[i] = vec_float(f, d->lanes, 0);
-   for (uint32_t c = 0; c < 8; c++) {
-      vec_value cell = vec_at_i(f, block, c / 2 * 2 * d->p->cell_bytes), min[MAX_HALVES];
-      for (uint32_t h = 0; h < d->halves; h++) {
-         vec_value two = vec_bits(f, min_pairs(d, cell, h), VEC_i32, d->lanes);
-         two = c % 2 ? vec_lshr_i(f, two, 16) : vec_and_i(f, two, 255);
-         min[h] = vec_itof(f, two);
-      }
-      for (uint32_t i = 0; i < num_regs(d); i++) {
-         vec_value dsum = row_scale(d, i / d->halves, vec_add_i(f, dsums, 4 * c));
-         acc->v[i] = vec_fma(f, min[i % d->halves], dsum, acc->v[i]);
-      }
-   }
-}
-
-/* sums -= bias * (sum of dx * (scales . sum16)). */
-static void remove_bias(dot *d, vec_value block, vec_value at)
-{
-   vec_fn *f = d->f;
-   regs by;
-
-   add_correction(d, block, at, false, &by);
-   for (uint32_t i = 0; i < num_regs(d); i++) {
-      vec_value to = slot(d, d->sums, i);
-      vec_value all = vec_load(f, VEC_f32, d->lanes, to, 32);
-      vec_store(f, vec_fma(f, by.v[i], vec_float(f, d->lanes, -d->p->bias), all), to, 32);
-   }
-}
-
-/* out += factor * sums. */
-static void add_scaled(dot *d, const vec_value *factor, const regs *sum)
-{
-   vec_fn *f = d->f;
-
-   for (uint32_t i = 0; i < num_regs(d); i++) {
-      vec_value to = slot(d, d->out, i), acc = vec_load(f, VEC_f32, d->lanes, to, 32);
-      vec_store(f, vec_fma(f, sum->v[i], factor[i % d->halves], acc), to, 32);
-   }
-}
-
-/* at: offset of the scale of the super-block's first cell. */
-static void add_super_block(dot *d, vec_value block, vec_value at)
-{
-   vec_fn *f = d->f;
-   vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
-   regs sum, msum;
-
-   if (d->p->bias)
-      remove_bias(d, block, at);
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      sum.v[i] = vec_load(f, VEC_f32, d->lanes, slot(d, d->sums, i), 32);
-   for (uint32_t h = 0; h < d->halves; h++)
-      scale[h] = panel_read_halfs(&d->r, tail, h);
-   add_scaled(d, scale, &sum);
-   if (!d->p->has_min)
-      return;
-   if (d->p->sub == 16)
-      add_correction(d, block, at, true, &msum);
-   else
-      add_minima(d, block, at, &msum);
-   for (uint32_t h = 0; h < d->halves; h++)
-      min[h] = vec_fneg(f, panel_read_halfs(&d->r, vec_at_i(f, tail, 2 * PANEL_ROWS), h));
-   add_scaled(d, min, &msum);
-}
-
-static void clear_sums(dot *d)
-{
-   for (uint32_t i = 0; i < num_regs(d); i++)
-      vec_store(d->f, vec_float(d->f, d->lanes, 0), slot(d, d->sums, i), 32);
-}
-
-/* sums += dx * sum. */
-static void add_cell(dot *d, vec_value at, const regs *sum)
-{
-   vec_fn *f = d->f;
-
-   for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, at);
-      for (uint32_t h = 0; h < d->halves; h++) {
-         uint32_t i = r * d->halves + h;
-         vec_value to = slot(d, d->sums, i), all = vec_load(f, VEC_f32, d->lanes, to, 32);
-         vec_store(f, vec_fma(f, vec_itof(f, sum->v[i]), dx, all), to, 32);
-      }
-   }
-}
-
-static void dot_block256(dot *d)
-{
-   vec_fn *f = d->f;
-   vec_value w = vec_arg(f, DOT_w), from = vec_arg(f, DOT_from);
-   vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
-
-   d->sums = vec_stack(f, d->rows * PANEL_ROWS * 4, 64);
-   vec_loop l = vec_loop_begin(f, from, to, 256, 1, &w);
-   vec_value block = l.var[0];
-   clear_sums(d);
-   vec_loop c = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 256), CELL_K, 1, &block);
-   regs sum;
-   panel_prefetch(f, c.var[0], d->p->cell_bytes);
-   cell_sums(d, c.var[0], vec_add(f, l.i, c.i), &sum);
-   add_cell(d, vec_lshr_i(f, vec_add(f, l.i, c.i), 3), &sum);
-   vec_loop_end(f, &c, (vec_value[]){vec_at_i(f, c.var[0], d->p->cell_bytes)});
-   add_super_block(d, block, vec_lshr_i(f, l.i, 3));
-   vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
-}
-
-uint32_t dot_spans(const panel_info *p)
-{
-   return p->sub == 16 ? 2 : 1;
-}
-
-void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
-{
-   const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
-   dot d = dot_of(f, family == DOT_int8 ? p : &bytes, p->low + p->high, rows);
-
-   if (family == DOT_products)
-      d.products = vec_arg(f, DOT_products_at);
-   if (p->block == CELL_K)
-      dot_block32(&d);
-   else
-      dot_block256(&d);
+   sum = vec_itof(f, sum);
+   return d->spans == 1 && d->p->sub ? vec_fmul(f, sum, c->scale[0]) : sum;
 }

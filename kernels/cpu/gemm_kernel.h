@@ -11,7 +11,7 @@ typedef struct gemm_kernel {
    char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
    char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
    char two[GEMM_SYMBOL_MAX];                                         /* "": one after the other */
-   char products[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
+   char on_tiles[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value order, offsets;  /* grouped */
@@ -24,7 +24,7 @@ typedef struct gemm_kernel {
    vec_value normed, norm_weight; /* of a norm: normed is NULL when it is not stored */
    vec_value scales, group;       /* quant: of y; f32[64][32], a group of each row of the chunk */
    vec_value tile;                /* TILE_BYTES; NULL when nothing is unpacked */
-   vec_value sums;                /* i32[TILE_K / 32][2][16][16]; NULL without products */
+   vec_value products, set; /* i32[2 cells][2][16][16]; the tiles of the chunk: NULL without */
 } gemm_kernel;
 
 /* The chunk's products with one panel, through the steps, to y: columns 16 * panel on. With quant,

@@ -90,18 +90,31 @@ panel_unit panel_read_unit(const panel_reader *r, vec_value line, vec_value *hig
    return u;
 }
 
+static vec_value look_up(const panel_reader *r, const int8_t *values, int more, vec_value codes)
+{
+   int64_t table[16];
+
+   for (int i = 0; i < 16; i++)
+      table[i] = values[i] + more;
+   return vec_lookup(r->f, vec_ints(r->f, VEC_i8, 16, table), codes);
+}
+
 vec_value panel_unsigned(const panel_reader *r, vec_value codes)
 {
    const int8_t *values = panel_table(r->p);
-   int64_t table[16];
 
    if (r->p->code == PANEL_CODE_U)
       return codes;
    if (!values)
       return vec_xor(r->f, codes, vec_int(r->f, VEC_i8, register_bytes(r), -128));
-   for (int i = 0; i < 16; i++)
-      table[i] = values[i] + PANEL_SIGNED;
-   return vec_lookup(r->f, vec_ints(r->f, VEC_i8, 16, table), codes);
+   return look_up(r, values, PANEL_SIGNED, codes);
+}
+
+vec_value panel_values(const panel_reader *r, vec_value codes)
+{
+   const int8_t *values = panel_table(r->p);
+
+   return values ? look_up(r, values, 0, codes) : codes;
 }
 
 vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half)

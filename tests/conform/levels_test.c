@@ -80,9 +80,10 @@ Test(levels, instructions)
          const char *word;
          bool wanted;
       } words[] = {
-         {"vfmadd", true},          {"%zmm", isa->lanes == 16}, {"vpdpbusd", isa->vnni},
-         {"tdpbsud", isa->amx},     {"tdpbf16ps", isa->amx},    {"ldtilecfg", isa->amx},
-         {"tilerelease", isa->amx}, {"tileloadd", isa->amx},    {"tilestored", isa->amx},
+         {"vfmadd", true},         {"%zmm", isa->lanes == 16}, {"vpdpbusd", isa->vnni},
+         {"tdpbsud", isa->amx},    {"tdpbf16ps", isa->amx},    {"ldtilecfg", isa->amx},
+         {"tdpbssd", isa->amx},    {"tilerelease", isa->amx},  {"tileloadd", isa->amx},
+         {"tilestored", isa->amx},
       };
       for (size_t k = 0; k < countof(words); k++)
          cr_assert((strstr(text, words[k].word) != NULL) == words[k].wanted, "%s: %s", isa->name,
@@ -95,8 +96,19 @@ Test(levels, instructions)
 
 enum { ROWS = 7, GROUPS = 5, COLUMNS = 9 };
 
+typedef struct instruction {
+   const char *name;
+   void (*emit)(vec_fn *f, uint32_t dst, uint32_t a, uint32_t b);
+   bool floats, is_signed;
+} instruction;
+
+static const instruction instructions[] = {{"tdpbsud", vec_tile_dpbsud, false, false},
+                                           {"tdpbssd", vec_tile_dpbssd, false, true},
+                                           {"tdpbf16ps", vec_tile_dpbf16, true, false}};
+
 /* dst += a b for shapes that fill no register: rows at strides of their own, dst first. */
-static sinter_kernel *product_kernel(LLVMOrcLLJITRef jit, const isa_info *isa, bool floats)
+static sinter_kernel *product_kernel(LLVMOrcLLJITRef jit, const isa_info *isa,
+                                     const instruction *in)
 {
    vec_module *m = module_of(isa);
    vec_fn *f = vec_kernel(m, "product");
@@ -109,7 +121,7 @@ static sinter_kernel *product_kernel(LLVMOrcLLJITRef jit, const isa_info *isa, b
    vec_tile_load(f, 0, dst, stride);
    vec_tile_load(f, 1, vec_karg_ptr(f, 1), stride);
    vec_tile_load(f, 2, vec_karg_ptr(f, 2), stride);
-   (floats ? vec_tile_dpbf16 : vec_tile_dpbsud)(f, 0, 1, 2);
+   in->emit(f, 0, 1, 2);
    vec_tile_store(f, 0, dst, stride);
    vec_tile_zero(f, 0);
    vec_tile_store(f, 0, vec_karg_ptr(f, 3), stride);
@@ -137,16 +149,18 @@ static float flush(float v)
 }
 
 /* Element [m][n] of the product after one instruction, by the manual's operation section. */
-static uint32_t meaning(const uint8_t *d, const uint8_t *a, const uint8_t *b, bool floats)
+static uint32_t meaning(const uint8_t *d, const uint8_t *a, const uint8_t *b, const instruction *in)
 {
    float sums[2] = {0, 0}, to;
    uint32_t out;
 
    memcpy(&out, d, 4);
    for (int k = 0; k < GROUPS; k++)
-      for (int j = 0; j < 4 && !floats; j++)
-         out += (uint32_t)((int8_t)a[4 * k + j] * (int)b[80 * k + j]);
-   if (!floats)
+      for (int j = 0; j < 4 && !in->floats; j++) {
+         uint8_t w = b[80 * k + j];
+         out += (uint32_t)((int8_t)a[4 * k + j] * (in->is_signed ? (int8_t)w : (int)w));
+      }
+   if (!in->floats)
       return out;
    for (int k = 0; k < GROUPS; k++)
       for (int j = 0; j < 2; j++)
@@ -158,11 +172,11 @@ static uint32_t meaning(const uint8_t *d, const uint8_t *a, const uint8_t *b, bo
    return out;
 }
 
-static void check_products(const isa_info *isa, bool floats)
+static void check_products(const isa_info *isa, const instruction *in)
 {
    static uint8_t d[16 * 80], a[16 * 80], b[16 * 80], z[16 * 80], want[16 * 80];
    LLVMOrcLLJITRef jit = jit_create();
-   sinter_kernel *kernel = product_kernel(jit, isa, floats);
+   sinter_kernel *kernel = product_kernel(jit, isa, in);
    sinter_kargs args = {.ptr = {d, a, b, z}, .konst = {ROWS, GROUPS}};
 
    for (int round = 0; round < 200; round++) {
@@ -171,7 +185,7 @@ static void check_products(const isa_info *isa, bool floats)
          for (size_t k = 0; k < sizeof d; k++)
             all[i][k] = (uint8_t)rnd();
       /* Floats of usual and of tiny size, so that denormal numbers occur; no NaNs. */
-      for (size_t i = 0; i < 3 && floats; i++)
+      for (size_t i = 0; i < 3 && in->floats; i++)
          for (size_t k = 0; k < sizeof d; k += 2) {
             float v = uniform() * (round % 2 ? 1 : 0x1p-63f) * (rnd() % 8 ? 1 : 0x1p-64f);
             memcpy(all[i] + k, (uint8_t *)&v + 2, 2);
@@ -179,12 +193,11 @@ static void check_products(const isa_info *isa, bool floats)
       memcpy(want, d, sizeof d);
       for (int r = 0; r < ROWS; r++)
          for (int n = 0; n < COLUMNS; n++) {
-            uint32_t v = meaning(d + 80 * r + 4 * n, a + 80 * r, b + 4 * n, floats);
+            uint32_t v = meaning(d + 80 * r + 4 * n, a + 80 * r, b + 4 * n, in);
             memcpy(want + 80 * r + 4 * n, &v, 4);
          }
       kernel(&args, 0);
-      cr_assert(memcmp(d, want, sizeof d) == 0, "%s, floats %d, round %d", isa->name, floats,
-                round);
+      cr_assert(memcmp(d, want, sizeof d) == 0, "%s, %s, round %d", isa->name, in->name, round);
       for (int r = 0; r < ROWS; r++)
          for (int n = 0; n < 4 * COLUMNS; n++)
             cr_assert(z[80 * r + n] == 0);
@@ -199,10 +212,10 @@ Test(levels, tiles)
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++) {
       const isa_info emulated = conform_emulated((isa_level)i);
-      for (int floats = 0; floats < 2 && isa_infos[i].amx; floats++) {
-         check_products(&emulated, floats);
+      for (size_t k = 0; k < countof(instructions) && isa_infos[i].amx; k++) {
+         check_products(&emulated, &instructions[k]);
          if (isa_runs((isa_level)i))
-            check_products(&isa_infos[i], floats);
+            check_products(&isa_infos[i], &instructions[k]);
       }
    }
 }
@@ -215,5 +228,5 @@ Test(levels, shapes_that_do_not_fit_trap, .signal = SIGILL)
    sinter_kargs args = {.ptr = {bytes[0], bytes[1], bytes[2], bytes[3]},
                         .konst = {ROWS, GROUPS + 1}};
 
-   product_kernel(jit_create(), &emulated, false)(&args, 0);
+   product_kernel(jit_create(), &emulated, &instructions[0])(&args, 0);
 }
