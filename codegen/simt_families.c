@@ -83,6 +83,16 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
    return all - all / (double)most > arch->launch_ns ? (uint32_t)most : 1;
 }
 
+/* Scales of sub-blocks, and two matrices of experts, take more registers than compilers leave that guess how many blocks should fit. */
+static int wide_blocks(const gemm_key *key)
+{
+   bool has_second = key->w2 != PANEL_none, has_subs = panel_infos[key->w].block == 256;
+
+   if (has_second)
+      return has_subs || panel_infos[key->w2].block == 256 ? 3 : key->grouped ? 4 : 0;
+   return has_subs ? 4 : 0;
+}
+
 static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    const gemm_key *key = what;
@@ -92,8 +102,8 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
    assert(cg_simt_gemm_of(key));
    text_printf(out,
                "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n"
-               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n",
-               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form);
+               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n#define GEMM_BLOCKS %d\n",
+               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form, wide_blocks(key));
    ptr += 2 * key->grouped;
    cg_simt_format(out, "GEMM_W", key->w);
    if (key->w2 != PANEL_none)

@@ -162,7 +162,11 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _chunk)(const attn_row *r, SIMT_PASTE(ATTN_NA
 
 #endif
 
+#if ATTN_FORM == ATTENTION_merge
 SIMT_KERNEL(ATTN_NAME)
+#else
+SIMT_WIDE_KERNEL(ATTN_NAME, 4)
+#endif
 {
    enum { P = ATTN_FORM == ATTENTION_merge ? 2 + ATTN_SINKS : 3 + ATTN_LATENT + ATTN_SINKS }; /* tiles */
    SIMT_BEGIN(a);

@@ -34,7 +34,11 @@ SIMT_FN int ATTN_FN(_value)(int e)
 
 #endif
 
+#if ATTN_FORM == ATTENTION_merge
 SIMT_KERNEL(ATTN_NAME)
+#else
+SIMT_WIDE_KERNEL(ATTN_NAME, 4)
+#endif
 {
    enum {
       P = ATTN_FORM == ATTENTION_merge ? 2 + ATTN_SINKS : 3 + ATTN_LATENT + ATTN_SINKS, /* tiles */

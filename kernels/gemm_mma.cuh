@@ -3,6 +3,7 @@
  *    GEMM_SLICES   k is cut into so many slices of whole tiles, whose sums are added in order
  *    GEMM_FORM     GEMM_whole: one block does that; GEMM_part: a block takes a slice and leaves its sums in memory; GEMM_merge: adds them,
  *                  and what follows. So both ways have the same bits
+ *    GEMM_BLOCKS   of a wide kernel (simt.h); 0: it is none
  *
  *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
  *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
@@ -204,7 +205,11 @@ SIMT_KERNEL(GEMM_NAME)
    ((float *)a->ptr[0])[at] = v;
 }
 #else
+#if GEMM_BLOCKS
+SIMT_WIDE_KERNEL(GEMM_NAME, GEMM_BLOCKS)
+#else
 SIMT_KERNEL(GEMM_NAME)
+#endif
 {
    SIMT_BEGIN(a);
    SIMT_SHARED(gemm_mma_shared, s);
@@ -328,4 +333,5 @@ SIMT_KERNEL(GEMM_NAME)
 #undef GEMM_GROUPED
 #undef GEMM_ORDER
 #undef GEMM_SLICES
+#undef GEMM_BLOCKS
 #undef GEMM_FORM

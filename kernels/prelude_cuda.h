@@ -13,6 +13,10 @@
 #define SIMT_KERNEL(name)                                                                          \
    extern "C" __global__ void __launch_bounds__(SIMT_THREADS)                                      \
       name(const __grid_constant__ simt_args simt_given)
+/* Three blocks leave 168 registers to a thread, four 128. */
+#define SIMT_WIDE_KERNEL(name, blocks)                                                             \
+   extern "C" __global__ void __launch_bounds__(SIMT_THREADS, blocks)                              \
+      name(const __grid_constant__ simt_args simt_given)
 #define SIMT_BEGIN(a)                                                                              \
    const simt_args *a = &simt_given;                                                               \
    if (simt_tile() >= simt_tiles(a))                                                               \

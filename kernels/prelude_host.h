@@ -21,6 +21,7 @@ __attribute__((visibility("default"))) simt_fiber *simt_self;
 #define SIMT_KERNEL(name)                                                                          \
    __attribute__((visibility("default"))) void name(const simt_args *simt_given);                  \
    void name(const simt_args *simt_given)
+#define SIMT_WIDE_KERNEL(name, blocks) SIMT_KERNEL(name)
 #define SIMT_BEGIN(a)                                                                              \
    const simt_args *a = simt_given;                                                                \
    if (simt_tile() >= simt_tiles(a))                                                               \
