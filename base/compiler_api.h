@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-enum { COMPILER_ABI = 7 };
+enum { COMPILER_ABI = 8 };
 
 typedef struct compiler_request {
    const char *model, *targets;
@@ -22,7 +22,12 @@ typedef struct compiler_request {
    const char *out_name;    /* what to call it in messages; NULL: out_path */
    const char *weights_dir; /* not NULL: put the weight section into its own content-addressed file
                                in this folder; NULL: write it into the artifact */
-   const char *arch;        /* explain only: judge for this name of archs.def or isa.def; NULL: for
+   const char
+      *kernels_dir; /* not NULL: objects of GPU kernels are kept in this folder by content */
+   const char *
+      build; /* of our libraries; and of every target's compilers, "TARGET by COMPILER DIGEST" a line: */
+   const char *tools; /* what kept objects depend on besides their text */
+   const char *arch;  /* explain only: judge for this name of archs.def or isa.def; NULL: for
                                the first target */
    sinter_progress *progress;
    void *user;

@@ -25,4 +25,10 @@ typedef struct simt_args {
    uint32_t factor[3][2]; /* word of the step block, div */
 } simt_args;
 
+/* The code section of a GPU's target: a row for each kernel of the plan, then objects of its driver. Kernels of one object have
+ * equal rows; size 0: there is no such kernel. */
+typedef struct simt_code_row {
+   uint64_t offset, size; /* from the section's begin */
+} simt_code_row;
+
 #endif

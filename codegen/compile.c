@@ -254,11 +254,12 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
       cg_simt_text(c->a, dialect, machine, t->name, cp->kernels, cp->plan.num_kernels, &text));
    SINTER_TRY(cg_simt_substitute(c->a, t->name, &text));
    SINTER_TRY(cg_dump(t->name, "simt", text.data, text.len));
+   const cg_simt_request request = {c->request, dialect, t->arch, t->name};
    tell(c, SINTER_STAGE_codegen, 0, cp->plan.num_kernels, t->name);
-   SINTER_TRY(
-      cg_simt_object(c->a, dialect, t->arch, text.data, text.len, &out->code, &out->code_size));
+   SINTER_TRY(cg_simt_objects(c->a, &request, &text, cp->kernels, cp->plan.num_kernels, &out->code,
+                              &out->code_size));
    tell(c, SINTER_STAGE_codegen, cp->plan.num_kernels, cp->plan.num_kernels, "");
-   return cg_dump(t->name, "code", out->code, out->code_size);
+   return SINTER_ok;
 }
 
 static sinter_status make_target(compiling *c, const target *t, const model *m,

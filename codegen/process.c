@@ -160,7 +160,7 @@ sinter_status cg_run_compiler(arena *a, const char *const *argv, const char *tex
    sinter_status status = write_text(&j);
    if (status == SINTER_ok)
       status = run(&j);
-   if (status == SINTER_ok)
+   if (status == SINTER_ok && dump)
       status = dump_said(&j, dump);
    if (status == SINTER_ok)
       status = read_all(j.out, out, out_size);

@@ -11,7 +11,7 @@ enum { CG_EXIT_UNKNOWN = 3 };
 
 /* Runs argv[0] (found in PATH) with `text` as its input and a new file as its output: the argument
  * "@out" becomes the file's path, "@in" that of the text. *out is what it wrote. What it said goes to
- * $SINTER_DUMP/<dump>.resources.
+ * $SINTER_DUMP/<dump>.resources; dump NULL: nowhere. Any thread.
  *
  * Errors NO_DEVICE with `remedy` when there is no such program; UNSUPPORTED when it does not know the machine; FAILED with the
  * first line it said, and with the signal when one ended it. */

@@ -3,12 +3,13 @@
  *    launch of a family ─grid─▶ tiles of the GPU kernel, the same pointers and constants
  *    kernel of a family ─emit─▶ its text: a template of kernels/ with its parameters in front, or,
  *                               for row kernels, statements generated from the group
- *    all kernels        ─cg_simt_text─▶ one self-contained module */
+ *    all kernels        ─cg_simt_text─▶ one text ─cg_simt_objects─▶ an object a kernel */
 #ifndef CG_SIMT_H
 #define CG_SIMT_H
 
 #include "base/arch.h"
 #include "base/arena.h"
+#include "base/compiler_api.h"
 #include "lower.h"
 
 /* Outputs of one block of the plain GEMM. */
@@ -36,7 +37,7 @@ typedef struct cg_machine {
    uint64_t shared; /* bytes that a block may share */
 } cg_machine;
 
-/* The module of all kernels. Equal inputs, equal text. Errors UNSUPPORTED naming family and target when a kernel has no
+/* The language, then every kernel behind a line that names it. Equal inputs, equal text. Errors UNSUPPORTED naming family and target when a kernel has no
  * SIMT form. */
 SINTER_CHECKED sinter_status cg_simt_text(arena *a, cg_dialect dialect, cg_machine machine,
                                           const char *target, const cg_kernel *kernels,
@@ -69,18 +70,35 @@ void cg_simt_format(text_buf *out, const char *name, panel_layout layout);
 
 /* ---- where the text is compiled ---- */
 
+typedef struct cg_simt_request {
+   const compiler_request
+      *compile; /* threads, progress; which compilers there are, and where objects are kept */
+   cg_dialect dialect;
+   const arch_info *arch;
+   const char *target;
+} cg_simt_request;
+
+/* The code section of a target: the text cut into modules, one a kernel, each compiled or taken from where it is kept. */
+SINTER_CHECKED sinter_status cg_simt_objects(arena *a, const cg_simt_request *q,
+                                             const text_buf *text, const cg_kernel *kernels,
+                                             uint32_t num_kernels, const uint8_t **out,
+                                             size_t *out_size);
+
 /* The text of a module as a code object: a cubin, an AMD code object, or for the mock devices a shared
- * object by the system's C compiler. Errors NO_DEVICE when the compiler is not here. */
+ * object by the system's C compiler. What the compiler says goes to $SINTER_DUMP/<dump>.resources. Any thread.
+ * Errors NO_DEVICE when the compiler is not here. */
 SINTER_CHECKED sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch,
-                                            const char *text, size_t size, const uint8_t **out,
-                                            size_t *out_size);
+                                            const char *dump, const char *text, size_t size,
+                                            const uint8_t **out, size_t *out_size);
 
 /* One of the three, by dialect. */
 SINTER_CHECKED sinter_status cg_host_object(arena *a, const char *text, size_t size,
                                             const uint8_t **out, size_t *out_size);
-SINTER_CHECKED sinter_status cg_cuda_object(arena *a, const arch_info *arch, const char *text,
-                                            const uint8_t **out, size_t *out_size);
-SINTER_CHECKED sinter_status cg_hip_object(arena *a, const arch_info *arch, const char *text,
-                                           size_t size, const uint8_t **out, size_t *out_size);
+SINTER_CHECKED sinter_status cg_cuda_object(arena *a, const arch_info *arch, const char *dump,
+                                            const char *text, const uint8_t **out,
+                                            size_t *out_size);
+SINTER_CHECKED sinter_status cg_hip_object(arena *a, const arch_info *arch, const char *dump,
+                                           const char *text, size_t size, const uint8_t **out,
+                                           size_t *out_size);
 
 #endif

@@ -95,7 +95,7 @@ static sinter_status complain(arena *a, const nvrtc_api *api, void *program, con
 }
 
 static sinter_status compile(arena *a, const nvrtc_api *api, void *program, const arch_info *arch,
-                             const uint8_t **out, size_t *out_size)
+                             const char *dump, const uint8_t **out, size_t *out_size)
 {
    const char *const options[] = {
       arena_printf(a, "--gpu-architecture=%s", arch->name),
@@ -121,7 +121,7 @@ static sinter_status compile(arena *a, const nvrtc_api *api, void *program, cons
                        "the compiler does not give its code");
    *out = (const uint8_t *)code;
    const char *log = log_of(a, api, program);
-   return cg_dump(arch->name, "resources", log, strlen(log));
+   return cg_dump(dump, "resources", log, strlen(log));
 }
 
 typedef struct job {
@@ -129,6 +129,7 @@ typedef struct job {
    nvrtc_api api;
    void *program;
    const arch_info *arch;
+   const char *dump;
    const uint8_t **out;
    size_t *out_size;
 } job;
@@ -137,13 +138,13 @@ static sinter_status compile_body(void *user)
 {
    job *j = user;
 
-   return compile(j->a, &j->api, j->program, j->arch, j->out, j->out_size);
+   return compile(j->a, &j->api, j->program, j->arch, j->dump, j->out, j->out_size);
 }
 
-sinter_status cg_cuda_object(arena *a, const arch_info *arch, const char *text, const uint8_t **out,
-                             size_t *out_size)
+sinter_status cg_cuda_object(arena *a, const arch_info *arch, const char *dump, const char *text,
+                             const uint8_t **out, size_t *out_size)
 {
-   job j = {.a = a, .arch = arch, .out = out, .out_size = out_size};
+   job j = {.a = a, .arch = arch, .dump = dump, .out = out, .out_size = out_size};
 
    SINTER_TRY(load(&j.api));
    if (j.api.create(&j.program, text, "sinter.cu", 0, NULL, NULL))

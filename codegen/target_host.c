@@ -33,16 +33,16 @@ sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint
       NULL};
 
    SINTER_TRY(toolkit_find(TOOLKIT_cc, path));
-   return cg_run_compiler(a, argv, text, size, toolkit_infos[TOOLKIT_cc].remedy, "mock", out,
+   return cg_run_compiler(a, argv, text, size, toolkit_infos[TOOLKIT_cc].remedy, NULL, out,
                           out_size);
 }
 
-sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch, const char *text,
-                             size_t size, const uint8_t **out, size_t *out_size)
+sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch, const char *dump,
+                             const char *text, size_t size, const uint8_t **out, size_t *out_size)
 {
    switch (dialect) {
-   case CG_CUDA: return cg_cuda_object(a, arch, text, out, out_size);
-   case CG_HIP: return cg_hip_object(a, arch, text, size, out, out_size);
+   case CG_CUDA: return cg_cuda_object(a, arch, dump, text, out, out_size);
+   case CG_HIP: return cg_hip_object(a, arch, dump, text, size, out, out_size);
    case CG_HOST: break;
    }
    return cg_host_object(a, text, size, out, out_size);

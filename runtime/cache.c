@@ -58,7 +58,8 @@ static sinter_status make_folder(const char *path)
 
 sinter_status rt_cache_make(const char *cache)
 {
-   static const char *const below[] = {"", "/artifacts", "/artifacts/weights", "/memo", "/locks"};
+   static const char *const below[] = {
+      "", "/artifacts", "/artifacts/weights", "/artifacts/kernels", "/memo", "/locks"};
    char path[RT_CACHE_PATH];
 
    for (const char *p = cache + 1; (p = strchr(p, '/')); p++) {

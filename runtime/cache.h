@@ -3,6 +3,7 @@
  *    <cache>/artifacts/KEY.sinter         container; KEY is the digest of the full key
  *            artifacts/KEY.json           the full key, for `cache why`; its mtime is the last use
  *            artifacts/weights/HEX.weights packed weights, named by their digest, shared
+ *            artifacts/kernels/HEX.kernel objects of GPU kernels, named by what they were made from
  *            memo/                        digests of files by stat, see memo.h
  *            lock, locks/KEY              flock: compiles share `lock`, gc takes it alone; one
  * compile per key

@@ -1,5 +1,5 @@
 /* cache_trim.c - what goes when the cache is full: entries by last use, then files nobody refers
- * to. */
+ * to. Objects of GPU kernels are small, and can be made again: they go when they are old, or when nothing else is left to go. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/artifact.h"
 #include "cache.h"
 
-enum { NAME_BYTES = 80 };
+enum { NAME_BYTES = 80, KERNEL_SECONDS = 30 * 24 * 3600 };
 
 static const uint64_t default_bound = (uint64_t)20 << 30;
 
@@ -104,9 +105,15 @@ static uint64_t needed_bytes(trim *t, const char *folder, const char *name)
    return is_needed(t, name) ? file_size(t->cache, folder, name) : 0;
 }
 
+static uint64_t file_size_of(trim *t, const char *folder, const char *name)
+{
+   return file_size(t->cache, folder, name);
+}
+
 static uint64_t total_bytes(trim *t)
 {
-   uint64_t sum = each_file(t, "artifacts/weights", needed_bytes);
+   uint64_t sum = each_file(t, "artifacts/weights", needed_bytes) +
+                  each_file(t, "artifacts/kernels", file_size_of);
 
    for (size_t i = 0; i < t->count; i++)
       sum += t->holders[i].kept ? t->holders[i].item->bytes : 0;
@@ -124,6 +131,25 @@ static uint64_t drop_temporary(trim *t, const char *folder, const char *name)
 {
    if (strstr(name, ".tmp-"))
       remove_file(t, folder, name);
+   return 0;
+}
+
+/* Objects of kernels that no compile has taken for a month. */
+static uint64_t drop_old_kernel(trim *t, const char *folder, const char *name)
+{
+   char path[RT_CACHE_PATH];
+   struct stat s;
+
+   snprintf(path, sizeof path, "%s/%s/%s", t->cache, folder, name);
+   if (lstat(path, &s) != 0 || strstr(name, ".tmp-") ||
+       s.st_mtim.tv_sec < time(NULL) - KERNEL_SECONDS)
+      remove_file(t, folder, name);
+   return 0;
+}
+
+static uint64_t drop_kernel(trim *t, const char *folder, const char *name)
+{
+   remove_file(t, folder, name);
    return 0;
 }
 
@@ -173,11 +199,12 @@ static void run(trim *t, uint64_t max_bytes, const char *keep)
       left = total_bytes(t);
    }
    each_file(t, "artifacts/weights", drop_unneeded);
+   each_file(t, "artifacts/kernels", left > max_bytes ? drop_kernel : drop_old_kernel);
    each_file(t, "artifacts", drop_temporary);
    each_file(t, "artifacts", drop_lone_key);
    each_file(t, "memo", drop_temporary);
    each_file(t, "locks", drop_any);
-   t->freed->left = left;
+   t->freed->left = total_bytes(t);
 }
 
 /* No compile is running while `lock` is held alone, so every temporary file is an orphan. */

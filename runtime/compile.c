@@ -119,11 +119,21 @@ typedef struct task {
    char path[PATH_BYTES];
 } task;
 
+/* Where objects of kernels are kept; NULL: nowhere, as others could put code there, or all is to be made again. */
+static const char *kernels_folder(const task *t, char out[PATH_BYTES])
+{
+   if (t->options->no_cache || !t->cache[0] || rt_cache_trust(t->cache) != SINTER_ok)
+      return NULL;
+   snprintf(out, PATH_BYTES, "%s/artifacts/kernels", t->cache);
+   return out;
+}
+
 static sinter_status run_compiler(const task *t, const char *temp, const char *name,
                                   const char *weights_dir)
 {
    const sinter_compile_options *o = t->options;
    const compiler_api *api;
+   char kernels[PATH_BYTES];
    compiler_request request = {
       .model = o->model,
       .targets = t->key.targets,
@@ -140,6 +150,9 @@ static sinter_status run_compiler(const task *t, const char *temp, const char *n
       .out_path = temp,
       .out_name = name,
       .weights_dir = weights_dir,
+      .kernels_dir = kernels_folder(t, kernels),
+      .build = t->key.build,
+      .tools = t->key.tools,
       .progress = o->progress,
       .user = o->user,
    };

@@ -14,6 +14,7 @@
 #include "base/debug.h"
 #include "base/draw.h"
 #include "dev_host.h"
+#include "gpu_modules.h"
 #include "gpu_pool.h"
 #include "gpu_program.h"
 #include "meta.h"
@@ -32,7 +33,7 @@ struct rt_device {
    const plan *plan;
    rt_step *step;
    int64_t most[SYM_COUNT];
-   void *module;
+   rt_gpu_modules modules;
    rt_gpu_memory memory;
    stage block, meta[RT_MAX_FIELDS][8];
    float *logits; /* pinned */
@@ -200,8 +201,8 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
 
    SINTER_TRY(find_target(d, name, artifact, limits->tower, &target));
    d->plan = rt_artifact_plan(artifact, target);
-   rt_bytes code = rt_artifact_section(artifact, ARTIFACT_code, target);
-   SINTER_TRY(d->ops->load(d->gpu, code.data, &d->module));
+   SINTER_TRY(rt_gpu_modules_load(
+      d->ops, d->gpu, d->plan, rt_artifact_section(artifact, ARTIFACT_code, target), &d->modules));
    SINTER_TRY(rt_artifact_weights(artifact, target, &weights));
    SINTER_TRY(take_all(d, limits, &weights));
    rt_gpu_graphs graphs = debug_is_on(DEBUG_eager)   ? RT_GPU_GRAPHS_none
@@ -210,7 +211,7 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
    rt_gpu_conditions conditions = debug_is_on(DEBUG_break)    ? RT_GPU_CONDITIONS_break
                                   : debug_is_on(DEBUG_blocks) ? RT_GPU_CONDITIONS_blocks
                                                               : RT_GPU_CONDITIONS_nodes;
-   return rt_gpu_program_create(d->ops, d->gpu, d->module, d->plan, &d->memory, d->most, graphs,
+   return rt_gpu_program_create(d->ops, d->gpu, d->modules.of, d->plan, &d->memory, d->most, graphs,
                                 conditions, &d->program);
 }
 
@@ -229,8 +230,7 @@ static void gpu_close(rt_device *d)
       rt_gpu_pool_destroy(&d->pools[i]);
    free(d->memory.routes);
    free(d->routes);
-   if (d->module)
-      d->ops->unload(d->gpu, d->module);
+   rt_gpu_modules_unload(d->ops, d->gpu, &d->modules);
    if (d->gpu)
       d->ops->close(d->gpu);
    free(d);

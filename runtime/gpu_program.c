@@ -183,14 +183,14 @@ static void cut(const rt_gpu_program *g, variant *v, rt_gpu_graphs graphs)
    }
 }
 
-static sinter_status find_kernels(rt_gpu_program *g, void *module)
+static sinter_status find_kernels(rt_gpu_program *g, void *const *modules)
 {
    g->kernels = calloc(MAX(g->plan->num_kernels, 1u), sizeof *g->kernels);
    if (!g->kernels)
       return no_memory();
    for (uint32_t i = 0; i < g->plan->num_kernels; i++)
       SINTER_TRY_IN(g->plan->kernels[i].symbol,
-                    g->ops->find(g->gpu, module, g->plan->kernels[i].symbol, &g->kernels[i]));
+                    g->ops->find(g->gpu, modules[i], g->plan->kernels[i].symbol, &g->kernels[i]));
    return SINTER_ok;
 }
 
@@ -298,13 +298,13 @@ static sinter_status record_variant(rt_gpu_program *g, variant *v, int64_t more_
    return record_bucket(g, v, most);
 }
 
-static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *m,
+static sinter_status fill(rt_gpu_program *g, void *const *modules, const rt_gpu_memory *m,
                           rt_gpu_graphs graphs)
 {
    uint32_t longest = 1;
    int64_t more_than = 0;
 
-   SINTER_TRY(find_kernels(g, module));
+   SINTER_TRY(find_kernels(g, modules));
    g->variants = calloc(MAX(g->plan->num_variants, 1u), sizeof *g->variants);
    for (uint32_t i = 0; i < g->plan->num_variants; i++)
       longest = MAX(longest, g->plan->variants[i].num_launches);
@@ -322,8 +322,8 @@ static sinter_status fill(rt_gpu_program *g, void *module, const rt_gpu_memory *
    return SINTER_ok;
 }
 
-sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module, const plan *p,
-                                    const rt_gpu_memory *memory, const int64_t *syms,
+sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *const *modules,
+                                    const plan *p, const rt_gpu_memory *memory, const int64_t *syms,
                                     rt_gpu_graphs graphs, rt_gpu_conditions conditions,
                                     rt_gpu_program **out)
 {
@@ -339,7 +339,7 @@ sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *mo
                       ? conditions
                       : RT_GPU_CONDITIONS_break;
    memcpy(g->most, syms, sizeof g->most);
-   sinter_status status = fill(g, module, memory, graphs);
+   sinter_status status = fill(g, modules, memory, graphs);
    if (status != SINTER_ok) {
       rt_gpu_program_destroy(g);
       return status;

@@ -42,11 +42,12 @@ typedef enum rt_gpu_conditions {
    RT_GPU_CONDITIONS_blocks, /* SINTER_DEBUG=blocks */
 } rt_gpu_conditions;
 
-/* Finds every kernel, binds every launch, and builds every graph. syms: the largest step, by symbol.
+/* Finds every kernel in its module (by plan.kernels), binds every launch, and builds every graph. syms: the largest step, by symbol.
  * Errors BAD_INPUT for a missing kernel, those of the driver. */
-SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *module,
-                                                   const plan *p, const rt_gpu_memory *memory,
-                                                   const int64_t *syms, rt_gpu_graphs graphs,
+SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu,
+                                                   void *const *modules, const plan *p,
+                                                   const rt_gpu_memory *memory, const int64_t *syms,
+                                                   rt_gpu_graphs graphs,
                                                    rt_gpu_conditions conditions,
                                                    rt_gpu_program **out);
 void rt_gpu_program_destroy(rt_gpu_program *g);

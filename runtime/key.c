@@ -295,7 +295,8 @@ static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
 }
 
 /* Compilers of one target that are here: of several the one that knows the GPU makes the kernels, which their files decide. */
-static sinter_status write_compilers(text_buf *t, const char *cache, const char *target)
+static sinter_status write_compilers(text_buf *t, text_buf *tools, const char *cache,
+                                     const char *target)
 {
    int len = (int)strcspn(target, ",");
    sinter_status status = SINTER_ok;
@@ -314,23 +315,25 @@ static sinter_status write_compilers(text_buf *t, const char *cache, const char 
       SINTER_TRY(rt_key_digest(cache, path, &d, &size));
       digest_hex(&d, hex);
       text_printf(t, "\"%.*s by %s\":\"%s\",", len, target, toolkit_infos[i].name, hex);
+      text_printf(tools, "%.*s by %s %s\n", len, target, toolkit_infos[i].name, hex);
       found = true;
    }
    return found ? SINTER_ok : status;
 }
 
 /* Compilers that are no part of ours, by what is in their files. Errors NO_DEVICE where a target has none. */
-static sinter_status write_toolkits(text_buf *t, const char *cache, const char *targets)
+static sinter_status write_toolkits(text_buf *t, text_buf *tools, const char *cache,
+                                    const char *targets)
 {
    for (const char *p = targets; *p; p += strcspn(p, ","), p += *p == ',')
-      SINTER_TRY(write_compilers(t, cache, p));
+      SINTER_TRY(write_compilers(t, tools, cache, p));
    return SINTER_ok;
 }
 
 sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const char *cache,
                           rt_key *out)
 {
-   text_buf t = {.a = a};
+   text_buf t = {.a = a}, tools = {.a = a};
    source s = {.a = a, .options = options, .cache = cache};
    char targets[512], hex[65];
    digest build;
@@ -360,13 +363,15 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
    write_names(a, &t, "without", options->without);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));
    SINTER_TRY(write_kernels(a, &t, targets));
-   SINTER_TRY(write_toolkits(&t, cache, targets));
+   SINTER_TRY(write_toolkits(&t, &tools, cache, targets));
    SINTER_TRY(write_source(&s, &t));
    text_printf(&t, "}");
    SINTER_TRY(rt_compiler_build(cache, &build));
    digest_hex(&build, hex);
    out->targets = arena_strdup(a, targets);
    out->json = t.data;
+   out->build = arena_strdup(a, hex);
+   out->tools = tools.data;
    out->full = arena_printf(a, "{\"build\":\"%s\",\"key\":%s}\n", hex, t.data);
    digest d = digest_bytes(out->full, strlen(out->full));
    digest_hex(&d, out->name);

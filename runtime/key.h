@@ -15,7 +15,10 @@
 typedef struct rt_key {
    const char *targets; /* resolved for this machine */
    const char *json;    /* for the manifest */
-   const char *full;    /* with "build": what `name` is the digest of, and what KEY.json holds */
+   const char *build;   /* digest of our libraries */
+   const char *
+      tools; /* digests of compilers that are no part of ours: a line "TARGET by COMPILER DIGEST" each */
+   const char *full; /* with "build": what `name` is the digest of, and what KEY.json holds */
    char name[RT_CACHE_KEY];
 } rt_key;
 

@@ -43,7 +43,7 @@ static plan_kernel names[] = {
 typedef struct machine {
    const rt_gpu_ops *ops;
    rt_gpu *gpu;
-   void *module;
+   void *module, *modules[countof(names)]; /* one for all */
    plan p;
    plan_variant variants[2];
    plan_launch launches[4];
@@ -83,6 +83,8 @@ static void build(machine *m, const rt_gpu_ops *ops)
    OK(cg_host_object(m->a, text.data, text.len, &object, &size));
    OK(ops->open("libsinter_mock.so", &m->gpu));
    OK(ops->load(m->gpu, object, &m->module));
+   for (size_t i = 0; i < countof(names); i++)
+      m->modules[i] = m->module;
    OK(ops->alloc(m->gpu, 8 * ARRAY, &m->memory.arena));
    OK(ops->alloc(m->gpu, sizeof(sinter_step_block), &m->memory.step));
    m->launches[0] = launch(0, 0, SYM_T, Y, X);
@@ -164,7 +166,7 @@ static void all_steps(const rt_gpu_ops *ops, rt_gpu_graphs graphs)
    rt_gpu_program *g;
 
    build(&m, ops);
-   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, most, graphs,
+   OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most, graphs,
                             RT_GPU_CONDITIONS_nodes, &g));
    uint32_t before = mock_calls(launches);
    uint64_t grids = mock_grids();
@@ -241,7 +243,7 @@ static void all_conditions(const rt_gpu_ops *ops, rt_gpu_conditions conditions)
    m.launches[1].tiles.above = 1;
    m.launches[2].tiles.factor[0].sym = SYM_R;
    m.segments[0].num_launches = 3;
-   OK(rt_gpu_program_create(ops, m.gpu, m.module, &m.p, &m.memory, syms, RT_GPU_GRAPHS_segments,
+   OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, syms, RT_GPU_GRAPHS_segments,
                             conditions, &g));
    uint32_t before = mock_calls(launches), switched = mock_calls(switches), wanted = 0;
    uint64_t grids = mock_grids();
@@ -292,7 +294,7 @@ Test(program, failures)
       for (uint32_t n = 1; n < 5; n++) {
          mock_fail(calls[i], n);
          cr_assert(ne(int,
-                      rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
+                      rt_gpu_program_create(m.ops, m.gpu, m.modules, &m.p, &m.memory, most,
                                             RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g),
                       SINTER_ok),
                    "%s %u", calls[i], n);
@@ -300,7 +302,7 @@ Test(program, failures)
          mock_fail(calls[i], 0);
       }
    }
-   OK(rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
+   OK(rt_gpu_program_create(m.ops, m.gpu, m.modules, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
                             RT_GPU_CONDITIONS_nodes, &g));
    step(&m, g, 3);
    mock_fail("cuGraphLaunch", 1);
@@ -311,7 +313,7 @@ Test(program, failures)
    names[2].symbol = "absent";
    rt_gpu_program_destroy(g);
    cr_assert(ne(int,
-                rt_gpu_program_create(m.ops, m.gpu, m.module, &m.p, &m.memory, most,
+                rt_gpu_program_create(m.ops, m.gpu, m.modules, &m.p, &m.memory, most,
                                       RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g),
                 SINTER_ok));
    cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());

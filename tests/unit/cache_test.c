@@ -356,6 +356,30 @@ Test(cache, collect)
    sinter_free(json);
 }
 
+/* Objects of kernels stay as long as something takes them, and there is room. Kills: a folder that only grows; kernels that go with
+ * the artifacts that they were made for; half a file that stays. */
+Test(cache, kernels)
+{
+   sinter_compile_options o = options_of(model_path);
+   char a[4096], old[256], new[256], half[256], *json;
+
+   compile(&o, a, false);
+   snprintf(old, sizeof old, "%s/cache/artifacts/kernels/old.kernel", folder);
+   snprintf(new, sizeof new, "%s/cache/artifacts/kernels/new.kernel", folder);
+   snprintf(half, sizeof half, "%s/cache/artifacts/kernels/new.kernel.tmp-1", folder);
+   write_text(old, "x");
+   age(old);
+   write_text(new, "xx");
+   write_text(half, "x");
+   cr_assert_eq(sinter_cache_gc(NULL, 1 << 30, &json), SINTER_ok);
+   sinter_free(json);
+   cr_assert(access(old, F_OK) != 0 && access(half, F_OK) != 0);
+   cr_assert(access(new, F_OK) == 0 && access(a, F_OK) == 0);
+   cr_assert_eq(sinter_cache_gc(NULL, 1, &json), SINTER_ok);
+   sinter_free(json);
+   cr_assert(access(new, F_OK) != 0 && access(a, F_OK) != 0);
+}
+
 /* The bound holds after every compile, and the entry just made stays. */
 Test(cache, bound)
 {
