@@ -515,6 +515,7 @@ typedef struct sinter_stats {
    /* of a GPU's memory that KV pages have, which grows where it has ranges of addresses; times that it could not */
    uint64_t kv_bytes, kv_refused;
    uint64_t picked[SINTER_PICKED_COUNT]; /* tokens */
+   uint64_t graph_bytes; /* of a GPU's memory that its graphs took when the engine was made */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);

@@ -62,6 +62,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 MOCK_CALL(cuDevicePrimaryCtxRelease_v2, (int device), device ? CUDA_ERROR_invalid_value : 0)
 MOCK_CALL(cuCtxSetCurrent, (void *context), mock_context_set(context))
 MOCK_CALL(cuMemAlloc_v2, (uint64_t * address, size_t size), mock_alloc(size, address))
+MOCK_CALL(cuMemGetInfo_v2, (size_t * left, size_t *total), mock_memory_info(left, total))
 MOCK_CALL(cuMemFree_v2, (uint64_t address), mock_free(address))
 MOCK_CALL(cuMemGetAllocationGranularity,
           (size_t * granularity, const struct gpu_piece *what, int which),

@@ -216,12 +216,43 @@ bool mock_addresses(uint64_t size, uint64_t *out)
    return true;
 }
 
+static uint64_t memory_left(void)
+{
+   uint64_t all = mock.memory ? mock.memory : SPACE, used = mock_memory();
+
+   return used < all ? all - used : 0;
+}
+
+int mock_room(uint64_t size)
+{
+   if (size <= memory_left())
+      return 0;
+   return mock_says(CUDA_ERROR_out_of_memory, "the device has no room for %llu bytes",
+                    (unsigned long long)size);
+}
+
+int mock_memory_info(size_t *left, size_t *total)
+{
+   int error = mock_ready();
+
+   *left = (size_t)memory_left();
+   *total = (size_t)(mock.memory ? mock.memory : SPACE);
+   return error;
+}
+
+void mock_set_memory(uint64_t bytes)
+{
+   mock.memory = bytes;
+}
+
 int mock_alloc(size_t size, uint64_t *out)
 {
    int error = mock_ready();
 
    if (!error)
       error = mock_building("memory is taken");
+   if (!error)
+      error = mock_room(size);
    if (error)
       return error;
    pthread_mutex_lock(&mock.lock);
@@ -302,7 +333,7 @@ int mock_free(uint64_t address)
 
 uint64_t mock_memory(void)
 {
-   uint64_t bytes = 0;
+   uint64_t bytes = mock.graph_bytes;
 
    for (uint32_t i = 0; i < mock.num_pieces; i++)
       bytes += mock.pieces[i].live && !mock.pieces[i].handle ? mock.pieces[i].size : 0;

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_NODES = 1 << 16 };
+enum { MAX_NODES = 1 << 16, NODE_BYTES = 2048, GRAPH_BYTES = 1 << 16 };
 
 typedef struct node {
    struct graph *of;
@@ -32,6 +32,12 @@ typedef struct exec {
 } exec;
 
 static exec *execs;
+
+/* What the device's memory has of it. Drivers do not say how much that is; some it is. */
+static uint64_t bytes_of(uint32_t num_nodes)
+{
+   return GRAPH_BYTES + (uint64_t)num_nodes * NODE_BYTES;
+}
 
 enum { GRAPH = 0x67726170, EXEC = 0x65786563 };
 
@@ -146,13 +152,16 @@ int mock_graph_make(void *given, void **out)
 {
    graph *g = given;
    int error = check_graph(g);
-   exec *e = error ? NULL : calloc(1, sizeof *e);
 
    if (error)
       return error;
    if (!g->made)
       mock.building--;
    g->made = true;
+   error = mock_room(bytes_of(g->num_nodes));
+   if (error)
+      return error;
+   exec *e = calloc(1, sizeof *e);
    if (e) {
       e->work = calloc(g->num_nodes + 1, sizeof *e->work);
       e->nodes = calloc(g->num_nodes + 1, sizeof *e->nodes);
@@ -168,6 +177,7 @@ int mock_graph_make(void *given, void **out)
       e->nodes[e->num_work] = n;
       e->work[e->num_work++] = n->work;
    }
+   mock.graph_bytes += bytes_of(e->num_work);
    *out = e;
    return 0;
 }
@@ -221,6 +231,7 @@ int mock_exec_destroy(void *given)
          break;
       }
    e->magic = 0;
+   mock.graph_bytes -= bytes_of(e->num_work);
    free(e->work);
    free(e->nodes);
    free(e->off);

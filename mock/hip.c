@@ -42,6 +42,7 @@ int hipMalloc(void **memory, size_t size)
    return error;
 }
 
+MOCK_CALL(hipMemGetInfo, (size_t * left, size_t *total), mock_memory_info(left, total))
 MOCK_CALL(hipFree, (void *memory), mock_free((uintptr_t)memory))
 MOCK_CALL(hipMemGetAllocationGranularity,
           (size_t * granularity, const struct gpu_piece *what, int which),

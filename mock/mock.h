@@ -32,9 +32,11 @@ uint32_t mock_calls(const char *symbol);
 const char *mock_message(void);
 /* Pieces of reserved ranges are multiples of so many bytes; 0: the device has no ranges. */
 void mock_set_granularity(size_t bytes);
+/* Memory of the device; 0: as much as it has addresses. What goes beyond is refused. */
+void mock_set_memory(uint64_t bytes);
 /* Kernels that were run so far. */
 uint64_t mock_grids(void);
-/* Bytes of device memory in use. */
+/* Bytes of device memory in use, graphs with them: they take some for each node when they are made. */
 uint64_t mock_memory(void);
 
 /* ---- what the vendors' calls share; each returns 0 or an error ---- */
@@ -49,6 +51,7 @@ int mock_context_set(void *context);
 void *mock_context(void);
 int mock_alloc(size_t size, uint64_t *out);
 int mock_free(uint64_t address);
+int mock_memory_info(size_t *left, size_t *total);
 /* Ranges of addresses, in mock/ranges.c; each takes what the driver's function does. */
 int mock_granularity(const struct gpu_piece *what, int which, size_t *out);
 int mock_reserve(size_t size, uint64_t *out);

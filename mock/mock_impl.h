@@ -45,7 +45,7 @@ typedef struct mock_state {
    uint32_t num_pieces, num_pinned, num_work, room;
    mock_piece pieces[MOCK_MAX_PIECES], pinned[MOCK_MAX_PIECES];
    size_t granularity;
-   uint64_t grids;
+   uint64_t grids, graph_bytes, memory; /* mock_set_memory */
    uint32_t num_ranges, num_handles;
    mock_piece ranges[MOCK_MAX_PIECES];
    mock_memory_handle handles[MOCK_MAX_PIECES];
@@ -61,6 +61,8 @@ int mock_says(int error, const char *fmt, ...) __attribute__((format(printf, 2, 
 int mock_ready(void);
 /* An error while a graph is under construction. */
 int mock_building(const char *what);
+/* An error when the device has not so many bytes left. */
+int mock_room(uint64_t size);
 /* 0 when bytes lie in one live piece of device memory. */
 int mock_check(uint64_t address, uint64_t size);
 bool mock_is_pinned(const void *memory);

@@ -100,6 +100,8 @@ int mock_piece_create(size_t size, const struct gpu_piece *what, uint64_t *out)
       error = refuse("this is no memory of the device");
    if (!error && mock.num_handles == MOCK_MAX_PIECES)
       error = mock_says(CUDA_ERROR_out_of_memory, "the device has no room for %zu bytes", size);
+   if (!error)
+      error = mock_room(size);
    if (error)
       return error;
    mock.handles[mock.num_handles++] = (mock_memory_handle){size, true, false};

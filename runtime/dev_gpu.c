@@ -440,6 +440,7 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
    out->ops += c->ops;
+   out->graph_bytes += c->graph_bytes;
    for (uint32_t i = 0; i < countof(d->pools); i++) {
       out->kv_bytes +=
          d->pools[i].num_layers * (d->pools[i].piece ? d->pools[i].mapped : d->pools[i].range);

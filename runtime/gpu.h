@@ -24,6 +24,8 @@ typedef struct rt_gpu_ops {
    const char *(*arch)(const rt_gpu *g);
    SINTER_CHECKED sinter_status (*alloc)(rt_gpu *g, size_t size, uint64_t *out);
    void (*release)(rt_gpu *g, uint64_t address);
+   /* Bytes of the device that nobody has. */
+   SINTER_CHECKED sinter_status (*memory_left)(rt_gpu *g, uint64_t *out);
    /* Ranges of addresses, and memory behind pieces of them. Pieces are multiples of so many bytes; 0: the device has no such ranges. */
    SINTER_CHECKED sinter_status (*granularity)(rt_gpu *g, size_t *out);
    SINTER_CHECKED sinter_status (*reserve)(rt_gpu *g, size_t size, uint64_t *out);

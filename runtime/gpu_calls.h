@@ -104,6 +104,15 @@ static sinter_status FN(granularity)(rt_gpu *g, size_t *out)
    return error ? failed(g, error, "the GPU's ranges of addresses are not known") : SINTER_ok;
 }
 
+static sinter_status FN(memory_left)(rt_gpu *g, uint64_t *out)
+{
+   size_t left, total;
+
+   CALL("the GPU's free memory is not known", memory_info(&left, &total));
+   *out = left;
+   return SINTER_ok;
+}
+
 static sinter_status FN(reserve)(rt_gpu *g, size_t size, uint64_t *out)
 {
    CALL("no addresses can be reserved", reserve(out, size, 0, 0, 0));
@@ -238,6 +247,7 @@ const rt_gpu_ops OPS = {
    OP(arch),
    OP(alloc),
    OP(release),
+   OP(memory_left),
    OP(granularity),
    OP(reserve),
    OP(unreserve),

@@ -57,6 +57,8 @@ struct rt_gpu_program {
    variant *variants;
    void **nodes; /* of the graph under construction */
    rt_gpu_conditions conditions;
+   uint64_t left_before;            /* bytes of the device before its first graph */
+   uint32_t made_nodes, most_nodes; /* of graphs: so far; of all of them at most */
    uint32_t num_bounds, bounds[countof(((sinter_step_block *)0)->holds)]; /* chunks of context */
    rt_gpu_counters counters;
 };
@@ -252,6 +254,26 @@ static void drop_graph(rt_gpu_program *g, recorded *r)
    r->graph = NULL;
 }
 
+/* No driver says what a graph takes: those made tell it, by their nodes. */
+static sinter_status check_memory(rt_gpu_program *g)
+{
+   uint64_t left;
+
+   SINTER_TRY(g->ops->memory_left(g->gpu, &left));
+   uint64_t taken = g->left_before > left ? g->left_before - left : 0;
+   double rest = (double)taken / MAX(g->made_nodes, 1u) * (double)(g->most_nodes - g->made_nodes);
+   g->counters.graph_bytes = taken;
+   if (rest <= (double)left)
+      return SINTER_ok;
+   return base_fail(SINTER_out_of_memory, "graphs",
+                    "end what else is on the GPU, make fewer sequences or smaller steps, or set "
+                    "SINTER_DEBUG=eager",
+                    "graphs of %u kernels took %llu KiB, so those of %u more will not fit into the "
+                    "%llu KiB that are left",
+                    g->made_nodes, (unsigned long long)(taken >> 10), g->most_nodes - g->made_nodes,
+                    (unsigned long long)(left >> 10));
+}
+
 static sinter_status record_piece(rt_gpu_program *g, const variant *v, const piece *s,
                                   const int64_t *syms, recorded *out)
 {
@@ -263,6 +285,9 @@ static sinter_status record_piece(rt_gpu_program *g, const variant *v, const pie
    sinter_status status = add_nodes(g, v, s, syms, out);
    if (status == SINTER_ok)
       status = g->ops->graph_make(g->gpu, out->graph, &out->exec);
+   g->made_nodes += s->num;
+   if (status == SINTER_ok)
+      status = check_memory(g);
    if (status != SINTER_ok || !out->num_switches)
       drop_graph(g, out);
    return status;
@@ -288,21 +313,61 @@ static sinter_status record_bucket(rt_gpu_program *g, variant *v, int64_t rows)
 }
 
 /* Powers of two from the variant before to this one's rows, which come last. */
-static sinter_status record_variant(rt_gpu_program *g, variant *v, int64_t more_than)
+static uint32_t list_buckets(const rt_gpu_program *g, const variant *v, int64_t more_than,
+                             int64_t *out)
 {
    int64_t most = MIN(v->plan->max_rows, g->most[SYM_T]);
+   uint32_t n = 0;
 
    for (int64_t rows = 1; rows < most; rows *= 2)
-      if (rows > more_than && v->num_buckets < MAX_BUCKETS - 1)
-         SINTER_TRY(record_bucket(g, v, rows));
-   return record_bucket(g, v, most);
+      if (rows > more_than && n < MAX_BUCKETS - 1)
+         out[n++] = rows;
+   out[n++] = most;
+   return n;
+}
+
+/* Rows that steps of the variants before this one have at most. */
+static int64_t rows_before(const rt_gpu_program *g, uint32_t number)
+{
+   int64_t rows = 0;
+
+   for (uint32_t i = 0; i < number; i++)
+      rows = g->plan->variants[i].max_chunks ? rows : g->plan->variants[i].max_rows;
+   return rows;
+}
+
+static sinter_status record_all(rt_gpu_program *g)
+{
+   int64_t rows[MAX_BUCKETS];
+
+   for (uint32_t i = 0; i < g->plan->num_variants; i++) {
+      variant *v = &g->variants[i];
+      uint32_t num = list_buckets(g, v, rows_before(g, i), rows);
+      for (uint32_t k = 0; k < num; k++)
+         SINTER_TRY(record_bucket(g, v, rows[k]));
+   }
+   return SINTER_ok;
+}
+
+/* Of all graphs that will be made, some of which will have fewer. */
+static uint32_t count_nodes(const rt_gpu_program *g)
+{
+   int64_t rows[MAX_BUCKETS];
+   uint32_t n = 0;
+
+   for (uint32_t i = 0; i < g->plan->num_variants; i++) {
+      const variant *v = &g->variants[i];
+      for (uint32_t k = 0; k < v->num_pieces; k++)
+         if (v->pieces[k].recorded)
+            n += v->pieces[k].num * list_buckets(g, v, rows_before(g, i), rows);
+   }
+   return n;
 }
 
 static sinter_status fill(rt_gpu_program *g, void *const *modules, const rt_gpu_memory *m,
                           rt_gpu_graphs graphs)
 {
    uint32_t longest = 1;
-   int64_t more_than = 0;
 
    SINTER_TRY(find_kernels(g, modules));
    g->variants = calloc(MAX(g->plan->num_variants, 1u), sizeof *g->variants);
@@ -316,10 +381,10 @@ static sinter_status fill(rt_gpu_program *g, void *const *modules, const rt_gpu_
       v->plan = &g->plan->variants[i];
       SINTER_TRY(bind_variant(g, v, m));
       cut(g, v, graphs);
-      SINTER_TRY(record_variant(g, v, more_than));
-      more_than = v->plan->max_chunks ? more_than : v->plan->max_rows;
    }
-   return SINTER_ok;
+   g->most_nodes = count_nodes(g);
+   SINTER_TRY(g->ops->memory_left(g->gpu, &g->left_before));
+   return record_all(g);
 }
 
 sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *const *modules,

@@ -22,6 +22,7 @@ typedef struct rt_gpu_memory {
 
 typedef struct rt_gpu_counters {
    uint64_t launches, segments, graphs, bytes, ops, switches;
+   uint64_t graph_bytes; /* of the device's memory, that its graphs took when they were made */
 } rt_gpu_counters;
 
 typedef struct rt_gpu_program rt_gpu_program;
@@ -43,7 +44,8 @@ typedef enum rt_gpu_conditions {
 } rt_gpu_conditions;
 
 /* Finds every kernel in its module (by plan.kernels), binds every launch, and builds every graph. syms: the largest step, by symbol.
- * Errors BAD_INPUT for a missing kernel, those of the driver. */
+ * Errors BAD_INPUT for a missing kernel; OUT_OF_MEMORY when the graphs made so far tell that the others will not fit, before they are
+ * tried; those of the driver. */
 SINTER_CHECKED sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu,
                                                    void *const *modules, const plan *p,
                                                    const rt_gpu_memory *memory, const int64_t *syms,

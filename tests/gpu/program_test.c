@@ -11,6 +11,7 @@
  * read; a failure that is not passed on. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/simt_abi.h"
@@ -337,4 +338,84 @@ Test(program, architectures)
    for (size_t i = 0; i < countof(cases); i++)
       cr_assert(eq(int, rt_gpu_runs(cases[i].device, cases[i].arch), cases[i].runs), "%s on %s",
                 cases[i].arch, cases[i].device);
+}
+
+static uint64_t memory_left(machine *m)
+{
+   uint64_t left;
+
+   OK(m->ops->memory_left(m->gpu, &left));
+   return left;
+}
+
+/* What graphs take is told by the first ones: too much is said before it is tried, and what was taken is given back. Kills: graphs that
+ * nobody counts; an estimate of the graphs so far only; a driver that is asked until it refuses; graphs that stay behind a failure. */
+static void graphs_take_memory(const rt_gpu_ops *ops)
+{
+   const char *make = ops == &rt_cuda_ops ? "cuGraphInstantiateWithFlags" : "hipGraphInstantiate";
+   machine m;
+   rt_gpu_program *g;
+
+   build(&m, ops);
+   uint64_t before = memory_left(&m), used = mock_memory();
+   uint32_t calls = mock_calls(make);
+   OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
+                            RT_GPU_CONDITIONS_nodes, &g));
+   uint64_t took = before - memory_left(&m);
+   uint32_t graphs = mock_calls(make) - calls;
+   cr_assert(took > 0 && graphs > 2);
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->graph_bytes, took));
+   rt_gpu_program_destroy(g);
+   cr_assert(eq(u64, memory_left(&m), before));
+
+   mock_set_memory(used + took / 2);
+   calls = mock_calls(make);
+   cr_assert(eq(int,
+                rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most,
+                                      RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g),
+                SINTER_out_of_memory));
+   cr_assert(strstr(sinter_error(), "at: graphs") != NULL, "%s", sinter_error());
+   cr_assert(eq(u32, mock_calls(make) - calls, 1));
+   cr_assert(eq(u64, mock_memory(), used));
+   OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most, RT_GPU_GRAPHS_none,
+                            RT_GPU_CONDITIONS_nodes, &g));
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->graph_bytes, 0));
+   rt_gpu_program_destroy(g);
+   mock_set_memory(0);
+   ops->close(m.gpu);
+   arena_destroy(m.a);
+}
+
+Test(program, memory_of_graphs)
+{
+   graphs_take_memory(&rt_cuda_ops);
+   graphs_take_memory(&rt_hip_ops);
+}
+
+/* A thousand steps of all buckets in turns: what the first hundred have taken is all that is ever taken, of the device and of the host.
+ * Kills: a step that leaves something behind. */
+Test(program, soak)
+{
+   machine m;
+   rt_gpu_program *g;
+   size_t held = 0;
+   uint64_t used = 0;
+
+   build(&m, &rt_cuda_ops);
+   OK(rt_gpu_program_create(m.ops, m.gpu, m.modules, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
+                            RT_GPU_CONDITIONS_nodes, &g));
+   uint32_t made = mock_calls("cuGraphInstantiateWithFlags");
+   for (int i = 0; i < 1000; i++) {
+      if (i == 100) {
+         used = mock_memory();
+         held = mallinfo2().uordblks;
+      }
+      step(&m, g, 1 + (i * 7) % ROWS);
+   }
+   cr_assert(eq(u64, mock_memory(), used));
+   cr_assert(eq(sz, mallinfo2().uordblks, held));
+   cr_assert(eq(u32, mock_calls("cuGraphInstantiateWithFlags"), made));
+   rt_gpu_program_destroy(g);
+   m.ops->close(m.gpu);
+   arena_destroy(m.a);
 }

@@ -198,9 +198,10 @@ int cmd_logits(const options *o)
    if (o->json) {
       sinter_stats st = SINTER_INIT(sinter_stats);
       sinter_engine_stats(s.engine, &st);
-      printf("{\"device\":\"%s\",\"launches\":%llu,\"graphs\":%llu,\"segments\":%llu,\"experts\":",
+      printf("{\"device\":\"%s\",\"launches\":%llu,\"graphs\":%llu,\"graph_bytes\":%llu,"
+             "\"segments\":%llu,\"experts\":",
              st.device, (unsigned long long)st.launches, (unsigned long long)st.graphs,
-             (unsigned long long)st.segments);
+             (unsigned long long)st.graph_bytes, (unsigned long long)st.segments);
       print_experts(&k);
       printf("}\n");
    }
