@@ -269,7 +269,7 @@ static int bench(const options *o)
    code = cli_engine(o, &s, &e);
    if (code)
       return code;
-   limits_measure((unsigned)cli_int(o->threads, 0), &l);
+   limits_measure((unsigned)cli_int(o->threads, 0), s.info.weight_bytes, &l);
    code = o->kernels ? bench_kernels(o, &s, &l, repeat) : run_tests(o, &s, &l, tests, repeat);
    cli_close(&s);
    return code;

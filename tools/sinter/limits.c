@@ -1,5 +1,5 @@
-/* limits.c - a plain read loop and an integer chain, on every thread at once; of several rounds the
- * fastest counts, as other programs can only take away. */
+/* limits.c - a plain read loop and chains of the integer instructions that kernels use, on every thread at
+ * once; of several rounds the fastest counts, as other programs can only take away. */
 #include "limits.h"
 
 #include <immintrin.h>
@@ -12,7 +12,11 @@
 
 #include "cli.h"
 
-enum { MAX_THREADS = 256, READ_BYTES = 192 << 20, ROUNDS = 5 };
+enum { MAX_THREADS = 256, ROUNDS = 5 };
+
+/* Weights of a small model stay in a large third level between steps, those of others come from memory:
+ * as many bytes are read as a step reads, in bounds. */
+enum { LEAST_BYTES = 64 << 20, MOST_BYTES = 192 << 20 };
 
 typedef struct worker {
    pthread_t thread;
@@ -40,9 +44,9 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
    return (uint64_t)_mm256_extract_epi64(a, 0);
 }
 
-/* 8 independent chains of maddubs, maddwd, add: 64 operations each. They are written out, as a loop
- * over them keeps the sums in memory. */
-__attribute__((target("avx2"))) static uint64_t chain_loop(long rounds)
+/* Eight independent chains: maddubs, maddwd, add are 64 operations, vpdpbusd has as many in a register of
+ * 32 bytes. They are written out, as a loop over them keeps the sums in memory. */
+__attribute__((target("avx2"))) static uint64_t madd_loop(long rounds)
 {
    __m256i x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1), a, b, c, d, e, f, g, h;
 
@@ -69,7 +73,45 @@ __attribute__((target("avx2"))) static uint64_t chain_loop(long rounds)
    return (uint64_t)_mm256_extract_epi64(_mm256_add_epi32(a, e), 0);
 }
 
-enum { CHAIN_ROUNDS = 400000, CHAIN_OPS = 8 * 64 };
+/* As instructions: a compiler may be older than the intrinsics. */
+#define LINKS(instruction, kind)                                                                   \
+   LINK(instruction, kind, 0)                                                                      \
+   LINK(instruction, kind, 1) LINK(instruction, kind, 2) LINK(instruction, kind, 3)                \
+      LINK(instruction, kind, 4) LINK(instruction, kind, 5) LINK(instruction, kind, 6)             \
+         LINK(instruction, kind, 7)
+#define LINK(instruction, kind, n) instruction " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
+#define SUMS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
+
+__attribute__((target("avx2"))) static uint64_t vnni_loop(long rounds)
+{
+   for (long r = 0; r < rounds; r++)
+      __asm__ volatile(LINKS("%{vex%} vpdpbusd", "ymm") : : : SUMS);
+   return 0;
+}
+
+__attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
+{
+   for (long r = 0; r < rounds; r++)
+      __asm__ volatile(LINKS("vpdpbusd", "zmm") : : : SUMS);
+   return 0;
+}
+
+/* The best of these that the machine has. Tile registers are no row: their 32768 operations take 16
+ * cycles, but scales that change every 32 k leave half a tile empty and take the vector units for longer
+ * (docs/performance.md). */
+static const struct chain {
+   uint64_t (*loop)(long rounds);
+   int ops; /* of a round */
+} chains[] = {{vnni512_loop, 8 * 128}, {vnni_loop, 8 * 64}, {madd_loop, 8 * 64}};
+
+static const struct chain *best_chain(void)
+{
+   if (__builtin_cpu_supports("avx512vnni"))
+      return &chains[0];
+   return __builtin_cpu_supports("avxvnni") ? &chains[1] : &chains[2];
+}
+
+enum { CHAIN_ROUNDS = 400000 };
 
 static void *work(void *user)
 {
@@ -90,7 +132,7 @@ static void *work(void *user)
    for (int r = 0; r < ROUNDS; r++) {
       pthread_barrier_wait(w->start);
       double t0 = cli_seconds();
-      w->keep += chain_loop(CHAIN_ROUNDS);
+      w->keep += best_chain()->loop(CHAIN_ROUNDS);
       double t = cli_seconds() - t0;
       w->chain_seconds = t < w->chain_seconds ? t : w->chain_seconds;
    }
@@ -109,22 +151,23 @@ static unsigned allowed_cpus(int *cpus)
    return n;
 }
 
-void limits_measure(unsigned threads, limits *out)
+void limits_measure(unsigned threads, uint64_t bytes, limits *out)
 {
    int cpus[MAX_THREADS];
    worker workers[MAX_THREADS];
    pthread_barrier_t start;
    unsigned available = allowed_cpus(cpus),
             n = threads && threads < available ? threads : available;
+   size_t size = bytes < LEAST_BYTES ? LEAST_BYTES : bytes > MOST_BYTES ? MOST_BYTES : bytes;
    uint8_t *data =
-      mmap(NULL, READ_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
    *out = (limits){.threads = n};
    if (data == MAP_FAILED || !__builtin_cpu_supports("avx2"))
       return;
-   memset(data, 1, READ_BYTES);
+   memset(data, 1, size);
    pthread_barrier_init(&start, NULL, n);
-   size_t share = READ_BYTES / n / 128 * 128;
+   size_t share = size / n / 128 * 128;
    for (unsigned i = 0; i < n; i++) {
       workers[i] =
          (worker){.cpu = cpus[i], .data = data + i * share, .bytes = share, .start = &start};
@@ -134,9 +177,9 @@ void limits_measure(unsigned threads, limits *out)
    for (unsigned i = 0; i < n; i++) {
       pthread_join(workers[i].thread, NULL);
       slowest = workers[i].read_seconds > slowest ? workers[i].read_seconds : slowest;
-      out->ops_s += (double)CHAIN_ROUNDS * CHAIN_OPS / workers[i].chain_seconds;
+      out->ops_s += (double)CHAIN_ROUNDS * best_chain()->ops / workers[i].chain_seconds;
    }
    out->bytes_s = (double)share * n / slowest;
    pthread_barrier_destroy(&start);
-   munmap(data, READ_BYTES + 4096);
+   munmap(data, size + 4096);
 }

@@ -2,14 +2,17 @@
 #ifndef LIMITS_H
 #define LIMITS_H
 
+#include <stdint.h>
+
 typedef struct limits {
    unsigned threads;
    double bytes_s; /* streaming read of memory, all threads */
-   double ops_s; /* int8 multiply-accumulate chain (u8 x i8 to i16 to i32), two operations each, all
-                    threads */
+   double
+      ops_s; /* multiply-adds of bytes into i32 by the best vector instruction, two operations each, all
+                      threads */
 } limits;
 
-/* Takes about 0.3 s. threads 0: all cores this process may use. */
-void limits_measure(unsigned threads, limits *out);
+/* Takes about 0.3 s. threads 0: all cores this process may use; bytes: that a step reads. */
+void limits_measure(unsigned threads, uint64_t bytes, limits *out);
 
 #endif
