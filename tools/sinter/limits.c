@@ -76,9 +76,9 @@ __attribute__((target("avx2"))) static uint64_t madd_loop(long rounds)
 /* As instructions: a compiler may be older than the intrinsics. */
 #define LINKS(instruction, kind)                                                                   \
    LINK(instruction, kind, 0)                                                                      \
-   LINK(instruction, kind, 1) LINK(instruction, kind, 2) LINK(instruction, kind, 3)                \
-      LINK(instruction, kind, 4) LINK(instruction, kind, 5) LINK(instruction, kind, 6)             \
-         LINK(instruction, kind, 7)
+   LINK(instruction, kind, 1)                                                                      \
+   LINK(instruction, kind, 2) LINK(instruction, kind, 3) LINK(instruction, kind, 4)                \
+      LINK(instruction, kind, 5) LINK(instruction, kind, 6) LINK(instruction, kind, 7)
 #define LINK(instruction, kind, n) instruction " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
 #define SUMS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
 
