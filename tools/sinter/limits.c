@@ -74,25 +74,23 @@ __attribute__((target("avx2"))) static uint64_t madd_loop(long rounds)
 }
 
 /* As instructions: a compiler may be older than the intrinsics. */
-#define LINKS(instruction, kind)                                                                   \
-   LINK(instruction, kind, 0)                                                                      \
-   LINK(instruction, kind, 1)                                                                      \
-   LINK(instruction, kind, 2) LINK(instruction, kind, 3) LINK(instruction, kind, 4)                \
-      LINK(instruction, kind, 5) LINK(instruction, kind, 6) LINK(instruction, kind, 7)
-#define LINK(instruction, kind, n) instruction " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
+#define LINK(name, kind, n) name " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
+#define FOUR(name, kind, a, b, c, d)                                                               \
+   LINK(name, kind, a) LINK(name, kind, b) LINK(name, kind, c) LINK(name, kind, d)
+#define EIGHT(name, kind) FOUR(name, kind, 0, 1, 2, 3) FOUR(name, kind, 4, 5, 6, 7)
 #define SUMS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
 
 __attribute__((target("avx2"))) static uint64_t vnni_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(LINKS("%{vex%} vpdpbusd", "ymm") : : : SUMS);
+      __asm__ volatile(EIGHT("%{vex%} vpdpbusd", "ymm") : : : SUMS);
    return 0;
 }
 
 __attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(LINKS("vpdpbusd", "zmm") : : : SUMS);
+      __asm__ volatile(EIGHT("vpdpbusd", "zmm") : : : SUMS);
    return 0;
 }
 
