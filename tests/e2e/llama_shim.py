@@ -5,6 +5,7 @@ on. What a request means is the server's doing; here only names change: /complet
 
 Environment: SINTER (the program), SHIM_MODEL (a model for plain answers), SHIM_EMBEDDINGS (one for vectors), SHIM_FOLDER (a checkpoint
 folder to which a chat template is given)."""
+import ctypes
 import http.client
 import http.server
 import json
@@ -70,7 +71,8 @@ class Backend:
             command[2] = os.environ["SHIM_EMBEDDINGS"]
             command += ["--embeddings", "--pooling", o.get("pooling", "mean")]
         env = {**os.environ, **({"SINTER_API_KEY": o["api-key"]} if "api-key" in o else {})}
-        self.process = subprocess.Popen(command, env=env)
+        # PR_SET_PDEATHSIG: tests kill a shim that does not end soon, and its server must not stay.
+        self.process = subprocess.Popen(command, env=env, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
 
     def stop(self):
         self.process.terminate()
