@@ -67,7 +67,7 @@ Test(attention, meaning)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT; level++)
       for (size_t i = 0; i < countof(shapes); i += conform_every(2)) {
-         if (conform_skips((isa_level)level) || (!isa_runs((isa_level)level) && i))
+         if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i))
             continue; /* one shape will do where the level is emulated */
          harness *h = compile(&shapes[i], (isa_level)level);
          attention_meaning(h, 128, label(h->a, &shapes[i]));

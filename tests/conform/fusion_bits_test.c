@@ -180,6 +180,6 @@ Test(fusion_bits, same_bits_in_any_kernel)
 {
    for (size_t i = 0; i < countof(forms); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++)
-         if (isa_runs((isa_level)level) || (forms[i].small && conform_whole()))
+         if (conform_runs((isa_level)level) || (forms[i].small && conform_whole()))
             compare(&forms[i], (isa_level)level);
 }

@@ -173,7 +173,7 @@ static void check_levels(bool int8)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
       const isa_info emulated = conform_emulated((isa_level)level);
-      if (isa_runs((isa_level)level))
+      if (conform_runs((isa_level)level))
          check_layouts(int8, &isa_infos[level]);
       if (level && conform_whole())
          check_layouts(int8, &emulated);

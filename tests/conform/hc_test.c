@@ -53,7 +53,7 @@ Test(hc, meaning)
    for (size_t i = 0; i < countof(shapes); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++)
          for (int fuse = 0; fuse < 2; fuse++) {
-            if (conform_skips((isa_level)level) || (!isa_runs((isa_level)level) && i != 2))
+            if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i != 2))
                continue;
             harness *h = compile(&shapes[i], fuse, (isa_level)level);
             for (int64_t rows = 1; rows < 20; rows += 3 * (int64_t)conform_every(2)) {

@@ -21,7 +21,7 @@
 #endif
 
 /* Address checks make kernels slow to compile, those of emulated wide registers most of all, and every case slow to run:
- * a sanitized build runs the levels of this machine on every n-th case of the large tables; --long runs all. */
+ * a sanitized build runs the lowest and the best level of this machine on every n-th case of the large tables; --long runs all. */
 static inline bool conform_whole(void)
 {
 #ifdef CONFORM_SANITIZED
@@ -33,9 +33,15 @@ static inline bool conform_whole(void)
 #endif
 }
 
+/* Levels that are executed in full. */
+static inline bool conform_runs(isa_level level)
+{
+   return isa_runs(level) && (conform_whole() || level == (isa_level)0 || level == isa_best());
+}
+
 static inline bool conform_skips(isa_level level)
 {
-   return !isa_runs(level) && !conform_whole();
+   return !conform_runs(level) && !conform_whole();
 }
 
 static inline size_t conform_every(size_t n)

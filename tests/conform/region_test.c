@@ -14,7 +14,7 @@ static void each_level(void (*run)(isa_level))
 
 static void pointwise_at(isa_level level)
 {
-   bool runs = isa_runs(level);
+   bool runs = conform_runs(level);
 
    for (size_t t = 0; t < countof(floats); t++)
       for (size_t i = 0; i < countof(widths); i += conform_every(2))
@@ -38,7 +38,7 @@ static void heads_at(isa_level level)
    } c[] = {{2, 2, 2}, {3, 8, 8}, {9, 64, 64}, {2, 20, 12}, {4, 48, 16}, {2, 34, 34}, {2, 66, 34}};
 
    for (size_t i = 0; i < countof(c); i += conform_every(2)) {
-      if (!isa_runs(level) && i != 2)
+      if (!conform_runs(level) && i != 2)
          continue;
       heads_of((harness_options){.level = level, .fuse = false}, c[i].heads, c[i].d, c[i].n,
                "half");
@@ -62,7 +62,7 @@ static void chain_at(isa_level level)
    for (size_t t = 0; t < countof(floats); t++)
       for (size_t i = 0; i < countof(widths); i += conform_every(2))
          for (int fuse = 0; fuse < 2; fuse++)
-            if (isa_runs(level) || (!t && widths[i] == 100))
+            if (conform_runs(level) || (!t && widths[i] == 100))
                chain_of((harness_options){.level = level, .fuse = fuse}, floats[t], widths[i]);
 }
 

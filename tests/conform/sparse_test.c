@@ -110,7 +110,7 @@ Test(sparse, entries)
 
    for (size_t i = 0; i < countof(pools); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!isa_runs((isa_level)level) && i != 2)
+         if (!conform_runs((isa_level)level) && i != 2)
             continue;
          harness *h = compile_pool(&pools[i], (isa_level)level);
          for (size_t k = 0; k < countof(steps); k += conform_every(2)) {
@@ -176,7 +176,7 @@ Test(sparse, choice)
 
    for (size_t i = 0; i < countof(cases); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!isa_runs((isa_level)level) && i != 2)
+         if (!conform_runs((isa_level)level) && i != 2)
             continue;
          harness *h = compile_index(cases[i].heads, cases[i].d, cases[i].ratio, cases[i].k,
                                     cases[i].kv, (isa_level)level);
@@ -262,7 +262,7 @@ Test(sparse, meaning)
 
    for (size_t i = 0; i < countof(shapes); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!isa_runs((isa_level)level) && i != 2)
+         if (!conform_runs((isa_level)level) && i != 2)
             continue;
          harness *h = compile_shape(&shapes[i], (isa_level)level);
          for (size_t n = 0; n < countof(steps); n += conform_every(2)) {

@@ -95,7 +95,7 @@ static const harness_step steps[] = {
 
 static void at_level(isa_level level, bool fuse)
 {
-   bool runs = isa_runs(level);
+   bool runs = conform_runs(level);
 
    for (size_t i = 0; i < countof(shapes); i++) {
       if (!runs && i)
