@@ -141,17 +141,23 @@ static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
    }
 }
 
-/* The chunk's rows and those that the last 16 have too many: no number of what happens to lie there. */
-static vec_value whole_tiles(gemm_kernel *g)
+/* The chunk's rows, and on tile registers those that the last 16 have too many: what happens to lie there
+ * may be numbers that are slow to add to. */
+static vec_value rows_to_clear(gemm_kernel *g)
 {
-   return vec_and_i(g->f, vec_add_i(g->f, g->rows, PANEL_ROWS - 1), -PANEL_ROWS);
+   vec_fn *f = g->f;
+
+   if (!g->set)
+      return g->rows;
+   vec_value whole = vec_and_i(f, vec_add_i(f, g->rows, PANEL_ROWS - 1), -PANEL_ROWS);
+   return vec_select(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)), whole, g->rows);
 }
 
 static void clear_block(gemm_kernel *g, uint32_t weight)
 {
    vec_fn *f = g->f;
    uint32_t bytes = 4 * vec_lanes(f);
-   vec_value end = vec_mul_i(f, g->set ? whole_tiles(g) : g->rows, PANEL_ROWS * 4);
+   vec_value end = vec_mul_i(f, rows_to_clear(g), PANEL_ROWS * 4);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), end, bytes, 0, NULL);
 
    vec_store(f, vec_float(f, vec_lanes(f), 0), vec_at(f, g->block[weight], l.i), 32);

@@ -11,8 +11,6 @@
  *                             are scaled */
 #include "gemm_int8.h"
 
-#include "base/quant.h"
-
 /* How many groups fit into i16 sums when |x| <= 127. */
 static uint32_t groups_per_flush(uint32_t bits)
 {
@@ -91,16 +89,7 @@ static regs zeros(dot *d, vec_elem e, uint32_t lanes)
 /* Unsigned bytes for dpbusd, or table values. */
 static vec_value finish_codes(dot *d, vec_value w)
 {
-   const int8_t *values = panel_table(d->p);
-   int64_t table[16];
-
-   if (d->vnni)
-      return panel_unsigned(&d->r, w);
-   if (!values)
-      return w;
-   for (int i = 0; i < 16; i++)
-      table[i] = values[i];
-   return vec_lookup(d->f, vec_ints(d->f, VEC_i8, 16, table), w);
+   return d->vnni ? panel_unsigned(&d->r, w) : panel_values(&d->r, w);
 }
 
 /* 4 codes of row r at offset `at` of x, in every lane. */
