@@ -179,21 +179,23 @@ static void tile_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
    vec_loop_end(f, &l, NULL);
 }
 
-/* The panel unpacked tile by tile; every row passes over a tile. */
+/* The panel tile by tile, unpacked where it has to be; every row passes over a tile. */
 static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
    vec_fn *f = g->f;
+   bool unpacks = g->unpack[weight][0] != '\0';
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], TILE_K, 1, &panel);
    vec_value left = vec_sub(f, g->k[C_K], l.i);
    stretch s = {.dots = g->tile_dots[weight],
-                .panel = g->tile,
+                .panel = unpacks ? g->tile : l.var[0],
                 .from = l.i,
                 .k = vec_imin(f, left, vec_i(f, TILE_K)),
                 .first = vec_i(f, 0),
                 .rows = g->rows};
 
-   vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
+   if (unpacks)
+      vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
    (g->set ? tile_rows : all_rows)(g, weight, &s);
    uint64_t step = TILE_K / p->block * p->block_bytes;
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
@@ -211,6 +213,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
                      .first = zero,
                      .rows = g->rows};
    vec_if here, many;
+   bool tiled = g->unpack[weight][0] || g->on_tiles[weight][0];
 
    if (g->key->parts) {
       vec_call(f, g->parts, 6,
@@ -221,13 +224,13 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
    clear_block(g, weight);
    if (g->has_expert)
       here = vec_if_begin(f, g->has_expert);
-   if (g->unpack[weight][0]) {
+   if (tiled) {
       many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)));
       tiled_rows(g, weight, panel);
       vec_if_else(f, &many);
    }
    all_rows(g, weight, &direct);
-   if (g->unpack[weight][0])
+   if (tiled)
       vec_if_end(f, &many);
    if (g->has_expert)
       vec_if_end(f, &here);
@@ -498,7 +501,7 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
          dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
                   g->tile_dots[weight][log]);
    }
-   if (int8 && (tiles || amx))
+   if (int8 && (tiles || (amx && p->low < 8))) /* bytes lie as tiles want them */
       unpack_emit_int8(m, w, amx, g->unpack[weight]);
    else if (tiles)
       unpack_emit_float(m, w, g->unpack[weight]);

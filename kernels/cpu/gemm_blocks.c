@@ -75,7 +75,7 @@ static void dot_block32(dot *d)
    memcpy(d->out.r.v, l.var + 1, n * sizeof *vars);
    if (d->tiles)
       dot_next_products(d, l.var[0], l.i, to);
-   else
+   if (d->fetches)
       panel_prefetch(f, l.var[0], d->p->cell_bytes);
    const dot_sums c = dot_read(d, l.var[0], l.i);
    add_block(d, l.var[0], vec_lshr_i(f, l.i, 3), dsums, &c);
@@ -255,7 +255,7 @@ static void dot_block256(dot *d)
    memcpy(d->sums.r.v, in.var + 1, n * sizeof *vars);
    if (d->tiles)
       dot_next_products(d, in.var[0], k, to);
-   else
+   if (d->fetches)
       panel_prefetch(f, in.var[0], d->p->cell_bytes);
    const dot_sums c = dot_read(d, in.var[0], k);
    add_cell(d, vec_lshr_i(f, k, 3), &c);
@@ -277,6 +277,7 @@ void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
    const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
    dot d = dot_begin(f, family == DOT_int8 ? p : &bytes, p->low + p->high, family, rows);
 
+   d.fetches = family == DOT_int8 || family == DOT_int8_tile || p->low == 8;
    if (p->block == CELL_K)
       dot_block32(&d);
    else

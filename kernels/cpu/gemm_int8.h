@@ -22,10 +22,10 @@ typedef struct dot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves, spans, bits;
-   bool vnni, bytes; /* bytes: the signed path */
-   bool is_signed;   /* vnni: codes have PANEL_SIGNED added */
-   bool tiles;
-   vec_value full; /* i1, tiles: the call has 16 rows */
+   bool vnni, bytes;    /* bytes: the signed path */
+   bool is_signed;      /* vnni: codes have PANEL_SIGNED added */
+   bool tiles, fetches; /* fetches: cells that lie ahead in memory */
+   vec_value full;      /* i1, tiles: the call has 16 rows */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
    place out;  /* accumulators */
    place sums; /* of a super-block */
