@@ -22,12 +22,12 @@ typedef struct compiler_request {
    const char *out_name;    /* what to call it in messages; NULL: out_path */
    const char *weights_dir; /* not NULL: put the weight section into its own content-addressed file
                                in this folder; NULL: write it into the artifact */
-   const char
-      *kernels_dir; /* not NULL: objects of GPU kernels are kept in this folder by content */
-   const char *
-      build; /* of our libraries; and of every target's compilers, "TARGET by COMPILER DIGEST" a line: */
-   const char *tools; /* what kept objects depend on besides their text */
-   const char *arch;  /* explain only: judge for this name of archs.def or isa.def; NULL: for
+   /* not NULL: objects of GPU kernels are kept in this folder by content */
+   const char *kernels_dir;
+   /* What kept objects depend on besides their text: the build of our libraries, and a line
+    * "TARGET by COMPILER DIGEST" for every compiler of a target. */
+   const char *build, *tools;
+   const char *arch; /* explain only: judge for this name of archs.def or isa.def; NULL: for
                                the first target */
    sinter_progress *progress;
    void *user;

@@ -267,17 +267,12 @@ static void dot_block256(dot *d)
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, block, d->p->block_bytes)});
 }
 
-uint32_t dot_spans(const panel_info *p)
-{
-   return p->sub == 16 ? 2 : 1;
-}
-
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 {
    const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
    dot d = dot_begin(f, family == DOT_int8 ? p : &bytes, p->low + p->high, family, rows);
 
-   d.fetches = family == DOT_int8 || family == DOT_int8_tile || p->low == 8;
+   d.fetches = family != DOT_tiles || p->low == 8;
    if (p->block == CELL_K)
       dot_block32(&d);
    else

@@ -106,9 +106,6 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 
-/* Parts of a cell that have an integer scale of their own. */
-uint32_t dot_spans(const panel_info *p);
-
 /* Sets the tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The result is
  * DOT_set of a dot product. */
 vec_value amx_begin(vec_fn *f, vec_value rows);
