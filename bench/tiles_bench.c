@@ -48,8 +48,9 @@ static void set_shapes(void)
 #define LINK(name, n) name " %%zmm16, %%zmm16, %%zmm" #n "\n\t"
 #define TEN(name)                                                                                  \
    LINK(name, 17)                                                                                  \
-   LINK(name, 18) LINK(name, 19) LINK(name, 20) LINK(name, 21) LINK(name, 22) LINK(name, 23)       \
-      LINK(name, 24) LINK(name, 25) LINK(name, 26)
+   LINK(name, 18)                                                                                  \
+   LINK(name, 19) LINK(name, 20) LINK(name, 21) LINK(name, 22) LINK(name, 23) LINK(name, 24)       \
+      LINK(name, 25) LINK(name, 26)
 #define SIXTY(name)                                                                                \
    for (int i = 0; i < 6; i++)                                                                     \
       __asm__ volatile(TEN(name) : : : "xmm16");
