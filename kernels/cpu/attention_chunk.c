@@ -89,39 +89,98 @@ static bool from_memory(const attn *t)
    return t->k->form == ATTENTION_row || t->k->form == ATTENTION_part;
 }
 
-/* s = q k^T for every row and page of the chunk: k is transposed in its page, so 16 positions are
- * one line. */
-void attn_scores(attn *t)
+/* Pages whose keys are multiplied at once: so many sums that neither an instruction's latency nor the loads of
+ * queries, which are one for all pages, hold the multiplications up. */
+enum { MAX_PAGES = 4 };
+
+static uint32_t pages_at_once(const attn *t)
+{
+   uint32_t most = t->lanes == 16 ? 24 : 12, page = t->block * (PAGE_TOKENS / t->lanes);
+
+   return MIN(MAX(most / page, 1), MAX_PAGES);
+}
+
+/* Keys of pages page .. page + n: where they begin, and where those of the pages behind them do. */
+typedef struct page_keys {
+   uint32_t n;
+   vec_value page, at[MAX_PAGES], ahead[MAX_PAGES];
+} page_keys;
+
+static page_keys keys_of(attn *t, vec_value page, uint32_t n)
 {
    vec_fn *f = t->f;
-   uint32_t parts = PAGE_TOKENS / t->lanes, n = t->block * parts;
-   vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS], k[2];
+   page_keys k = {.n = n, .page = page};
+   vec_value last = vec_sub(f, t->page1, vec_i(f, 1));
 
-   attn_clear_tops(t);
-   vec_value last_page = vec_sub(f, t->page1, vec_i(f, 1));
-   vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, 0, NULL);
-   vec_value at = attn_head_of_page(t, page.i);
-   vec_value ahead =
-      from_memory(t) ? attn_head_of_page(t, vec_imin(f, vec_add_i(f, page.i, 1), last_page)) : NULL;
-   for (uint32_t i = 0; i < n; i++)
-      dots[i] = vec_float(f, t->lanes, 0);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n, dots);
-   vec_value offset = attn_times(t, l.i, PAGE_TOKENS * t->kv_bytes), line = vec_at(f, at, offset);
-   if (from_memory(t))
-      prefetch_ahead(t, line, offset, ahead);
-   for (uint32_t j = 0; j < parts; j++)
-      k[j] = vec_load_f32(f, t->k->kv, t->lanes,
-                          vec_at_i(f, line, (int64_t)j * t->lanes * t->kv_bytes));
-   vec_value column = vec_at(f, t->q, attn_times(t, l.i, 4));
+   for (uint32_t i = 0; i < n; i++) {
+      k.at[i] = attn_head_of_page(t, vec_add_i(f, page, i));
+      if (from_memory(t))
+         k.ahead[i] = attn_head_of_page(t, vec_imin(f, vec_add_i(f, page, n + i), last));
+   }
+   return k;
+}
+
+/* next[page][r][part] = sum + q[r] k of one element of all keys; k is transposed in its page, so 16
+ * positions are one line. */
+static void add_products(attn *t, const page_keys *p, vec_value element, const vec_value *sum,
+                         vec_value *next)
+{
+   vec_fn *f = t->f;
+   uint32_t parts = PAGE_TOKENS / t->lanes, vectors = p->n * parts;
+   vec_value offset = attn_times(t, element, PAGE_TOKENS * t->kv_bytes), k[2 * MAX_PAGES];
+   vec_value column = vec_at(f, t->q, attn_times(t, element, 4));
+
+   for (uint32_t i = 0; i < p->n; i++) {
+      vec_value line = vec_at(f, p->at[i], offset);
+      if (from_memory(t))
+         prefetch_ahead(t, line, offset, p->ahead[i]);
+      for (uint32_t j = 0; j < parts; j++)
+         k[i * parts + j] = vec_load_f32(f, t->k->kv, t->lanes,
+                                         vec_at_i(f, line, (int64_t)j * t->lanes * t->kv_bytes));
+   }
    for (uint32_t r = 0; r < t->block; r++) {
       vec_value q =
          attn_wide(t, vec_load(f, VEC_f32, 1, vec_at_i(f, column, (int64_t)r * t->d * 4), 4));
-      for (uint32_t j = 0; j < parts; j++)
-         next[r * parts + j] = vec_fma(f, q, k[j], l.var[r * parts + j]);
+      for (uint32_t v = 0; v < vectors; v++) {
+         uint32_t at = (v / parts * t->block + r) * parts + v % parts;
+         next[at] = vec_fma(f, q, k[v], sum[at]);
+      }
    }
+}
+
+static void score_pages(attn *t, vec_value page, uint32_t n)
+{
+   vec_fn *f = t->f;
+   uint32_t sums = t->block * (PAGE_TOKENS / t->lanes);
+   vec_value dots[VEC_MAX_VARS], next[VEC_MAX_VARS];
+   const page_keys keys = keys_of(t, page, n);
+
+   for (uint32_t i = 0; i < n * sums; i++)
+      dots[i] = vec_float(f, t->lanes, 0);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_i(f, t->d), 1, n * sums, dots);
+   add_products(t, &keys, l.i, l.var, next);
    vec_loop_end(f, &l, next);
-   attn_keep_scores(t, page.i, l.var);
-   vec_loop_end(f, &page, NULL);
+   for (uint32_t i = 0; i < n; i++)
+      attn_keep_scores(t, vec_add_i(f, page, i), l.var + i * sums);
+}
+
+/* s = q k^T for every row and page of the chunk. */
+void attn_scores(attn *t)
+{
+   vec_fn *f = t->f;
+   uint32_t n = pages_at_once(t);
+   vec_value count = vec_sub(f, t->page1, t->page0);
+   vec_value whole = vec_add(f, t->page0, vec_sub(f, count, vec_rem(f, count, vec_i(f, n))));
+
+   attn_clear_tops(t);
+   vec_loop l = vec_loop_begin(f, t->page0, whole, n, 0, NULL);
+   score_pages(t, l.i, n);
+   vec_loop_end(f, &l, NULL);
+   if (n == 1)
+      return;
+   l = vec_loop_begin(f, whole, t->page1, 1, 0, NULL);
+   score_pages(t, l.i, 1);
+   vec_loop_end(f, &l, NULL);
 }
 
 /* s becomes exp(s - mc); mc and lc of every row. */
