@@ -45,12 +45,8 @@ static void set_shapes(void)
    __asm__ volatile("tilezero %tmm0");                                                             \
    LOAD_X LOAD_W PRODUCT STORE
 /* 60 instructions in ten chains, on registers that no intrinsic of this file uses. */
-#define LINK(name, n) name " %%zmm16, %%zmm16, %%zmm" #n "\n\t"
 #define TEN(name)                                                                                  \
-   LINK(name, 17)                                                                                  \
-   LINK(name, 18)                                                                                  \
-   LINK(name, 19) LINK(name, 20) LINK(name, 21) LINK(name, 22) LINK(name, 23) LINK(name, 24)       \
-      LINK(name, 25) LINK(name, 26)
+   ".irp n,17,18,19,20,21,22,23,24,25,26\n\t" name " %%zmm16, %%zmm16, %%zmm\\n\n\t.endr"
 #define SIXTY(name)                                                                                \
    for (int i = 0; i < 6; i++)                                                                     \
       __asm__ volatile(TEN(name) : : : "xmm16");
