@@ -96,7 +96,7 @@ __attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
 
 /* The best of these that the machine has. Tile registers are no row: their 32768 operations take 16
  * cycles, but scales that change every 32 k leave half a tile empty and take the vector units for longer
- * (docs/performance.md). */
+ * (bench/RESULTS.md, Tiles). */
 static const struct chain {
    uint64_t (*loop)(long rounds);
    int ops; /* of a round */
