@@ -277,3 +277,37 @@ void json_write_double(text_buf *t, double v)
    }
    text_append(t, text, strlen(text));
 }
+
+void json_write(text_buf *t, const json *j)
+{
+   switch (j->kind) {
+   case JSON_null: text_printf(t, "null"); break;
+   case JSON_bool: text_printf(t, j->boolean ? "true" : "false"); break;
+   case JSON_int: text_printf(t, "%lld", (long long)j->integer); break;
+   case JSON_float: json_write_double(t, j->number); break;
+   case JSON_string: json_write_string(t, j->string, j->len); break;
+   case JSON_array:
+   case JSON_object:
+      text_printf(t, j->kind == JSON_array ? "[" : "{");
+      for (size_t i = 0; i < j->len; i++) {
+         text_printf(t, i ? "," : "");
+         if (j->kind == JSON_object) {
+            json_write_string(t, j->keys[i], j->key_lens[i]);
+            text_printf(t, ":");
+         }
+         json_write(t, j->items[i]);
+      }
+      text_printf(t, j->kind == JSON_array ? "]" : "}");
+      break;
+   }
+}
+
+const char *json_text_of(arena *a, const json *j)
+{
+   text_buf t = {.a = a};
+
+   if (!j)
+      return "nothing";
+   json_write(&t, j);
+   return t.data;
+}

@@ -43,4 +43,9 @@ const json *json_get(const json *j, const char *key);
 void json_write_string(text_buf *t, const char *s, size_t len);
 void json_write_double(text_buf *t, double v);
 
+/* A tree as text, without blanks. */
+void json_write(text_buf *t, const json *j);
+/* The same in the arena; "nothing" for NULL. */
+const char *json_text_of(arena *a, const json *j);
+
 #endif

@@ -48,9 +48,12 @@ int main(int argc, char **argv)
       return fail("compile");
    if (sinter_artifact_open(path, &artifact) != SINTER_ok)
       return fail("open");
-   if (sinter_tokenize(artifact, argv[2], strlen(argv[2]), 0, prompt, 512, &count) != SINTER_ok ||
-       count > 512)
+   if (sinter_tokenize(artifact, argv[2], strlen(argv[2]), 0, prompt, 512, &count) != SINTER_ok)
       return fail("tokenize");
+   if (count > 512) {
+      fprintf(stderr, "the prompt has %zu tokens: this example has room for 512\n", count);
+      return 1;
+   }
    if (sinter_engine_create(artifact, &options, &engine) != SINTER_ok)
       return fail("engine");
    if (sinter_stream_create(artifact, &stream) != SINTER_ok)

@@ -412,6 +412,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_submit(sinter_engine *e,
                                                       sinter_request **out);
 SINTER_API void sinter_cancel(sinter_request *r);
 SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
+/* Why it ended with SINTER_FINISH_error, a message like those of sinter_error(); "" of others. The request owns it. */
+SINTER_API const char *sinter_request_error(const sinter_request *r);
 SINTER_API void *sinter_request_user(const sinter_request *r);
 /* Cancels if unfinished, and frees. Not from inside a callback. */
 SINTER_API void sinter_request_destroy(sinter_request *r);

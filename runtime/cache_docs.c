@@ -50,40 +50,6 @@ static void text_field(text_buf *t, const char *before, const char *name, const 
    json_write_string(t, value, strlen(value));
 }
 
-static void write_json(text_buf *t, const json *j)
-{
-   switch (j->kind) {
-   case JSON_null: text_printf(t, "null"); break;
-   case JSON_bool: text_printf(t, j->boolean ? "true" : "false"); break;
-   case JSON_int: text_printf(t, "%lld", (long long)j->integer); break;
-   case JSON_float: json_write_double(t, j->number); break;
-   case JSON_string: json_write_string(t, j->string, j->len); break;
-   case JSON_array:
-   case JSON_object:
-      text_printf(t, j->kind == JSON_array ? "[" : "{");
-      for (size_t i = 0; i < j->len; i++) {
-         text_printf(t, i ? "," : "");
-         if (j->kind == JSON_object) {
-            json_write_string(t, j->keys[i], j->key_lens[i]);
-            text_printf(t, ":");
-         }
-         write_json(t, j->items[i]);
-      }
-      text_printf(t, j->kind == JSON_array ? "]" : "}");
-      break;
-   }
-}
-
-static const char *json_text(arena *a, const json *j)
-{
-   text_buf t = {.a = a};
-
-   if (!j)
-      return "nothing";
-   write_json(&t, j);
-   return t.data;
-}
-
 /* ---- ls ---- */
 
 /* The full key of an entry, NULL when its file is missing or damaged. */
@@ -171,7 +137,7 @@ static uint32_t compare(document *d, const json *stored, const json *wanted, boo
          count += compare(d, was, wanted->items[i], write);
          continue;
       }
-      const char *a = json_text(d->a, was), *b = json_text(d->a, wanted->items[i]);
+      const char *a = json_text_of(d->a, was), *b = json_text_of(d->a, wanted->items[i]);
       if (strcmp(a, b) == 0)
          continue;
       if (write) {

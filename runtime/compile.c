@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "asked.h"
 #include "base/arch.h"
 #include "key.h"
 #include "level.h"
@@ -116,6 +117,7 @@ typedef struct task {
    char cache[RT_CACHE_PATH];
    rt_key key;
    bool is_artifact, hit;
+   sinter_artifact *artifact; /* the model, when it is one */
    char path[PATH_BYTES];
 } task;
 
@@ -274,8 +276,13 @@ static sinter_status prepare(void *user)
       status = rt_cache_make(t->cache);
    (void)status;
    SINTER_TRY(rt_key_is_artifact(o, t->cache, &t->is_artifact));
-   if (t->is_artifact)
-      return SINTER_ok;
+   if (t->is_artifact && o->output)
+      return base_fail(SINTER_usage, o->model, "copy the file, or name the checkpoint it came from",
+                       "the model is already an artifact");
+   if (t->is_artifact) {
+      SINTER_TRY(sinter_artifact_open(o->model, &t->artifact));
+      return rt_asked_check(t->a, o, t->artifact);
+   }
    if (!o->output)
       SINTER_TRY(rt_cache_trust(t->cache));
    SINTER_TRY(rt_key_make(t->a, o, t->cache, &t->key));
@@ -289,9 +296,6 @@ static sinter_status find_or_make(task *t)
    const sinter_compile_options *o = t->options;
 
    SINTER_TRY(arena_catch(prepare, t));
-   if (t->is_artifact && o->output)
-      return base_fail(SINTER_usage, o->model, "copy the file, or name the checkpoint it came from",
-                       "the model is an artifact already");
    if (t->is_artifact) {
       snprintf(t->path, sizeof t->path, "%s", o->model);
       t->hit = true;
@@ -299,6 +303,15 @@ static sinter_status find_or_make(task *t)
    if (t->hit)
       return SINTER_ok;
    return o->output ? compile_to_file(t) : compile_to_cache(t);
+}
+
+/* Hands over the artifact that was opened as the model. */
+static void give_artifact(const sinter_compile_options *o, sinter_artifact *artifact)
+{
+   if (artifact && o->artifact)
+      *o->artifact = artifact;
+   else
+      sinter_artifact_close(artifact);
 }
 
 static sinter_status drop_artifact(const sinter_compile_options *o, sinter_status status)
@@ -322,6 +335,7 @@ sinter_status sinter_compile(const sinter_compile_options *options, char *out_pa
    SINTER_TRY(arena_create(&t.a));
    sinter_status status = find_or_make(&t);
    arena_destroy(t.a);
+   give_artifact(&o, t.artifact);
    if (status == SINTER_ok && strlen(t.path) >= path_cap)
       status =
          base_fail(SINTER_usage, t.path, "give more room", "the path of the artifact is too long");
@@ -356,17 +370,60 @@ static sinter_status check_arch(const sinter_compile_options *o)
    return SINTER_ok;
 }
 
+/* What the artifact says of itself: the machine it is for, and its passes, are decided. */
+static sinter_status explain_artifact(void *user)
+{
+   task *t = user;
+   const sinter_compile_options *o = t->options;
+
+   if (o->arch || o->targets)
+      return base_fail(SINTER_usage, o->model, "name the checkpoint it came from",
+                       "the model is already compiled, and can be judged for no other machine");
+   SINTER_TRY(sinter_artifact_open(o->model, &t->artifact));
+   return rt_asked_check(t->a, o, t->artifact);
+}
+
+static sinter_status explain_of_artifact(const sinter_compile_options *o, char **out_json)
+{
+   task t = {.options = o};
+
+   SINTER_TRY(arena_create(&t.a));
+   sinter_status status = arena_catch(explain_artifact, &t);
+   const char *document =
+      status == SINTER_ok ? sinter_artifact_document(t.artifact, "explain") : NULL;
+   if (status == SINTER_ok && !document)
+      status = base_fail(SINTER_bad_input, o->model, "compile the model again with --no-cache",
+                         "the artifact does not say what the passes did");
+   if (document && !(*out_json = strdup(document)))
+      status =
+         base_fail(SINTER_out_of_memory, o->model, "close other programs", "memory is exhausted");
+   sinter_artifact_close(t.artifact);
+   arena_destroy(t.a);
+   return status;
+}
+
+/* Whether the model is one; a memory of digests, which says so without opening it, may be missing. */
+static sinter_status is_artifact(const sinter_compile_options *o, bool *out)
+{
+   char cache[RT_CACHE_PATH];
+
+   if (rt_cache_folder(o->cache_dir, cache) != SINTER_ok)
+      cache[0] = 0;
+   return rt_key_is_artifact(o, cache, out);
+}
+
 sinter_status sinter_explain(const sinter_compile_options *options, char **out_json)
 {
    sinter_compile_options o = {.size = sizeof o};
    const compiler_api *api;
    char *json = NULL, targets[512];
+   bool compiled;
 
    *out_json = NULL;
    memcpy(&o, options, MIN(options->size, sizeof o));
-   if (!o.model || !o.model[0])
-      return base_fail(SINTER_usage, "model", "name a GGUF file or a checkpoint folder",
-                       "there is no model");
+   SINTER_TRY(is_artifact(&o, &compiled));
+   if (compiled)
+      return explain_of_artifact(&o, out_json);
    if (o.arch)
       SINTER_TRY(check_arch(&o));
    /* Any target will do for another architecture; one with a level would need this machine's. */

@@ -374,11 +374,11 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
       .index = rt_request_generated(r),
       .want_logprob = r->options.want_logprobs,
       .num_top = r->options.top_logprobs,
-      .allowed = r->grammar ? grammar_run_mask(r->grammar) : NULL,
    };
    rt_pick pick;
 
-   if ((r->grammar && !ask.allowed) || !rt_pick_row(&e->picks, r, &ask, w, &pick)) {
+   if (rt_pick_row(&e->picks, r, &ask, w, &pick) != SINTER_ok) {
+      rt_request_fail(r, ask.index);
       end(e, r, SINTER_FINISH_error);
       return;
    }
@@ -394,6 +394,8 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
       .top_ids = pick.top_ids,
       .top_logprobs = pick.top_logprobs,
    };
+   if (token.finish == SINTER_FINISH_error)
+      rt_request_fail(r, ask.index);
    if (token.finish != SINTER_FINISH_none)
       (void)leave(e, r, token.finish);
    if (r->options.on_token)

@@ -330,6 +330,31 @@ static sinter_status write_toolkits(text_buf *t, text_buf *tools, const char *ca
    return SINTER_ok;
 }
 
+void rt_key_options(arena *a, text_buf *t, const sinter_compile_options *options)
+{
+   char hex[65];
+
+   text_printf(t, "\"numerics\":\"%s\",", options->numerics == SINTER_EXACT ? "exact" : "fast");
+   if (options->draft)
+      text_printf(t, "\"draft\":true,");
+   if (options->hidden)
+      text_printf(t, "\"hidden\":true,");
+   if (options->variant_per_bucket)
+      text_printf(t, "\"variant_per_bucket\":true,");
+   if (options->experts) {
+      digest d = digest_bytes(options->experts, strlen(options->experts));
+      digest_hex(&d, hex);
+      text_printf(t, "\"experts\":\"%s\",", hex);
+   }
+   if (options->attention && strcmp(options->attention, "auto") != 0) {
+      text_printf(t, "\"attention\":");
+      json_write_string(t, options->attention, strlen(options->attention));
+      text_printf(t, ",");
+   }
+   write_names(a, t, "with", options->with);
+   write_names(a, t, "without", options->without);
+}
+
 sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const char *cache,
                           rt_key *out)
 {
@@ -341,26 +366,8 @@ sinter_status rt_key_make(arena *a, const sinter_compile_options *options, const
    SINTER_TRY(
       rt_level_targets(options->targets ? options->targets : "cpu", targets, sizeof targets));
    text_printf(&t, "{\"artifact\":%d,\"kernel_abi\":%d,", ARTIFACT_VERSION, KARGS_ABI);
-   text_printf(&t, "\"targets\":\"%s\",\"numerics\":\"%s\",", targets,
-               options->numerics == SINTER_EXACT ? "exact" : "fast");
-   if (options->draft)
-      text_printf(&t, "\"draft\":true,");
-   if (options->hidden)
-      text_printf(&t, "\"hidden\":true,");
-   if (options->variant_per_bucket)
-      text_printf(&t, "\"variant_per_bucket\":true,");
-   if (options->experts) {
-      digest d = digest_bytes(options->experts, strlen(options->experts));
-      digest_hex(&d, hex);
-      text_printf(&t, "\"experts\":\"%s\",", hex);
-   }
-   if (options->attention && strcmp(options->attention, "auto") != 0) {
-      text_printf(&t, "\"attention\":");
-      json_write_string(&t, options->attention, strlen(options->attention));
-      text_printf(&t, ",");
-   }
-   write_names(a, &t, "with", options->with);
-   write_names(a, &t, "without", options->without);
+   text_printf(&t, "\"targets\":\"%s\",", targets);
+   rt_key_options(a, &t, options);
    write_names(a, &t, "skip", getenv("SINTER_SKIP"));
    SINTER_TRY(write_kernels(a, &t, targets));
    SINTER_TRY(write_toolkits(&t, &tools, cache, targets));

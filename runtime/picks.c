@@ -51,16 +51,24 @@ static sinter_picked picked_by(const rt_picks *p, const sinter_request *r, uint3
                                                                         : why;
 }
 
-bool rt_pick_row(const rt_picks *p, const sinter_request *r, const rt_ask *ask, rt_wanted w,
-                 rt_pick *out)
+static sinter_status no_room(void)
+{
+   return base_fail(SINTER_failed, "grammar", "demand a simpler format",
+                    "the demanded format needs more states than there is room for");
+}
+
+sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_ask *ask, rt_wanted w,
+                          rt_pick *out)
 {
    const sinter_picked by = picked_by(p, r, w.number);
 
+   if (r->grammar && !(ask->allowed = grammar_run_mask(r->grammar)))
+      return no_room();
    p->counts[by]++;
    if (by != SINTER_PICKED_device)
-      return rt_sample(p->sampler, w.logits, ask, out) == SINTER_ok;
+      return rt_sample(p->sampler, w.logits, ask, out);
    *out = (rt_pick){.id = p->ids[w.number]};
-   return out->id >= 0;
+   return out->id >= 0 ? SINTER_ok : rt_no_number();
 }
 
 static sinter_finish finish_of(const plan_model *m, const sinter_request *r, int32_t id)
@@ -78,7 +86,9 @@ sinter_finish rt_pick_finish(const plan_model *m, sinter_request *r, int32_t id)
 
    if (!r->grammar || finish == SINTER_FINISH_stop)
       return finish;
-   if (!grammar_run_take(r->grammar, id))
+   if (!grammar_run_take(r->grammar, id)) { /* it may come, so only room is missing */
+      (void)no_room();
       return SINTER_FINISH_error;
+   }
    return grammar_run_is_over(r->grammar) ? SINTER_FINISH_stop : finish;
 }

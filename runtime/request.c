@@ -3,6 +3,7 @@
 
 #include "draft.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static sinter_status check(const sinter_request_options *o, uint32_t vocab, int64_t max_positions)
@@ -121,4 +122,18 @@ int64_t rt_request_wants_from(const sinter_request *r)
    if (r->next_logits < r->options.num_prompt)
       return r->next_logits;
    return r->num_tokens < r->max_tokens ? r->num_tokens - 1 : INT64_MAX;
+}
+
+void rt_request_fail(sinter_request *r, uint32_t token)
+{
+   char where[48];
+
+   snprintf(where, sizeof where, "token %u of the answer", token);
+   base_fail_frame(where);
+   snprintf(r->error, sizeof r->error, "%s", sinter_error());
+}
+
+const char *sinter_request_error(const sinter_request *r)
+{
+   return r->error;
 }

@@ -22,6 +22,7 @@ struct sinter_request {
    sinter_request_options options; /* its arrays are copies, or NULL */
    rt_state state;
    sinter_finish finish;
+   char error[256]; /* why, of FINISH_error */
    bool is_cancelled;
    uint64_t arrival;               /* in order of submission */
    uint64_t step;                  /* the last step that has rows of it */
@@ -48,6 +49,9 @@ SINTER_CHECKED sinter_status rt_request_create(const sinter_request_options *opt
                                                uint32_t vocab, int64_t max_positions,
                                                sinter_request **out);
 void rt_request_free(sinter_request *r);
+
+/* Keeps what the last failure of this thread says, with the token that it stands in the way of. */
+void rt_request_fail(sinter_request *r, uint32_t token);
 
 /* Appends a generated token; there is room as long as the request is not done. */
 void rt_request_append(sinter_request *r, int32_t id);

@@ -385,6 +385,27 @@ static void fill_logprobs(rt_sampler *s, const float *logits, float max, const r
    }
 }
 
+sinter_status rt_no_number(void)
+{
+   return base_fail(SINTER_failed, "logits",
+                    "check the weights for NaN and infinity, or compile with --numerics exact",
+                    "the logits are not finite, so that no token can be chosen");
+}
+
+/* The logits were finite, and what was made of them is not. */
+static sinter_status none_left(const rt_sampler *s, const rt_ask *ask)
+{
+   bool any = !ask->allowed;
+
+   for (uint32_t i = 0; i < s->vocab && !any; i++)
+      any = ask->allowed[i / 32] >> i % 32 & 1;
+   if (!any)
+      return base_fail(SINTER_failed, "grammar", "demand another format",
+                       "no token of the model continues the demanded format");
+   return base_fail(SINTER_failed, "logits", "use smaller ones",
+                    "the logit bias and penalties leave no logit that is finite");
+}
+
 sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
 {
    float raw_max, max;
@@ -392,12 +413,11 @@ sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, r
    const float *row = adjust(s, logits, ask);
    bool good = rt_row_max(logits, s->vocab, &raw_max, &best);
 
-   max = raw_max;
-   if (good && row != logits)
-      good = rt_row_max(row, s->vocab, &max, &best);
    if (!good)
-      return base_fail(SINTER_failed, "logits", "check the model file and the logit bias",
-                       "a logit is not a number, or none is finite");
+      return rt_no_number();
+   max = raw_max;
+   if (row != logits && !rt_row_max(row, s->vocab, &max, &best))
+      return none_left(s, ask);
    out->id = (int32_t)best;
    out->logprob = 0;
    out->num_top = 0;

@@ -59,7 +59,11 @@ SINTER_CHECKED sinter_status rt_sampling_check(const sinter_sampling *s, uint32_
 /* True when penalties need a history. */
 bool rt_sampling_needs_history(const sinter_sampling *s);
 
-/* Picks a token. Errors FAILED when a logit is not a number or none is finite. */
+/* The failure of logits that are not finite. */
+SINTER_CHECKED sinter_status rt_no_number(void);
+
+/* Picks a token. Errors FAILED when a logit is not a number or none is finite, when none is allowed, or when bias and penalties
+ * leave none. */
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 

@@ -393,6 +393,30 @@ Test(sampler, nan_is_a_failure)
    rt_sampler_destroy(s);
 }
 
+static void expect_failure(rt_sampler *s, const float *row, const rt_ask *ask, const char *says)
+{
+   rt_pick p;
+
+   cr_assert(rt_sample(s, row, ask, &p) == SINTER_failed);
+   cr_assert(strstr(sinter_error(), says), "%s", sinter_error());
+}
+
+/* Kills: one cause named for another: of the model's logits, of a grammar without a token, of bias and penalties. */
+Test(sampler, failures_say_which)
+{
+   static const uint32_t none[1] = {0}, second[1] = {2};
+   static const int32_t id = 1;
+   const float nothing = -INFINITY, bad[3] = {0, NAN, 0}, good[3] = {0, 1, 2};
+   sinter_sampling o = SINTER_SAMPLING_GREEDY, biased = o;
+   rt_sampler *s = sampler_of(3);
+
+   biased.num_bias = 1, biased.bias_ids = &id, biased.bias = &nothing;
+   expect_failure(s, bad, &(rt_ask){.sampling = &o, .allowed = second}, "logits are not finite");
+   expect_failure(s, good, &(rt_ask){.sampling = &o, .allowed = none}, "no token of the model");
+   expect_failure(s, good, &(rt_ask){.sampling = &biased, .allowed = second}, "logit bias");
+   rt_sampler_destroy(s);
+}
+
 Test(sampler, options_are_checked)
 {
    sinter_sampling o = SINTER_SAMPLING_GREEDY;

@@ -154,28 +154,24 @@ static int generate(const options *o, session *s, const int32_t *ids, size_t cou
       status = sinter_step(s->engine, &busy);
    if (status != SINTER_ok)
       return cli_error(status);
+   if (a->finish == SINTER_FINISH_error)
+      fprintf(stderr, "%serror: %s\n", a->stream && a->count ? "\n" : "",
+              sinter_request_error(request));
    sinter_request_destroy(request);
+   if (a->finish == SINTER_FINISH_error)
+      return 1;
    if (a->decoder && sinter_stream_finish(a->decoder, &rest, &len) == SINTER_ok)
       emit(a, rest, len);
    return 0;
 }
 
-/* What is to be known about an answer that ended: its exit code. */
-static int after(const options *o, const session *s, const answer *a, size_t prompt)
+/* What is to be known about an answer that ended. */
+static void after(const options *o, const session *s, const answer *a, size_t prompt)
 {
    uint32_t trained = s->info.trained_context;
 
-   if (a->finish == SINTER_FINISH_error) {
-      fprintf(
-         stderr,
-         "error: the logits are not finite, so that no token can be chosen\n  at: token %zu of "
-         "the answer\n  try: check the weights for NaN and infinity, or --numerics exact\n",
-         a->count);
-      return 1;
-   }
    if (!o->quiet && prompt <= trained && prompt + a->count > trained)
       fprintf(stderr, "note: the answer went past the trained context of %u\n", trained);
-   return 0;
 }
 
 static const char *finish_name(sinter_finish f)
@@ -305,7 +301,7 @@ int cmd_run(const options *o)
       loads_begin(&a.loads, s.artifact);
    code = generate(o, &s, ids, count, &images, &a);
    if (code == 0)
-      code = after(o, &s, &a, count);
+      after(o, &s, &a, count);
    if (code == 0 && o->json)
       print_json(&s, &a, count, !o->no_logprobs, started);
    else if (code == 0)
@@ -342,10 +338,13 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    if (status != SINTER_ok)
       return cli_error(status);
    int code = generate(o, s, ids, count, &(cli_images){0}, &a);
-   putchar('\n');
-   buffer_printf(history, ",{\"role\":\"assistant\",\"content\":");
-   buffer_json_string(history, a.text.data ? a.text.data : "", a.text.len);
-   buffer_add(history, "}", 1);
+   if (code == 0) {
+      putchar('\n');
+      after(o, s, &a, count);
+      buffer_printf(history, ",{\"role\":\"assistant\",\"content\":");
+      buffer_json_string(history, a.text.data ? a.text.data : "", a.text.len);
+      buffer_add(history, "}", 1);
+   }
    free(ids);
    answer_free(&a);
    return code;

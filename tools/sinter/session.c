@@ -50,6 +50,36 @@ void cli_notes(const options *o, const char *explain)
    tree_free(t);
 }
 
+/* Whether the artifact's manifest, where its key stands, holds these words. */
+static bool has_key(const sinter_artifact *a, const char *words)
+{
+   const char *manifest = sinter_artifact_document(a, "manifest");
+
+   return manifest && strstr(manifest, words) != NULL;
+}
+
+/* The library takes defaults as nothing asked for. Who writes one out before an artifact that was compiled otherwise is told. */
+static int check_defaults(const options *o, const session *s)
+{
+   const struct {
+      const char *name, *value, *usual, *other;
+   } asked[] = {
+      {"numerics", o->numerics, "fast", "\"numerics\":\"exact\""},
+      {"kv", o->kv, "f16", "\"kv_f8\""},
+   };
+
+   for (size_t i = 0; i < countof(asked); i++)
+      if (asked[i].value && strcmp(asked[i].value, asked[i].usual) == 0 &&
+          has_key(s->artifact, asked[i].other))
+         return cli_fail(2, s->path, "name the checkpoint it came from, or leave the option out",
+                         "the artifact was compiled with another --%s than %s", asked[i].name,
+                         asked[i].value);
+   if (o->target && strcmp(s->path, o->args[0]) == 0)
+      return cli_fail(2, s->path, "name the checkpoint it came from, or leave --target out",
+                      "the model is already compiled");
+   return 0;
+}
+
 int cli_open(const options *o, session *s)
 {
    return cli_open_watched(o, s, NULL, NULL);
@@ -94,6 +124,9 @@ int cli_open_watched(const options *o, session *s, sinter_progress *watch, void 
    buffer_free(&experts);
    if (status != SINTER_ok)
       return cli_error(status);
+   code = check_defaults(o, s);
+   if (code)
+      return code;
    if (*with || o->attention || !s->cached)
       cli_notes(o, sinter_artifact_document(s->artifact, "explain"));
    sinter_artifact_info(s->artifact, &s->info);
@@ -101,20 +134,13 @@ int cli_open_watched(const options *o, session *s, sinter_progress *watch, void 
    return 0;
 }
 
-/* Whether prompts run in a form whose bits differ from decode's. */
-static bool has_two_forms(const sinter_artifact *a)
-{
-   const char *manifest = sinter_artifact_document(a, "manifest");
-
-   return manifest && strstr(manifest, "\"variant_per_bucket\":true") != NULL;
-}
-
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options)
 {
    sinter_engine_options e = *engine_options;
 
    e.draft_tokens = (uint32_t)cli_int(o->speculate, 0);
-   if (e.draft_tokens && has_two_forms(s->artifact))
+   /* Prompts then run in a form whose bits differ from decode's. */
+   if (e.draft_tokens && has_key(s->artifact, "\"variant_per_bucket\":true"))
       return cli_usage_error("--speculate would change answers of a model that was compiled with "
                              "--variant-per-bucket");
    e.device = o->device;

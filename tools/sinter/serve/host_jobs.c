@@ -143,17 +143,23 @@ static void take_stats(host *h, job *j)
    }
 }
 
+/* What the engine says of an answer that it could not go on with. */
+static void take_error(job *j, const choice *c)
+{
+   if (j->fault.http || j->gone || !c->finish || strcmp(c->finish, "error") != 0)
+      return;
+   const char *why = sinter_request_error(c->request);
+   fault_set(&j->fault, 500, "failed", NULL, "%s", *why ? why : "the answer was cancelled");
+}
+
 void host_job_end(host *h, job *j)
 {
    pthread_mutex_lock(&j->lock);
    take_stats(h, j);
-   for (uint32_t i = 0; i < j->num_choices; i++)
+   for (uint32_t i = 0; i < j->num_choices; i++) {
+      take_error(j, &j->choices[i]);
       choice_end(&j->choices[i]);
-   for (uint32_t i = 0; i < j->num_choices && !j->fault.http && !j->gone; i++)
-      if (j->choices[i].finish && strcmp(j->choices[i].finish, "error") == 0)
-         fault_set(&j->fault, 500, "failed", NULL,
-                   j->ask.rules ? "no token of the model continues the demanded format"
-                                : "the model gave logits that are not finite");
+   }
    count_end(h, j);
    trace_job(h->server, j);
    if (j->ask.stream && !j->gone)
