@@ -1,6 +1,8 @@
 /* attention.c - attention.def as data, and the geometry of the kernel on matrix instructions. */
 #include "attention.h"
 
+#include <stdio.h>
+
 #include "kargs.h"
 #include "simt_abi.h"
 
@@ -26,7 +28,7 @@ static const backend_info infos[] = {
 
 _Static_assert(DT_COUNT <= 32, "types are a set of bits");
 
-const char attention_names[] = "auto"
+static const char names[] = "auto"
 #define ATTENTION(name, ...) ", " #name
 #include "attention.def"
 #undef ATTENTION
@@ -37,12 +39,30 @@ const char *attention_name(attention_backend b)
    return infos[b].name;
 }
 
-attention_backend attention_find(const char *name, size_t len)
+/* The row of that name; ATTENTION_BACKENDS when there is none. */
+static attention_backend find(const char *name, size_t len)
 {
    for (int i = 0; i < ATTENTION_BACKENDS; i++)
       if (strlen(infos[i].name) == len && memcmp(infos[i].name, name, len) == 0)
          return (attention_backend)i;
    return ATTENTION_BACKENDS;
+}
+
+sinter_status attention_read(const char *text, attention_backend *out, bool *out_strict)
+{
+   size_t len = text ? strlen(text) : 0;
+   char remedy[128];
+
+   *out = ATTENTION_BACKENDS;
+   *out_strict = len && text[len - 1] == '!';
+   if (!len || strcmp(text, "auto") == 0)
+      return SINTER_ok;
+   *out = find(text, len - *out_strict);
+   if (*out != ATTENTION_BACKENDS)
+      return SINTER_ok;
+   snprintf(remedy, sizeof remedy, "use one of %s; with a ! behind it for no other", names);
+   return base_fail(SINTER_usage, "--attention", remedy,
+                    "there is no attention kernel named '%.40s'", text);
 }
 
 /* ---- the kernel on matrix instructions (kernels/attention_mma.cuh has the same) ---- */

@@ -36,11 +36,10 @@ typedef struct attention_query {
 
 const char *attention_name(attention_backend b);
 
-/* The row of that name; ATTENTION_BACKENDS when there is none. */
-attention_backend attention_find(const char *name, size_t len);
-
-/* All names, for messages. */
-extern const char attention_names[];
+/* Reads what is asked for: a name, with a ! behind it for no other (*out_strict). ATTENTION_BACKENDS for NULL, "" and "auto".
+ * Errors USAGE with the names there are. */
+SINTER_CHECKED sinter_status attention_read(const char *text, attention_backend *out,
+                                            bool *out_strict);
 
 /* NULL when the kernel can do it, else the reason, in a. */
 const char *attention_refuses(arena *a, attention_backend b, const attention_query *q);

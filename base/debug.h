@@ -11,6 +11,9 @@ typedef enum debug_word {
    DEBUG_COUNT
 } debug_word;
 
+/* Errors USAGE with all words when SINTER_DEBUG has one that is none, such as help. */
+SINTER_CHECKED sinter_status debug_check(void);
+
 /* True when the environment asks for it. Not for hot paths. */
 bool debug_is_on(debug_word word);
 

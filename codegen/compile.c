@@ -296,6 +296,15 @@ static void find_llvm_version(void)
    snprintf(llvm_version, sizeof llvm_version, "%u.%u.%u", major, minor, patch);
 }
 
+static sinter_status check_body(void *user)
+{
+   compiling *c = user;
+   const pass_options options = {
+      .with = c->request->with, .without = c->request->without, .skip = getenv("SINTER_SKIP")};
+
+   return pass_check_names(c->a, &options);
+}
+
 static sinter_status open_model(compiling *c)
 {
    const model_options options = {.max_rows = 512,
@@ -305,6 +314,7 @@ static sinter_status open_model(compiling *c)
                                   .experts = c->request->experts,
                                   .hidden = c->request->hidden};
 
+   SINTER_TRY(check_body(c));
    SINTER_TRY(parse_targets(c));
    tell(c, SINTER_STAGE_import, 0, 1, c->request->model);
    SINTER_TRY(model_open(c->a, c->request->model, &options, &c->m));
@@ -354,6 +364,11 @@ static sinter_status run(const compiler_request *request, sinter_status (*body)(
    return status;
 }
 
+static sinter_status check(const compiler_request *request)
+{
+   return run(request, check_body, NULL);
+}
+
 static sinter_status compile(const compiler_request *request)
 {
    return run(request, compile_body, NULL);
@@ -377,6 +392,7 @@ const compiler_api *sinter_compiler(void)
    static pthread_once_t once = PTHREAD_ONCE_INIT;
    static const compiler_api api = {.abi = COMPILER_ABI,
                                     .llvm_version = llvm_version,
+                                    .check = check,
                                     .compile = compile,
                                     .explain = explain,
                                     .release = release,

@@ -114,7 +114,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
                                                        char *out_path, size_t path_cap,
                                                        bool *out_cached);
 
-/* What to compile for so that a device ("cuda", NULL: "cpu") runs it: a value of `targets`. */
+/* What to compile for so that a device ("cuda", NULL: "cpu") runs it: a value of `targets`. NULL, and sinter_error() set, when
+ * there is no such device. */
 SINTER_API const char *sinter_device_target(const char *device);
 
 /* ---- artifact ---- */

@@ -16,20 +16,8 @@ typedef struct wish {
 
 static bool read_wish(pass_run *run, wish *out)
 {
-   const char *text = run->options->attention;
-   size_t len = text ? strlen(text) : 0;
-
-   *out = (wish){.backend = ATTENTION_BACKENDS};
-   if (!len || strcmp(text, "auto") == 0)
-      return true;
-   out->strict = text[len - 1] == '!';
-   out->backend = attention_find(text, len - out->strict);
-   if (out->backend == ATTENTION_BACKENDS)
-      pass_fail(
-         run, SINTER_usage, "--attention",
-         arena_printf(run->f->a, "use one of %s; with a ! behind it for no other", attention_names),
-         "there is no attention kernel named '%.40s'", text);
-   return out->backend != ATTENTION_BACKENDS;
+   run->status = attention_read(run->options->attention, &out->backend, &out->strict);
+   return run->status == SINTER_ok;
 }
 
 static bool is_attention(const ir_op *op)

@@ -294,6 +294,9 @@ typedef struct pass_options {
    void *user;
 } pass_options;
 
+/* Whether passes of these names are there, before there is a function. Errors  usage: an unknown or unskippable name. */
+SINTER_CHECKED sinter_status pass_check_names(arena *a, const pass_options *options);
+
 /* Runs every pass before the FINISH ones. f is changed in place; the report lives in f's arena.
  * Errors  usage: an unknown or unskippable name; failed: a pass left the function invalid. */
 SINTER_CHECKED sinter_status pass_run_all(ir_func *f, const pass_options *options,

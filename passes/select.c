@@ -23,11 +23,11 @@ static bool next_item(const char **list, const char **item, size_t *len)
    return true;
 }
 
-static sinter_status find(const char *item, size_t len, pass_id *out)
+static sinter_status find(const char *item, size_t len, const char *option, pass_id *out)
 {
    *out = pass_find(item, len);
    if (*out == PASS_MAX)
-      return base_fail(SINTER_usage, "", "sinter-opt --list shows all names.",
+      return base_fail(SINTER_usage, option, "sinter-opt --list shows all names.",
                        "there is no pass or fusion named '%.*s'", (int)MIN(len, 100), item);
    return SINTER_ok;
 }
@@ -39,7 +39,7 @@ static sinter_status set_modes(pass_run *run, const char *list, pass_mode mode, 
    pass_id id;
 
    while (next_item(&list, &item, &len)) {
-      SINTER_TRY(find(item, len, &id));
+      SINTER_TRY(find(item, len, option, &id));
       if (mode == PASS_OFF && pass_infos[id].phase == PASS_FINISH)
          return base_fail(SINTER_usage, option, "Leave it out of the list.",
                           "%s cannot be left out: nothing runs without it", pass_infos[id].name);
@@ -58,7 +58,7 @@ static sinter_status read_skip(pass_run *run)
       const char *colon = memchr(item, ':', len);
       size_t name = colon ? (size_t)(colon - item) : len;
 
-      SINTER_TRY(find(item, name, &id));
+      SINTER_TRY(find(item, name, "SINTER_SKIP", &id));
       (void)map_set_n(&run->skip, item, len, run);
    }
    return SINTER_ok;
@@ -77,4 +77,11 @@ sinter_status pass_select(pass_run *run)
    SINTER_TRY(set_modes(run, o->with, PASS_FORCED, "--with"));
    SINTER_TRY(set_modes(run, o->without, PASS_OFF, "--without"));
    return read_skip(run);
+}
+
+sinter_status pass_check_names(arena *a, const pass_options *options)
+{
+   pass_run run = {.options = options, .skip = {.a = a}};
+
+   return pass_select(&run);
 }

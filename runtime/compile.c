@@ -17,6 +17,8 @@
 
 #include "asked.h"
 #include "base/arch.h"
+#include "base/attention.h"
+#include "base/debug.h"
 #include "key.h"
 #include "level.h"
 
@@ -86,6 +88,17 @@ void rt_compiler_replace(const compiler_api *api, const char *build)
    compiler = api;
    compiler_stand_in = api ? build : NULL;
    pthread_mutex_unlock(&compiler_lock);
+}
+
+sinter_status rt_compiler_check(const sinter_compile_options *options)
+{
+   const compiler_request request = {.with = options->with, .without = options->without};
+   const compiler_api *api;
+
+   if (!(options->with && *options->with) && !(options->without && *options->without))
+      return SINTER_ok;
+   SINTER_TRY(rt_compiler_open(&api));
+   return api->check(&request);
 }
 
 sinter_status rt_compiler_build(const char *cache, digest *out)
@@ -201,16 +214,29 @@ static sinter_status compile_to_temp(task *t, const char *temp)
    return status;
 }
 
-/* One self-contained file. It comes by a rename, which would put it in the place of a device too.
- */
+/* One self-contained file. It comes by a rename, which would put it in the place of a device too, so what is there, and the
+ * folder, are looked at before the work. */
+static sinter_status check_output(const char *output)
+{
+   char folder[PATH_BYTES];
+   const char *slash = strrchr(output, '/');
+   struct stat st;
+
+   if (stat(output, &st) == 0 && !S_ISREG(st.st_mode))
+      return base_fail(SINTER_usage, output, "name a new file, or one to replace",
+                       "this is no regular file");
+   snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - output) + 1 : 1,
+            slash ? output : ".");
+   if (access(folder, W_OK | X_OK) != 0)
+      return base_fail(SINTER_io, output, "name a file in a folder that can be written",
+                       "the artifact cannot be put there: %s", strerror(errno));
+   return SINTER_ok;
+}
+
 static sinter_status compile_to_file(task *t)
 {
    char temp[PATH_BYTES];
-   struct stat st;
 
-   if (stat(t->options->output, &st) == 0 && !S_ISREG(st.st_mode))
-      return base_fail(SINTER_usage, t->options->output, "name a new file, or one to replace",
-                       "this is no regular file");
    int n = snprintf(temp, sizeof temp, "%s.tmp-%d", t->options->output, (int)getpid());
    if (n >= (int)sizeof temp)
       return base_fail(SINTER_usage, "-o", "use a shorter one",
@@ -265,6 +291,8 @@ static sinter_status prepare(void *user)
 {
    task *t = user;
    const sinter_compile_options *o = t->options;
+   attention_backend backend;
+   bool strict;
    sinter_status status = rt_cache_folder(o->cache_dir, t->cache);
 
    if (status != SINTER_ok && !o->output)
@@ -283,8 +311,8 @@ static sinter_status prepare(void *user)
       SINTER_TRY(sinter_artifact_open(o->model, &t->artifact));
       return rt_asked_check(t->a, o, t->artifact);
    }
-   if (!o->output)
-      SINTER_TRY(rt_cache_trust(t->cache));
+   SINTER_TRY(attention_read(o->attention, &backend, &strict));
+   SINTER_TRY(o->output ? check_output(o->output) : rt_cache_trust(t->cache));
    SINTER_TRY(rt_key_make(t->a, o, t->cache, &t->key));
    rt_cache_entry(t->cache, t->key.name, ".sinter", t->path);
    t->hit = !o->output && !o->no_cache && rt_cache_hit(t->cache, t->key.name, t->options->artifact);
@@ -332,6 +360,7 @@ sinter_status sinter_compile(const sinter_compile_options *options, char *out_pa
    memcpy(&o, options, MIN(options->size, sizeof o));
    if (o.artifact)
       *o.artifact = NULL;
+   SINTER_TRY(debug_check());
    SINTER_TRY(arena_create(&t.a));
    sinter_status status = find_or_make(&t);
    arena_destroy(t.a);
@@ -417,13 +446,15 @@ sinter_status sinter_explain(const sinter_compile_options *options, char **out_j
    sinter_compile_options o = {.size = sizeof o};
    const compiler_api *api;
    char *json = NULL, targets[512];
-   bool compiled;
+   attention_backend backend;
+   bool compiled, strict;
 
    *out_json = NULL;
    memcpy(&o, options, MIN(options->size, sizeof o));
    SINTER_TRY(is_artifact(&o, &compiled));
    if (compiled)
       return explain_of_artifact(&o, out_json);
+   SINTER_TRY(attention_read(o.attention, &backend, &strict));
    if (o.arch)
       SINTER_TRY(check_arch(&o));
    /* Any target will do for another architecture; one with a level would need this machine's. */

@@ -15,6 +15,9 @@ SINTER_CHECKED sinter_status rt_compiler_open(const compiler_api **out);
  * remembered. */
 SINTER_CHECKED sinter_status rt_compiler_build(const char *cache, digest *out);
 
+/* Whether the fusions that the options name are there. Opens the library when any is named. */
+SINTER_CHECKED sinter_status rt_compiler_check(const sinter_compile_options *options);
+
 /* Uses this compiler instead of the library, for tests; NULL: the library again. `build` stands for
  * its digest. */
 void rt_compiler_replace(const compiler_api *api, const char *build);

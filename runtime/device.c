@@ -22,6 +22,16 @@ static sinter_status find_in_compiler(const char *name, const rt_device_ops **ou
    return SINTER_ok;
 }
 
+static sinter_status no_name(const char *name)
+{
+   return base_fail(SINTER_usage, name, "use one of"
+#define DEVICE(id, text, home, target, what) " " text
+#include "base/devices.def"
+#undef DEVICE
+                    ,
+                    "there is no device of this name");
+}
+
 #define FIND_runtime(id, name) find_in_runtime(&rt_##id##_device, out)
 #define FIND_compiler(id, name) find_in_compiler(name, out)
 
@@ -34,20 +44,16 @@ sinter_status rt_device_find(const char *name, const rt_device_ops **out)
       return FIND_##home(id, text);
 #include "base/devices.def"
 #undef DEVICE
-   return base_fail(SINTER_no_device, name, "use one of"
-#define DEVICE(id, text, home, target, what) " " text
-#include "base/devices.def"
-#undef DEVICE
-                    ,
-                    "there is no device of this name");
+   return no_name(name);
 }
 
 const char *sinter_device_target(const char *device)
 {
 #define DEVICE(id, text, home, target, what)                                                       \
-   if (device && strcmp(device, text) == 0)                                                        \
+   if (strcmp(device ? device : "cpu", text) == 0)                                                 \
       return target;
 #include "base/devices.def"
 #undef DEVICE
-   return "cpu";
+   (void)no_name(device);
+   return NULL;
 }

@@ -70,7 +70,7 @@ typedef struct rt_device_ops {
 extern const rt_device_ops rt_cpu_device, rt_null_device;
 
 /* The device of that name; NULL: "cpu". Opens the compiler library for devices that live there.
- * Errors NO_DEVICE with the names there are. */
+ * Errors USAGE with the names there are. */
 SINTER_CHECKED sinter_status rt_device_find(const char *name, const rt_device_ops **out);
 
 #endif

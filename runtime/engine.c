@@ -215,6 +215,7 @@ sinter_status sinter_engine_create(sinter_artifact *a, const sinter_engine_optio
 
    *out = NULL;
    rt_take_options(&o, sizeof o, options);
+   SINTER_TRY(debug_check());
    SINTER_TRY(rt_device_find(o.device, &setup.ops));
    SINTER_TRY(rt_artifact_target(artifact, setup.ops->name, false, &target));
    setup.plan = rt_artifact_plan(artifact, target);

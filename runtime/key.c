@@ -185,6 +185,8 @@ static sinter_status digest_files(source *s)
       file *f = &s->files.data[i];
       if (is_known(s->cache, f->path, &f->digest, &f->size))
          continue;
+      if (!told) /* before the first file is read, which may take long */
+         SINTER_TRY(rt_compiler_check(s->options));
       told = true;
       tell(s->options, i, s->files.count, f->name);
       SINTER_TRY(digest_file(s->cache, f->path, &f->digest, &f->size));

@@ -68,6 +68,69 @@ def not_finite(folder):
     s.process.terminate()
 
 
+def before_work(folder):
+    """What is wrong with a command line is said before the model is read: here it is none, which would be said first otherwise.
+    Kills: a name looked up when the graph is there; a file opened when the answer is; a list of ids read after the weights."""
+    model, lost = os.path.join(folder, "nonsense.gguf"), os.path.join(folder, "no folder", "out")
+    with open(model, "wb") as f:
+        f.write(b"GGUF\x03\0\0\0" + b"\xff" * 64)
+    for options, code, says in ((["--device", "nonsense"], 2, "no device of this name"), (["--attention", "nonsense"], 2, "no attention kernel"),
+                                (["--with", "nonsense"], 2, "no pass or fusion named"), (["--without", "nonsense"], 2, "no pass or fusion named")):
+        text = refused(code, says, "run", model, "x", *options)
+        check("hash " not in text, f"{options[0]} is looked at before files", text)
+        refused(code, says, "explain", model, *options)
+    refused(2, "--ids takes", "run", model, "--ids", "1,a")
+    refused(1, "--loads cannot be written", "run", model, "x", "--loads", lost)
+    refused(1, "cannot be put there", "compile", model, "-o", lost)
+    refused(1, "-o cannot be written", "logits", model, "--ids", "1", "-o", lost)
+    refused(1, "no experts to count", "run", LLAMA, *IDS, "--loads", os.path.join(folder, "loads"))
+    refused(2, "poison: ", "run", LLAMA, *IDS, env={"SINTER_DEBUG": "poison,help"})
+
+
+def alone():
+    """Options that say nothing without another, or not to this command. Kills: one that is taken and ignored; a site that is not
+    there, answered with silence."""
+    for options, needs in ((["--kv-dialect", "map"], "--kv-events"), (["--kv-replay", "x"], "--kv-events"), (["--kv-queue", "9"], "--kv-events"),
+                           (["--pooling", "mean"], "--embeddings")):
+        refused(2, f"{options[0]} says nothing without {needs}", "serve", LLAMA, *options)
+    refused(2, "--at says nothing without --why-not", "explain", LLAMA, "--at", "x")
+    refused(2, "has no site of this name", "explain", LLAMA, "--quiet", "--why-not", "add_rmsnorm", "--at", "nonsense")
+    refused(2, "--max says nothing without 'gc'", "cache", "ls", "--max", "1")
+    declined = next(f for f in sinter_json("explain", LLAMA, "--quiet")["fusions"] if f["declined"])
+    for name in ("site", "at"):
+        sinter("explain", LLAMA, "--quiet", "--why-not", declined["name"], "--at", declined["declined"][0][name])
+    for command in ("doctor", "top", "models", "balance"):
+        text = refused(2, f"--device does not belong to 'sinter {command}'", command, "--device", "cpu")
+        check(f"sinter {command} --help" in text, "a usage error names the command's own help", text)
+    refused(2, "-n takes a whole number", "run", LLAMA, "-n", "abc")
+    check(sinter_json("explain", LLAMA, "--quiet", "--device", "ref")["target"]["name"] == "ref", "explain --device")
+
+
+def port_of_choice():
+    """Kills: a page on port 0."""
+    s = subprocess.Popen([SINTER, "serve", LLAMA, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    line = next((x for x in s.stderr if x.startswith("listen")), "")
+    port = int(line.split(":")[-1].split()[0] or 0) if line else 0
+    s.terminate()
+    s.stderr.read()
+    check(port > 0 and s.wait() == 0, "serve --port 0 prints the port", line)
+
+
+def help_texts():
+    """Kills: a row with a character of several bytes that is short by columns; options of a compile where nothing is compiled."""
+    text = sinter("run", "--help").decode()
+    rows = [x for x in text.splitlines() if x.startswith("  ") and "--" in x[:10]]
+    check(all(x[28] == " " and (x[29] != " ") for x in rows if "  " in x[6:30]), "help: one column", text)
+    for command in ("top", "doctor", "models", "balance"):
+        check(b"--numerics" not in sinter(command, "--help"), f"{command} --help", "")
+    check(sinter("top", "--help").startswith(b"usage: sinter top [options]"), "top --help has one blank")
+    check(b"--numerics" in sinter("--help"), "sinter --help shows the options of compiles")
+
+
 def all_of_them(folder):
     artifacts(folder)
     not_finite(folder)
+    before_work(folder)
+    alone()
+    port_of_choice()
+    help_texts()

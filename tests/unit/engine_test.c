@@ -474,7 +474,7 @@ Test(engine, devices_by_name)
 
    cr_assert(rt_device_find(NULL, &ops) == SINTER_ok && ops == &rt_cpu_device);
    cr_assert(rt_device_find("null", &ops) == SINTER_ok && ops == &rt_null_device);
-   cr_assert(rt_device_find("gpu", &ops) == SINTER_no_device);
+   cr_assert(rt_device_find("gpu", &ops) == SINTER_usage);
    cr_assert(strstr(sinter_error(), "cpu cuda hip mock-cuda mock-hip ref null"));
 }
 

@@ -203,9 +203,16 @@ static inline void tiny_release(char *json)
    free(json);
 }
 
+static sinter_status tiny_check(const compiler_request *request)
+{
+   (void)request;
+   return SINTER_ok;
+}
+
 static const compiler_api tiny_compiler = {
    .abi = COMPILER_ABI,
    .llvm_version = "22.1.8",
+   .check = tiny_check,
    .compile = tiny_compile,
    .explain = tiny_explain,
    .release = tiny_release,

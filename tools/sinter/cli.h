@@ -27,7 +27,6 @@ typedef struct options {
    command command;
 #define OPT(field, kind, long_name, short_name, value, commands, help) cli_##kind field;
 #include "options.def"
-#undef OPT
    int num_args;
    const char *args[4];
 } options;
@@ -89,6 +88,8 @@ typedef struct session {
 
 /* The --numerics option; 0, or exit code 2 after saying what is wrong. */
 int cli_numerics(const options *o, sinter_numerics *out);
+/* What to compile for, of --target or --device; the same. */
+int cli_target(const options *o, const char **out);
 /* The file of --experts, NULL without; the same. */
 int cli_experts(const options *o, buffer *out, const char **out_text);
 /* --with and what --kv adds to it; alike. */

@@ -33,11 +33,12 @@ static int options_of(const options *o, const char *model, texts *t, sinter_comp
 
    if (status != SINTER_ok)
       return cli_error(status);
-   int code = cli_numerics(o, &c->numerics);
+   int code = o->device || o->target ? cli_target(o, &c->targets) : 0;
+   code = code ? code : cli_numerics(o, &c->numerics);
    code = code ? code : cli_experts(o, &t->experts, &c->experts);
    code = code ? code : cli_with(o, t->with, sizeof t->with);
    c->model = t->path;
-   c->targets = o->target;
+   c->threads = (uint32_t)cli_int(o->threads, 0);
    c->with = t->with;
    c->without = o->without;
    c->attention = o->attention;
@@ -120,6 +121,25 @@ static bool has_fusion(const char *json, const char *name)
    return found;
 }
 
+/* Whether a site that was declined, or a place that almost matched, is called so. */
+static bool has_site(const char *json, const char *fusion, const char *name)
+{
+   tree *t = tree_parse(json, strlen(json));
+   bool found = false;
+
+   for (const tree *f = tree_first(tree_get(t, "fusions")); f; f = f->next) {
+      if (strcmp(tree_string(tree_get(f, "name")), fusion) != 0)
+         continue;
+      for (const tree *d = tree_first(tree_get(f, "declined")); d && !found; d = d->next)
+         found = strcmp(tree_string(tree_get(d, "site")), name) == 0 ||
+                 strcmp(tree_string(tree_get(d, "at")), name) == 0;
+      for (const tree *n = tree_first(tree_get(f, "near")); n && !found; n = n->next)
+         found = strcmp(tree_string(tree_get(n, "at")), name) == 0;
+   }
+   tree_free(t);
+   return found;
+}
+
 int cmd_explain(const options *o)
 {
    static texts t;
@@ -134,6 +154,13 @@ int cmd_explain(const options *o)
    if (status == SINTER_ok && o->why_not && !has_fusion(json, o->why_not)) {
       sinter_free(json);
       return cli_usage_error("there is no fusion named '%s'", o->why_not);
+   }
+   if (status == SINTER_ok && o->at && !has_site(json, o->why_not, o->at)) {
+      sinter_free(json);
+      return cli_fail(
+         2, o->at, "leave --at out, which shows all of them",
+         "%s has no site of this name that was declined, and no place that almost matched",
+         o->why_not);
    }
    cli_notes(o, json);
    return show(o, status, json, explain_table);
@@ -167,6 +194,8 @@ int cmd_cache(const options *o)
    }
    if (o->num_args != 1)
       return cli_usage_error("'sinter cache %s' takes no argument", verb);
+   if (o->max_bytes != CLI_UNSET && strcmp(verb, "gc") != 0)
+      return cli_usage_error("--max says nothing without 'gc'");
    if (strcmp(verb, "ls") == 0) {
       status = sinter_cache_list(NULL, &json);
       return show(o, status, json, list_table);

@@ -83,16 +83,10 @@ static sinter_sampling sampling_of(const options *o)
    return s;
 }
 
-/* Ids of the prompt: --ids, a plain text, or a chat with the messages given as JSON. */
-static sinter_status prompt_ids(const options *o, const session *s, const char *messages,
-                                const char *text, size_t len, int32_t **out, size_t *out_count)
+/* Ids of a plain text, or of a chat with the messages given as JSON. */
+static sinter_status prompt_ids(const session *s, const char *messages, const char *text,
+                                size_t len, int32_t **out, size_t *out_count)
 {
-   if (o->ids) {
-      if (cli_ids(o->ids, out, out_count))
-         return SINTER_ok;
-      cli_usage_error("--ids takes whole numbers separated by commas");
-      exit(2);
-   }
    for (size_t cap = 256;; cap = *out_count) {
       *out = realloc(*out, cap * sizeof **out);
       if (!*out)
@@ -267,6 +261,8 @@ int cmd_run(const options *o)
 
    if (o->ids && o->num_args == 2)
       return cli_usage_error("give a PROMPT or --ids, not both");
+   if (o->ids && !cli_ids(o->ids, &ids, &count))
+      return cli_usage_error("--ids takes whole numbers separated by commas");
    if (o->num_args == 2)
       buffer_add(&text, o->args[1], strlen(o->args[1]));
    else if (!o->ids && !buffer_read(&text, stdin))
@@ -276,6 +272,10 @@ int cmd_run(const options *o)
       code = cli_images_read(o, &s, &images);
    if (code)
       return code;
+   if (o->loads)
+      loads_begin(&a.loads, s.artifact);
+   if (o->loads && !a.loads.num_routes)
+      return cli_fail(1, "--loads", "leave it out", "this model has no experts to count");
    double started = cli_seconds();
    bool chat = !o->raw && !o->ids && s.info.has_chat_template;
    if (!chat && !o->raw && !o->ids && !o->quiet)
@@ -285,7 +285,8 @@ int cmd_run(const options *o)
    if (chat)
       messages_json(o, images.count, text.data, text.len, &messages);
    sinter_status status =
-      prompt_ids(o, &s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
+      o->ids ? SINTER_ok
+             : prompt_ids(&s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
    if (status != SINTER_ok)
       return cli_error(status);
    code = cli_images_encode(o, &s, &images);
@@ -297,8 +298,6 @@ int cmd_run(const options *o)
    if (code)
       return code;
    a.stream = !o->json;
-   if (o->loads)
-      loads_begin(&a.loads, s.artifact);
    code = generate(o, &s, ids, count, &images, &a);
    if (code == 0)
       after(o, &s, &a, count);
@@ -333,7 +332,7 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    buffer_add(history, "}", 1);
    size_t end = history->len;
    buffer_add(history, "]", 1);
-   sinter_status status = prompt_ids(o, s, history->data, NULL, 0, &ids, &count);
+   sinter_status status = prompt_ids(s, history->data, NULL, 0, &ids, &count);
    history->len = end;
    if (status != SINTER_ok)
       return cli_error(status);

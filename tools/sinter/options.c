@@ -9,7 +9,10 @@
 typedef enum kind { FLAG, STR, INT, FLOAT } kind;
 
 #define ON(name) (1u << CMD_##name)
-#define ALL (~0u)
+#define ALL ((1u << CMD_COUNT) - 1)
+#define COMPILING                                                                                  \
+   (ON(compile) | ON(run) | ON(chat) | ON(serve) | ON(logits) | ON(encode) | ON(tokenize) |        \
+    ON(detokenize) | ON(perplexity) | ON(bench) | ON(inspect) | ON(explain) | ON(cache))
 
 static const struct {
    kind kind;
@@ -23,7 +26,6 @@ static const struct {
 #define OPT(field, kind, long_name, short_name, value, commands, help)                             \
    {kind, long_name, short_name, value, commands, help, offsetof(options, field)},
 #include "options.def"
-#undef OPT
 };
 
 static const struct {
@@ -36,6 +38,17 @@ static const struct {
 #undef CMD
 };
 
+/* Options that say nothing without another: places of both in options. */
+static const struct {
+   size_t option, partner;
+} needs[] = {
+#define NEEDS(field, partner) {offsetof(options, field), offsetof(options, partner)},
+#include "options.def"
+};
+
+/* Of the command line; CMD_COUNT until it is known. */
+static command current = CMD_COUNT;
+
 int cli_usage_error(const char *fmt, ...)
 {
    va_list args;
@@ -44,7 +57,8 @@ int cli_usage_error(const char *fmt, ...)
    va_start(args, fmt);
    vfprintf(stderr, fmt, args);
    va_end(args);
-   fputs("\n  try: sinter --help\n", stderr);
+   fprintf(stderr, "\n  try: sinter %s%s--help\n",
+           current < CMD_COUNT ? commands[current].name : "", current < CMD_COUNT ? " " : "");
    return 2;
 }
 
@@ -74,6 +88,48 @@ static void clear(options *o)
    }
 }
 
+/* -n has one letter only. */
+static const char *dashes(size_t i)
+{
+   return strlen(table[i].name) == 1 ? "-" : "--";
+}
+
+static bool is_given(const options *o, size_t i)
+{
+   const void *at = (const char *)o + table[i].offset;
+
+   switch (table[i].kind) {
+   case FLAG: return *(const bool *)at;
+   case STR: return *(const char *const *)at != NULL;
+   case INT: return *(const int64_t *)at != CLI_UNSET;
+   case FLOAT: return !isnan(*(const double *)at);
+   }
+   return false;
+}
+
+static size_t option_at(size_t offset)
+{
+   size_t i = 0;
+
+   while (table[i].offset != offset)
+      i++;
+   return i;
+}
+
+/* Whether every option that is given has its partner. */
+static bool has_partners(const options *o)
+{
+   for (size_t n = 0; n < countof(needs); n++) {
+      size_t i = option_at(needs[n].option), partner = option_at(needs[n].partner);
+
+      if (!is_given(o, i) || is_given(o, partner))
+         continue;
+      cli_usage_error("--%s says nothing without --%s", table[i].name, table[partner].name);
+      return false;
+   }
+   return true;
+}
+
 static bool set(options *o, size_t i, const char *value)
 {
    char *end = NULL;
@@ -87,7 +143,7 @@ static bool set(options *o, size_t i, const char *value)
    if (end != value && *end == 0 &&
        (table[i].kind == FLOAT ? isfinite(*(double *)field(o, i)) : *(int64_t *)field(o, i) >= 0))
       return true;
-   cli_usage_error("--%s takes a %s, not '%s'", table[i].name,
+   cli_usage_error("%s%s takes a %s, not '%s'", dashes(i), table[i].name,
                    table[i].kind == INT ? "whole number from 0" : "number", value);
    return false;
 }
@@ -121,18 +177,18 @@ static bool take_option(options *o, int argc, char **argv, int *at)
       return false;
    }
    if (table[i].kind == FLAG && value) {
-      cli_usage_error("--%s takes no value", table[i].name);
+      cli_usage_error("%s%s takes no value", dashes((size_t)i), table[i].name);
       return false;
    }
    if (table[i].kind != FLAG && !value) {
       if (*at + 1 >= argc) {
-         cli_usage_error("--%s needs a value", table[i].name);
+         cli_usage_error("%s%s needs a value", dashes((size_t)i), table[i].name);
          return false;
       }
       value = argv[++*at];
    }
    if (o->command != CMD_COUNT && !(table[i].commands & 1u << o->command)) {
-      cli_usage_error("--%s does not belong to 'sinter %s'", table[i].name,
+      cli_usage_error("%s%s does not belong to 'sinter %s'", dashes((size_t)i), table[i].name,
                       commands[o->command].name);
       return false;
    }
@@ -143,7 +199,7 @@ static bool take_command(options *o, const char *name)
 {
    for (size_t c = 0; c < countof(commands); c++) {
       if (strcmp(commands[c].name, name) == 0) {
-         o->command = (command)c;
+         o->command = current = (command)c;
          return true;
       }
    }
@@ -184,20 +240,24 @@ bool cli_parse(int argc, char **argv, options *o)
       cli_usage_error("'sinter %s' needs %s", commands[o->command].name, commands[o->command].args);
       return false;
    }
-   return true;
+   return has_partners(o);
 }
 
 static void print_option(FILE *out, size_t i)
 {
+   enum { WIDTH = 26 };
    char left[64], letter[8] = "    ";
    bool single = strlen(table[i].name) == 1;
+   int columns = 0;
 
    if (table[i].letter)
       snprintf(letter, sizeof letter, "-%c%s", table[i].letter, single ? "  " : ", ");
    snprintf(left, sizeof left, "%s%s%s%s%s", letter, single ? "" : "--",
             single ? "" : table[i].name, table[i].value ? " " : "",
             table[i].value ? table[i].value : "");
-   fprintf(out, "  %-26s %s\n", left, table[i].help);
+   for (const char *p = left; *p; p++)
+      columns += (*p & 0xc0) != 0x80; /* not the bytes behind the first of a character */
+   fprintf(out, "  %s%*s %s\n", left, columns < WIDTH ? WIDTH - columns : 0, "", table[i].help);
 }
 
 void cli_help(FILE *out, command only)
@@ -212,12 +272,18 @@ void cli_help(FILE *out, command only)
             "\n\nOptions of every command:\n",
             out);
    } else {
-      fprintf(out, "usage: sinter %s %s [options]\n\n%s\n\n", commands[only].name,
-              commands[only].args, commands[only].summary);
+      fprintf(out, "usage: sinter %s%s%s [options]\n\n%s\n\n", commands[only].name,
+              commands[only].args[0] ? " " : "", commands[only].args, commands[only].summary);
    }
    for (size_t i = 0; i < countof(table); i++)
       if (only == CMD_COUNT ? table[i].commands == ALL : (table[i].commands >> only & 1) != 0)
          print_option(out, i);
+   if (only == CMD_COUNT) {
+      fputs("\nOptions of every command that makes or finds an artifact:\n", out);
+      for (size_t i = 0; i < countof(table); i++)
+         if (table[i].commands == COMPILING)
+            print_option(out, i);
+   }
    if (only == CMD_COUNT)
       fputs("\nsinter COMMAND --help shows the options of a command.\n"
             "Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input file, 4 verification failed, "

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "tree.h"
@@ -13,6 +14,16 @@ int cli_numerics(const options *o, sinter_numerics *out)
    if (strcmp(mode, "fast") != 0 && strcmp(mode, "exact") != 0)
       return cli_usage_error("--numerics is fast or exact, not '%s'", mode);
    *out = strcmp(mode, "exact") == 0 ? SINTER_EXACT : SINTER_FAST;
+   return 0;
+}
+
+int cli_target(const options *o, const char **out)
+{
+   *out = sinter_device_target(o->device);
+   if (!*out)
+      return cli_error(SINTER_usage);
+   if (o->target)
+      *out = o->target;
    return 0;
 }
 
@@ -80,6 +91,26 @@ static int check_defaults(const options *o, const session *s)
    return 0;
 }
 
+/* Whether what the command writes when its work is done can be written. `compile` writes with the library, which looks. */
+static int check_outputs(const options *o)
+{
+   const struct {
+      const char *option, *path;
+   } outputs[] = {{"-o", o->command == CMD_compile ? NULL : o->output}, {"--loads", o->loads}};
+
+   for (size_t i = 0; i < countof(outputs); i++) {
+      char folder[4096];
+      const char *path = outputs[i].path, *slash = path ? strrchr(path, '/') : NULL;
+
+      snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+               slash ? path : ".");
+      if (path && access(access(path, F_OK) == 0 ? path : folder, W_OK) != 0)
+         return cli_fail(1, path, "name a file in a folder that can be written",
+                         "%s cannot be written: %s", outputs[i].option, strerror(errno));
+   }
+   return 0;
+}
+
 int cli_open(const options *o, session *s)
 {
    return cli_open_watched(o, s, NULL, NULL);
@@ -94,7 +125,9 @@ int cli_open_watched(const options *o, session *s, sinter_progress *watch, void 
    double started = cli_seconds();
 
    *s = (session){.info = SINTER_INIT(sinter_model_info)};
-   int code = cli_numerics(o, &c.numerics);
+   int code = cli_target(o, &c.targets);
+   code = code ? code : check_outputs(o);
+   code = code ? code : cli_numerics(o, &c.numerics);
    code = code ? code : cli_experts(o, &experts, &c.experts);
    code = code ? code : cli_with(o, with, sizeof with);
    if (code)
@@ -107,7 +140,6 @@ int cli_open_watched(const options *o, session *s, sinter_progress *watch, void 
    p.user = user;
    c.model = model;
    c.output = o->command == CMD_compile ? o->output : NULL;
-   c.targets = o->target ? o->target : sinter_device_target(o->device);
    c.with = with;
    c.without = o->without;
    c.no_cache = o->no_cache;

@@ -514,7 +514,11 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       s->loopback ? 0 : (unsigned)serve_most.connections_per_address, MHD_OPTION_UNESCAPE_CALLBACK,
       unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
       slow_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
-   return s->daemon || cannot_listen(s, port, errno);
+   if (!s->daemon)
+      return cannot_listen(s, port, errno);
+   const union MHD_DaemonInfo *at_port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+   s->port = at_port ? at_port->port : port; /* with --port 0 the system's choice */
+   return true;
 }
 
 bool http_start(server *s)

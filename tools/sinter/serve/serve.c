@@ -213,9 +213,8 @@ static int start(server *s)
    if (!models_scan(s))
       return 1;
    if (!o->quiet)
-      fprintf(stderr, "listen   %s://%s:%lld  (page /, API /v1, metrics /metrics)\n",
-              s->tls_cert.len ? "https" : "http", o->host ? o->host : "127.0.0.1",
-              (long long)cli_int(o->port, 8080));
+      fprintf(stderr, "listen   %s://%s:%u  (page /, API /v1, metrics /metrics)\n",
+              s->tls_cert.len ? "https" : "http", o->host ? o->host : "127.0.0.1", s->port);
    return 0;
 }
 

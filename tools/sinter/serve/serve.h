@@ -337,6 +337,7 @@ typedef struct server {
    struct events *events;  /* NULL: none are published */
    struct MHD_Daemon *daemon;
    bool loopback;
+   uint16_t port;       /* that it listens on */
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
    uint32_t num_keys;
    FILE *log, *trace;        /* NULL: none */
