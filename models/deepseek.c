@@ -141,6 +141,13 @@ static sinter_status from_gguf(const model_source *s, model_config *c)
    return gguf_score(s, c);
 }
 
+/* A folder that was saved without the draft layer keeps its number: the tensors decide. */
+static void find_draft_layers(const model_source *s, model_config *c)
+{
+   if (!config_has_tensor(s, arena_printf(s->a, "model.layers.%u.enorm.weight", c->layers)))
+      c->draft_layers = 0;
+}
+
 static sinter_status check_widths(const model_source *s, const model_config *c)
 {
    if (!c->kv_rank || !c->plain_width || !c->v_width || !c->rotated_width || c->rotated_width % 2)
@@ -161,6 +168,8 @@ sinter_status deepseek_derive(model_source *s, model_config *c)
    SINTER_TRY(config_check_activation(s, c, "silu"));
    if (s->gguf)
       SINTER_TRY(from_gguf(s, c));
+   else
+      find_draft_layers(s, c);
    if (c->draft_layers > 1)
       return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
                        "there are %u draft layers: one is known", c->draft_layers);

@@ -94,6 +94,19 @@ static sinter_status kind_by_name(const model_source *s, model_config *c, uint32
    return SINTER_ok;
 }
 
+static bool has_indexer(const model_source *s, uint32_t l)
+{
+   static const char *const names[] = {"attn.indexer.wq_b.weight",
+                                       "self_attn.compressor.indexer.q_b_proj.weight"};
+
+   for (size_t i = 0; i < countof(names); i++) {
+      const char *whole = arena_printf(s->a, "model.layers.%u.%s", l, names[i]);
+      if (config_has_tensor(s, whole) || config_has_tensor(s, whole + strlen("model.")))
+         return true;
+   }
+   return false;
+}
+
 /* A layer's kind by its ratio: 0 and 1 compress nothing. Whether entries are chosen is told by the
  * tensors that choose. */
 static sinter_status kind_by_ratio(const model_source *s, model_config *c, uint32_t l,
@@ -104,10 +117,7 @@ static sinter_status kind_by_ratio(const model_source *s, model_config *c, uint3
    if (v->integer <= 1)
       return SINTER_ok;
    c->ratios[l] = (uint32_t)v->integer;
-   c->indexed[l] =
-      config_has_tensor(s, arena_printf(s->a, "layers.%u.attn.indexer.wq_b.weight", l)) ||
-      config_has_tensor(
-         s, arena_printf(s->a, "model.layers.%u.self_attn.compressor.indexer.q_b_proj.weight", l));
+   c->indexed[l] = has_indexer(s, l);
    return SINTER_ok;
 }
 

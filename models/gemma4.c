@@ -59,7 +59,7 @@ static sinter_status find_states(model_source *s, model_config *c)
       model_state *k = &c->states[l];
       bool global = !c->sliding[l];
       k->width = global && c->global_head_width ? c->global_head_width : c->head_width;
-      k->heads = global && c->k_eq_v && c->global_kv_heads ? c->global_kv_heads : c->kv_heads;
+      k->heads = global && c->global_kv_heads ? c->global_kv_heads : c->kv_heads;
       k->layer = state_layer(c, l);
       if (c->heads % k->heads || k->width % 2 || k->width > ROPE_MAX_WIDTH)
          return config_bad(s, "layer %u has %u query heads on %u of width %u", l, c->heads,
@@ -138,6 +138,71 @@ static sinter_status from_gguf(model_source *s, model_config *c)
    return gguf_widths(s, c);
 }
 
+/* ---- config.json ---- */
+
+/* One layer's numbers in per_layer_config; what it does not name is as everywhere. */
+static sinter_status layer_numbers(const model_source *s, const json *own, const char *layer,
+                                   uint32_t *width, uint32_t *heads)
+{
+   for (size_t i = 0; i < own->len; i++) {
+      const json *v = own->items[i];
+      uint32_t *to = strcmp(own->keys[i], "head_dim") == 0              ? width
+                     : strcmp(own->keys[i], "num_key_value_heads") == 0 ? heads
+                                                                        : NULL;
+      if (!to)
+         return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                          "per_layer_config gives layer %.20s a '%.60s' of its own", layer,
+                          own->keys[i]);
+      if (v->kind != JSON_int || v->integer < 1 || v->integer > 1 << 16)
+         return config_bad(s, "per_layer_config gives layer %.20s a %s that is no count", layer,
+                           own->keys[i]);
+      *to = (uint32_t)v->integer;
+   }
+   return SINTER_ok;
+}
+
+/* {"<layer>": {"head_dim": …, "num_key_value_heads": …}, …}: how newer files say what global_head_dim
+ * and num_global_key_value_heads said. Layers of one kind are alike. */
+static sinter_status read_per_layer(const model_source *s, model_config *c, const json *by)
+{
+   uint32_t width[2] = {0, c->head_width}, heads[2] = {0, c->kv_heads}; /* of those that slide: 1 */
+
+   for (uint32_t l = 0; l < c->layers; l++) {
+      const char *layer = arena_printf(s->a, "%u", l);
+      const json *own = json_get(by, layer);
+      uint32_t w = c->head_width, h = c->kv_heads, kind = c->sliding[l];
+      if (own && own->kind != JSON_object)
+         return config_bad(s, "per_layer_config says of layer %s what is no dictionary", layer);
+      if (own)
+         SINTER_TRY(layer_numbers(s, own, layer, &w, &h));
+      if (!width[kind])
+         width[kind] = w, heads[kind] = h;
+      if (w != width[kind] || h != heads[kind])
+         return base_fail(SINTER_unsupported, s->path,
+                          "take a model whose layers of one kind are alike",
+                          "per_layer_config gives layer %s %u kv heads of %u elements, not %u of "
+                          "%u like others of its kind",
+                          layer, h, w, heads[kind], width[kind]);
+   }
+   c->global_head_width = width[0];
+   c->global_kv_heads = heads[0];
+   return SINTER_ok;
+}
+
+/* The widths of layers that see everything, in both spellings. */
+static sinter_status global_widths(const model_source *s, model_config *c)
+{
+   const json *by = s->gguf ? NULL : json_get(config_text(s), "per_layer_config");
+
+   if (by && by->kind != JSON_null && by->kind != JSON_object)
+      return config_bad(s, "per_layer_config is no dictionary");
+   if (by && by->kind == JSON_object)
+      return read_per_layer(s, c, by);
+   if (!c->k_eq_v)
+      c->global_kv_heads = 0;
+   return SINTER_ok;
+}
+
 sinter_status gemma4_derive(model_source *s, model_config *c)
 {
    bool given;
@@ -157,6 +222,7 @@ sinter_status gemma4_derive(model_source *s, model_config *c)
    SINTER_TRY(config_layer_types(s, c, &given));
    if (s->gguf && !given)
       return config_bad(s, "sliding_window_pattern is missing");
+   SINTER_TRY(global_widths(s, c));
    SINTER_TRY(find_states(s, c));
    return config_read_rope(s, c, true);
 }

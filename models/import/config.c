@@ -424,6 +424,18 @@ static sinter_status read_special_ids(model_source *s, model_config *c)
 
 /* ---- the whole ---- */
 
+/* What single layers have otherwise, by their numbers, is a matter of the family that knows such layers. */
+static sinter_status check_per_layer(const model_source *s, const model_config *c, const json *text)
+{
+   const json *v = json_get(text, "per_layer_config");
+
+   if (!v || v->kind == JSON_null || (v->kind == JSON_object && !v->len) ||
+       strcmp(c->row->family, "gemma4") == 0)
+      return SINTER_ok;
+   return base_fail(SINTER_unsupported, s->path, "take a model whose layers are alike",
+                    "per_layer_config gives layers of %s widths of their own", c->row->name);
+}
+
 static sinter_status read_folder(model_source *s, model_config *c)
 {
    const json *text = config_text(s), *act = json_get(text, "hidden_activation");
@@ -438,6 +450,7 @@ static sinter_status read_folder(model_source *s, model_config *c)
    SINTER_TRY(read_hf(s, c, text));
    SINTER_TRY(check_fixed(s, c->row, text));
    SINTER_TRY(check_unknown_hf(s, text));
+   SINTER_TRY(check_per_layer(s, c, text));
    if (!act || act->kind != JSON_string)
       act = json_get(text, "hidden_act");
    if (act && act->kind == JSON_string)

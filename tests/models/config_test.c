@@ -73,6 +73,7 @@ static void refused(const char *arch, const char *extra, sinter_status status, c
 }
 
 #define LLAMA "LlamaForCausalLM"
+#define GEMMA4 "Gemma4ForCausalLM"
 
 static void same_rope(const char *old, const char *new)
 {
@@ -192,6 +193,14 @@ Test(config, contradictions)
    refused(LLAMA, "\"eos_token_id\":\"x\"", SINTER_bad_input, "eos_token_id");
    refused(LLAMA, "\"bos_token_id\":99", SINTER_bad_input, "bos_token_id");
    refused(LLAMA, "\"sliding_window\":4", SINTER_bad_input, "sliding_window");
+   refused(LLAMA, "\"per_layer_config\":{\"0\":{\"head_dim\":8}}", SINTER_unsupported,
+           "layers of llama");
+   refused(GEMMA4, "\"per_layer_config\":{\"0\":{\"hidden_size\":8}}", SINTER_unsupported,
+           "'hidden_size'");
+   refused(GEMMA4, "\"per_layer_config\":{\"0\":{\"head_dim\":0}}", SINTER_bad_input, "head_dim");
+   refused(GEMMA4,
+           "\"layer_types\":[\"sliding_attention\"],\"per_layer_config\":{\"0\":{\"head_dim\":8}}",
+           SINTER_unsupported, "1 kv heads of 8 elements, not 1 of 4");
    m = opened(a, LLAMA, "\"tie_word_embeddings\":true,\"eos_token_id\":[3,4,3],\"bos_token_id\":1");
    cr_expect_eq(m->info.num_eos, 2);
    cr_expect_eq(m->info.bos, 1);
