@@ -13,6 +13,7 @@
 #include "family.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { PATTERN = 6 };
 
@@ -161,6 +162,18 @@ static sinter_status layer_numbers(const model_source *s, const json *own, const
    return SINTER_ok;
 }
 
+/* Keys are numbers, some with zeros in front. */
+static const json *entry_of(const json *by, uint32_t l)
+{
+   for (size_t i = 0; i < by->len; i++) {
+      char *end;
+      unsigned long n = strtoul(by->keys[i], &end, 10);
+      if (end != by->keys[i] && !*end && n == l)
+         return by->items[i];
+   }
+   return NULL;
+}
+
 /* {"<layer>": {"head_dim": …, "num_key_value_heads": …}, …}: how newer files say what global_head_dim
  * and num_global_key_value_heads said. Layers of one kind are alike. */
 static sinter_status read_per_layer(const model_source *s, model_config *c, const json *by)
@@ -169,7 +182,7 @@ static sinter_status read_per_layer(const model_source *s, model_config *c, cons
 
    for (uint32_t l = 0; l < c->layers; l++) {
       const char *layer = arena_printf(s->a, "%u", l);
-      const json *own = json_get(by, layer);
+      const json *own = entry_of(by, l);
       uint32_t w = c->head_width, h = c->kv_heads, kind = c->sliding[l];
       if (own && own->kind != JSON_object)
          return config_bad(s, "per_layer_config says of layer %s what is no dictionary", layer);

@@ -424,6 +424,21 @@ static sinter_status read_special_ids(model_source *s, model_config *c)
 
 /* ---- the whole ---- */
 
+/* Tokens of an image may see each other ("vision") where the text is causal: no such model is given
+ * images here. */
+static sinter_status check_direction(const model_source *s, const json *text)
+{
+   const json *v = json_get(text, "use_bidirectional_attention");
+   double flag;
+
+   if (!v || (number_of(v, &flag) && flag == 0) ||
+       (v->kind == JSON_string && strcmp(v->string, "vision") == 0))
+      return SINTER_ok;
+   return base_fail(SINTER_unsupported, s->path,
+                    "take a causal model: this one attends to later tokens",
+                    "use_bidirectional_attention is neither false nor \"vision\"");
+}
+
 /* What single layers have otherwise, by their numbers, is a matter of the family that knows such layers. */
 static sinter_status check_per_layer(const model_source *s, const model_config *c, const json *text)
 {
@@ -451,6 +466,7 @@ static sinter_status read_folder(model_source *s, model_config *c)
    SINTER_TRY(check_fixed(s, c->row, text));
    SINTER_TRY(check_unknown_hf(s, text));
    SINTER_TRY(check_per_layer(s, c, text));
+   SINTER_TRY(check_direction(s, text));
    if (!act || act->kind != JSON_string)
       act = json_get(text, "hidden_act");
    if (act && act->kind == JSON_string)

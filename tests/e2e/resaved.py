@@ -6,12 +6,14 @@ from v4_scales import write_folder
 
 
 def gemma4(c, tensors):
-    """Layers that see everything are described one by one."""
+    """Layers that see everything are described one by one; images, which are not taken, look both ways and have ids."""
+    c.update({"use_bidirectional_attention": "vision", "vision_soft_tokens_per_image": 280,
+              **{f"{x}_token_id": 5 for x in ("boa", "boi", "eoa", "eoi", "image", "video")}})
     wide = {"head_dim": c.pop("global_head_dim")}
     heads = c.pop("num_global_key_value_heads", None)
     if heads and c["attention_k_eq_v"]:
         wide["num_key_value_heads"] = heads
-    c["per_layer_config"] = {str(n): wide for n, kind in enumerate(c["layer_types"]) if kind == "full_attention"}
+    c["per_layer_config"] = {f"{n:02}": wide for n, kind in enumerate(c["layer_types"]) if kind == "full_attention"}
     return tensors
 
 

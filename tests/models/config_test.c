@@ -195,6 +195,9 @@ Test(config, contradictions)
    refused(LLAMA, "\"sliding_window\":4", SINTER_bad_input, "sliding_window");
    refused(LLAMA, "\"per_layer_config\":{\"0\":{\"head_dim\":8}}", SINTER_unsupported,
            "layers of llama");
+   refused(GEMMA4, "\"use_bidirectional_attention\":\"all\"", SINTER_unsupported,
+           "use_bidirectional");
+   refused(GEMMA4, "\"use_bidirectional_attention\":true", SINTER_unsupported, "use_bidirectional");
    refused(GEMMA4, "\"per_layer_config\":{\"0\":{\"hidden_size\":8}}", SINTER_unsupported,
            "'hidden_size'");
    refused(GEMMA4, "\"per_layer_config\":{\"0\":{\"head_dim\":0}}", SINTER_bad_input, "head_dim");
