@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "kargs.h"
+#include "pack.h"
 #include "simt_abi.h"
 
 typedef enum place { ON_CPU, ON_GPU, ON_MATRIX, ON_MATRIX_F8 } place;
@@ -39,6 +40,11 @@ const char *attention_name(attention_backend b)
    return infos[b].name;
 }
 
+bool attention_takes(attention_backend b, uint32_t ops)
+{
+   return (infos[b].ops_and_takes & ops) != 0;
+}
+
 /* The row of that name; ATTENTION_BACKENDS when there is none. */
 static attention_backend find(const char *name, size_t len)
 {
@@ -67,7 +73,7 @@ sinter_status attention_read(const char *text, attention_backend *out, bool *out
 
 /* ---- the kernel on matrix instructions (kernels/attention_mma.cuh has the same) ---- */
 
-enum { STAGES = 4, SIDE = 16, PAD = 16, WIDE_VALUE = 256 };
+enum { STAGES = 4, SIDE = 16, PAD = 16, WIDE_VALUE = 256, EXPANDED_AT_ONCE = 32 };
 
 static bool is_matrix(attention_backend b)
 {
@@ -92,8 +98,19 @@ uint32_t attention_columns(attention_backend b, const attention_query *q)
    return q->value > WIDE_VALUE ? unit : MIN((all + unit - 1) / unit * unit, 16u);
 }
 
+/* Of kernels/attention_expand.cuh: a chunk's keys and values, a tile's queries and weights, then floats. */
+static uint64_t expanded_shared(const attention_query *q)
+{
+   uint64_t warps = SIMT_THREADS / q->arch->warp, key = q->width + PAD, chunk = ATTN_CHUNK + PAD;
+
+   return (ATTN_CHUNK + SIDE) * key + (q->value + SIDE) * chunk +
+          4 * (2 * ATTN_CHUNK + 2 * warps * EXPANDED_AT_ONCE + (2 * warps + 2) * SIDE);
+}
+
 uint64_t attention_shared(attention_backend b, const attention_query *q)
 {
+   if (q->wants & ATTENTION_EXPANDED)
+      return expanded_shared(q);
    bool f8 = infos[b].on == ON_MATRIX_F8;
    uint64_t columns = attention_columns(b, q), warps = SIMT_THREADS / q->arch->warp;
    uint64_t parts = attention_parts(b, q), bytes = f8 ? 1 : 2, depth = f8 ? 32 : 16;
@@ -139,6 +156,24 @@ static const char *wrong_form(arena *a, uint32_t lacks)
    return NULL;
 }
 
+/* Matrices go into the instruction as they are stored, 16 outputs and 32 elements of a latent at a time. */
+static const char *wrong_matrices(arena *a, const attention_query *q)
+{
+   const dtype stored[] = {q->keys, q->values};
+
+   if ((q->width - q->rotated) % SIDE || q->rotated % SIDE || q->rank % 32)
+      return arena_printf(a, "keys of %u and %u of latents of %u are no multiples of 16, 16 and 32",
+                          q->width - q->rotated, q->rotated, q->rank);
+   if (q->value > WIDE_VALUE)
+      return arena_printf(a, "values of %u are wider than %u", q->value, WIDE_VALUE);
+   for (size_t i = 0; i < countof(stored); i++) {
+      const panel_info *p = &panel_infos[pack_layout_of(stored[i])];
+      if (stored[i] == DT_f32 || stored[i] == DT_f16 || p->has_min || p->kind < PANEL_KIND_FLOAT)
+         return arena_printf(a, "has no kernel for matrices of %s", dtype_infos[stored[i]].name);
+   }
+   return NULL;
+}
+
 static const char *wrong_shape(arena *a, attention_backend backend, const attention_query *q)
 {
    const backend_info *b = &infos[backend];
@@ -152,6 +187,10 @@ static const char *wrong_shape(arena *a, attention_backend backend, const attent
                           b->multiple);
    if (q->width > b->widest)
       return arena_printf(a, "heads of %u are wider than %u", q->width, b->widest);
+   const char *why =
+      is_matrix(backend) && (q->wants & ATTENTION_EXPANDED) ? wrong_matrices(a, q) : NULL;
+   if (why)
+      return why;
    if (is_matrix(backend) && attention_shared(backend, q) > arch_block_shared(q->arch))
       return arena_printf(a, "a block would need %llu bytes of shared memory, of %llu",
                           (unsigned long long)attention_shared(backend, q),

@@ -32,6 +32,9 @@ typedef struct attention_query {
    uint32_t wants;        /* one op, and what has to be taken */
    dtype kv;
    uint32_t heads, groups, width, value; /* H, G, elements of a key, of a value */
+   /* expanded: elements of a latent, and of a key those that a row holds as they are; how the matrices are stored */
+   uint32_t rank, rotated;
+   dtype keys, values;
 } attention_query;
 
 const char *attention_name(attention_backend b);
@@ -40,6 +43,9 @@ const char *attention_name(attention_backend b);
  * Errors USAGE with the names there are. */
 SINTER_CHECKED sinter_status attention_read(const char *text, attention_backend *out,
                                             bool *out_strict);
+
+/* Whether it takes one of these ops. */
+bool attention_takes(attention_backend b, uint32_t ops);
 
 /* NULL when the kernel can do it, else the reason, in a. */
 const char *attention_refuses(arena *a, attention_backend b, const attention_query *q);

@@ -183,16 +183,53 @@ static sinter_status run_prompt_passes(compiling *c, const model *m, const pass_
       from->with ? arena_printf(c->a, "%s,%s", from->with, prompt_passes) : prompt_passes;
    options.shares = &out->layout;
    SINTER_TRY(pass_run_all(f, &options, own));
-   uint32_t fired = own->entry[pass_find(prompt_passes, strlen(prompt_passes))].fired;
+   const pass_entry *e = &own->entry[pass_find(prompt_passes, strlen(prompt_passes))];
+   const char *why = e->sites.count ? e->sites.data[0]->reason : NULL;
    *vec_push(c->a, &report->notes) =
-      fired ? arena_printf(c->a, "prompts have a form of their own: %s at %u places", prompt_passes,
-                           fired)
+      e->fired ? arena_printf(c->a, "prompts have a form of their own: %s at %u places",
+                              prompt_passes, e->fired)
+      : why ? arena_printf(c->a, "--variant-per-bucket: prompts have no form of their own: %s", why)
             : "--variant-per-bucket: prompts have no form of their own in this model";
-   if (!fired)
+   if (!e->fired)
       return SINTER_ok;
+   const size_t known = own->notes.count; /* of the passes that the other form went through, too */
    SINTER_TRY(pass_finish(f, &options, own, &out->prompt_layout));
+   for (size_t i = known; i < own->notes.count; i++)
+      *vec_push(c->a, &report->notes) = own->notes.data[i];
    f->name = "prefill";
    out->prompts = f;
+   out->layout.prompts = &out->prompt_layout;
+   return SINTER_ok;
+}
+
+static bool has_expanded(const pass_layout *l)
+{
+   uint32_t i = 0;
+
+   while (l && i < l->num_attentions && !(l->attentions[i].query.wants & ATTENTION_EXPANDED))
+      i++;
+   return l && i < l->num_attentions;
+}
+
+/* A kernel for expanded latents that was asked for, where none are expanded: said, or an error when no other will do. */
+static sinter_status check_expanded(compiling *c, const pass_layout *l, pass_report *report)
+{
+   bool strict, per_bucket = c->request->variant_per_bucket;
+   attention_backend asked;
+
+   SINTER_TRY(attention_read(c->request->attention, &asked, &strict));
+   if (asked == ATTENTION_BACKENDS || pass_attention_concerns(asked, ATTENTION_KV) ||
+       has_expanded(l) || has_expanded(l->prompts))
+      return SINTER_ok;
+   const char *why = per_bucket ? report->notes.data[report->notes.count - 1]
+                                : "prompts have a form of their own only with --variant-per-bucket";
+   if (strict)
+      return base_fail(SINTER_unsupported, "--attention",
+                       "leave the ! out: then another kernel is taken, and said",
+                       "%s has nothing to do: %s", attention_name(asked), why);
+   if (!per_bucket) /* else that note is there already */
+      *vec_push(c->a, &report->notes) =
+         arena_printf(c->a, "--attention %s: %s", attention_name(asked), why);
    return SINTER_ok;
 }
 
@@ -226,6 +263,8 @@ static sinter_status run_passes(compiling *c, const target *t, const model *m, p
    SINTER_TRY(pass_finish(out->f, &options, report, &out->layout));
    if (c->request->variant_per_bucket && !ref && m == c->m)
       SINTER_TRY(run_prompt_passes(c, m, &options, report, out));
+   if (!ref && m == c->m)
+      SINTER_TRY(check_expanded(c, &out->layout, report));
    if (!ref)
       ir_print(&ir, out->f);
    if (out->prompts)

@@ -228,6 +228,7 @@ panel_layout cg_panels_of(const cg_lower *l, const ir_value *w)
 
 static sinter_status expanded_key_of(const cg_lower *l, const ir_op *op, attention_key *out)
 {
+   const pass_attention *how = backend_of(l, op);
    const ir_type *q = &op->operands[0]->type, *p = &op->operands[1]->type;
    const ir_value *keys = op->operands[3], *values = op->operands[4];
 
@@ -243,8 +244,10 @@ static sinter_status expanded_key_of(const cg_lower *l, const ir_op *op, attenti
                           .rotated = (uint32_t)ir_type_row(p),
                           .keys = cg_panels_of(l, keys),
                           .values = cg_panels_of(l, values),
+                          .bytes = how->backend == ATTENTION_BACKEND_expand_f8,
+                          .shared = l->simt ? attention_shared(how->backend, &how->query) : 0,
                           .scale = ir_attr_f(op, IR_ATTR_scale, 1)};
-   const char *why = attention_expanded_unsupported(out);
+   const char *why = l->simt ? NULL : attention_expanded_unsupported(out);
 
    if (!why && p->dtype != q->dtype)
       why = "both parts of the queries must have one type";
@@ -254,21 +257,48 @@ static sinter_status expanded_key_of(const cg_lower *l, const ir_op *op, attenti
               : SINTER_ok;
 }
 
-static sinter_status lower_expanded(const cg_lower *l, const ir_op *op, cg_launches *out)
+/* What both kinds of kernels read, in this order. */
+static void expanded_inputs(const cg_lower *l, const ir_op *op, cg_launch *to)
 {
    uint32_t group = cg_place(l, op->operands[2])->index;
-   plan_ref scratch = {.kind = PLAN_REF_scratch};
-   attention_key key;
 
-   SINTER_TRY(expanded_key_of(l, op, &key));
-   cg_launch *to = attention_launch_of(l, op->group, &key, ATTENTION_expanded, out);
-   cg_launch_value(l, to, op->results[0], true);
    for (uint32_t i = 0; i < op->num_operands; i++)
       cg_launch_value(l, to, op->operands[i], false);
    cg_launch_ref(to, cg_ref_meta(IR_META_runs, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_positions, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_seq_of, 0), 0, false);
    cg_launch_ref(to, cg_ref_meta(IR_META_block_table, group), 0, false);
+}
+
+/* On a GPU a block takes a chunk, and a kernel of its own folds them. */
+static void lower_expanded_simt(const cg_lower *l, const ir_op *op, const attention_key *key,
+                                cg_launches *out)
+{
+   plan_ref scratch = {.kind = PLAN_REF_scratch};
+   cg_launch *part = attention_launch_of(l, op->group, key, ATTENTION_expanded, out);
+
+   cg_launch_ref(part, scratch, 0, true);
+   expanded_inputs(l, op, part);
+   cg_launch *merge = attention_launch_of(l, op->group, key, ATTENTION_expanded_merge, out);
+   cg_launch_value(l, merge, op->results[0], true);
+   cg_launch_ref(merge, scratch, 0, false);
+   cg_launch_ref(merge, cg_ref_meta(IR_META_positions, 0), 0, false);
+   out->scratch = MAX(out->scratch, cg_simt_expanded_scratch(key, l->max_rows));
+}
+
+static sinter_status lower_expanded(const cg_lower *l, const ir_op *op, cg_launches *out)
+{
+   plan_ref scratch = {.kind = PLAN_REF_scratch};
+   attention_key key;
+
+   SINTER_TRY(expanded_key_of(l, op, &key));
+   if (l->simt) {
+      lower_expanded_simt(l, op, &key, out);
+      return SINTER_ok;
+   }
+   cg_launch *to = attention_launch_of(l, op->group, &key, ATTENTION_expanded, out);
+   cg_launch_value(l, to, op->results[0], true);
+   expanded_inputs(l, op, to);
    cg_launch_ref(to, scratch, 0, true);
    out->scratch =
       MAX(out->scratch, attention_expanded_scratch(&key, l->max_rows, l->f->range[SYM_S].max));

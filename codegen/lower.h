@@ -34,8 +34,9 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
 /* Whether a row kernel that is SIMT text can hold the op. */
 bool cg_simt_takes(const ir_op *op);
 
-/* Bytes of scratch memory that the part form needs there for each chunk of context. */
+/* Bytes of scratch memory that the part form, or the expanded one, needs there for each chunk of context. */
 uint64_t cg_simt_attention_scratch(const attention_key *key, int64_t max_rows);
+uint64_t cg_simt_expanded_scratch(const attention_key *key, int64_t max_rows);
 
 /* What lowering reads. */
 typedef struct cg_lower {

@@ -1,4 +1,5 @@
-/* simt_attention.c - the parameters of the templates of attention, from its key: plain, or on matrix instructions. */
+/* simt_attention.c - the parameters of the templates of attention, from its key: plain, on matrix instructions, or over
+ * latents that are expanded there. */
 #include "base/simt_abi.h"
 #include "kernels/cpu/attention.h"
 #include "simt.h"
@@ -38,6 +39,7 @@ static void emit_attention(arena *a, text_buf *out, const char *symbol, const vo
                   : k->kv == DT_bf16 ? "ATTENTION_PARTS_bf16"
                                      : "ATTENTION_PARTS_f16");
       cg_simt_include(out, "fragments.cuh");
+      cg_simt_include(out, "attention_columns.cuh");
       cg_simt_include(out, "attention_mma_load.cuh");
       cg_simt_include(out, "attention_mma_product.cuh");
       cg_simt_include(out, "attention_mma.cuh");
@@ -81,9 +83,63 @@ static void attention_grid(const void *what, plan_launch *to)
 
 const cg_simt_kind cg_simt_attention = {emit_attention, attention_grid};
 
+/* ---- latents that are expanded ---- */
+
+/* Parts of bf16 that hold an element exactly. */
+static int latent_parts(dtype kv)
+{
+   return kv == DT_f32 ? 3 : kv == DT_f16 ? 2 : 1;
+}
+
+static void emit_expanded(arena *a, text_buf *out, const char *symbol, const void *what)
+{
+   const attention_key *k = what;
+   uint64_t key_panel = 0, value_panel = 0;
+
+   (void)a;
+   (void)pack_panel_size(k->keys, k->rank, &key_panel);
+   (void)pack_panel_size(k->values, k->rank, &value_panel);
+   text_printf(
+      out,
+      "#define EXPAND_NAME %s\n#define EXPAND_FORM %d\n#define EXPAND_H %u\n#define EXPAND_A %u\n"
+      "#define EXPAND_N %u\n#define EXPAND_V %u\n#define EXPAND_R %u\n#define EXPAND_SCALE %af\n"
+      "#define EXPAND_SHARED %llu\n#define EXPAND_KEY_PANEL %llull\n"
+      "#define EXPAND_VALUE_PANEL %llull\n#define EXPAND_KV_BYTES %u\n#define EXPAND_PARTS %d\n",
+      symbol, k->form, k->heads, k->width - k->rotated, k->rotated, k->value, k->rank, k->scale,
+      (unsigned long long)k->shared, (unsigned long long)key_panel, (unsigned long long)value_panel,
+      dtype_infos[k->kv].bytes, latent_parts(k->kv));
+   cg_simt_format(out, "EXPAND_KEYS", k->keys);
+   cg_simt_format(out, "EXPAND_VALUES", k->values);
+   cg_simt_load(out, "EXPAND_LOAD_Q", k->q);
+   cg_simt_load(out, "EXPAND_LOAD_KV", k->kv);
+   cg_simt_store(out, "EXPAND_STORE", k->y);
+   cg_simt_include(out, "attention_fold.cuh");
+   cg_simt_include(out, "fragments.cuh");
+   cg_simt_include(out, "attention_columns.cuh");
+   cg_simt_include(out, "gemm_mma_weights.cuh");
+   cg_simt_include(out, "attention_expand.cuh");
+}
+
+/* A block each head and chunk, through which the step's runs pass one by one; merged, each row and head. */
+static void expanded_grid(const void *what, plan_launch *to)
+{
+   const attention_key *k = what;
+
+   to->tiles = (plan_extent){.k = k->heads,
+                             .num_factors = 1,
+                             .factor = {{k->form == ATTENTION_expanded_merge ? SYM_T : SYM_C, 1}}};
+}
+
+uint64_t cg_simt_expanded_scratch(const attention_key *k, int64_t max_rows)
+{
+   return (uint64_t)max_rows * k->heads * (k->value + 2) * sizeof(float);
+}
+
+static const cg_simt_kind cg_simt_expanded = {emit_expanded, expanded_grid};
+
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key)
 {
-   bool plain = key->form != ATTENTION_expanded && !key->quant;
-
-   return plain && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
+   if (key->form >= ATTENTION_expanded)
+      return key->bytes ? &cg_simt_expanded : NULL;
+   return !key->quant && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
 }

@@ -116,6 +116,7 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
    if (cg_simt_has_matrix(key)) {
       text_printf(out, "#if SIMT_MATRIX && SIMT_HAS_MMA\n");
       cg_simt_include(out, "fragments.cuh");
+      cg_simt_include(out, "gemm_mma_weights.cuh");
       cg_simt_include(out, "gemm_mma.cuh");
       text_printf(out, "#else\nSIMT_ASSERT(GEMM_SLICES == 1);\n");
    }

@@ -16,10 +16,13 @@
    F("fragments.cuh", fragments) \
    F("gemm_rows.cuh", gemm_rows) \
    F("gemm.cuh", gemm) \
+   F("gemm_mma_weights.cuh", gemm_mma_weights) \
    F("gemm_mma.cuh", gemm_mma) \
    F("embed.cuh", embed) \
    F("attention_fold.cuh", attention_fold) \
    F("attention.cuh", attention) \
+   F("attention_columns.cuh", attention_columns) \
+   F("attention_expand.cuh", attention_expand) \
    F("attention_mma_load.cuh", attention_mma_load) \
    F("attention_mma_product.cuh", attention_mma_product) \
    F("attention_mma.cuh", attention_mma) \

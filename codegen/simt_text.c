@@ -151,6 +151,7 @@ static const struct {
    N(ATTENTION_whole),
    N(ATTENTION_part),
    N(ATTENTION_merge),
+   N(ATTENTION_expanded),
    {"ATTENTION_PARTS_bf16", 0},
    {"ATTENTION_PARTS_f16", 1},
    {"ATTENTION_PARTS_f8", 2},

@@ -1,24 +1,5 @@
 /* attention_mma.cuh - attention on matrix instructions, its last part: chunks folded in order, in the block that computed them
  * (whole) or by a kernel of their own (merge) from what a block each has left (part). */
-#ifndef ATTENTION_MMA_CUH
-#define ATTENTION_MMA_CUH
-
-/* Folds the chunk into m and l of a column, and says what becomes of its o: old o + add o_c. */
-SIMT_FN void attn_fold_column(float *m, float *l, float mc, float lc, float *old, float *add)
-{
-   *old = 1;
-   *add = 0;
-   if (mc == -simt_float(0x7f800000u))
-      return; /* its row sees nothing of the chunk */
-   const float top = simt_max(*m, mc);
-   *old = simt_exp(*m - top);
-   *add = simt_exp(mc - top);
-   *m = top;
-   *l = simt_fma(*l, *old, lc * *add);
-}
-
-#endif
-
 #if ATTN_FORM != ATTENTION_merge
 
 /* Of element e of the warp's sums: its column, and where in a value it lies (ATTN_V or more: nowhere). */

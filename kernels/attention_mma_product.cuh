@@ -1,25 +1,5 @@
 /* attention_mma_product.cuh - attention on matrix instructions, its second part: from slices of keys to weights, and from those and
  * slices of values to the sums of a chunk. */
-#ifndef ATTENTION_MMA_PRODUCT_CUH
-#define ATTENTION_MMA_PRODUCT_CUH
-
-/* Over the 16 rows of a column of the instruction's C, whose own elements are folded already. */
-SIMT_FN float simt_mma_column_max(float v)
-{
-   for (int m = MMA_C_LANES; m < SIMT_WARP; m *= 2)
-      v = simt_max(v, simt_shfl_xor(v, m));
-   return v;
-}
-
-SIMT_FN float simt_mma_column_sum(float v)
-{
-   for (int m = MMA_C_LANES; m < SIMT_WARP; m *= 2)
-      v += simt_shfl_xor(v, m);
-   return v;
-}
-
-#endif
-
 #if ATTN_FORM != ATTENTION_merge
 
 #if !ATTN_F8

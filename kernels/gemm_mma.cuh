@@ -51,15 +51,6 @@ SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], co
    simt_copy_end();
 }
 
-/* The largest bf16 part of x, without rounding up past it: what is left is exact. */
-SIMT_FN simt_u32 gemm_part(float *x)
-{
-   const simt_u32 part = simt_bits(*x) & 0xffff0000u;
-
-   *x = *x - simt_float(part);
-   return part >> 16;
-}
-
 /* The three parts of B. */
 SIMT_FN void gemm_mma_x(const float (*x)[GEMM_TILE_K + 4], int tile, int k0, simt_u32 (*parts)[2])
 {
@@ -75,31 +66,6 @@ SIMT_FN void gemm_mma_x(const float (*x)[GEMM_TILE_K + 4], int tile, int k0, sim
    }
 }
 
-/* The code of element k of row r as bf16 bits; bf16 weights are their own codes. */
-SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i64 k, int r)
-{
-   if (f.kind == PANEL_KIND_FLOAT)
-      return *(const simt_u16 *)(panel + k * f.block_bytes + 2 * r);
-   const simt_u8 *block = panel + k / f.block * f.block_bytes;
-   const int kk = (int)(k % f.block);
-   if (f.kind == PANEL_KIND_SCALED)
-      return simt_bits(simt_scaled_code(f, block, kk, r)) >> 16;
-   return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
-}
-
-/* A, from columns k0 … of a panel. */
-SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, simt_i64 depth,
-                        simt_u32 *out)
-{
-   SIMT_UNROLL
-   for (int i = 0; i < MMA_A; i++) {
-      const simt_i64 k = k0 + simt_mma_ka(simt_lane(), i);
-      const int r = simt_mma_row(simt_lane(), i);
-      out[i] = k < depth ? gemm_mma_code(f, panel, k, r) : 0;
-      out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r) << 16 : 0;
-   }
-}
-
 /* A slice is done: its sum joins those before it. */
 SIMT_FN void gemm_mma_next(float *before, float *total, int first)
 {
@@ -107,36 +73,11 @@ SIMT_FN void gemm_mma_next(float *before, float *total, int first)
    *total = 0;
 }
 
-/* d and m of row r at column k: value = d code + m. */
-SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d,
-                            float *m)
-{
-   *d = 1;
-   *m = 0;
-   if (f.kind == PANEL_KIND_FLOAT)
-      return;
-   const simt_u8 *block = panel + k / f.block * f.block_bytes;
-   if (f.kind == PANEL_KIND_SCALED) {
-      *d = ((const float *)block)[r];
-   } else if (f.block == 32) {
-      *d = simt_half(f, block + f.scales_at + 2 * r);
-      if (f.min)
-         *m = simt_half(f, block + f.scales_at + 32 + 2 * r);
-   } else {
-      int scale, min;
-      simt_sub_scale(f, block, (int)(k % f.block), r, &scale, &min);
-      const simt_u8 *tail = block + f.block / 32 * f.cell_bytes;
-      *d = simt_half(f, tail + 2 * r) * (float)scale;
-      if (f.min)
-         *m = -(simt_half(f, tail + 32 + 2 * r) * (float)min);
-   }
-}
-
 /* Columns k0 … of the tile: total[tile][4] gains the products of `group` columns at a time. */
 SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
                            simt_i64 k0, simt_i64 depth, float (*total)[4])
 {
-   const int group = f.block == 16 || (f.block == 256 && f.sub == 16) ? 16 : 32;
+   const int group = gemm_mma_group(f);
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
       float sum[MMA_TILES][4], d[4], m[4];

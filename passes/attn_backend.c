@@ -3,7 +3,8 @@
  *    %a = attention %q, %kv   ->   // attention %a: mma; refused: cpu: is for a CPU, not for sm_90a; …
  *
  * The rows of base/attention.def in their order, the first that can; or the one that --attention asks for, with the rest behind
- * it, or without (NAME!). One choice an artifact and attention, whatever the step: kernels of one row have the same bits for
+ * it, or without (NAME!). A row for expanded latents alone is about those only: codegen/compile.c says when there are none.
+ * One choice an artifact and attention, whatever the step: kernels of one row have the same bits for
  * any number of rows, those of two have not. Equal attentions are one entry. Fails where no row can. Kills: a row that is taken
  * although it lacks something; a reason that is lost. */
 #include "run.h"
@@ -18,6 +19,12 @@ static bool read_wish(pass_run *run, wish *out)
 {
    run->status = attention_read(run->options->attention, &out->backend, &out->strict);
    return run->status == SINTER_ok;
+}
+
+bool pass_attention_concerns(attention_backend asked, uint32_t wants)
+{
+   return asked < ATTENTION_BACKENDS &&
+          (attention_takes(asked, ATTENTION_KV | ATTENTION_LATENT) || (wants & ATTENTION_EXPANDED));
 }
 
 static bool is_attention(const ir_op *op)
@@ -39,20 +46,62 @@ static bool is_quantised(const ir_op *op)
    return false;
 }
 
+/* Of an mla_expanded, with these operands. */
+static attention_query expanded_query(const pass_run *run, ir_value *const *operands)
+{
+   const ir_type *q = &operands[0]->type, *p = &operands[1]->type, *v = &operands[4]->type;
+   const ir_op *keys = pass_weight_behind(operands[3]), *values = pass_weight_behind(operands[4]);
+
+   return (attention_query){.arch = run->options->target->arch,
+                            .fast = run->options->numerics == SINTER_FAST,
+                            .wants = ATTENTION_EXPANDED,
+                            .kv = operands[2]->type.dtype,
+                            .heads = number(q->dim[1]),
+                            .groups = number(q->dim[1]),
+                            .width = number(q->dim[2]) + number(p->dim[2]),
+                            .value = number(v->dim[1]),
+                            .rank = number(v->dim[2]),
+                            .rotated = number(p->dim[2]),
+                            .keys = keys ? keys->results[0]->type.dtype : DT_none,
+                            .values = values ? values->results[0]->type.dtype : DT_none};
+}
+
+const char *pass_refuses_expanded(const pass_run *run, ir_value *const *operands)
+{
+   attention_query q = expanded_query(run, operands);
+   text_buf reasons = {.a = run->f->a};
+   attention_backend asked;
+   bool strict;
+
+   if (attention_read(run->options->attention, &asked, &strict) != SINTER_ok)
+      return "--attention names no row"; /* which fails where kernels are chosen */
+   for (int b = 0; b < ATTENTION_BACKENDS; b++) {
+      if (!attention_takes((attention_backend)b, ATTENTION_EXPANDED))
+         continue;
+      q.asked = b == (int)asked;
+      const char *why = attention_refuses(run->f->a, (attention_backend)b, &q);
+      if (!why)
+         return NULL;
+      text_printf(&reasons, "%s%s %s", reasons.len ? "; " : "",
+                  attention_name((attention_backend)b), why);
+   }
+   return reasons.data;
+}
+
 static attention_query query_of(const pass_run *run, const ir_op *op)
 {
-   const bool latent = op->code == IR_OP_mla_attention, expanded = op->code == IR_OP_mla_expanded;
+   if (op->code == IR_OP_mla_expanded)
+      return expanded_query(run, op->operands);
+   const bool latent = op->code == IR_OP_mla_attention;
    const ir_type *q = &op->operands[0]->type, *y = &op->results[0]->type;
-   const ir_type *kv = &op->operands[latent || expanded ? 2 : 1]->type;
-   const pass_place *at = &run->layout->places[op->operands[latent || expanded ? 2 : 1]->id];
+   const ir_type *kv = &op->operands[latent ? 2 : 1]->type;
+   const pass_place *at = &run->layout->places[op->operands[latent ? 2 : 1]->id];
    attention_query out = {.arch = run->options->target->arch,
                           .fast = run->options->numerics == SINTER_FAST,
-                          .wants = latent     ? ATTENTION_LATENT
-                                   : expanded ? ATTENTION_EXPANDED
-                                              : ATTENTION_KV,
+                          .wants = latent ? ATTENTION_LATENT : ATTENTION_KV,
                           .kv = kv->dtype,
                           .heads = number(q->dim[1]),
-                          .groups = expanded ? number(q->dim[1]) : number(kv->dim[0]),
+                          .groups = number(kv->dim[0]),
                           .width = number(kv->dim[1]),
                           .value = number(y->dim[2])};
 
@@ -72,7 +121,9 @@ static attention_query query_of(const pass_run *run, const ir_op *op)
 static bool is_equal(const attention_query *x, const attention_query *y)
 {
    return x->wants == y->wants && x->kv == y->kv && x->heads == y->heads &&
-          x->groups == y->groups && x->width == y->width && x->value == y->value;
+          x->groups == y->groups && x->width == y->width && x->value == y->value &&
+          x->rank == y->rank && x->rotated == y->rotated && x->keys == y->keys &&
+          x->values == y->values;
 }
 
 static void fail(pass_run *run, const pass_attention *to, const wish *w)
@@ -90,8 +141,10 @@ static void fail(pass_run *run, const pass_attention *to, const wish *w)
 }
 
 /* The reasons of all rows, and the one that is taken. */
-static void choose(pass_run *run, pass_attention *to, const wish *w)
+static void choose(pass_run *run, pass_attention *to, const wish *all)
 {
+   static const wish none = {.backend = ATTENTION_BACKENDS};
+   const wish *w = pass_attention_concerns(all->backend, to->query.wants) ? all : &none;
    arena *a = run->f->a;
    int chosen = ATTENTION_BACKENDS;
 
@@ -122,7 +175,8 @@ static void note_other(pass_run *run, const wish *w)
    uint32_t others = 0, first = 0;
 
    for (uint32_t i = l->num_attentions; w->backend < ATTENTION_BACKENDS && i-- > 0;)
-      if (l->attentions[i].backend != w->backend) {
+      if (pass_attention_concerns(w->backend, l->attentions[i].query.wants) &&
+          l->attentions[i].backend != w->backend) {
          others += l->attentions[i].count;
          first = i;
       }

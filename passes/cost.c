@@ -286,7 +286,8 @@ static double attention_ns(const kernel *k, const ir_op *op)
    if (!parts)
       return k->t->float_ns * k->t->attention_factor;
    const uint32_t columns = attention_columns(at->backend, &at->query);
-   const uint32_t rows = (uint32_t)MIN(k->syms[SYM_T], ATTN_ROWS);
+   const uint32_t all = op->code == IR_OP_mla_expanded ? columns : ATTN_ROWS;
+   const uint32_t rows = (uint32_t)MIN(k->syms[SYM_T], all);
    const uint32_t used = rows * (at->query.heads / at->query.groups);
    return k->t->matrix_ns * parts * ((used + columns - 1) / columns * columns) / used;
 }
@@ -314,7 +315,8 @@ static double work(const kernel *k, const ir_op *op)
    case IR_OP_hc_collapse:
    case IR_OP_hc_expand: return multiplications(k, op) * floats;
    case IR_OP_mla_expanded:
-      return (attention_work(k, op) * t->attention_factor + expansion_work(k, op)) * floats;
+      return attention_work(k, op) * attention_ns(k, op) +
+             expansion_work(k, op) * product_ns(k, op);
    case IR_OP_route: return elements(k, &op->operands[0]->type) * elems * t->select_factor;
    case IR_OP_silu:
    case IR_OP_gelu:

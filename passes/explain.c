@@ -104,14 +104,16 @@ static void write_segments(text_buf *out, const pass_layout *l)
    }
 }
 
-static void write_attention(text_buf *out, const pass_layout *l)
+static void write_attention(text_buf *out, const pass_layout *l, const char *form,
+                            const char *between)
 {
    for (uint32_t i = 0; i < l->num_attentions; i++) {
       const pass_attention *t = &l->attentions[i];
       const char *comma = "";
 
-      text_printf(out, "%s\n{", i ? "," : "");
-      member(out, "", "at", t->at);
+      text_printf(out, "%s\n{", i ? "," : between);
+      member(out, "", "form", form);
+      member(out, ",", "at", t->at);
       text_printf(out, ",\"count\":%u", t->count);
       member(out, ",", "chosen", attention_name(t->backend));
       text_printf(out, ",\"refused\":[");
@@ -226,7 +228,9 @@ void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
    text_printf(out, "],\"target\":{");
    write_target(out, target);
    text_printf(out, "},\"attention\":[");
-   write_attention(out, l);
+   write_attention(out, l, l->prompts ? "decode" : "all", "");
+   if (l->prompts)
+      write_attention(out, l->prompts, "prompts", l->num_attentions ? "," : "");
    text_printf(out, "],\"segments\":[");
    write_segments(out, l);
    text_printf(out, "],\"breaks\":[");

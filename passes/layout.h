@@ -41,6 +41,8 @@ typedef struct pass_attention {
 } pass_attention;
 
 typedef struct pass_layout {
+   const struct pass_layout
+      *prompts;        /* of the form that prompts have of their own; NULL: this one */
    pass_place *places; /* by ir_value.id */
    uint64_t arena_bytes, weight_bytes;
    uint32_t num_segments, num_weights, num_cache_groups;

@@ -10,8 +10,8 @@
  *
  * A position costs r * (a + v) multiply-adds once and a + n + v for each row, instead of 2 r + n for
  * each row: worth it for long prompts. The same in real numbers, with two roundings fewer and sums in
- * another order, so it is off unless asked for. Declines when somebody else reads what is in between, and for GPUs, which have
- * no kernel that makes keys and values of latents.
+ * another order, so it is off unless asked for. Declines when somebody else reads what is in between, and on a GPU when no row of
+ * base/attention.def can do it.
  * Kills: values by the matrices of keys; queries that are folded and expanded.
  *
  * Source: DeepSeek-V2 technical report, section 2.1 and appendix on matrix absorption. */
@@ -29,15 +29,15 @@ static bool fits(pass_site *s)
 {
    ir_value **cap = s->match.cap;
 
-   if (s->target->arch)
-      return pass_decline(s, "kernels for %s read latents: queries are folded for prompts, too",
-                          s->target->arch->name);
    if (!ir_only_user(cap[U]) || !ir_only_user(cap[QL]))
       return pass_decline(s, "%s has another reader",
                           pass_label(s->f->a, cap[ir_only_user(cap[U]) ? QL : U]->def));
    if (!pass_weight_behind(cap[A]) || !pass_weight_behind(cap[B]))
       return pass_decline(s, "the matrices of the heads are no weights");
-   return true;
+   ir_value *operands[] = {cap[Q], cap[P], cap[S], cap[A], cap[B]};
+   const char *why = s->target->arch ? pass_refuses_expanded(s->run, operands) : NULL;
+   return !why || pass_decline(s, "kernels for %s read latents, so queries are folded: %s",
+                               s->target->arch->name, why);
 }
 
 static void build(pass_site *s)

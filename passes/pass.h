@@ -225,6 +225,13 @@ void pass_propose_attn(pass_run *run, bool norms, bool write);
 /* Stores f32 states of a set of kinds (1 << IR_STATE_x) in f8e4m3: a site each (state_f8.c). */
 void pass_states_to_f8(pass_run *run, uint64_t kinds);
 
+/* ---- attention (attn_backend.c) ---- */
+
+/* Whether a row that was asked for is about an attention that wants this: a row for expanded latents alone is about those only. */
+bool pass_attention_concerns(attention_backend asked, uint32_t wants);
+/* Why the target has no kernel for latents that are expanded: operands of an mla_expanded. NULL: it has one. */
+const char *pass_refuses_expanded(const pass_run *run, ir_value *const *operands);
+
 /* ---- cost (cost.c), conflicts (conflict.c) ---- */
 
 /* What the kernel of a group costs in a step of so many rows of one sequence that begins. */
@@ -311,7 +318,7 @@ pass_id pass_find(const char *name, size_t len);
 
 /* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
  * "lost_to","its_gain_ns"]}],"chosen":[{"site","at","gain_ns"}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
- * "attention":[{"at","count","chosen","refused":[{"name","reason"}]}],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL
+ * "attention":[{"form","at","count","chosen","refused":[{"name","reason"}]}],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL
  * leaves what is behind the target empty. */
 void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
                   const pass_report *report, const pass_layout *layout);

@@ -52,8 +52,11 @@ void attention_symbol(const attention_key *k, char out[ATTENTION_SYMBOL_MAX])
 {
    static const char *const forms[] = {"whole", "row", "part", "merge"};
 
-   if (k->form == ATTENTION_expanded) {
-      snprintf(out, ATTENTION_SYMBOL_MAX, "attention_expanded_%s_%s_%s_h%u_d%u_v%u_r%u_%s_%s_s%a",
+   if (k->form >= ATTENTION_expanded) {
+      snprintf(out, ATTENTION_SYMBOL_MAX, "attention_%s_%s_%s_%s_h%u_d%u_v%u_r%u_%s_%s_s%a",
+               k->form == ATTENTION_expanded_merge ? "expanded_merge"
+               : k->bytes                          ? "expanded_f8"
+                                                   : "expanded",
                dtype_infos[k->q].name, dtype_infos[k->kv].name, dtype_infos[k->y].name, k->heads,
                k->width, k->value, k->rank, panel_infos[k->keys].name, panel_infos[k->values].name,
                k->scale);
@@ -96,7 +99,7 @@ static void bound_chunks(const attention_key *k, plan_extent *e)
 
 void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
 {
-   if (k->form == ATTENTION_expanded) {
+   if (k->form >= ATTENTION_expanded) {
       expanded_launch(k, out);
       return;
    }
@@ -116,7 +119,8 @@ void attention_launch(const attention_key *k, uint32_t lanes, plan_launch *out)
    out->flops = per_row;
    out->bytes = per_part;
    switch (k->form) {
-   case ATTENTION_expanded: break;
+   case ATTENTION_expanded:
+   case ATTENTION_expanded_merge: break;
    case ATTENTION_row:
    case ATTENTION_whole: /* a prompt: half of the chunks are behind a row; tiles share what they
                             read */

@@ -25,7 +25,8 @@ typedef enum attention_form {
    ATTENTION_row,
    ATTENTION_part,
    ATTENTION_merge,
-   ATTENTION_expanded
+   ATTENTION_expanded,
+   ATTENTION_expanded_merge /* GPU: of what blocks of the expanded form have left */
 } attention_form;
 
 enum { ATTENTION_SYMBOL_MAX = 192 };
@@ -46,6 +47,7 @@ typedef struct attention_key {
    uint32_t rank;             /* r, elements of a latent row that the matrices take */
    uint32_t rotated;          /* n */
    panel_layout keys, values; /* of the matrices [H, a, r], [H, v, r] */
+   uint64_t shared;           /* GPU: bytes that a block shares */
 } attention_key;
 
 void attention_symbol(const attention_key *key, char out[ATTENTION_SYMBOL_MAX]);

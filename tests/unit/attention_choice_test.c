@@ -78,6 +78,60 @@ Test(attention_choice, some_row_can_always)
    }
 }
 
+/* Kills: a machine without these bytes, or a shape that fills no instruction, taken; a kernel that rounds and was not asked for; matrices with
+ * minima, whose products with latents nobody adds; a block that does not fit. */
+Test(attention_choice, expanded)
+{
+   static const struct {
+      const char *arch, *words;
+      bool asked, fast;
+      uint32_t nope, rotated, value, rank;
+      dtype keys, values;
+   } rows[] = {
+      {"gfx950", NULL, true, true, 128, 64, 128, 512, DT_bf16, DT_bf16},
+      {"gfx950", NULL, true, true, 16, 16, 256, 32, DT_q6_k, DT_f8_128},
+      {"gfx950", "only with --attention expand_f8", false, true, 128, 64, 128, 512, DT_bf16,
+       DT_bf16},
+      {"gfx950", "exact", true, false, 128, 64, 128, 512, DT_bf16, DT_bf16},
+      {"gfx942", "bytes in the matrix units of gfx942", true, true, 128, 64, 128, 512, DT_bf16,
+       DT_bf16},
+      {"gfx1201", "matrix units of gfx1201", true, true, 128, 64, 128, 512, DT_bf16, DT_bf16},
+      {"sm_100a", "bytes in the matrix units of sm_100a", true, true, 128, 64, 128, 512, DT_bf16,
+       DT_bf16},
+      {NULL, "is for GPUs", true, true, 128, 64, 128, 512, DT_bf16, DT_bf16},
+      {"gfx950", "matrices of f16", true, true, 128, 64, 128, 512, DT_bf16, DT_f16},
+      {"gfx950", "matrices of q4_k", true, true, 128, 64, 128, 512, DT_q4_k, DT_bf16},
+      {"gfx950", "keys of 24 and 8 of latents of 32", true, true, 24, 8, 16, 32, DT_bf16, DT_bf16},
+      {"gfx950", "of latents of 48", true, true, 16, 16, 16, 48, DT_bf16, DT_bf16},
+      {"gfx950", "values of 512", true, true, 128, 64, 512, 512, DT_bf16, DT_bf16},
+      {"gfx950", "wider than 256", true, true, 256, 64, 128, 512, DT_bf16, DT_bf16},
+   };
+   arena *a;
+
+   cr_assert(arena_create(&a) == SINTER_ok);
+   for (size_t i = 0; i < countof(rows); i++) {
+      const attention_query q = {.arch = rows[i].arch ? arch_find(rows[i].arch) : NULL,
+                                 .fast = rows[i].fast,
+                                 .asked = rows[i].asked,
+                                 .wants = ATTENTION_EXPANDED,
+                                 .kv = DT_f16,
+                                 .heads = 16,
+                                 .groups = 16,
+                                 .width = rows[i].nope + rows[i].rotated,
+                                 .value = rows[i].value,
+                                 .rank = rows[i].rank,
+                                 .rotated = rows[i].rotated,
+                                 .keys = rows[i].keys,
+                                 .values = rows[i].values};
+      const char *why = attention_refuses(a, ATTENTION_BACKEND_expand_f8, &q);
+      cr_assert(!why == !rows[i].words && (!why || strstr(why, rows[i].words)), "row %zu: %s", i,
+                why ? why : "taken");
+      cr_assert(why ||
+                attention_shared(ATTENTION_BACKEND_expand_f8, &q) <= arch_block_shared(q.arch));
+   }
+   arena_destroy(a);
+}
+
 /* Kills: exact on matrix instructions; an f32 cache in halves; the machines whose instructions we have not. */
 Test(attention_choice, reasons)
 {

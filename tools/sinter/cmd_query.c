@@ -75,7 +75,10 @@ static void why_not(const options *o, const tree *fusion)
 static void attention_table(const tree *t)
 {
    for (const tree *e = tree_first(tree_get(t, "attention")); e; e = e->next) {
-      printf("attention %s, %s alike: %s\n", tree_string(tree_get(e, "at")),
+      const char *form = tree_string(tree_get(e, "form"));
+
+      printf("attention %s%s%s, %s alike: %s\n", strcmp(form, "prompts") ? "" : "of prompts ",
+             tree_string(tree_get(e, "at")), strcmp(form, "decode") ? "" : " of decode",
              tree_string(tree_get(e, "count")), tree_string(tree_get(e, "chosen")));
       for (const tree *r = tree_first(tree_get(e, "refused")); r; r = r->next)
          printf("   not %-14s %s\n", tree_string(tree_get(r, "name")),

@@ -1,0 +1,70 @@
+/* gemm_mma_weights.cuh - packed weights as the matrix A of an instruction: codes as bf16, scales apart; floats in bf16 parts. */
+#ifndef GEMM_MMA_WEIGHTS_CUH
+#define GEMM_MMA_WEIGHTS_CUH
+
+/* Columns that share scales, as many as are summed at a time. */
+SIMT_FN int gemm_mma_group(const simt_format f)
+{
+   return f.block == 16 || (f.block == 256 && f.sub == 16) ? 16 : 32;
+}
+
+/* The largest bf16 part of x, without rounding up past it: what is left is exact. */
+SIMT_FN simt_u32 gemm_part(float *x)
+{
+   const simt_u32 part = simt_bits(*x) & 0xffff0000u;
+
+   *x = *x - simt_float(part);
+   return part >> 16;
+}
+
+/* The code of element k of row r as bf16 bits; bf16 weights are their own codes. */
+SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i64 k, int r)
+{
+   if (f.kind == PANEL_KIND_FLOAT)
+      return *(const simt_u16 *)(panel + k * f.block_bytes + 2 * r);
+   const simt_u8 *block = panel + k / f.block * f.block_bytes;
+   const int kk = (int)(k % f.block);
+   if (f.kind == PANEL_KIND_SCALED)
+      return simt_bits(simt_scaled_code(f, block, kk, r)) >> 16;
+   return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
+}
+
+/* A, from columns k0 … of a panel. */
+SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, simt_i64 depth,
+                        simt_u32 *out)
+{
+   SIMT_UNROLL
+   for (int i = 0; i < MMA_A; i++) {
+      const simt_i64 k = k0 + simt_mma_ka(simt_lane(), i);
+      const int r = simt_mma_row(simt_lane(), i);
+      out[i] = k < depth ? gemm_mma_code(f, panel, k, r) : 0;
+      out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r) << 16 : 0;
+   }
+}
+
+/* d and m of row r at column k: value = d code + m. */
+SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d,
+                            float *m)
+{
+   *d = 1;
+   *m = 0;
+   if (f.kind == PANEL_KIND_FLOAT)
+      return;
+   const simt_u8 *block = panel + k / f.block * f.block_bytes;
+   if (f.kind == PANEL_KIND_SCALED) {
+      *d = ((const float *)block)[r];
+   } else if (f.block == 32) {
+      *d = simt_half(f, block + f.scales_at + 2 * r);
+      if (f.min)
+         *m = simt_half(f, block + f.scales_at + 32 + 2 * r);
+   } else {
+      int scale, min;
+      simt_sub_scale(f, block, (int)(k % f.block), r, &scale, &min);
+      const simt_u8 *tail = block + f.block / 32 * f.cell_bytes;
+      *d = simt_half(f, tail + 2 * r) * (float)scale;
+      if (f.min)
+         *m = -(simt_half(f, tail + 32 + 2 * r) * (float)min);
+   }
+}
+
+#endif
