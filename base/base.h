@@ -28,7 +28,7 @@ static inline uint64_t base_align(uint64_t n, uint64_t to)
 /* Records a failure of this thread and returns `status`. Allocates nothing.
  *
  *   where    file, offset, op or key, e.g. "model.gguf: offset 1234"; "" when there is none
- *   remedy   what the user can do, one sentence; "" when there is nothing
+ *   remedy   what the user can do, one sentence; "": what remedies.def has for the status
  *   fmt      what happened, one sentence without a full stop */
 SINTER_CHECKED sinter_status base_fail(sinter_status status, const char *where, const char *remedy,
                                        const char *fmt, ...) PRINTF_LIKE(4, 5);

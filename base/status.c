@@ -20,6 +20,12 @@ static const struct {
 #undef STATUS
 };
 
+static const char *const remedies[countof(infos)] = {
+#define REMEDY(name, what) [SINTER_##name] = what,
+#include "remedies.def"
+#undef REMEDY
+};
+
 const char *sinter_status_name(sinter_status status)
 {
    return (size_t)status < countof(infos) ? infos[status].name : "unknown";
@@ -60,13 +66,12 @@ sinter_status base_fail(sinter_status status, const char *where, const char *rem
    va_end(args);
    char place[512], advice[512];
    snprintf(place, sizeof place, "%s", where);
-   snprintf(advice, sizeof advice, "%s", remedy);
+   snprintf(advice, sizeof advice, "%s", remedy[0] ? remedy : remedies[status]);
    message[0] = 0;
    append("", what);
    if (place[0])
       append("\n  at: ", place);
-   if (advice[0])
-      append("\n  try: ", advice);
+   append("\n  try: ", advice);
    return status;
 }
 

@@ -157,7 +157,8 @@ static sinter_status check_widths(const model_source *s, const model_config *c)
       return config_bad(s, "qk_head_dim is not the sum of its parts");
    if (c->kv_rank > 1 << 14 || c->q_rank > 1 << 20 || c->plain_width > 1 << 14 ||
        c->v_width > 1 << 14 || c->shared_experts > 1 << 10)
-      return config_bad(s, "a width of the attention or the number of shared experts is too large");
+      return config_past(s,
+                         "a width of the attention or the number of shared experts is too large");
    if (c->kv_heads != c->heads)
       return config_bad(s, "latent attention has as many key heads as query heads");
    return SINTER_ok;

@@ -248,7 +248,7 @@ static sinter_status check_widths(const model_source *s, const model_config *c)
    if (c->q_rank > 1 << 16 || c->o_rank > 1 << 16 || c->index_heads > 1 << 12 ||
        c->index_width > ROPE_MAX_WIDTH || c->window > 1 << 20 || c->shared_experts > 64 ||
        c->index_top > 1 << 20)
-      return config_bad(s, "a width of the attention exceeds what a model can have");
+      return config_past(s, "a width of the attention exceeds what a model can have");
    return SINTER_ok;
 }
 

@@ -214,7 +214,7 @@ sinter_status rt_artifact_target(const rt_artifact *a, const char *device, bool 
                                  uint32_t *out_target)
 {
    int best = -1;
-   char have[256];
+   char have[256], remedy[80];
 
    for (uint32_t t = 0; t < a->toc.num_targets; t++) {
       int rank = rt_level_rank(device, a->plans[t]->target);
@@ -229,9 +229,12 @@ sinter_status rt_artifact_target(const rt_artifact *a, const char *device, bool 
       return base_fail(SINTER_unsupported, a->path, "take text, or a model with a vision tower",
                        "this model sees no images");
    list_targets(a, have, sizeof have);
-   return base_fail(SINTER_unsupported, a->path, "compile the model for this device with --target",
-                    "the artifact is for %s; device `%.20s` of this machine runs %s", have, device,
-                    rt_level_name());
+   bool is_cpu = strcmp(device, "cpu") == 0;
+   snprintf(remedy, sizeof remedy, "sinter compile MODEL --target %.20s", device);
+   return base_fail(SINTER_unsupported, a->path, remedy,
+                    "the artifact holds %s; device %.20s needs target %.20s%s%s%s", have, device,
+                    device, is_cpu ? ":" : "", is_cpu ? rt_level_name() : "",
+                    is_cpu ? ", or a lower level" : "");
 }
 
 rt_bytes rt_artifact_section(const rt_artifact *a, artifact_section_id id, uint32_t target)

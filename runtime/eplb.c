@@ -5,24 +5,28 @@
 
 sinter_status rt_eplb_check(const rt_eplb_shape *s)
 {
-   const char *why = NULL;
+   const bool whole = s->experts && s->groups && s->nodes && s->devices;
+   const struct {
+      bool holds;
+      const char *why, *remedy;
+   } rules[] = {
+      {whole, "experts, groups, nodes and devices are at least 1", "choose larger numbers"},
+      {s->places >= s->experts, "there are fewer places than experts",
+       "ask for a place for each expert at least"},
+      {whole && s->experts % s->groups == 0, "groups do not divide the experts",
+       "choose groups that divide the experts"},
+      {whole && s->devices % s->nodes == 0, "nodes do not divide the devices",
+       "choose as many devices on each node"},
+      {whole && s->places % s->devices == 0, "devices do not divide the places",
+       "choose places that are a multiple of the devices"},
+   };
 
-   if (!s->experts || !s->groups || !s->nodes || !s->devices)
-      why = "experts, groups, nodes and devices are at least 1";
-   else if (s->places < s->experts)
-      why = "there are fewer places than experts";
-   else if (s->experts % s->groups)
-      why = "groups do not divide the experts";
-   else if (s->devices % s->nodes)
-      why = "nodes do not divide the devices";
-   else if (s->places % s->devices)
-      why = "devices do not divide the places";
-   if (!why)
-      return SINTER_ok;
-   return base_fail(SINTER_usage, "replicas, groups, nodes, devices",
-                    "choose numbers that divide each other",
-                    "%u experts in %u groups, %u places, %u nodes, %u devices: %s", s->experts,
-                    s->groups, s->places, s->nodes, s->devices, why);
+   for (size_t i = 0; i < countof(rules); i++)
+      if (!rules[i].holds)
+         return base_fail(SINTER_usage, "places, groups, nodes, devices", rules[i].remedy,
+                          "%u experts in %u groups, %u places, %u nodes, %u devices: %s",
+                          s->experts, s->groups, s->places, s->nodes, s->devices, rules[i].why);
+   return SINTER_ok;
 }
 
 /* ---- packing ---- */

@@ -83,6 +83,10 @@ sinter_status rt_key_is_artifact(const sinter_compile_options *options, const ch
    if (!options->model || !options->model[0])
       return base_fail(SINTER_usage, "model",
                        "name a GGUF file, a checkpoint folder or an artifact", "there is no model");
+   if (stat(options->model, &s) != 0 && errno == ENOENT)
+      return base_fail(SINTER_not_found, options->model,
+                       "check the path; `sinter models ls` shows the names that are known",
+                       "there is no file, folder or known model of this name");
    if (stat(options->model, &s) != 0)
       return open_error(options->model);
    /* Only sources are remembered, so one that is need not be opened. */

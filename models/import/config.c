@@ -69,17 +69,39 @@ static const struct {
 #include "config.def"
 };
 
-sinter_status config_bad(const model_source *s, const char *fmt, ...)
+/* remedy: what to do about a GGUF file, and about a folder. */
+static sinter_status bad(const model_source *s, const char *const remedy[2], const char *fmt,
+                         va_list args)
 {
    char text[256];
+
+   vsnprintf(text, sizeof text, fmt, args);
+   return base_fail(SINTER_bad_input, s->path, remedy[s->gguf ? 0 : 1], "%s", text);
+}
+
+sinter_status config_bad(const model_source *s, const char *fmt, ...)
+{
+   static const char *const remedy[2] = {
+      "convert the checkpoint again with a current converter, or take another file",
+      "compare config.json with the one where the model comes from, or fetch it again"};
    va_list args;
 
    va_start(args, fmt);
-   vsnprintf(text, sizeof text, fmt, args);
+   sinter_status status = bad(s, remedy, fmt, args);
    va_end(args);
-   return base_fail(SINTER_bad_input, s->path,
-                    "fetch the checkpoint again, or convert it with a current converter", "%s",
-                    text);
+   return status;
+}
+
+sinter_status config_past(const model_source *s, const char *fmt, ...)
+{
+   static const char *const remedy[2] = {"report the model with the metadata of its file",
+                                         "report the model with its config.json"};
+   va_list args;
+
+   va_start(args, fmt);
+   sinter_status status = bad(s, remedy, fmt, args);
+   va_end(args);
+   return status;
 }
 
 const json *config_text(const model_source *s)
@@ -380,7 +402,7 @@ sinter_status config_add_eos(const model_source *s, model_config *c, int64_t id)
       if (c->eos[i] == id)
          return SINTER_ok;
    if (c->num_eos == PLAN_MAX_EOS)
-      return config_bad(s, "there are more than %d end-of-text ids", PLAN_MAX_EOS);
+      return config_past(s, "there are more than %d end-of-text ids", PLAN_MAX_EOS);
    c->eos[c->num_eos++] = (int32_t)id;
    return SINTER_ok;
 }
@@ -486,15 +508,15 @@ static sinter_status check_shape(const model_source *s, model_config *c)
       return config_bad(s, "%u query heads do not share %u kv heads evenly", c->heads, c->kv_heads);
    bool latent = s->gguf && c->kv_rank; /* widths of a row for all heads: the family's to check */
    if (!latent && (c->head_width % 2 || c->head_width > ROPE_MAX_WIDTH || !c->head_width))
-      return config_bad(s, "heads are %u wide: an even number up to %d is needed", c->head_width,
-                        ROPE_MAX_WIDTH);
+      return config_past(s, "heads are %u wide: an even number up to %d is needed", c->head_width,
+                         ROPE_MAX_WIDTH);
    if (!latent && c->value_width && c->value_width != c->head_width)
       return base_fail(SINTER_unsupported, s->path,
                        "take a model whose keys and values are equally wide",
                        "keys are %u wide, values %u", c->head_width, c->value_width);
    if (c->layers > 4096 || c->heads > 4096 || c->width > 1 << 20 || c->ffn > 1 << 24 ||
        c->vocab > 1 << 24)
-      return config_bad(s, "layers, heads, widths or vocabulary exceed what a model can have");
+      return config_past(s, "layers, heads, widths or vocabulary exceed what a model can have");
    return SINTER_ok;
 }
 

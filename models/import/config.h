@@ -152,6 +152,10 @@ SINTER_CHECKED sinter_status config_layer_numbers(model_source *s, const model_c
 /* Whether the checkpoint has a tensor spelled so. */
 bool config_has_tensor(const model_source *s, const char *name);
 
+/* A configuration that says what is larger or odder than this build has room for: BAD_INPUT, to be reported. */
+SINTER_CHECKED sinter_status config_past(const model_source *s, const char *fmt, ...)
+   PRINTF_LIKE(2, 3);
+
 /* A failure about the configuration: BAD_INPUT at the checkpoint's path. */
 SINTER_CHECKED sinter_status config_bad(const model_source *s, const char *fmt, ...)
    PRINTF_LIKE(2, 3);

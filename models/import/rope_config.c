@@ -156,8 +156,8 @@ static sinter_status check_spec(const model_source *s, const rope_spec *r)
    bool scaled = r->kind == ROPE_yarn || r->kind == ROPE_llama3 || r->kind == ROPE_longrope;
 
    if (!r->width || r->width % 2 || r->width > ROPE_MAX_WIDTH)
-      return config_bad(s, "RoPE turns %u elements: an even number up to %d is needed", r->width,
-                        ROPE_MAX_WIDTH);
+      return config_past(s, "RoPE turns %u elements: an even number up to %d is needed", r->width,
+                         ROPE_MAX_WIDTH);
    if (!(r->base > 1) || !isfinite(r->base))
       return config_bad(s, "the base of RoPE is missing or not above 1");
    if (!(r->factor > 0) || !isfinite(r->factor) || !isfinite(r->attention_factor))

@@ -1,6 +1,7 @@
 """What the command refuses, when, and what it says: options that an artifact cannot follow, answers that cannot go on."""
 import json
 import os
+import re
 import subprocess
 
 from golden import *  # noqa: F403
@@ -127,6 +128,53 @@ def help_texts():
     check(b"--numerics" in sinter("--help"), "sinter --help shows the options of compiles")
 
 
+def remedies(folder):
+    """What is said to do fits what is wrong. Kills: one remedy for all; a device blamed with the level of the CPU."""
+    artifact, loads = os.path.join(folder, "plain.sinter"), os.path.join(folder, "loads.json")
+    text = refused(1, "no file, folder or known model", "run", "smollm3", "x")
+    check("sinter models ls" in text, "an unknown name leads to the known ones", text)
+    text = refused(1, "device ref needs target ref", "run", artifact, *IDS, "--device", "ref")
+    check("sinter compile MODEL --target ref" in text, "a device leads to its target", text)
+    text = refused(2, "already an artifact", "compile", artifact, "-o", os.path.join(folder, "again.sinter"))
+    text = refused(2, "there is no 'nonsense'", "serve", LLAMA, "--limit", "nonsense=1")
+    check("body_bytes" in text and "sinter serve --help" in text, "--limit names the bounds", text)
+    with open(loads, "w", encoding="utf-8") as f:
+        json.dump({"layers": [{"layer": 0, "experts": 4, "tokens": [9, 2, 0, 7]}]}, f)
+    for options, says in ((["--places", 3], "a place for each expert"), (["--devices", 3], "multiple of the devices"), (["--groups", 3], "divide the experts")):
+        text = refused(2, "4 experts in", "balance", loads, *options)
+        check(says in text.split("try:")[1], "balance: what to choose", text)
+    bad = os.path.join(folder, "wide")
+    os.mkdir(bad)
+    os.symlink(os.path.join(LLAMA, "model.safetensors"), os.path.join(bad, "model.safetensors"))
+    with open(os.path.join(LLAMA, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    for key, value, says in (("num_hidden_layers", "four", "compare config.json"), ("head_dim", 1 << 16, "report the model")):
+        with open(os.path.join(bad, "config.json"), "w", encoding="utf-8") as f:
+            json.dump({**config, key: value}, f)
+        text = refused(3, "", "explain", bad, "--quiet")
+        check(says in text, f"a config with {key} {value}", text)
+
+
+def tables():
+    """Without --json results are for people, with it JSON. Kills: a document printed raw; an answer in a form that was not asked for."""
+    for command in (["cache", "why", LLAMA], ["cache", "verify"], ["cache", "gc"], ["inspect", LLAMA, "--quiet"], ["doctor"]):
+        text = sinter(*command).decode()
+        check(text and "{" not in text, f"{' '.join(command)[:20]} is a table", text[:300])
+        check(isinstance(sinter_json(*command), dict), f"{' '.join(command)[:20]} --json")
+    check(sinter("cache", "why", LLAMA).startswith(b"hit "), "cache why: a hit")
+    check(b" differs in\n   without " in sinter("cache", "why", LLAMA, "--without", "act_mul,epilogue"), "cache why: what differs")
+    refused(2, "--json does not belong", "chat", LLAMA, "--json")
+    with open(os.path.join(ROOT, "docs", "environment.md"), encoding="utf-8") as f:
+        page = f.read()
+    manual = sinter("help", "man").decode()
+    names = re.findall(r"^\.B (\w+)$", manual.split(".SH ENVIRONMENT")[1].split(".SH")[0], re.M)
+    check(len(names) > 4 and all(f"`{n}`" in page for n in names), "the man page's variables are those of docs/environment.md", names)
+    check(all(f".SH {x}" in manual for x in ("FILES", "EXIT STATUS", "EXAMPLES")), "the man page has its parts")
+    for script in ("setup", "check", "demo"):
+        run = subprocess.run([os.path.join(ROOT, script), "--help"], capture_output=True, text=True, timeout=20)
+        check(run.returncode == 0 and f"./{script} " in run.stdout, f"./{script} --help", run.stdout + run.stderr)
+
+
 def all_of_them(folder):
     artifacts(folder)
     not_finite(folder)
@@ -134,3 +182,5 @@ def all_of_them(folder):
     alone()
     port_of_choice()
     help_texts()
+    remedies(folder)
+    tables()

@@ -186,3 +186,12 @@ Test(dtype, f8e4m3_round_trips)
    dtype_store(DT_f8e4m3, &code, &big, 1);
    cr_assert(code == 0x7e);
 }
+
+/* Kills: a failure without a remedy where the caller has none of its own. */
+Test(status, every_failure_has_a_remedy)
+{
+   for (int s = SINTER_failed; s <= SINTER_cancelled; s++) {
+      cr_assert(base_fail((sinter_status)s, "here", "", "x") == (sinter_status)s);
+      cr_assert(strstr(sinter_error(), "\n  try: "), "%s", sinter_error());
+   }
+}

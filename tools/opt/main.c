@@ -19,7 +19,8 @@ sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out
    char *text;
 
    if (!file)
-      return base_fail(SINTER_not_found, path, "", "cannot open: %s", strerror(errno));
+      return base_fail(SINTER_not_found, path, "name a file of IR, or - for stdin",
+                       "cannot open: %s", strerror(errno));
    text = arena_alloc(a, cap);
    for (*out_len = 0; (n = fread(text + *out_len, 1, cap - *out_len, file)); *out_len += n) {
       if (*out_len + n < cap)

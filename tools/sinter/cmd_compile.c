@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "tree.h"
 
 int cmd_compile(const options *o)
 {
@@ -32,15 +33,27 @@ int cmd_compile(const options *o)
    return 0;
 }
 
-static int print_document(const session *s, const char *name)
+/* Rows of the manifest, as they are called there; lists, which may be empty, have their items in one row. */
+static void print_manifest(const tree *t)
 {
-   const char *text = sinter_artifact_document(s->artifact, name);
+   static const char *const rows[] = {"made_by", "llvm", "targets"}, *const of_key[] = {
+                                                                        "numerics", "attention",
+                                                                        "with", "without", "skip"};
 
-   if (!text)
-      return cli_fail(1, s->path, "compile the model again with --no-cache",
-                      "the artifact has no '%s' section", name);
-   puts(text);
-   return 0;
+   printf("model     %s (%s)\n", tree_string(tree_get(tree_get(t, "model"), "name")),
+          tree_string(tree_get(tree_get(t, "model"), "family")));
+   for (size_t i = 0; i < countof(rows) + countof(of_key); i++) {
+      bool key = i >= countof(rows);
+      const char *name = key ? of_key[i - countof(rows)] : rows[i];
+      const tree *row = tree_get(key ? tree_get(t, "key") : t, name), *item = tree_first(row);
+
+      if (!item && !tree_string(row)[0])
+         continue;
+      printf("%-9s %s", name, tree_string(row));
+      for (; item; item = item->next)
+         printf("%s%s", tree_string(item), item->next ? ", " : "");
+      putchar('\n');
+   }
 }
 
 int cmd_inspect(const options *o)
@@ -59,7 +72,10 @@ int cmd_inspect(const options *o)
              "MiB\n",
              s.path, s.info.vocab, s.info.layers, s.info.width, s.info.trained_context,
              (double)s.info.weight_bytes / 0x1p20);
-      code = print_document(&s, "manifest");
+      const char *manifest = sinter_artifact_document(s.artifact, "manifest");
+      tree *t = manifest ? tree_parse(manifest, strlen(manifest)) : NULL;
+      print_manifest(t);
+      tree_free(t);
    }
    cli_close(&s);
    return code;

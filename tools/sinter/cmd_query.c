@@ -9,7 +9,7 @@
 static int show(const options *o, sinter_status status, char *json,
                 void (*table)(const options *, const tree *))
 {
-   if (json && (o->json || !table)) {
+   if (json && o->json) {
       puts(json);
    } else if (json) {
       tree *t = tree_parse(json, strlen(json));
@@ -178,6 +178,37 @@ static void list_table(const options *o, const tree *t)
              tree_string(tree_get(e, "model")));
 }
 
+static void why_table(const options *o, const tree *t)
+{
+   const tree *nearest = tree_get(t, "nearest");
+
+   (void)o;
+   printf("%s %.16s\n", tree_string(tree_get(t, "hit"))[0] == 'y' ? "hit " : "miss",
+          tree_string(tree_get(t, "key")));
+   if (nearest && nearest->kind == TREE_string)
+      printf("nearest %.16s differs in\n", tree_string(nearest));
+   for (const tree *d = tree_first(tree_get(t, "differs")); d; d = d->next)
+      printf("   %-18s is %s, wanted %s\n", tree_string(tree_get(d, "field")),
+             tree_string(tree_get(d, "stored")), tree_string(tree_get(d, "wanted")));
+}
+
+static void verify_table(const options *o, const tree *t)
+{
+   (void)o;
+   printf("%s checked, %zu damaged\n", tree_string(tree_get(t, "checked")),
+          tree_count(tree_get(t, "damaged")));
+   for (const tree *d = tree_first(tree_get(t, "damaged")); d; d = d->next)
+      printf("%s\n   %s\n", tree_string(tree_get(d, "path")), tree_string(tree_get(d, "error")));
+}
+
+static void gc_table(const options *o, const tree *t)
+{
+   (void)o;
+   printf("removed %s entries and %s other files, %s bytes; %s bytes are left\n",
+          tree_string(tree_get(t, "removed_entries")), tree_string(tree_get(t, "removed_files")),
+          tree_string(tree_get(t, "removed_bytes")), tree_string(tree_get(t, "left_bytes")));
+}
+
 int cmd_cache(const options *o)
 {
    static texts t;
@@ -193,7 +224,7 @@ int cmd_cache(const options *o)
       if (code)
          return code;
       status = sinter_cache_why(&c, &json);
-      return show(o, status, json, NULL);
+      return show(o, status, json, why_table);
    }
    if (o->num_args != 1)
       return cli_usage_error("'sinter cache %s' takes no argument", verb);
@@ -205,11 +236,11 @@ int cmd_cache(const options *o)
    }
    if (strcmp(verb, "verify") == 0) {
       status = sinter_cache_verify(NULL, &json);
-      return show(o, status, json, NULL);
+      return show(o, status, json, verify_table);
    }
    if (strcmp(verb, "gc") == 0) {
       status = sinter_cache_gc(NULL, (uint64_t)cli_int(o->max_bytes, 0) << 20, &json);
-      return show(o, status, json, NULL);
+      return show(o, status, json, gc_table);
    }
    return cli_usage_error("'sinter cache' takes ls, why, verify or gc, not '%s'", verb);
 }

@@ -210,6 +210,19 @@ static int list(const options *o)
    return 0;
 }
 
+static void print_path(const options *o, const char *path)
+{
+   buffer out = {0};
+
+   if (o->json) {
+      buffer_printf(&out, "{\"name\":\"%s\",\"path\":", o->args[1]);
+      buffer_json_string(&out, path, strlen(path));
+      buffer_printf(&out, "}");
+   }
+   puts(o->json ? out.data : path);
+   buffer_free(&out);
+}
+
 int cmd_models(const options *o)
 {
    char path[4352];
@@ -224,7 +237,7 @@ int cmd_models(const options *o)
       sinter_status status = cli_model_path(o->args[1], o->quiet, path, sizeof path);
       if (status != SINTER_ok)
          return cli_error(status);
-      puts(path);
+      print_path(o, path);
       return 0;
    }
    return cli_fail(1, o->args[1], "sinter models ls", "there is no known model of this name");

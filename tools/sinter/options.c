@@ -286,8 +286,10 @@ void cli_help(FILE *out, command only)
    }
    if (only == CMD_COUNT)
       fputs("\nsinter COMMAND --help shows the options of a command.\n"
-            "Exit codes: 0 ok, 1 failed, 2 usage, 3 bad input file, 4 verification failed, "
-            "5 no device, 6 out of memory.\n",
+            "Exit codes:"
+#define EXIT(code, what) " " #code " " what ","
+#include "manual.def"
+            " as the man page has them (sinter help man).\n",
             out);
 }
 
@@ -299,8 +301,24 @@ static void man_page(void)
       printf(".TP\n.B %s %s\n%s\n", commands[c].name, commands[c].args, commands[c].summary);
    printf(".SH OPTIONS\n");
    for (size_t i = 0; i < countof(table); i++)
-      printf(".TP\n.B \\-\\-%s %s\n%s\n", table[i].name, table[i].value ? table[i].value : "",
-             table[i].help);
+      printf(".TP\n.B \\-%s%s %s\n%s\n", dashes(i)[1] ? "\\-" : "", table[i].name,
+             table[i].value ? table[i].value : "", table[i].help);
+   fputs(
+#define ROW(name, what) ".TP\n.B " name "\n" what "\n"
+#define ENV ROW
+      ".SH ENVIRONMENT\n"
+#include "manual.def"
+#define PLACE ROW
+      ".SH FILES\n"
+#include "manual.def"
+#define EXIT(code, what) ROW(#code, what)
+      ".SH EXIT STATUS\n"
+#include "manual.def"
+#define EXAMPLE ROW
+      ".SH EXAMPLES\n"
+#include "manual.def"
+      ,
+      stdout);
 }
 
 static void bash_completion(void)

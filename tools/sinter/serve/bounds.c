@@ -37,8 +37,12 @@ static int take(const char *text, size_t len)
       *bounds[i].value = n;
       return 0;
    }
-   return cli_usage_error("--limit: there is no '%.*s': docs/serving.md has their names", (int)name,
-                          text);
+   return cli_usage_error("--limit: there is no '%.*s', but"
+#define BOUND(name, otherwise, least, most, what) " " #name
+#include "bounds.def"
+#undef BOUND
+                          ,
+                          (int)name, text);
 }
 
 int bounds_read(const options *o)
