@@ -388,8 +388,9 @@ static sinter_status read_gguf_table(model_source *s, model_config *c)
    if (c->kv_rank && r->attention_factor != 1)
       return base_fail(SINTER_unsupported, s->path, "report the model",
                        "latent attention has a factor of its own for cos and sin");
-   /* with latents the attention's scale takes it: config_rope_mscale */
-   if (r->kind == ROPE_yarn && !c->kv_rank)
+   /* yarn_attn_factor is config.json's attention_factor: it stands for the usual one. With latents the
+    * attention's scale takes that: config_rope_mscale */
+   if (r->kind == ROPE_yarn && !c->kv_rank && !(c->rope_yarn_attn > 0))
       r->attention_factor *= mscale_of(r->factor, 1);
    if (r->width > wide)
       return config_bad(s, "RoPE turns %u elements of heads that are %u wide", r->width, wide);

@@ -463,7 +463,8 @@ static const rope_spec *gguf_rope(arena *a, const tiny_key *keys, size_t num_key
    return m->ropes;
 }
 
-/* Kills: GGUF's scaling keys unread, YaRN without its attention factor, frequency factors dropped
+/* Kills: GGUF's scaling keys unread, YaRN without its attention factor or
+ * with it on top of the one a file gives, frequency factors dropped
  * or left unread. */
 Test(config, gguf_rope)
 {
@@ -474,7 +475,9 @@ Test(config, gguf_rope)
                                      {"llama.rope.scaling.factor", 6, 3, NULL}};
    static const tiny_key yarn[] = {{"llama.rope.scaling.type", 8, 0, "yarn"},
                                    {"llama.rope.scaling.factor", 6, 4, NULL},
-                                   {"llama.rope.scaling.original_context_length", 4, 16, NULL}};
+                                   {"llama.rope.scaling.original_context_length", 4, 16, NULL},
+                                   {"llama.rope.scaling.yarn_attn_factor", 6, 1.5, NULL},
+                                   {"llama.rope.scaling.attn_factor", 6, 2, NULL}};
    arena *a = new_arena();
    model *m = NULL;
    const rope_spec *r = gguf_rope(a, base, 2);
@@ -487,6 +490,8 @@ Test(config, gguf_rope)
    r = gguf_rope(a, yarn, 3);
    cr_expect(r->kind == ROPE_yarn && r->factor == 4 && r->original_context == 16);
    cr_expect_float_eq(r->attention_factor, 1.138629436111989, 1e-12);
+   cr_expect_eq(gguf_rope(a, yarn, 4)->attention_factor, 1.5);
+   cr_expect_eq(gguf_rope(a, yarn, 5)->attention_factor, 3);
    cr_assert_eq(open_gguf(a, &(tiny_extra){.freqs = true}, &m), SINTER_ok, "%s", sinter_error());
    cr_expect(m->ropes[0].has_freq_factors && m->ropes[0].long_factor[0] == 1 &&
              m->ropes[0].long_factor[1] == 2);
