@@ -64,25 +64,7 @@ MOCK_CALL(cuCtxSetCurrent, (void *context), mock_context_set(context))
 MOCK_CALL(cuMemAlloc_v2, (uint64_t * address, size_t size), mock_alloc(size, address))
 MOCK_CALL(cuMemGetInfo_v2, (size_t * left, size_t *total), mock_memory_info(left, total))
 MOCK_CALL(cuMemFree_v2, (uint64_t address), mock_free(address))
-MOCK_CALL(cuMemGetAllocationGranularity,
-          (size_t * granularity, const struct gpu_piece *what, int which),
-          mock_granularity(what, which, granularity))
-MOCK_CALL(cuMemAddressReserve,
-          (uint64_t * address, size_t size, size_t alignment, uint64_t wanted,
-           unsigned long long flags),
-          alignment || wanted || flags ? CUDA_ERROR_invalid_value : mock_reserve(size, address))
-MOCK_CALL(cuMemAddressFree, (uint64_t address, size_t size), mock_unreserve(address, size))
-MOCK_CALL(cuMemCreate,
-          (uint64_t * handle, size_t size, const struct gpu_piece *what, unsigned long long flags),
-          flags ? CUDA_ERROR_invalid_value : mock_piece_create(size, what, handle))
-MOCK_CALL(cuMemRelease, (uint64_t handle), mock_piece_release(handle))
-MOCK_CALL(cuMemMap,
-          (uint64_t address, size_t size, size_t offset, uint64_t handle, unsigned long long flags),
-          offset || flags ? CUDA_ERROR_invalid_value : mock_piece_map(address, size, handle))
-MOCK_CALL(cuMemUnmap, (uint64_t address, size_t size), mock_piece_unmap(address, size))
-MOCK_CALL(cuMemSetAccess,
-          (uint64_t address, size_t size, const struct gpu_access *who, size_t count),
-          count == 1 ? mock_piece_access(address, size, who) : CUDA_ERROR_invalid_value)
+MOCK_RANGE_CALLS(cu)
 MOCK_CALL(cuMemHostAlloc, (void **memory, size_t size, unsigned flags),
           ((void)flags, mock_host_alloc(size, memory)))
 MOCK_CALL(cuMemFreeHost, (void *memory), mock_host_free(memory))

@@ -44,25 +44,7 @@ int hipMalloc(void **memory, size_t size)
 
 MOCK_CALL(hipMemGetInfo, (size_t * left, size_t *total), mock_memory_info(left, total))
 MOCK_CALL(hipFree, (void *memory), mock_free((uintptr_t)memory))
-MOCK_CALL(hipMemGetAllocationGranularity,
-          (size_t * granularity, const struct gpu_piece *what, int which),
-          mock_granularity(what, which, granularity))
-MOCK_CALL(hipMemAddressReserve,
-          (uint64_t * address, size_t size, size_t alignment, uint64_t wanted,
-           unsigned long long flags),
-          alignment || wanted || flags ? CUDA_ERROR_invalid_value : mock_reserve(size, address))
-MOCK_CALL(hipMemAddressFree, (uint64_t address, size_t size), mock_unreserve(address, size))
-MOCK_CALL(hipMemCreate,
-          (uint64_t * handle, size_t size, const struct gpu_piece *what, unsigned long long flags),
-          flags ? CUDA_ERROR_invalid_value : mock_piece_create(size, what, handle))
-MOCK_CALL(hipMemRelease, (uint64_t handle), mock_piece_release(handle))
-MOCK_CALL(hipMemMap,
-          (uint64_t address, size_t size, size_t offset, uint64_t handle, unsigned long long flags),
-          offset || flags ? CUDA_ERROR_invalid_value : mock_piece_map(address, size, handle))
-MOCK_CALL(hipMemUnmap, (uint64_t address, size_t size), mock_piece_unmap(address, size))
-MOCK_CALL(hipMemSetAccess,
-          (uint64_t address, size_t size, const struct gpu_access *who, size_t count),
-          count == 1 ? mock_piece_access(address, size, who) : CUDA_ERROR_invalid_value)
+MOCK_RANGE_CALLS(hip)
 MOCK_CALL(hipHostMalloc, (void **memory, size_t size, unsigned flags),
           ((void)flags, mock_host_alloc(size, memory)))
 MOCK_CALL(hipHostFree, (void *memory), mock_host_free(memory))
