@@ -146,18 +146,10 @@ void model_build_tower(model_build *m);
 ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
 
 /* Families, as models.def names them. */
-#define FAMILY(name)                                                                               \
-   void name##_defaults(model_config *c);                                                          \
-   SINTER_CHECKED sinter_status name##_derive(model_source *s, model_config *c);                   \
-   void name##_build(model_build *m);
-FAMILY(llama)
-FAMILY(gemma3)
-FAMILY(exaone4)
-FAMILY(qwen3_next)
-FAMILY(deepseek)
-FAMILY(deepseek_v4)
-FAMILY(gpt_oss)
-FAMILY(gemma4)
-#undef FAMILY
+#define MODEL(name, family, hf_class, model_type, gguf, rope, traits)                              \
+   void family##_defaults(model_config *c);                                                        \
+   SINTER_CHECKED sinter_status family##_derive(model_source *s, model_config *c);                 \
+   void family##_build(model_build *m);
+#include "models.def"
 
 #endif

@@ -13,7 +13,6 @@ static const model_row rows[] = {
    {#name, #family, hf_class,          model_type,      gguf,                                      \
     rope,  traits,  family##_defaults, family##_derive, family##_build},
 #include "models.def"
-#undef MODEL
 };
 
 static sinter_status no_family(const model_source *s, const char *arch)

@@ -20,47 +20,25 @@ typedef struct fixed_row {
    const char *remedy;
 } fixed_row;
 
-#define HANDLED(hf)
-#define FIXED(hf, gguf, value, remedy)
-#define IGNORE(hf)
-#define IGNORE_GGUF(gguf)
-#define ONLY(trait, field)
 #define KEY(field, kind, need, hf, gguf)                                                           \
    {hf, gguf, KIND_##kind, NEED_##need, offsetof(model_config, field)},
 #define ALSO(field, kind, hf) {hf, "", KIND_##kind, NEED_OPT, offsetof(model_config, field)},
 static const key_row keys[] = {
 #include "config.def"
 };
-#undef KEY
-#undef ALSO
-#define KEY(field, kind, need, hf, gguf)
-#define ALSO(field, kind, hf)
-#undef FIXED
 #define FIXED(hf, gguf, value, remedy) {hf, gguf, value, remedy},
 static const fixed_row fixed[] = {
 #include "config.def"
 };
-#undef FIXED
-#define FIXED(hf, gguf, value, remedy)
-#undef HANDLED
-#undef IGNORE
 #define HANDLED(hf) hf,
 #define IGNORE(hf) hf,
 static const char *const known[] = {
 #include "config.def"
 };
-#undef IGNORE
-#define IGNORE(hf)
-#undef HANDLED
-#define HANDLED(hf)
-#undef IGNORE_GGUF
 #define IGNORE_GGUF(gguf) gguf,
 static const char *const known_gguf[] = {
 #include "config.def"
 };
-#undef IGNORE_GGUF
-#define IGNORE_GGUF(gguf)
-#undef ONLY
 #define ONLY(trait, field) {MODEL_TRAIT_##trait, offsetof(model_config, field)},
 static const struct {
    unsigned trait;

@@ -61,15 +61,7 @@ struct model_config {
    const model_row *row;
    bool from_folder; /* config.json and safetensors, not GGUF */
 #define KEY(field, kind, need, hf, gguf) config_##kind field;
-#define ALSO(field, kind, hf)
-#define HANDLED(hf)
-#define FIXED(hf, gguf, value, remedy)
-#define IGNORE(hf)
-#define IGNORE_GGUF(gguf)
-#define ONLY(trait, field)
 #include "config.def"
-#undef KEY
-#undef ALSO
    const char *activation; /* "silu", "gelu_pytorch_tanh", …; NULL: the family's own */
    bool *sliding;          /* per layer: attends to the last `window` positions only */
    bool *sparse;           /* per layer: a mixture of experts */

@@ -1,4 +1,4 @@
-/* names.c - canonical names of tensors: GGUF's own, or by names.def. */
+/* names.c - canonical names of tensors: GGUF's own, or by the rows of models.def and names.def. */
 #include "source.h"
 
 #include <stdlib.h>
@@ -22,6 +22,8 @@ typedef struct name_row {
 } name_row;
 
 static const name_row rows[] = {
+#define NAME(kind, family, hf, canonical) {NAME_##kind, family, hf, canonical},
+#include "models/models.def"
 #define NAME(kind, family, hf, canonical) {NAME_##kind, family, hf, canonical},
 #include "names.def"
 #undef NAME
@@ -65,9 +67,12 @@ static const char *below_prefix(const char *name, const char *family)
 {
    const char *rest = NULL;
 
-   for (size_t i = 0; i < countof(rows) && !rest; i++)
-      if (rows[i].kind == NAME_prefix && is_of(&rows[i], family))
-         rest = behind(name, rows[i].hf);
+   for (size_t i = 0; i < countof(rows); i++) {
+      const char *fits =
+         rows[i].kind == NAME_prefix && is_of(&rows[i], family) ? behind(name, rows[i].hf) : NULL;
+      if (fits && (!rest || fits > rest))
+         rest = fits;
+   }
    return rest;
 }
 
