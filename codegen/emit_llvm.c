@@ -9,6 +9,7 @@
  * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's
  * length alone. */
 #include "emit.h"
+#include "ir/formula.h"
 #include "kernels/cpu/norm.h"
 
 static uint32_t number(const cg_emit *e, const cg_value *c)
@@ -115,6 +116,46 @@ static vec_value clamped(vec_fn *f, const ir_op *op, vec_value x)
    return max ? vec_fmin(f, vec_float(f, vec_width(x), max->f), x) : x;
 }
 
+/* Numbers have the lanes of x. */
+typedef struct formula_code {
+   vec_fn *f;
+   uint32_t lanes;
+} formula_code;
+
+static void *formula_number(void *user, double v)
+{
+   formula_code *c = user;
+
+   return vec_float(c->f, c->lanes, v);
+}
+
+static void *formula_call(void *user, ir_formula_fn fn, void *a, void *b)
+{
+   vec_fn *f = ((formula_code *)user)->f;
+   vec_value x = a, y = b;
+
+   switch (fn) {
+#define FORMULA_CODE_1(vec) vec(f, x)
+#define FORMULA_CODE_2(vec) vec(f, x, y)
+#define FN(name, operands, vec, simt)                                                              \
+   case IR_FORMULA_##name:                                                                         \
+      return FORMULA_CODE_##operands(vec);
+#include "ir/formula.def"
+#undef FN
+   case IR_FORMULA_COUNT: break;
+   }
+   return NULL;
+}
+
+/* A row with FORMULA, or a cast: the rounding is the result's. */
+static vec_value from_formula(vec_fn *f, const ir_op *op, vec_value x)
+{
+   formula_code c = {f, vec_width(x)};
+   const ir_formula make = {&c, formula_number, formula_call};
+
+   return ir_op_infos[op->code].props & IR_FORMULA ? ir_formula_of(op, &make, x) : x;
+}
+
 /* What op makes of its operands at element i, before rounding. */
 static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lanes)
 {
@@ -141,7 +182,7 @@ static vec_value compute(cg_emit *e, const ir_op *op, vec_value i, uint32_t lane
    case IR_OP_softplus: return vec_softplus(f, x);
    case IR_OP_shift: return vec_fadd(f, x, vec_float(f, lanes, ir_attr_f(op, IR_ATTR_offset, 0)));
    case IR_OP_clamp: return clamped(f, op, x);
-   default: return x; /* cast: the rounding is the result's */
+   default: return from_formula(f, op, x);
    }
 }
 

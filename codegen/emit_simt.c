@@ -8,6 +8,9 @@
  *      simt_sync(); }                              what a stage stores, later ones read
  *
  * Temporaries of a row are in the block's shared memory. */
+
+#include "ir/formula.h"
+#include "ir/match.h"
 #include "region.h"
 #include "simt.h"
 
@@ -111,32 +114,12 @@ static bool has_types(const ir_op *op)
 
 bool cg_simt_takes(const ir_op *op)
 {
-   switch (op->code) {
-   case IR_OP_reshape:
-   case IR_OP_slice:
-   case IR_OP_take_rows:
-   case IR_OP_cast:
-   case IR_OP_add:
-   case IR_OP_mul:
-   case IR_OP_scale:
-   case IR_OP_shift:
-   case IR_OP_clamp:
-   case IR_OP_silu:
-   case IR_OP_gelu:
-   case IR_OP_gelu_tanh:
-   case IR_OP_sigmoid:
-   case IR_OP_softplus:
-   case IR_OP_softcap:
-   case IR_OP_decay:
-   case IR_OP_rmsnorm:
-   case IR_OP_l2norm:
-   case IR_OP_center:
-   case IR_OP_rope:
-   case IR_OP_concat:
-   case IR_OP_kv_write:
-   case IR_OP_mla_write: return has_types(op);
-   default: return false;
-   }
+   const uint64_t others = IR_SET(reshape) | IR_SET(slice) | IR_SET(take_rows) | IR_SET(cast) |
+                           IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(rope) |
+                           IR_SET(concat) | IR_SET(kv_write) | IR_SET(mla_write);
+
+   return ((ir_op_infos[op->code].props & IR_POINTWISE) || (others >> op->code & 1)) &&
+          has_types(op);
 }
 
 static const char *eval(emit *e, const ir_value *v, const char *i);
@@ -163,6 +146,42 @@ static const char *clamped(emit *e, const ir_op *op, const char *x)
    if (max)
       x = named(e, arena_printf(e->a, "simt_min(%af, %s)", (float)max->f, x));
    return x;
+}
+
+static void *formula_number(void *user, double v)
+{
+   emit *e = user;
+
+   return arena_printf(e->a, "%af", (float)v);
+}
+
+static void *formula_call(void *user, ir_formula_fn fn, void *a, void *b)
+{
+   emit *e = user;
+   const char *text = NULL, *x = a, *y = b;
+
+   switch (fn) {
+#define FN(name, operands, vec, simt)                                                              \
+   case IR_FORMULA_##name:                                                                         \
+      text = FORMULA_TEXT_##operands(simt);                                                        \
+      break;
+#define FORMULA_TEXT_1(simt) arena_printf(e->a, simt, x)
+#define FORMULA_TEXT_2(simt) arena_printf(e->a, simt, x, y)
+#include "ir/formula.def"
+#undef FN
+   case IR_FORMULA_COUNT: break;
+   }
+   return (void *)named(e, text);
+}
+
+/* A row with FORMULA, or a cast: the rounding is the result's. */
+static const char *from_formula(emit *e, const ir_op *op, const char *x)
+{
+   const ir_formula make = {e, formula_number, formula_call};
+
+   if (!(ir_op_infos[op->code].props & IR_FORMULA))
+      return x;
+   return ir_formula_of(op, &make, (void *)x);
 }
 
 /* What op makes of its operands at element i, before rounding. */
@@ -200,7 +219,7 @@ static const char *compute(emit *e, const ir_op *op, const char *i)
    case IR_OP_sigmoid:
    case IR_OP_softplus: return arena_printf(e->a, "simt_%s(%s)", ir_op_infos[op->code].name, x);
    case IR_OP_clamp: return clamped(e, op, x);
-   default: return x; /* cast: the rounding is the result's */
+   default: return from_formula(e, op, x);
    }
 }
 

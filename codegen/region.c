@@ -317,33 +317,11 @@ static sinter_status check_quant(const ir_op *op)
 
 static bool is_row_op(ir_opcode code)
 {
-   switch (code) {
-   case IR_OP_reshape:
-   case IR_OP_slice:
-   case IR_OP_take_rows:
-   case IR_OP_cast:
-   case IR_OP_add:
-   case IR_OP_mul:
-   case IR_OP_scale:
-   case IR_OP_silu:
-   case IR_OP_gelu:
-   case IR_OP_gelu_tanh:
-   case IR_OP_softcap:
-   case IR_OP_sigmoid:
-   case IR_OP_decay:
-   case IR_OP_softplus:
-   case IR_OP_clamp:
-   case IR_OP_shift:
-   case IR_OP_rmsnorm:
-   case IR_OP_l2norm:
-   case IR_OP_center:
-   case IR_OP_quant:
-   case IR_OP_rope:
-   case IR_OP_concat:
-   case IR_OP_kv_write:
-   case IR_OP_mla_write: return true;
-   default: return false;
-   }
+   const uint64_t others = IR_SET(reshape) | IR_SET(slice) | IR_SET(take_rows) | IR_SET(cast) |
+                           IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(quant) |
+                           IR_SET(rope) | IR_SET(concat) | IR_SET(kv_write) | IR_SET(mla_write);
+
+   return (ir_op_infos[code].props & IR_POINTWISE) || (others >> code & 1);
 }
 
 static bool is_rowless(const ir_op *op, uint32_t operand)

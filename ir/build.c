@@ -1,4 +1,4 @@
-/* build.c - ops made by code: one builder per row of ops.def over ir_build. */
+/* build.c - ops made by code: one builder per row of ops.def over ir_build. Those with attributes of their own are below. */
 #include "internal.h"
 
 #include <math.h>
@@ -50,7 +50,20 @@ ir_op *ir_build(ir_builder *b, ir_opcode code, ir_value *const *operands, uint32
 
 #define NO_ATTRS AT(.name = NULL)
 #define OPERANDS(...) (ir_value *const[]){__VA_ARGS__}, countof(((ir_value *[]){__VA_ARGS__}))
-#define BUILD(op, operands, attrs) ir_build(b, IR_OP_##op, operands, attrs, NULL)->results[0]
+
+#define PASSED_1 x
+#define PASSED_2 x, y
+#define PASSED_3 x, y, z
+#define PASSED_4 x, y, z, w
+#define RESULT_1 ->results[0]
+#define RESULT_2
+#define IR_BUILDER(name, operands, results)                                                        \
+   IR_RESULTS_##results ir_##name(ir_builder *b, IR_OPERANDS_##operands)                           \
+   {                                                                                               \
+      return ir_build(b, IR_OP_##name, OPERANDS(PASSED_##operands), NO_ATTRS, NULL)                \
+         RESULT_##results;                                                                         \
+   }
+#include "builders.def"
 
 static ir_value *leaf(ir_builder *b, ir_opcode code, ir_attrs attrs, ir_type type, const char *name)
 {
@@ -87,22 +100,22 @@ ir_value *ir_state(ir_builder *b, int64_t layer, int64_t window, ir_type type)
 
 ir_value *ir_embed(ir_builder *b, ir_value *ids, ir_value *w)
 {
-   return BUILD(embed, OPERANDS(ids, w), NO_ATTRS);
+   return IR_NEW(b, embed, NO_ATTRS, ids, w);
 }
 
 ir_value *ir_embed_features(ir_builder *b, ir_value *ids, ir_value *w, ir_value *features)
 {
-   return BUILD(embed, OPERANDS(ids, w, features), NO_ATTRS);
+   return IR_NEW(b, embed, NO_ATTRS, ids, w, features);
 }
 
 ir_value *ir_take_rows(ir_builder *b, ir_value *x, ir_value *idx)
 {
-   return BUILD(take_rows, OPERANDS(x, idx), NO_ATTRS);
+   return IR_NEW(b, take_rows, NO_ATTRS, x, idx);
 }
 
 ir_value *ir_take_side_by_side(ir_builder *b, ir_value *x, ir_value *idx, int64_t size)
 {
-   return BUILD(take_rows, OPERANDS(x, idx), AT(.size = size));
+   return IR_NEW(b, take_rows, AT(.size = size), x, idx);
 }
 
 ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *dims)
@@ -114,7 +127,7 @@ ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *di
 
 ir_value *ir_slice(ir_builder *b, ir_value *x, int64_t axis, int64_t start, int64_t size)
 {
-   return BUILD(slice, OPERANDS(x), AT(.axis = axis, .start = start, .size = size));
+   return IR_NEW(b, slice, AT(.axis = axis, .start = start, .size = size), x);
 }
 
 ir_value *ir_cast(ir_builder *b, ir_value *x, dtype to)
@@ -125,79 +138,34 @@ ir_value *ir_cast(ir_builder *b, ir_value *x, dtype to)
    return ir_build(b, IR_OP_cast, OPERANDS(x), NO_ATTRS, &type)->results[0];
 }
 
-ir_value *ir_add(ir_builder *b, ir_value *x, ir_value *y)
-{
-   return BUILD(add, OPERANDS(x, y), NO_ATTRS);
-}
-
-ir_value *ir_mul(ir_builder *b, ir_value *x, ir_value *y)
-{
-   return BUILD(mul, OPERANDS(x, y), NO_ATTRS);
-}
-
 ir_value *ir_scale(ir_builder *b, ir_value *x, double scale)
 {
-   return BUILD(scale, OPERANDS(x), AT(.scale = scale));
-}
-
-ir_value *ir_silu(ir_builder *b, ir_value *x)
-{
-   return BUILD(silu, OPERANDS(x), NO_ATTRS);
-}
-
-ir_value *ir_gelu(ir_builder *b, ir_value *x)
-{
-   return BUILD(gelu, OPERANDS(x), NO_ATTRS);
-}
-
-ir_value *ir_gelu_tanh(ir_builder *b, ir_value *x)
-{
-   return BUILD(gelu_tanh, OPERANDS(x), NO_ATTRS);
+   return IR_NEW(b, scale, AT(.scale = scale), x);
 }
 
 ir_value *ir_softcap(ir_builder *b, ir_value *x, double cap)
 {
-   return BUILD(softcap, OPERANDS(x), AT(.cap = cap));
-}
-
-ir_value *ir_sigmoid(ir_builder *b, ir_value *x)
-{
-   return BUILD(sigmoid, OPERANDS(x), NO_ATTRS);
-}
-
-ir_value *ir_softplus(ir_builder *b, ir_value *x)
-{
-   return BUILD(softplus, OPERANDS(x), NO_ATTRS);
+   return IR_NEW(b, softcap, AT(.cap = cap), x);
 }
 
 ir_value *ir_clamp(ir_builder *b, ir_value *x, double min, double max)
 {
-   return BUILD(clamp, OPERANDS(x), AT(.min = min, .max = max));
+   return IR_NEW(b, clamp, AT(.min = min, .max = max), x);
 }
 
 ir_value *ir_shift(ir_builder *b, ir_value *x, double offset)
 {
-   return BUILD(shift, OPERANDS(x), AT(.offset = offset));
+   return IR_NEW(b, shift, AT(.offset = offset), x);
 }
 
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset)
 {
-   return BUILD(rmsnorm, OPERANDS(x, w), AT(.eps = eps, .offset = offset != 0 ? offset : IR_NO_F));
+   return IR_NEW(b, rmsnorm, AT(.eps = eps, .offset = offset != 0 ? offset : IR_NO_F), x, w);
 }
 
 ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps)
 {
-   return BUILD(l2norm, OPERANDS(x), AT(.eps = eps));
-}
-
-ir_value *ir_center(ir_builder *b, ir_value *x)
-{
-   return BUILD(center, OPERANDS(x), NO_ATTRS);
-}
-
-ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias)
-{
-   return BUILD(decay, OPERANDS(x, a, bias), NO_ATTRS);
+   return IR_NEW(b, l2norm, AT(.eps = eps), x);
 }
 
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group)
@@ -207,26 +175,17 @@ ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group)
 
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style)
 {
-   return BUILD(rope, OPERANDS(x, cs), AT(.style = style));
+   return IR_NEW(b, rope, AT(.style = style), x, cs);
 }
 
 ir_value *ir_rope_last(ir_builder *b, ir_value *x, ir_value *cs, const char *style, bool inverse)
 {
    int64_t start = ir_type_row(&x->type) - ir_type_row(&cs->type);
 
-   return BUILD(
-      rope, OPERANDS(x, cs),
-      AT(.style = style, .start = start > 0 ? start : IR_NO_I, .inverse = inverse ? 1 : IR_NO_I));
-}
-
-ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w)
-{
-   return BUILD(matmul, OPERANDS(x, w), NO_ATTRS);
-}
-
-ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w)
-{
-   return BUILD(qmatmul, OPERANDS(q, s, w), NO_ATTRS);
+   return IR_NEW(
+      b, rope,
+      AT(.style = style, .start = start > 0 ? start : IR_NO_I, .inverse = inverse ? 1 : IR_NO_I), x,
+      cs);
 }
 
 ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs)
@@ -238,17 +197,12 @@ ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs)
 
 ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs)
 {
-   return BUILD(route_weights, OPERANDS(logits, ids), attrs);
+   return IR_NEW(b, route_weights, attrs, logits, ids);
 }
 
 ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer)
 {
-   return BUILD(capture, OPERANDS(ids), AT(.layer = layer));
-}
-
-ir_value *ir_remap(ir_builder *b, ir_value *ids, ir_value *table, ir_value *rows)
-{
-   return BUILD(remap, OPERANDS(ids, table, rows), NO_ATTRS);
+   return IR_NEW(b, capture, AT(.layer = layer), ids);
 }
 
 ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts)
@@ -260,65 +214,40 @@ ir_value *ir_moe_matmul(ir_builder *b, ir_value *x, const ir_op *permute, ir_val
 {
    ir_value *const *p = permute->results;
 
-   return BUILD(moe_matmul, OPERANDS(x, p[0], p[1], w), NO_ATTRS);
+   return IR_NEW(b, moe_matmul, NO_ATTRS, x, p[0], p[1], w);
 }
 
 ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *permute, ir_value *w)
 {
    ir_value *const *p = permute->results;
 
-   return BUILD(moe_qmatmul, OPERANDS(q, s, p[0], p[1], w), NO_ATTRS);
-}
-
-ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights)
-{
-   return BUILD(combine, OPERANDS(x, weights), NO_ATTRS);
-}
-
-ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v)
-{
-   return BUILD(kv_write, OPERANDS(state, k, v), NO_ATTRS);
+   return IR_NEW(b, moe_qmatmul, NO_ATTRS, q, s, p[0], p[1], w);
 }
 
 ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_value *sinks,
                              double scale)
 {
-   return BUILD(attention, OPERANDS(q, state, sinks), AT(.scale = scale));
+   return IR_NEW(b, attention, AT(.scale = scale), q, state, sinks);
 }
 
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap)
 {
-   return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F));
+   return IR_NEW(b, attention, AT(.scale = scale, .cap = cap != 0 ? cap : IR_NO_F), q, state);
 }
 
 ir_value *ir_attention_whole(ir_builder *b, ir_value *q, ir_value *state, double scale)
 {
-   return BUILD(attention, OPERANDS(q, state), AT(.scale = scale, .whole = 1));
-}
-
-ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y)
-{
-   return BUILD(concat, OPERANDS(x, y), NO_ATTRS);
-}
-
-ir_value *ir_transpose(ir_builder *b, ir_value *x)
-{
-   return BUILD(transpose, OPERANDS(x), NO_ATTRS);
-}
-
-ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w)
-{
-   return BUILD(head_matmul, OPERANDS(x, w), NO_ATTRS);
+   return IR_NEW(b, attention, AT(.scale = scale, .whole = 1), q, state);
 }
 
 ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k)
 {
-   return BUILD(mla_write, OPERANDS(state, c, k), NO_ATTRS);
+   return IR_NEW(b, mla_write, NO_ATTRS, state, c, k);
 }
 
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale)
 {
-   return BUILD(mla_attention, OPERANDS(q, p, state), AT(.scale = scale));
+   return IR_NEW(b, mla_attention, AT(.scale = scale), q, p, state);
 }
 
 ir_value *ir_rows_state(ir_builder *b, int64_t layer, int64_t window, int64_t ratio, ir_type type)
@@ -341,13 +270,12 @@ ir_value *ir_rows_write(ir_builder *b, ir_value *state, ir_value *const *parts, 
 
 ir_value *ir_compress(ir_builder *b, ir_value *state, ir_value *ape, int64_t start, bool overlap)
 {
-   return BUILD(compress, OPERANDS(state, ape),
-                AT(.start = start ? start : IR_NO_I, .overlap = overlap));
+   return IR_NEW(b, compress, AT(.start = start ? start : IR_NO_I, .overlap = overlap), state, ape);
 }
 
 ir_value *ir_index_topk(ir_builder *b, ir_value *q, ir_value *w, ir_value *state, int64_t k)
 {
-   return BUILD(index_topk, OPERANDS(q, w, state), AT(.k = k));
+   return IR_NEW(b, index_topk, AT(.k = k), q, w, state);
 }
 
 ir_value *ir_sparse_attention(ir_builder *b, ir_value *q, ir_value *window, ir_value *sinks,
@@ -360,30 +288,10 @@ ir_value *ir_sparse_attention(ir_builder *b, ir_value *q, ir_value *window, ir_v
       ->results[0];
 }
 
-ir_value *ir_lookup(ir_builder *b, ir_value *table, ir_value *ids)
-{
-   return BUILD(lookup, OPERANDS(table, ids), NO_ATTRS);
-}
-
 ir_op *ir_hc_mix(ir_builder *b, ir_value *x, ir_value *fn, ir_value *scale, ir_value *base,
                  ir_attrs attrs)
 {
    return ir_build(b, IR_OP_hc_mix, OPERANDS(x, fn, scale, base), attrs, NULL);
-}
-
-ir_value *ir_hc_collapse(ir_builder *b, ir_value *x, ir_value *pre)
-{
-   return BUILD(hc_collapse, OPERANDS(x, pre), NO_ATTRS);
-}
-
-ir_value *ir_hc_expand(ir_builder *b, ir_value *y, ir_value *x, ir_value *post, ir_value *comb)
-{
-   return BUILD(hc_expand, OPERANDS(y, x, post, comb), NO_ATTRS);
-}
-
-ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w)
-{
-   return ir_build(b, IR_OP_conv_step, OPERANDS(state, x, w), NO_ATTRS, NULL);
 }
 
 ir_op *ir_gdn(ir_builder *b, ir_value *state, ir_value *q, ir_value *k, ir_value *v, ir_value *g,

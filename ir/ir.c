@@ -18,6 +18,7 @@ enum {
 #define RUN_FIELDS                                                                                 \
    (READS(runs) | READS(snap_rows) | READS(state_from) | READS(state_to) | READS(state_snap))
 #define NONE | 0
+#define SPECIAL | 0
 #define REQ(x) | (attr_sets)1 << IR_ATTR_##x
 #define OPT(x) | (attr_sets)1 << (64 + IR_ATTR_##x)
 __extension__ typedef unsigned __int128 attr_sets; /* required, then optional ones */
@@ -38,6 +39,7 @@ const ir_op_info ir_op_infos[IR_OP_COUNT] = {
 #undef ROW_FIELDS
 #undef RUN_FIELDS
 #undef NONE
+#undef SPECIAL
 #undef REQ
 #undef OPT
 

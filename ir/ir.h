@@ -291,7 +291,23 @@ typedef struct ir_builder {
 ir_op *ir_build(ir_builder *b, ir_opcode code, ir_value *const *operands, uint32_t num_operands,
                 ir_attrs attrs, const ir_type *leaf);
 
-/* One builder per op, single result returned (the first for several). */
+/* An op of any row, its first result: IR_NEW(b, softcap, AT(.cap = 30), x). */
+#define IR_NEW(b, op, attrs, ...)                                                                  \
+   ir_build(b, IR_OP_##op, (ir_value *const[]){__VA_ARGS__},                                       \
+            countof(((ir_value *[]){__VA_ARGS__})), attrs, NULL)                                   \
+      ->results[0]
+
+/* One builder per op, single result returned (the first for several). Those of rows without attributes take the operands in their
+ * order, and give the op when it has several results: ir_silu(b, x), ir_conv_step(b, state, x, w). */
+#define IR_OPERANDS_1 ir_value *x
+#define IR_OPERANDS_2 IR_OPERANDS_1, ir_value *y
+#define IR_OPERANDS_3 IR_OPERANDS_2, ir_value *z
+#define IR_OPERANDS_4 IR_OPERANDS_3, ir_value *w
+#define IR_RESULTS_1 ir_value *
+#define IR_RESULTS_2 ir_op *
+#define IR_BUILDER(name, operands, results)                                                        \
+   IR_RESULTS_##results ir_##name(ir_builder *b, IR_OPERANDS_##operands);
+#include "builders.def"
 ir_value *ir_param(ir_builder *b, const char *name, ir_type type);
 ir_value *ir_weight(ir_builder *b, const char *name, ir_type type);
 ir_value *ir_meta(ir_builder *b, ir_meta_field field, int64_t index, ir_type type);
@@ -305,51 +321,34 @@ ir_value *ir_take_side_by_side(ir_builder *b, ir_value *x, ir_value *idx, int64_
 ir_value *ir_reshape(ir_builder *b, ir_value *x, uint32_t rank, const ir_dim *dims);
 ir_value *ir_slice(ir_builder *b, ir_value *x, int64_t axis, int64_t start, int64_t size);
 ir_value *ir_cast(ir_builder *b, ir_value *x, dtype to);
-ir_value *ir_add(ir_builder *b, ir_value *x, ir_value *y);
-ir_value *ir_mul(ir_builder *b, ir_value *x, ir_value *y);
 ir_value *ir_scale(ir_builder *b, ir_value *x, double scale);
-ir_value *ir_silu(ir_builder *b, ir_value *x);
-ir_value *ir_gelu(ir_builder *b, ir_value *x);
-ir_value *ir_gelu_tanh(ir_builder *b, ir_value *x);
 ir_value *ir_softcap(ir_builder *b, ir_value *x, double cap);
-ir_value *ir_sigmoid(ir_builder *b, ir_value *x);
-ir_value *ir_softplus(ir_builder *b, ir_value *x);
 /* NaN: no bound on that side. */
 ir_value *ir_clamp(ir_builder *b, ir_value *x, double min, double max);
 ir_value *ir_shift(ir_builder *b, ir_value *x, double offset);
 /* offset 0: absent. */
 ir_value *ir_rmsnorm(ir_builder *b, ir_value *x, ir_value *w, double eps, double offset);
 ir_value *ir_l2norm(ir_builder *b, ir_value *x, double eps);
-ir_value *ir_center(ir_builder *b, ir_value *x);
-ir_value *ir_decay(ir_builder *b, ir_value *x, ir_value *a, ir_value *bias);
 /* results[0] codes, results[1] scales. */
 ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
 /* Over the last elements; inverse: back. */
 ir_value *ir_rope_last(ir_builder *b, ir_value *x, ir_value *cs, const char *style, bool inverse);
-ir_value *ir_matmul(ir_builder *b, ir_value *x, ir_value *w);
-ir_value *ir_qmatmul(ir_builder *b, ir_value *q, ir_value *s, ir_value *w);
 /* results[0] ids, results[1] weights; bias may be NULL. attrs: AT(.k = 8, .score = "softmax", …). */
 ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs);
 ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs);
 ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer);
 /* results[0] order, results[1] offsets. */
-ir_value *ir_remap(ir_builder *b, ir_value *ids, ir_value *table, ir_value *rows);
 ir_op *ir_permute(ir_builder *b, ir_value *ids, int64_t experts);
 /* permute: the op that made order and offsets. */
 ir_value *ir_moe_matmul(ir_builder *b, ir_value *x, const ir_op *permute, ir_value *w);
 ir_value *ir_moe_qmatmul(ir_builder *b, ir_value *q, ir_value *s, const ir_op *permute,
                          ir_value *w);
-ir_value *ir_combine(ir_builder *b, ir_value *x, ir_value *weights);
-ir_value *ir_kv_write(ir_builder *b, ir_value *state, ir_value *k, ir_value *v);
 ir_value *ir_attention(ir_builder *b, ir_value *q, ir_value *state, double scale, double cap);
 /* Over all positions of a row's sequence, later ones too. */
 ir_value *ir_attention_whole(ir_builder *b, ir_value *q, ir_value *state, double scale);
-ir_value *ir_concat(ir_builder *b, ir_value *x, ir_value *y);
 ir_value *ir_attention_sinks(ir_builder *b, ir_value *q, ir_value *state, ir_value *sinks,
                              double scale);
-ir_value *ir_transpose(ir_builder *b, ir_value *x);
-ir_value *ir_head_matmul(ir_builder *b, ir_value *x, ir_value *w);
 ir_value *ir_mla_write(ir_builder *b, ir_value *state, ir_value *c, ir_value *k);
 ir_value *ir_mla_attention(ir_builder *b, ir_value *q, ir_value *p, ir_value *state, double scale);
 /* ratio: of a state of entries, else 0. */
@@ -361,14 +360,10 @@ ir_value *ir_index_topk(ir_builder *b, ir_value *q, ir_value *w, ir_value *state
 /* entries and ids may be NULL. */
 ir_value *ir_sparse_attention(ir_builder *b, ir_value *q, ir_value *window, ir_value *sinks,
                               ir_value *entries, ir_value *ids, double scale);
-ir_value *ir_lookup(ir_builder *b, ir_value *table, ir_value *ids);
 /* results: pre, post, comb. attrs: AT(.eps = …, .offset = …, .iters = …). */
 ir_op *ir_hc_mix(ir_builder *b, ir_value *x, ir_value *fn, ir_value *scale, ir_value *base,
                  ir_attrs attrs);
-ir_value *ir_hc_collapse(ir_builder *b, ir_value *x, ir_value *pre);
-ir_value *ir_hc_expand(ir_builder *b, ir_value *y, ir_value *x, ir_value *post, ir_value *comb);
 /* results[0] the state's successor, results[1] the output. */
-ir_op *ir_conv_step(ir_builder *b, ir_value *state, ir_value *x, ir_value *w);
 ir_op *ir_gdn(ir_builder *b, ir_value *state, ir_value *q, ir_value *k, ir_value *v, ir_value *g,
               ir_value *beta, double scale);
 

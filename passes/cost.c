@@ -318,15 +318,11 @@ static double work(const kernel *k, const ir_op *op)
       return attention_work(k, op) * attention_ns(k, op) +
              expansion_work(k, op) * product_ns(k, op);
    case IR_OP_route: return elements(k, &op->operands[0]->type) * elems * t->select_factor;
-   case IR_OP_silu:
-   case IR_OP_gelu:
-   case IR_OP_gelu_tanh:
-   case IR_OP_sigmoid:
-   case IR_OP_softplus:
-   case IR_OP_softcap: return elements(k, &op->results[0]->type) * elems * t->exp_factor;
    case IR_OP_embed: return elements(k, &op->results[0]->type) * elems * t->gather_factor;
    case IR_OP_combine: return elements(k, &op->operands[0]->type) * elems;
    default:
+      if (ir_op_infos[op->code].props & IR_EXPS)
+         return elements(k, &op->results[0]->type) * elems * t->exp_factor;
       return pass_is_leaf(op) || ir_is_alias(op) || op->results[0]->type.state != IR_STATE_none
                 ? 0
                 : elements(k, &op->results[0]->type) * elems;

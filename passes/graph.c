@@ -137,12 +137,10 @@ bool pass_is_leaf(const ir_op *op)
 
 bool pass_is_row_op(const ir_op *op)
 {
-   const uint64_t set = IR_SET(add) | IR_SET(mul) | IR_SET(scale) | IR_SET(silu) | IR_SET(gelu) |
-                        IR_SET(gelu_tanh) | IR_SET(softcap) | IR_SET(sigmoid) | IR_SET(decay) |
-                        IR_SET(softplus) | IR_SET(clamp) | IR_SET(shift) | IR_SET(cast) |
-                        IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(quant);
+   const uint64_t others =
+      IR_SET(cast) | IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(quant);
 
-   return set >> op->code & 1;
+   return (ir_op_infos[op->code].props & IR_POINTWISE) || (others >> op->code & 1);
 }
 
 uint32_t pass_props(const pass_target *t, const ir_op *op)

@@ -217,12 +217,8 @@ static void collect_lives(plan_state *p)
 
 static bool is_pointwise(const ir_group *g)
 {
-   const uint64_t set = IR_SET(add) | IR_SET(mul) | IR_SET(scale) | IR_SET(silu) | IR_SET(gelu) |
-                        IR_SET(gelu_tanh) | IR_SET(softcap) | IR_SET(sigmoid) | IR_SET(decay) |
-                        IR_SET(softplus) | IR_SET(clamp) | IR_SET(shift);
-
    for (const ir_op *op = g->first; op && op->group == g; op = op->next)
-      if (!(set >> op->code & 1))
+      if (!(ir_op_infos[op->code].props & IR_POINTWISE))
          return false;
    return true;
 }

@@ -20,10 +20,12 @@ static void pointwise_at(isa_level level)
       for (size_t i = 0; i < countof(widths); i += conform_every(2))
          if (runs || (t == 0 && (widths[i] == 17 || widths[i] == 576)))
             pointwise_of((harness_options){.level = level}, floats[t], widths[i]);
+   for (size_t t = 0; t < countof(floats); t++)
+      formulas_of((harness_options){.level = level}, floats[t], 33);
 }
 
-/* Kills: a wrong tail; an operand swapped; a rounding left out; eps or offset dropped; rows taken
- * by the row's own number. */
+/* Kills: a wrong tail; a formula that is not the meaning; an operand swapped; a rounding left out;
+ * eps or offset dropped; rows taken by the row's own number. */
 Test(region, single_ops)
 {
    each_level(pointwise_at);

@@ -73,6 +73,39 @@ static inline void pointwise_of(harness_options o, dtype t, int n)
    harness_free(h);
 }
 
+/* The attributes of an op whose meaning is a formula: numbers. */
+static inline const char *formula_attrs(const ir_op_info *info, char *out, size_t cap)
+{
+   size_t at = (size_t)snprintf(out, cap, " {");
+
+   for (int k = 0; k < IR_ATTR_COUNT; k++)
+      if (info->required >> k & 1)
+         at += (size_t)snprintf(out + at, cap - at, "%s%s=%g", at > 2 ? ", " : "",
+                                ir_attr_infos[k].name, 0.75 + 0.5 * k);
+   snprintf(out + at, cap - at, "}");
+   return at > 2 ? out : "";
+}
+
+/* Every op with property FORMULA: its kernels come from what ops.def says, its meaning from ref_<op>(). */
+static inline void formulas_of(harness_options o, dtype t, int n)
+{
+   const char *e = dtype_infos[t].name;
+   char text[256], attrs[128];
+
+   for (int code = 0; code < IR_OP_COUNT; code++) {
+      const ir_op_info *info = &ir_op_infos[code];
+      if (!(info->props & IR_FORMULA))
+         continue;
+      snprintf(text, sizeof text,
+               "func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
+               "%%x = param {name=\"x\"} : %s[T,%d]\n%%y = %s %%x%s\nreturn %%y\n}\n",
+               e, n, info->name, formula_attrs(info, attrs, sizeof attrs));
+      harness *h = harness_compile(text, o);
+      run_rows(h, &t, 1, 8, info->name);
+      harness_free(h);
+   }
+}
+
 /* Heads, views, rotation. */
 static inline void heads_of(harness_options o, int heads, int d, int n, const char *style)
 {

@@ -18,6 +18,8 @@ static void single(harness_options o)
       for (size_t i = 0; i < countof(some_widths); i++)
          if (!t || i == 2)
             pointwise_of(o, floats[t], some_widths[i]);
+   for (size_t t = 0; t < countof(floats); t++)
+      formulas_of(o, floats[t], 33);
 }
 
 /* Kills: a wrong tail; an operand swapped; a rounding left out; eps or offset dropped; rows taken by the row's own
