@@ -78,6 +78,18 @@ static double shift(double x, double k)
    return x + k;
 }
 
+static double relu2(double x, double k)
+{
+   (void)k;
+   return x < 0 ? 0 : x * x;
+}
+
+sinter_status ref_relu2(ref_call *c)
+{
+   map_unary(c, relu2, 0);
+   return SINTER_ok;
+}
+
 sinter_status ref_scale(ref_call *c)
 {
    map_unary(c, scale, ir_attr_f(c->op, IR_ATTR_scale, 1));
