@@ -227,6 +227,17 @@ def exaone4(c, tensors):
     return "exaone4", keys, out, left
 
 
+def olmo2(c, tensors):
+    out, left = named(tensors, {**COMMON, "post_attention_layernorm": "post_attention_norm", "post_feedforward_layernorm": "post_ffw_norm"})
+    keys = {**plain_keys(c), "rope.freq_base": c["rope_theta"] if "rope_theta" in c else c["rope_parameters"]["rope_theta"]}
+    if c.get("sliding_window"):
+        s = c["rope_scaling"]
+        keys.update({**yarn_keys(s), "rope.scaling.yarn_beta_fast": s["beta_fast"], "rope.scaling.yarn_beta_slow": s["beta_slow"],
+                     "attention.sliding_window": c["sliding_window"],
+                     "attention.sliding_window_pattern": [t == "sliding_attention" for t in c["layer_types"]]})
+    return "olmo2", keys, out, left
+
+
 def gemma4(c, tensors):
     names = {**COMMON, "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
              "post_feedforward_layernorm": "post_ffw_norm", "pre_feedforward_layernorm_2": "pre_ffw_norm_2",
@@ -264,7 +275,7 @@ def gemma4(c, tensors):
 # Recorded folder -> how it is converted.
 FOLDERS = {"deepseek_v2_lite": lambda c, t: deepseek(c, t, False), "deepseek_v2": lambda c, t: deepseek(c, t, True),
            "deepseek_v3": lambda c, t: deepseek(c, t, True), "gpt_oss": gpt_oss, "q_gpt_oss_mxfp4": gpt_oss, "exaone4": exaone4,
-           "gemma4_ple": gemma4, "gemma4_moe": gemma4}
+           "olmo2": olmo2, "olmo3": olmo2, "gemma4_ple": gemma4, "gemma4_moe": gemma4}
 
 
 def convert(folder, path, change=None):
