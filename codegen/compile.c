@@ -247,7 +247,7 @@ static sinter_status run_passes(compiling *c, const target *t, const model *m, p
                            .without = c->request->without,
                            .attention = c->request->attention,
                            .skip = getenv("SINTER_SKIP")};
-   if (c->request->numerics != SINTER_FAST)
+   if (c->request->numerics != SINTER_NUMERICS_fast)
       pt.code_ns = 0; /* products stay plain */
    pass_report *report = arena_new(c->a, pass_report);
    text_buf ir = {.a = c->a}, json = {.a = c->a}, start = {.a = c->a};
@@ -287,7 +287,7 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    text_buf text = {.a = c->a};
 
    const cg_machine machine = {t->arch->warp,
-                               t->arch->matrix && c->request->numerics == SINTER_FAST,
+                               t->arch->matrix && c->request->numerics == SINTER_NUMERICS_fast,
                                arch_block_shared(t->arch)};
    SINTER_TRY(
       cg_simt_text(c->a, dialect, machine, t->name, cp->kernels, cp->plan.num_kernels, &text));

@@ -218,7 +218,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
                     .layout = form->layout,
                     .isa = isa,
                     .simt = form->arch != NULL,
-                    .arch = numerics == SINTER_FAST ? form->arch : NULL},
+                    .arch = numerics == SINTER_NUMERICS_fast ? form->arch : NULL},
               .forms = {form, prompts},
               .out = out,
               .kernels.a = a};
@@ -226,7 +226,7 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
 
    *out = (cg_plan){0};
    p->model = m->info;
-   p->model.exact = numerics == SINTER_EXACT;
+   p->model.exact = numerics == SINTER_NUMERICS_exact;
    p->target = target;
    for (int s = SYM_T; s <= SYM_S; s++)
       p->sym_max[s] = MAX(form->f->range[s].max, 1);

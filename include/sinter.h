@@ -6,10 +6,14 @@
  *    sinter_submit ▶ sinter_step … ▶ callback per token ▶ sinter_request_destroy
  *
  * Rules   Everything that can fail returns a sinter_status; sinter_error() then holds a message in
- * three parts (what happened, where, what to do), per thread, until the next failing call. Nothing
- *         prints, nothing exits. Strings are UTF-8 and may be freed or reused after a call returns.
- * Thread  An engine belongs to one thread at a time. Artifacts are immutable and may be shared.
- * ABI     Option structs start with `size`: set it with SINTER_INIT, unknown tails are zero. */
+ *         three parts (what happened, where, what to do), per thread, until the next failing call.
+ *         Nothing prints, nothing exits. Strings are UTF-8. What is passed in is copied, or used
+ *         during the call only, unless its line says more; every call may return
+ *         SINTER_out_of_memory.
+ * Thread  An engine and its requests belong to one thread at a time. Artifacts are immutable and
+ *         may be shared.
+ * ABI     Structs that start with `size` may grow: make them with SINTER_INIT, unknown tails are
+ *         zero. The others are fixed. */
 #ifndef SINTER_H
 #define SINTER_H
 
@@ -23,7 +27,18 @@ extern "C" {
 
 #define SINTER_API __attribute__((visibility("default")))
 #define SINTER_CHECKED __attribute__((warn_unused_result))
+
+/* A struct that starts with `size`, the rest of it zero. */
+#ifdef __cplusplus
+#define SINTER_INIT(type)                                                                          \
+   ([] {                                                                                           \
+      type made = {};                                                                              \
+      made.size = sizeof(type);                                                                    \
+      return made;                                                                                 \
+   }())
+#else
 #define SINTER_INIT(type) ((type){.size = sizeof(type)})
+#endif
 
 /* STATUS(name, exit code of the command, HTTP status, what it means): the only list of them. */
 #define SINTER_STATUS_MAP(STATUS)                                                                  \
@@ -57,7 +72,7 @@ SINTER_API const char *sinter_version(void);
 
 /* ---- compile ---- */
 
-typedef enum sinter_numerics { SINTER_FAST, SINTER_EXACT } sinter_numerics;
+typedef enum sinter_numerics { SINTER_NUMERICS_fast, SINTER_NUMERICS_exact } sinter_numerics;
 
 typedef enum sinter_stage {
    SINTER_STAGE_hash,
@@ -69,7 +84,8 @@ typedef enum sinter_stage {
    SINTER_STAGE_done
 } sinter_stage;
 
-/* done of total units of the stage; detail is one short line, e.g. "gemv_q4_1_m4". */
+/* done of total units of the stage; detail is one short line, e.g. "gemv_q4_1_m4". On the thread
+ * that compiles. */
 typedef void sinter_progress(void *user, sinter_stage stage, uint64_t done, uint64_t total,
                              const char *detail);
 
@@ -98,8 +114,8 @@ typedef struct sinter_compile_options {
    /* sinter_compile only: NULL, or where the artifact comes open. What was opened to see that it is
     * whole is not opened again. */
    sinter_artifact **artifact;
-   /* NULL, or JSON that sinter_balance has made: in which places the experts of a layer lie, some in
-    * several. Logits keep their bits */
+   /* NULL, or JSON that sinter_balance has made: in which places the experts of a layer lie, some
+    * in several. Logits keep their bits */
    const char *experts;
    /* no head: the state after the last norm takes the place of logits, as for embeddings */
    bool hidden;
@@ -109,7 +125,10 @@ typedef struct sinter_compile_options {
 } sinter_compile_options;
 
 /* Finds or makes the artifact of a model and writes its path (at most path_cap bytes with the NUL).
- * *out_cached says whether it was there already. The compiler library is opened on a miss only. */
+ * *out_cached says whether it was there already. The compiler library is opened on a miss only.
+ * Errors SINTER_usage for options that are wrong or exclude each other; SINTER_bad_input for a file
+ * that is damaged; SINTER_unsupported for a model, format or target that is not; SINTER_no_device
+ * when a compiler of the target is missing; SINTER_io. */
 SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_options *options,
                                                        char *out_path, size_t path_cap,
                                                        bool *out_cached);
@@ -120,12 +139,15 @@ SINTER_API const char *sinter_device_target(const char *device);
 
 /* ---- artifact ---- */
 
-/* Maps and verifies an artifact file: code, plan and tokenizer now, weights on first touch. */
+/* Maps and verifies an artifact file: code, plan and tokenizer now, weights on first touch.
+ * Engines, streams and grammars made from it must be gone before it is closed. Errors
+ * SINTER_bad_input, SINTER_verify_failed, SINTER_io. */
 SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path,
                                                              sinter_artifact **out);
 SINTER_API void sinter_artifact_close(sinter_artifact *a);
 
-/* BLAKE2b-256 that names the whole artifact, machine code and weights included, as 64 hex digits. */
+/* BLAKE2b-256 that names the whole artifact, machine code and weights included, as 64 hex
+ * digits. */
 SINTER_API void sinter_artifact_digest(const sinter_artifact *a, char out[65]);
 
 /* Checks every byte, weights included. */
@@ -172,16 +194,18 @@ SINTER_API void sinter_free(char *json);
 SINTER_API SINTER_CHECKED sinter_status sinter_explain(const sinter_compile_options *options,
                                                        char **out_json);
 
-/* How many places experts are to have, and what these are divided into; 0: as many as experts, and 1. */
+/* How many places experts are to have, and what these are divided into; 0: as many as experts, and
+ * 1. */
 typedef struct sinter_balance_options {
    size_t size;
    const char *loads; /* JSON: {"layers":[{"layer":1,"experts":4,"tokens":[90,20,0,7]},…]} */
    uint32_t places, groups, nodes, devices;
 } sinter_balance_options;
 
-/* Places that even out the loads of devices, experts with much work in several: {"layers":[{"layer",
- * "experts","places":[expert,…]}],"balance":{"before","after"}}, for sinter_compile_options. The same
- * loads give the same places. balance: mean load of a device over the largest, of all layers. */
+/* Places that even out the loads of devices, experts with much work in several:
+ * {"layers":[{"layer", "experts","places":[expert,…]}],"balance":{"before","after"}}, for
+ * sinter_compile_options. The same loads give the same places. balance: mean load of a device over
+ * the largest, of all layers. */
 SINTER_API SINTER_CHECKED sinter_status sinter_balance(const sinter_balance_options *options,
                                                        char **out_json);
 
@@ -193,7 +217,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_cache_list(const char *cache_dir,
 SINTER_API SINTER_CHECKED sinter_status sinter_cache_why(const sinter_compile_options *options,
                                                          char **out_json);
 
-/* Checks every byte of every entry; VERIFY_FAILED when one is damaged (it is named in the
+/* Checks every byte of every entry; SINTER_verify_failed when one is damaged (it is named in the
  * document). */
 SINTER_API SINTER_CHECKED sinter_status sinter_cache_verify(const char *cache_dir, char **out_json);
 
@@ -271,10 +295,10 @@ typedef struct sinter_grammar sinter_grammar;
  *    {"literal": "text"}   {"regex": "[a-z]+"}   {"json_schema": {…}}
  *    {"seq": [d, …]}   {"any": [d, …]}   {"repeat": d, "min": 0, "max": 3, "between": ", "}
  *
- * A keyword, format or regex feature that cannot be held to is an error (UNSUPPORTED, naming it), so
- * that no text which is not valid gets through; objects have the properties in their schema's order.
- * The artifact must stay open as long as the grammar, and the grammar as long as requests that use
- * it. Thread: a grammar is immutable and may be shared. */
+ * A keyword, format or regex feature that cannot be held to is an error (SINTER_unsupported, naming
+ * it), so that no text which is not valid gets through; objects have the properties in their
+ * schema's order. The artifact must stay open as long as the grammar, and the grammar as long as
+ * requests that use it. Thread: a grammar is immutable and may be shared. */
 SINTER_API SINTER_CHECKED sinter_status sinter_grammar_create(const sinter_artifact *a,
                                                               const char *json, size_t len,
                                                               sinter_grammar **out);
@@ -285,8 +309,8 @@ SINTER_API void sinter_grammar_destroy(sinter_grammar *g);
 typedef struct sinter_engine sinter_engine;
 typedef struct sinter_request sinter_request;
 
-/* A block of tokens that the prefix cache can find from now on, or no more. Names are hashes over all
- * tokens before, salts and the model. */
+/* A block of tokens that the prefix cache can find from now on, or no more. Names are hashes over
+ * all tokens before, salts and the model. */
 typedef struct sinter_kv_event {
    bool removed, has_parent;
    uint64_t hash, parent; /* of the block, of the one before it */
@@ -312,7 +336,7 @@ typedef struct sinter_engine_options {
     * time; 0: as much as fits. Results do not depend on it */
    uint32_t max_step_ms;
    /* guess so many tokens ahead from what was said before, and check them in one step: fewer
-    * steps, the same tokens. 0: off. UNSUPPORTED for models with recurrent states */
+    * steps, the same tokens. 0: off. SINTER_unsupported for models with recurrent states */
    uint32_t draft_tokens;
    /* one pool for all engines of the process that ask for it: a step each in turn */
    bool share_threads;
@@ -324,9 +348,13 @@ typedef struct sinter_engine_options {
    uint32_t host_kv_tokens;
 } sinter_engine_options;
 
+/* Opens the device and takes memory for the KV pool and all steps: none is taken later. The
+ * artifact must outlive the engine. Errors SINTER_no_device; SINTER_unsupported when the artifact
+ * holds nothing for the device; SINTER_usage for options out of range. */
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_create(sinter_artifact *a,
                                                              const sinter_engine_options *options,
                                                              sinter_engine **out);
+/* Unfinished requests are cancelled without a callback, and must still be destroyed. */
 SINTER_API void sinter_engine_destroy(sinter_engine *e);
 
 typedef struct sinter_sampling {
@@ -341,14 +369,23 @@ typedef struct sinter_sampling {
    const float *bias;
 } sinter_sampling;
 
+#ifdef __cplusplus
+#define SINTER_SAMPLING_GREEDY                                                                     \
+   ([] {                                                                                           \
+      sinter_sampling made = {};                                                                   \
+      made.top_p = made.repetition_penalty = 1;                                                    \
+      return made;                                                                                 \
+   }())
+#else
 #define SINTER_SAMPLING_GREEDY ((sinter_sampling){.top_p = 1, .repetition_penalty = 1})
+#endif
 
 typedef enum sinter_finish {
    SINTER_FINISH_none,
-   SINTER_FINISH_stop,
-   SINTER_FINISH_length,
-   SINTER_FINISH_cancelled,
-   SINTER_FINISH_error
+   SINTER_FINISH_stop,      /* an end-of-sequence token, or the end of the grammar */
+   SINTER_FINISH_length,    /* max_tokens, or the KV pool can hold no more of it */
+   SINTER_FINISH_cancelled, /* by sinter_cancel or the end of the engine */
+   SINTER_FINISH_error      /* no token could be sampled */
 } sinter_finish;
 
 /* One token of a request, or its end (finish != none and id -1 when nothing was sampled with it).
@@ -363,14 +400,16 @@ typedef struct sinter_token {
    const float *top_logprobs;
 } sinter_token;
 
+/* Callbacks run inside sinter_step, on its thread. They may submit and cancel requests, and must
+ * not destroy any or step. What they point to is valid until they return. */
 typedef void sinter_on_token(void *user, sinter_request *r, const sinter_token *token);
 
-/* Called with the f32[vocab] logits of prompt position pos, in order; with its state, f32[hidden], when the artifact has no
- * head. */
+/* Called with the f32[vocab] logits of prompt position pos, in order; with its state, f32[hidden],
+ * when the artifact has no head. */
 typedef void sinter_on_logits(void *user, sinter_request *r, uint32_t pos, const float *logits);
 
-/* log of the sum of exp over a row of logits: a token's logprob is its logit less this, with the same bits as
- * those of generated tokens. NaN when a logit is NaN or +inf, or all are -inf. */
+/* log of the sum of exp over a row of logits: a token's logprob is its logit less this, with the
+ * same bits as those of generated tokens. NaN when a logit is NaN or +inf, or all are -inf. */
 SINTER_API double sinter_log_sum(const float *logits, uint32_t vocab);
 
 /* Called with the expert ids of position pos when its row has been computed: k ascending ids for
@@ -407,10 +446,13 @@ typedef struct sinter_request_options {
    uint32_t num_images;
 } sinter_request_options;
 
-/* Queues a request; ids are copied. Callbacks run inside sinter_step. */
+/* Queues a request; the prompt, biases and images are copied, a grammar must outlive it. Errors
+ * SINTER_usage for options out of range; SINTER_exhausted for a prompt that the KV pool can never
+ * hold; SINTER_unsupported for images of a model that sees none. */
 SINTER_API SINTER_CHECKED sinter_status sinter_submit(sinter_engine *e,
                                                       const sinter_request_options *options,
                                                       sinter_request **out);
+/* Takes effect, with a last callback, when the next step begins. */
 SINTER_API void sinter_cancel(sinter_request *r);
 SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
 /* Why it ended with SINTER_FINISH_error, a message like those of sinter_error(); "" of others. The request owns it. */
@@ -430,7 +472,8 @@ typedef struct sinter_request_stats {
 
 SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out);
 
-/* Runs one step over all requests; *out_busy says whether work is left. */
+/* Runs one step over all requests; *out_busy says whether work is left. An error is the device's:
+ * destroy the engine. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
 
 /* Calls on_kv for everything that the prefix cache can find now, parents before children. */
@@ -438,17 +481,17 @@ SINTER_API void sinter_engine_kv_blocks(sinter_engine *e);
 
 /* ---- images ---- */
 
-/* An image, or frames of one size, cut into patches: rows of patch_width numbers, frame by frame; within
- * one squares of merge x merge patches, row by row, and within a square its patches. */
+/* An image, or frames of one size, cut into patches: rows of patch_width numbers, frame by frame;
+ * within one squares of merge x merge patches, row by row, and within a square its patches. */
 typedef struct sinter_image {
    const float *pixels;
    uint32_t grid[3]; /* frames, rows, columns of patches; the latter multiples of merge */
 } sinter_image;
 
-/* Decodes a PNG, JPEG or WebP file, resizes it to whole squares of patches within the model's bounds, and
- * cuts it. Errors BAD_INPUT for bytes that are no image, damaged or too large (64 MiB, 2^14 pixels a
- * side, 2^26 together); NO_DEVICE naming a library that is not there; UNSUPPORTED when the model sees no
- * images. Free what it holds with sinter_image_free. */
+/* Decodes a PNG, JPEG or WebP file, resizes it to whole squares of patches within the model's
+ * bounds, and cuts it. Errors SINTER_bad_input for bytes that are no image, damaged or too large
+ * (64 MiB, 2^14 pixels a side, 2^26 together); SINTER_no_device naming a library that is not there;
+ * SINTER_unsupported when the model sees no images. Free what it holds with sinter_image_free. */
 SINTER_API SINTER_CHECKED sinter_status sinter_image_read(const sinter_artifact *a,
                                                           const void *bytes, size_t size,
                                                           sinter_image *out);
@@ -458,67 +501,72 @@ SINTER_API void sinter_image_free(sinter_image *image);
  * time. */
 typedef struct sinter_vision sinter_vision;
 
-/* Of the options device, threads, share_threads count, and step_tokens: most patches of a step, so also
- * of a frame; 0: those of the largest image that sinter_image_read makes, at least 4096. Errors UNSUPPORTED when the model sees no images. */
+/* Of the options device, threads, share_threads count, and step_tokens: most patches of a step, so
+ * also of a frame; 0: those of the largest image that sinter_image_read makes, at least 4096.
+ * Errors SINTER_unsupported when the model sees no images. */
 SINTER_API SINTER_CHECKED sinter_status sinter_vision_create(sinter_artifact *a,
                                                              const sinter_engine_options *options,
                                                              sinter_vision **out);
 SINTER_API void sinter_vision_destroy(sinter_vision *v);
 
-/* Writes features f32[tokens of all images][width of the model], image by image. Frames of all images
- * are packed into as few steps as small ones first need; a frame's features do not depend on that.
- * Errors USAGE for a grid that is not whole squares, EXHAUSTED for a frame past step_tokens. */
+/* Writes features f32[tokens of all images][width of the model], image by image. Frames of all
+ * images are packed into as few steps as small ones first need; a frame's features do not depend on
+ * that. Errors SINTER_usage for a grid that is not whole squares, SINTER_exhausted for a frame past
+ * step_tokens. */
 SINTER_API SINTER_CHECKED sinter_status sinter_vision_encode(sinter_vision *v,
                                                              const sinter_image *images,
                                                              uint32_t count, float *features);
 
-/* What becomes of the keys, values and states of a request that gives way: WAY(name, why). */
-#define SINTER_GIVE_WAY_MAP(WAY)                                                                   \
-   WAY(kept, "kept aside: copies take less time than to compute again")                            \
-   WAY(computed, "computed again: that takes less time than copies")                               \
-   WAY(no_room, "computed again: the room of host_kv_tokens is full")                              \
-   WAY(off, "computed again: host_kv_tokens is 0, or the device hands out no pages")
+/* What becomes of the keys, values and states of a preempted request: WAY(name, why). */
+#define SINTER_PREEMPT_MAP(WAY)                                                                    \
+   WAY(swapped, "swapped to host memory: cheaper than recomputing")                                \
+   WAY(recomputed, "recomputed: cheaper than swapping")                                            \
+   WAY(no_room, "recomputed: the room of host_kv_tokens is full")                                  \
+   WAY(off, "recomputed: host_kv_tokens is 0, or the device hands out no pages")
 
-typedef enum sinter_give_way {
-#define WAY(name, why) SINTER_GIVE_WAY_##name,
-   SINTER_GIVE_WAY_MAP(WAY)
+typedef enum sinter_preempt {
+#define WAY(name, why) SINTER_PREEMPT_##name,
+   SINTER_PREEMPT_MAP(WAY)
 #undef WAY
-      SINTER_GIVE_WAY_COUNT
-} sinter_give_way;
+      SINTER_PREEMPT_COUNT
+} sinter_preempt;
 
-/* Where tokens were picked from their logits: by the device, or by the host and why. */
-#define SINTER_PICKED(X)                                                                           \
+/* Where tokens were sampled from their logits: on the device, or on the host and why. */
+#define SINTER_SAMPLED(X)                                                                          \
    X(device, "only ids came back")                                                                 \
-   X(no_sampler, "the device, or what the artifact has for it, picks none")                        \
+   X(no_sampler, "the device, or the artifact for it, has no sampler")                             \
    X(grammar, "tokens were masked")                                                                \
-   X(penalties, "they depend on tokens before")                                                    \
+   X(penalties, "they depend on earlier tokens")                                                   \
    X(bias, "logits were biased")                                                                   \
    X(logprobs, "log-probabilities were asked for")                                                 \
-   X(logits, "the caller sees the logits")
+   X(logits, "the caller reads the logits")
 
-typedef enum sinter_picked {
-#define SINTER_PICKED_ROW(name, what) SINTER_PICKED_##name,
-   SINTER_PICKED(SINTER_PICKED_ROW)
-#undef SINTER_PICKED_ROW
-      SINTER_PICKED_COUNT
-} sinter_picked;
+typedef enum sinter_sampled {
+#define SINTER_SAMPLED_ROW(name, what) SINTER_SAMPLED_##name,
+   SINTER_SAMPLED(SINTER_SAMPLED_ROW)
+#undef SINTER_SAMPLED_ROW
+      SINTER_SAMPLED_COUNT
+} sinter_sampled;
 
+/* Counts since the engine was made, and what it holds now. Both arrays have room for rows to
+ * come. */
 typedef struct sinter_stats {
    size_t size;
-   const char *device;
+   const char *device; /* static */
    uint64_t steps, tokens, launches, segments, graphs;
    uint64_t prefix_hit_tokens, kv_tokens_total, kv_tokens_used;
    uint64_t weight_bytes_read; /* bytes of weights and KV that the steps had to read */
    double prefill_seconds, decode_seconds;
    uint64_t ops; /* multiplications and additions of the steps, by the plan */
-   uint64_t drafted_tokens, accepted_tokens; /* guessed with `draft_tokens`; of these, right */
-   uint64_t kept_tokens, restored_tokens; /* set aside with `host_kv_tokens`; of these, put back */
-   uint64_t gave_way[SINTER_GIVE_WAY_COUNT]; /* requests, by what became of their pages */
-   uint32_t running, waiting;                /* requests that have a slot; that have none yet */
-   /* of a GPU's memory that KV pages have, which grows where it has ranges of addresses; times that it could not */
+   uint64_t drafted_tokens, accepted_tokens;       /* with `draft_tokens`; of these, right */
+   uint64_t swapped_out_tokens, swapped_in_tokens; /* with `host_kv_tokens` */
+   uint64_t preempted[8];                          /* requests, by sinter_preempt */
+   uint64_t sampled[16];                           /* tokens, by sinter_sampled */
+   uint32_t running, waiting; /* requests that have a slot; that have none yet */
+   /* GPU memory of KV pages, which grows where addresses can be reserved; times that it could
+    * not */
    uint64_t kv_bytes, kv_refused;
-   uint64_t picked[SINTER_PICKED_COUNT]; /* tokens */
-   uint64_t graph_bytes; /* of a GPU's memory that its graphs took when the engine was made */
+   uint64_t graph_bytes; /* GPU memory that graphs took when the engine was made */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);
@@ -536,12 +584,14 @@ typedef struct sinter_launch_time {
  * without `time_launches`, and on devices without launches. */
 SINTER_API uint32_t sinter_engine_launches(const sinter_engine *e, const sinter_launch_time **out);
 
-/* Runs the launches of the next `steps` steps one by one and times them, as `time_launches` does of all: a step then takes
- * longer, with the same results. Errors UNSUPPORTED on devices without launches. */
+/* Runs the launches of the next `steps` steps one by one and times them, as `time_launches` does of
+ * all: a step then takes longer, with the same results. Errors SINTER_unsupported on devices
+ * without launches. */
 SINTER_API SINTER_CHECKED sinter_status sinter_engine_time_steps(sinter_engine *e, uint32_t steps);
 
-/* The instructions of a kernel (`kernel` of a launch), as text, a line each; free with sinter_free. Opens the compiler.
- * Errors NOT_FOUND when the artifact has none of that name; UNSUPPORTED for code that is not of a CPU. */
+/* The instructions of a kernel (`kernel` of a launch), as text, a line each; free with sinter_free.
+ * Opens the compiler. Errors SINTER_not_found when the artifact has none of that name;
+ * SINTER_unsupported for code that is not of a CPU. */
 SINTER_API SINTER_CHECKED sinter_status sinter_artifact_code(const sinter_artifact *a,
                                                              const char *kernel, char **out_text);
 

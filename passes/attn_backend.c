@@ -53,7 +53,7 @@ static attention_query expanded_query(const pass_run *run, ir_value *const *oper
    const ir_op *keys = pass_weight_behind(operands[3]), *values = pass_weight_behind(operands[4]);
 
    return (attention_query){.arch = run->options->target->arch,
-                            .fast = run->options->numerics == SINTER_FAST,
+                            .fast = run->options->numerics == SINTER_NUMERICS_fast,
                             .wants = ATTENTION_EXPANDED,
                             .kv = operands[2]->type.dtype,
                             .heads = number(q->dim[1]),
@@ -97,7 +97,7 @@ static attention_query query_of(const pass_run *run, const ir_op *op)
    const ir_type *kv = &op->operands[latent ? 2 : 1]->type;
    const pass_place *at = &run->layout->places[op->operands[latent ? 2 : 1]->id];
    attention_query out = {.arch = run->options->target->arch,
-                          .fast = run->options->numerics == SINTER_FAST,
+                          .fast = run->options->numerics == SINTER_NUMERICS_fast,
                           .wants = latent ? ATTENTION_LATENT : ATTENTION_KV,
                           .kv = kv->dtype,
                           .heads = number(q->dim[1]),

@@ -160,7 +160,7 @@ static void read_run(golden *g)
       if (value)
          *value++ = '\0';
       if (!strcmp(word, "exact"))
-         g->options.numerics = SINTER_EXACT;
+         g->options.numerics = SINTER_NUMERICS_exact;
       else
          complain_if(g,
                      pass_golden_option(g->a, word, value ? value : "", &g->target, &g->options));

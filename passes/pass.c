@@ -134,7 +134,7 @@ static bool runs(const pass_run *run, pass_id id)
 {
    if (run->mode[id] == PASS_OFF)
       return false;
-   return pass_infos[id].numerics == PASS_ANY || run->options->numerics == SINTER_FAST;
+   return pass_infos[id].numerics == PASS_ANY || run->options->numerics == SINTER_NUMERICS_fast;
 }
 
 static double now(void)

@@ -393,7 +393,7 @@ static sinter_status check_arch(const sinter_compile_options *o)
    if (o->targets)
       return base_fail(SINTER_usage, "--arch", "leave one of them out",
                        "an architecture and a target are two machines to judge for");
-   if (o->numerics != SINTER_FAST)
+   if (o->numerics != SINTER_NUMERICS_fast)
       return base_fail(SINTER_usage, "--arch", "leave --numerics out",
                        "architectures are judged as `fast` would compile for them");
    return SINTER_ok;

@@ -170,7 +170,7 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
    SINTER_TRY(rt_swap_init(&e->scheduler.swap, e->plan, e->ops, &e->limits, o->host_kv_tokens));
    e->scheduler.swap.device = e->device;
    e->picks = (rt_picks){e->sampler, e->meta.step.meta[RT_META_picks][0],
-                         e->ops->picks ? e->ops->picks(e->device) : NULL, e->stats.picked};
+                         e->ops->picks ? e->ops->picks(e->device) : NULL, e->stats.sampled};
    return SINTER_ok;
 }
 
@@ -555,6 +555,10 @@ void sinter_engine_kv_blocks(sinter_engine *e)
    kv_cache_tell_all(e->cache);
 }
 
+static_assert(SINTER_PREEMPT_COUNT <= countof(((sinter_stats *)0)->preempted) &&
+                 SINTER_SAMPLED_COUNT <= countof(((sinter_stats *)0)->sampled),
+              "rows of a table have a place in the statistics");
+
 void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
 {
    sinter_stats s = e->stats;
@@ -562,9 +566,9 @@ void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
    s.size = MIN(out->size, sizeof s);
    s.device = e->ops->name;
    s.prefix_hit_tokens = e->scheduler.hit_tokens;
-   s.kept_tokens = e->scheduler.swap.kept_tokens;
-   s.restored_tokens = e->scheduler.swap.restored_tokens;
-   memcpy(s.gave_way, e->scheduler.swap.gave_way, sizeof s.gave_way);
+   s.swapped_out_tokens = e->scheduler.swap.swapped_out_tokens;
+   s.swapped_in_tokens = e->scheduler.swap.swapped_in_tokens;
+   memcpy(s.preempted, e->scheduler.swap.preempted, sizeof e->scheduler.swap.preempted);
    s.running = e->scheduler.num_running;
    for (const sinter_request *r = e->scheduler.first_waiting; r; r = r->next_waiting)
       s.waiting++;

@@ -340,7 +340,8 @@ void rt_key_options(arena *a, text_buf *t, const sinter_compile_options *options
 {
    char hex[65];
 
-   text_printf(t, "\"numerics\":\"%s\",", options->numerics == SINTER_EXACT ? "exact" : "fast");
+   text_printf(t, "\"numerics\":\"%s\",",
+               options->numerics == SINTER_NUMERICS_exact ? "exact" : "fast");
    if (options->draft)
       text_printf(t, "\"draft\":true,");
    if (options->hidden)

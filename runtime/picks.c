@@ -3,18 +3,18 @@
 
 #include "request.h"
 
-/* SINTER_PICKED_device, or what of the request's options is the host's. */
-static sinter_picked picked_of(const sinter_request *r)
+/* SINTER_SAMPLED_device, or what of the request's options is the host's. */
+static sinter_sampled picked_of(const sinter_request *r)
 {
    const sinter_request_options *o = &r->options;
 
    if (r->grammar)
-      return SINTER_PICKED_grammar;
+      return SINTER_SAMPLED_grammar;
    if (r->has_history)
-      return SINTER_PICKED_penalties;
+      return SINTER_SAMPLED_penalties;
    if (o->sampling.num_bias)
-      return SINTER_PICKED_bias;
-   return o->want_logprobs || o->top_logprobs ? SINTER_PICKED_logprobs : SINTER_PICKED_device;
+      return SINTER_SAMPLED_bias;
+   return o->want_logprobs || o->top_logprobs ? SINTER_SAMPLED_logprobs : SINTER_SAMPLED_device;
 }
 
 /* Of the row at a position; its logits may be shown, too. */
@@ -34,21 +34,21 @@ void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items)
 
    for (uint32_t i = 0; p->ids && i < num_items; i++) {
       const rt_item *item = &items[i];
-      const bool by_device = picked_of(item->request) == SINTER_PICKED_device;
+      const bool by_device = picked_of(item->request) == SINTER_SAMPLED_device;
 
       for (uint32_t k = item->wanted; k > 0; k--)
          *out++ = draw_of(item->request, item->first + item->rows - k, by_device);
    }
 }
 
-static sinter_picked picked_by(const rt_picks *p, const sinter_request *r, uint32_t row)
+static sinter_sampled picked_by(const rt_picks *p, const sinter_request *r, uint32_t row)
 {
-   const sinter_picked why = picked_of(r);
+   const sinter_sampled why = picked_of(r);
 
    if (!p->ids)
-      return SINTER_PICKED_no_sampler;
-   return why == SINTER_PICKED_device && p->draws[row].how == DRAW_host ? SINTER_PICKED_logits
-                                                                        : why;
+      return SINTER_SAMPLED_no_sampler;
+   return why == SINTER_SAMPLED_device && p->draws[row].how == DRAW_host ? SINTER_SAMPLED_logits
+                                                                         : why;
 }
 
 static sinter_status no_room(void)
@@ -60,12 +60,12 @@ static sinter_status no_room(void)
 sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_ask *ask, rt_wanted w,
                           rt_pick *out)
 {
-   const sinter_picked by = picked_by(p, r, w.number);
+   const sinter_sampled by = picked_by(p, r, w.number);
 
    if (r->grammar && !(ask->allowed = grammar_run_mask(r->grammar)))
       return no_room();
    p->counts[by]++;
-   if (by != SINTER_PICKED_device)
+   if (by != SINTER_SAMPLED_device)
       return rt_sample(p->sampler, w.logits, ask, out);
    *out = (rt_pick){.id = p->ids[w.number]};
    return out->id >= 0 ? SINTER_ok : rt_no_number();

@@ -10,7 +10,7 @@ typedef struct rt_picks {
    rt_sampler *sampler;
    draw *draws;        /* of the step's wanted rows */
    const int32_t *ids; /* what the device picked of them; NULL: it has no sampler */
-   uint64_t *counts;   /* by sinter_picked */
+   uint64_t *counts;   /* by sinter_sampled */
 } rt_picks;
 
 /* A wanted row of the step. */

@@ -99,13 +99,13 @@ static uint64_t choose_pages(const rt_swap *w, sinter_request *r)
 }
 
 /* Takes room for the request's pages, if that pays; else the reason. */
-static sinter_give_way choose(rt_swap *w, const rt_step_cost *cost, sinter_request *r,
-                              uint64_t bytes)
+static sinter_preempt choose(rt_swap *w, const rt_step_cost *cost, sinter_request *r,
+                             uint64_t bytes)
 {
    if (!rt_swap_pays(w, cost, r->kv.stored, bytes))
-      return SINTER_GIVE_WAY_computed;
-   return kv_host_take(w->host, bytes, &r->kept.extent) ? SINTER_GIVE_WAY_kept
-                                                        : SINTER_GIVE_WAY_no_room;
+      return SINTER_PREEMPT_recomputed;
+   return kv_host_take(w->host, bytes, &r->kept.extent) ? SINTER_PREEMPT_swapped
+                                                        : SINTER_PREEMPT_no_room;
 }
 
 void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, sinter_request *r)
@@ -113,21 +113,21 @@ void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, si
    rt_kept *k = &r->kept;
 
    if (!w->host) {
-      w->gave_way[SINTER_GIVE_WAY_off]++;
+      w->preempted[SINTER_PREEMPT_off]++;
       return;
    }
    rt_swap_drop(w, r);
    uint64_t bytes = choose_pages(w, r);
-   sinter_give_way way = choose(w, cost, r, bytes);
-   w->gave_way[way]++;
-   if (way != SINTER_GIVE_WAY_kept)
+   sinter_preempt way = choose(w, cost, r, bytes);
+   w->preempted[way]++;
+   if (way != SINTER_PREEMPT_swapped)
       return;
    double begin = now();
    each_page(w, cache, r, 0, w->ops->read_page);
    kv_host_seal(w->host, &k->extent);
    learn_rate(w, bytes, now() - begin);
    k->stored = r->kv.stored;
-   w->kept_tokens += (uint64_t)k->stored;
+   w->swapped_out_tokens += (uint64_t)k->stored;
 }
 
 void rt_swap_in(rt_swap *w, kv_cache *cache, sinter_request *r)
@@ -143,7 +143,7 @@ void rt_swap_in(rt_swap *w, kv_cache *cache, sinter_request *r)
       double begin = now();
       each_page(w, cache, r, known / PAGE_TOKENS, w->ops->write_page);
       learn_rate(w, k->extent.bytes, now() - begin);
-      w->restored_tokens += (uint64_t)(k->stored - known);
+      w->swapped_in_tokens += (uint64_t)(k->stored - known);
    }
    rt_swap_drop(w, r);
 }

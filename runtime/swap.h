@@ -19,8 +19,8 @@ typedef struct rt_swap {
    kv_host *host; /* NULL: nothing is kept */
    int64_t max_rows;
    double rate; /* bytes a second of copies */
-   uint64_t kept_tokens, restored_tokens, spoilt;
-   uint64_t gave_way[SINTER_GIVE_WAY_COUNT];
+   uint64_t swapped_out_tokens, swapped_in_tokens, spoilt;
+   uint64_t preempted[SINTER_PREEMPT_COUNT];
 } rt_swap;
 
 /* tokens: how many may be kept, 0 none; no more than the pool has. Errors OUT_OF_MEMORY. */

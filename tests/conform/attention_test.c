@@ -58,7 +58,7 @@ static harness *compile(const shape *s, isa_level level)
             s->kv, s->window ? "window" : "full", s->groups, s->width, s->heads,
             s->sinks ? ", %sinks" : "", cap, s->whole ? ", whole=1" : "");
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
 }
 
 /* Kills: a mask off by one; a head of another kv head; a page's tail read; k and v swapped; a cap

@@ -176,7 +176,7 @@ static void large(int width, int heads, int groups, int d, int ffn, const char *
 {
    static char text[1 << 13];
    pass_target target = pass_target_cpu("cpu:test");
-   pass_options options = {.target = &target, .numerics = SINTER_FAST};
+   pass_options options = {.target = &target, .numerics = SINTER_NUMERICS_fast};
    model m = {.info = {.name = "large", .vocab = 64}};
    ir_module module = {0};
    pass_layout layout = {0};
@@ -211,7 +211,7 @@ static void large(int width, int heads, int groups, int d, int ffn, const char *
    HARNESS_OK(pass_run_all(f, &options, report));
    HARNESS_OK(pass_finish(f, &options, report, &layout));
    HARNESS_OK(cg_plan_build(a, &m, &(cg_form){f, &layout, NULL}, NULL, "cpu:test", &isa_infos[0],
-                            SINTER_FAST, &built));
+                            SINTER_NUMERICS_fast, &built));
    HARNESS_OK(cg_cpu_object(a, &isa_infos[0], built.kernels, built.plan.num_kernels, NULL, NULL,
                             &object, &size));
    arena_destroy(a);

@@ -122,11 +122,12 @@ static bool declines(const form *w, isa_level level)
 
 static void compare(const form *w, isa_level level)
 {
-   harness *one = harness_compile(
-      w->text,
-      (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT, .with = w->rule});
-   harness *two =
-      harness_compile(w->text, (harness_options){.level = level, .numerics = SINTER_EXACT});
+   harness *one = harness_compile(w->text, (harness_options){.level = level,
+                                                             .fuse = true,
+                                                             .numerics = SINTER_NUMERICS_exact,
+                                                             .with = w->rule});
+   harness *two = harness_compile(
+      w->text, (harness_options){.level = level, .numerics = SINTER_NUMERICS_exact});
 
    cr_assert(has_rule(one, w->rule) != declines(w, level), "%s: %s has %sfired", w->name, w->rule,
              declines(w, level) ? "" : "not ");

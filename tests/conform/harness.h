@@ -177,7 +177,7 @@ static inline void harness_load_simt(harness *h, sinter_numerics numerics)
    const uint8_t *object;
    size_t size;
 
-   const cg_machine machine = {h->simt->warp, numerics == SINTER_FAST,
+   const cg_machine machine = {h->simt->warp, numerics == SINTER_NUMERICS_fast,
                                arch_block_shared(harness_arch(h->simt))};
    HARNESS_OK(cg_simt_text(h->a, CG_HOST, machine, "test", h->plan.kernels,
                            h->plan.plan.num_kernels, &text));

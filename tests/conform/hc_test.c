@@ -27,7 +27,7 @@ static harness *compile(const shape *s, bool fuse, isa_level level)
             "return %%n, %%z, %%q, %%c\n}\n",
             s->d, s->n, s->d, s->n, s->n, s->n, parts, s->n * s->d, parts, s->d, s->iters);
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_NUMERICS_exact});
 }
 
 /* 512 roundings' worth of the largest value: thousands of products, and up to 40 divisions by sums. */

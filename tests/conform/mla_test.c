@@ -35,7 +35,7 @@ static harness *compile(const shape *s, isa_level level)
             s->heads, s->latent, s->heads, s->rotated, s->kv, s->latent, s->kv, s->rotated, s->kv,
             s->latent + s->rotated);
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
 }
 
 static const char *label(arena *a, const shape *s)
@@ -95,7 +95,7 @@ static harness *compile_heads(int heads, int nope, int rope, int value, int late
             heads, nope + rope, heads, latent, type, heads * (nope + value), latent, type, heads,
             nope + value, latent, nope, nope, value, nope);
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
 }
 
 static void run_heads(harness *h, int64_t rows, const char *what)
@@ -150,7 +150,7 @@ static harness *compile_expanded(int heads, int nope, int rope, int value, int l
             heads, nope, heads, rope, kv, latent, kv, rope, type, heads * (nope + value), latent,
             type, heads, nope + value, latent, nope, nope, value, kv, latent + rope);
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
 }
 
 /* Kills: the matrices of another head; values at the stride of keys; a page past the last position

@@ -58,7 +58,8 @@ static void check(const mixture *m, isa_level level, bool fuse)
    static const int64_t rows[] = {1, 2, 7, 70, 150};
    char text[4096], what[128];
    harness *h = harness_compile(
-      text_of(m, text), (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_EXACT});
+      text_of(m, text),
+      (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_NUMERICS_exact});
 
    for (size_t i = 0; i < countof(rows); i++)
       for (int v = 0; v < 2; v++) {

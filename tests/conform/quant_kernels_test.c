@@ -88,7 +88,7 @@ static void check_shape(const shape *s, bool normed, isa_level level)
    text_of(s, normed, text, sizeof text);
 
    harness *h = harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
    for (int64_t rows = 1; rows <= 2 * HARNESS_EDGES; rows += 2 * HARNESS_EDGES - 1) {
       harness_run *r = harness_go(h, (harness_step){.num_seqs = 1, .rows = {rows}});
       int64_t off = 0;

@@ -45,7 +45,7 @@ static void same_rows(const harness_run *a, const harness_run *b, uint32_t resul
 static harness *compile(const char *text, isa_level level)
 {
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = true, .numerics = SINTER_NUMERICS_exact});
 }
 
 /* ---- entries ---- */

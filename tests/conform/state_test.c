@@ -47,7 +47,7 @@ static harness *compile(const shape *s, isa_level level, bool fuse)
       s->width - 1, all, s->heads, s->dk, s->dv, keys, s->groups, s->dk, keys, keys, s->groups,
       s->dk, 2 * keys, values, s->heads, s->dv);
    return harness_compile(
-      text, (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_EXACT});
+      text, (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_NUMERICS_exact});
 }
 
 /* The first element that is off, n when there is none. */

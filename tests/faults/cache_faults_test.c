@@ -88,7 +88,7 @@ Test(faults, many_writers)
       children[i].pid = fork();
       if (children[i].pid == 0) {
          char path[4096];
-         sinter_status status = compile(i % 2 ? SINTER_EXACT : SINTER_FAST, path);
+         sinter_status status = compile(i % 2 ? SINTER_NUMERICS_exact : SINTER_NUMERICS_fast, path);
          _exit(status != SINTER_ok ? 1 : sinter_artifact_verify(path) != SINTER_ok ? 2 : 0);
       }
    }
@@ -127,7 +127,7 @@ static void kill_one_compile(void)
       hanging = tiny_compiler;
       hanging.compile = hang;
       rt_compiler_replace(&hanging, "build 1");
-      _exit(compile(SINTER_FAST, path) == SINTER_ok);
+      _exit(compile(SINTER_NUMERICS_fast, path) == SINTER_ok);
    }
    for (int i = 0; i < 500 && count_files("artifacts/weights", ".tmp-half") < 1; i++)
       usleep(10000);
@@ -144,7 +144,7 @@ Test(faults, kill_nine)
    kill_one_compile();
    cr_assert_eq(count_files("artifacts", ".tmp-*"), 2);
    cr_assert_eq(count_files("artifacts", "*.sinter"), 0);
-   cr_assert_eq(compile(SINTER_FAST, path), SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, path), SINTER_ok, "%s", sinter_error());
    cr_assert_eq(sinter_artifact_verify(path), SINTER_ok);
    collect();
    cr_assert_eq(count_files("artifacts", ".tmp-*"), 0);
@@ -201,7 +201,7 @@ Test(faults, kill_anywhere)
    for (int delay = 0; delay < 30000; delay += 1500) {
       pid_t child = fork();
       if (child == 0)
-         _exit(compile(SINTER_FAST, path) == SINTER_ok ? 0 : 1);
+         _exit(compile(SINTER_NUMERICS_fast, path) == SINTER_ok ? 0 : 1);
       usleep((useconds_t)delay);
       kill(child, SIGKILL);
       cr_assert_eq(waitpid(child, &status, 0), child);
@@ -210,7 +210,7 @@ Test(faults, kill_anywhere)
       if (delay % 4500 == 0)
          cr_assert_eq(system("rm -rf \"$SINTER_CACHE\"/artifacts"), 0);
    }
-   cr_assert_eq(compile(SINTER_FAST, path), SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, path), SINTER_ok, "%s", sinter_error());
    collect();
    cr_assert_eq(count_files("artifacts", ".tmp-*"), 0);
 }
@@ -219,7 +219,7 @@ static void expect_full(const char *what)
 {
    char path[4096];
 
-   cr_assert_eq(compile(SINTER_FAST, path), SINTER_io, "%s", what);
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, path), SINTER_io, "%s", what);
    cr_assert(strstr(sinter_error(), "sinter cache gc"), "%s", sinter_error());
    cr_assert_eq(count_files("artifacts", "*.sinter"), 0);
    cr_assert_eq(count_files("artifacts", "*.weights"), 0);
@@ -254,7 +254,7 @@ Test(faults, full_disk)
       cr_skip_test("mounting needs root");
    expect_full("full disk");
    cr_assert_eq(mount("tmpfs", cache, "tmpfs", MS_REMOUNT, "size=8m"), 0);
-   cr_assert_eq(compile(SINTER_FAST, path), SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, path), SINTER_ok, "%s", sinter_error());
    cr_assert_eq(sinter_artifact_verify(path), SINTER_ok);
 }
 
@@ -265,11 +265,11 @@ Test(faults, read_only)
 
    if (!mount_small("8m"))
       cr_skip_test("mounting needs root");
-   cr_assert_eq(compile(SINTER_FAST, path), SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, path), SINTER_ok, "%s", sinter_error());
    cr_assert_eq(mount("tmpfs", cache, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
-   cr_assert_eq(compile(SINTER_FAST, again), SINTER_ok, "%s", sinter_error());
+   cr_assert_eq(compile(SINTER_NUMERICS_fast, again), SINTER_ok, "%s", sinter_error());
    cr_assert_str_eq(path, again);
    cr_assert_eq(sinter_artifact_verify(path), SINTER_ok, "%s", sinter_error());
-   cr_assert_eq(compile(SINTER_EXACT, again), SINTER_io);
+   cr_assert_eq(compile(SINTER_NUMERICS_exact, again), SINTER_io);
    cr_assert(strstr(sinter_error(), "-o FILE"), "%s", sinter_error());
 }

@@ -72,7 +72,7 @@ static harness *compile(const shape *s, const harness_simt *simt, attention_back
       text_of_pages(s, scale, text, sizeof text);
    harness *h = harness_compile(text, (harness_options){.simt = simt,
                                                         .fuse = true,
-                                                        .numerics = SINTER_FAST,
+                                                        .numerics = SINTER_NUMERICS_fast,
                                                         .attention = attention_name(backend)});
    cr_assert(h->layout.num_attentions == 1 && h->layout.attentions[0].backend == backend, "%s",
              label(h->a, s, simt->warp));
@@ -169,7 +169,7 @@ static harness *compile_expanded(const expanded *s)
    const bool whole = strcmp(s->kv, "f32") == 0; /* a pass would store it in f16 */
    harness *h = harness_compile(text, (harness_options){.simt = &warps[1],
                                                         .fuse = !whole,
-                                                        .numerics = SINTER_FAST,
+                                                        .numerics = SINTER_NUMERICS_fast,
                                                         .attention = "expand_f8!"});
    cr_assert(h->layout.attentions[0].backend == ATTENTION_BACKEND_expand_f8);
    return h;

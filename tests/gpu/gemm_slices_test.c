@@ -31,7 +31,8 @@ Test(gemm_slices, both_ways)
 {
    for (size_t w = 0; w < countof(warps); w++) {
       harness *h = harness_compile(
-         text, (harness_options){.simt = &warps[w], .fuse = true, .numerics = SINTER_FAST});
+         text,
+         (harness_options){.simt = &warps[w], .fuse = true, .numerics = SINTER_NUMERICS_fast});
       cr_assert(has_launch(h, "decode", "_slices8_part") &&
                 has_launch(h, "decode", "_slices8_merge") &&
                 has_launch(h, "prefill", "_slices8_whole"));

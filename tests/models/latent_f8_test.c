@@ -110,7 +110,7 @@ static float *by_kernels(golden *g, const char *pass)
    kept k = {arena_array(g->a, float, want.dim[0] * want.dim[1]), want.dim[1]};
    sinter_engine_options o = SINTER_INIT(sinter_engine_options);
    sinter_request_options r = SINTER_INIT(sinter_request_options);
-   sinter_artifact *a = compiled(g->dir, "cpu", SINTER_FAST, pass);
+   sinter_artifact *a = compiled(g->dir, "cpu", SINTER_NUMERICS_fast, pass);
    sinter_request *request;
    sinter_engine *e;
 

@@ -64,7 +64,7 @@ static outcome run(void (*body)(pass_run *), pass_phase phase, pass_numerics num
    cr_assert_eq(ir_parse(o.a, text, strlen(text), "f", &m), SINTER_ok, "%s", sinter_error());
    o.f = m.funcs.data[0];
    pass_options options = {.target = &target,
-                           .numerics = SINTER_FAST,
+                           .numerics = SINTER_NUMERICS_fast,
                            .with = with,
                            .without = "fold,pointwise",
                            .site_hook = count,

@@ -311,7 +311,7 @@ Test(layout, no_value_is_overwritten_before_its_last_reader)
       outcome o = start(3);
 
       o.options.without = without[i];
-      o.options.numerics = i & 1 ? SINTER_EXACT : SINTER_FAST;
+      o.options.numerics = i & 1 ? SINTER_NUMERICS_exact : SINTER_NUMERICS_fast;
       run(&o);
       cr_assert_eq(o.status, SINTER_ok);
       replay(o.a, &o.layout);

@@ -101,12 +101,12 @@ static void run_family(const char *family, sinter_numerics numerics, const char 
    w.before = ir_func_clone(w.a, f);
    o.hook = see;
    o.user = &w;
-   w.executes = numerics == SINTER_EXACT;
+   w.executes = numerics == SINTER_NUMERICS_exact;
    cr_assert_eq(pass_run_all(f, &o, &report), SINTER_ok, "%s", sinter_error());
    if (w.executes)
       expect_same(&w, f, PASS_PROBES_ALL, "all passes");
    cr_assert_eq(pass_finish(f, &o, &report, &layout), SINTER_ok, "%s", sinter_error());
-   cr_expect(numerics == SINTER_FAST || w.changes >= 2, "%s: nothing was done", family);
+   cr_expect(numerics == SINTER_NUMERICS_fast || w.changes >= 2, "%s: nothing was done", family);
    replay(w.a, &layout);
    ir_op_foreach (f, op)
       cr_expect(op->group || pass_is_leaf(op) || ir_is_alias(op) ||
@@ -121,7 +121,7 @@ Test(models, exact_passes_change_no_bit)
 {
    find_families();
    for (size_t i = 0; i < num_families; i++)
-      run_family(families[i], SINTER_EXACT, NULL, NULL);
+      run_family(families[i], SINTER_NUMERICS_exact, NULL, NULL);
 }
 
 /* Kills: a fusion that works only together with another one. Leaving out one that does not fire changes nothing. */
@@ -131,9 +131,9 @@ Test(models, every_fusion_can_be_left_out)
    for (size_t i = 0; i < num_families; i++) {
       bool fired[PASS_MAX];
 
-      run_family(families[i], SINTER_FAST, NULL, fired);
+      run_family(families[i], SINTER_NUMERICS_fast, NULL, fired);
       for (pass_id id = 0; id < pass_count(); id++)
          if ((pass_infos[id].phase == PASS_FUSE || pass_infos[id].phase == PASS_REST) && fired[id])
-            run_family(families[i], SINTER_FAST, pass_infos[id].name, NULL);
+            run_family(families[i], SINTER_NUMERICS_fast, pass_infos[id].name, NULL);
    }
 }

@@ -137,7 +137,7 @@ Test(cache, key_fields)
    char path[4096];
 
    compile(&o, path, false);
-   changed = o, changed.numerics = SINTER_EXACT;
+   changed = o, changed.numerics = SINTER_NUMERICS_exact;
    expect_miss(changed, "numerics");
    changed = o, changed.targets = "ref";
    expect_miss(changed, "targets");
@@ -328,13 +328,13 @@ Test(cache, collect)
    char a[4096], b[4096], c[4096], *json;
 
    compile(&o, a, false);
-   o.numerics = SINTER_EXACT;
+   o.numerics = SINTER_NUMERICS_exact;
    compile(&o, b, false);
    cr_assert_eq(system("test $(ls \"$SINTER_CACHE\"/artifacts/weights | wc -l) = 1"), 0);
    write_text(model_path, "80\n");
    compile(&o, c, false);
    write_text(model_path, "40\n");
-   o.numerics = SINTER_FAST;
+   o.numerics = SINTER_NUMERICS_fast;
    compile(&o, a, true); /* used last */
    cr_assert_eq(
       system("touch \"$SINTER_CACHE\"/artifacts/.tmp-1 \"$SINTER_CACHE\"/artifacts/weights/.tmp-2"),

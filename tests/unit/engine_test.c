@@ -202,7 +202,7 @@ static uint64_t crowd(sinter_engine_options options, uint64_t seed, uint32_t cou
    }
    free(jobs);
    sinter_engine_destroy(e);
-   return stats.restored_tokens;
+   return stats.swapped_in_tokens;
 }
 
 /* Kills: rows of one request read with another's table; wanted rows out of order; a prefix shared

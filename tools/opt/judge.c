@@ -69,7 +69,7 @@ sinter_status opt_setup(arena *a, const opt_options *o, pass_target *target, pas
                          .without = o->without,
                          .skip = o->skip ? o->skip : getenv("SINTER_SKIP"),
                          .only = only && strcmp(only, "all") ? only : NULL};
-   out->numerics = strcmp(numerics, "exact") ? SINTER_FAST : SINTER_EXACT;
+   out->numerics = strcmp(numerics, "exact") ? SINTER_NUMERICS_fast : SINTER_NUMERICS_exact;
    if (strcmp(numerics, "exact") && strcmp(numerics, "fast"))
       return base_fail(SINTER_usage, "--numerics", "Use fast or exact.", "there is no mode %s",
                        numerics);

@@ -173,23 +173,23 @@ static const char *finish_name(sinter_finish f)
    return f == SINTER_FINISH_stop ? "stop" : f == SINTER_FINISH_length ? "length" : "error";
 }
 
-/* Who picked how many tokens. */
-static void picked_json(const session *s, buffer *out)
+/* How many tokens were sampled where. */
+static void sampled_json(const session *s, buffer *out)
 {
    static const char *const names[] = {
-#define SINTER_PICKED_NAME(name, what) #name,
-      SINTER_PICKED(SINTER_PICKED_NAME)
-#undef SINTER_PICKED_NAME
+#define SINTER_SAMPLED_NAME(name, what) #name,
+      SINTER_SAMPLED(SINTER_SAMPLED_NAME)
+#undef SINTER_SAMPLED_NAME
    };
    sinter_stats st = SINTER_INIT(sinter_stats);
    const char *comma = "";
 
    sinter_engine_stats(s->engine, &st);
-   buffer_printf(out, "\"picked\":{");
-   for (int i = 0; i < SINTER_PICKED_COUNT; i++) {
-      if (!st.picked[i])
+   buffer_printf(out, "\"sampled\":{");
+   for (int i = 0; i < SINTER_SAMPLED_COUNT; i++) {
+      if (!st.sampled[i])
          continue;
-      buffer_printf(out, "%s\"%s\":%llu", comma, names[i], (unsigned long long)st.picked[i]);
+      buffer_printf(out, "%s\"%s\":%llu", comma, names[i], (unsigned long long)st.sampled[i]);
       comma = ",";
    }
    buffer_printf(out, "},");
@@ -212,7 +212,7 @@ static void print_json(const session *s, const answer *a, size_t prompt, bool lo
    double decode_time = a->last - a->first;
    buffer_printf(&out, "],\"finish\":\"%s\",\"prompt_tokens\":%zu,", finish_name(a->finish),
                  prompt);
-   picked_json(s, &out);
+   sampled_json(s, &out);
    buffer_printf(&out, "\"timings\":{\"compile_s\":%.6f,\"cached\":%s,\"first_token_s\":%.6f,",
                  s->compile_seconds, s->cached ? "true" : "false",
                  a->count ? a->first - started : 0);

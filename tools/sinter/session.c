@@ -13,7 +13,7 @@ int cli_numerics(const options *o, sinter_numerics *out)
 
    if (strcmp(mode, "fast") != 0 && strcmp(mode, "exact") != 0)
       return cli_usage_error("--numerics is fast or exact, not '%s'", mode);
-   *out = strcmp(mode, "exact") == 0 ? SINTER_EXACT : SINTER_FAST;
+   *out = strcmp(mode, "exact") == 0 ? SINTER_NUMERICS_exact : SINTER_NUMERICS_fast;
    return 0;
 }
 

@@ -114,23 +114,23 @@ static void show_histograms(buffer *b, const dialect *d, const server *s)
 
 /* ---- what is no number of a model ---- */
 
-/* What became of the pages of answers that were set back, and why. */
-static void gave_way(buffer *b, const server *s)
+/* What became of the pages of preempted requests, and why. */
+static void preempted(buffer *b, const server *s)
 {
    static const char *const names[] = {
 #define WAY(name, why) #name,
-      SINTER_GIVE_WAY_MAP(WAY)
+      SINTER_PREEMPT_MAP(WAY)
 #undef WAY
    };
 
-   kind(b, &own, "gave_way_total", "counter",
-        "answers set back: pages kept aside, or computed again as that takes less time (computed), "
-        "nothing is free (no_room), or nothing is kept (off)");
+   kind(b, &own, "preempted_total", "counter",
+        "preempted sequences: swapped to host memory, or recomputed because that is cheaper "
+        "(recomputed), there is no room (no_room) or swapping is off (off)");
    for (const host *h = s->hosts; h < s->hosts + s->num_hosts; h++) {
       for (size_t i = 0; i < countof(names); i++) {
-         begin(b, &own, "gave_way_total", "", h);
+         begin(b, &own, "preempted_total", "", h);
          buffer_printf(b, ",how=\"%s\"} %llu\n", names[i],
-                       (unsigned long long)h->stats.gave_way[i]);
+                       (unsigned long long)h->stats.preempted[i]);
       }
    }
 }
@@ -180,7 +180,7 @@ static void show_all(buffer *b, const server *s)
 #undef VLLM
    finishes(b, &own, "requests_total", s);
    show_histograms(b, &own, s);
-   gave_way(b, s);
+   preempted(b, s);
    infos(b, s);
 }
 
