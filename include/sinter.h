@@ -133,8 +133,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_compile(const sinter_compile_opti
                                                        char *out_path, size_t path_cap,
                                                        bool *out_cached);
 
-/* What to compile for so that a device ("cuda", NULL: "cpu") runs it: a value of `targets`. NULL, and sinter_error() set, when
- * there is no such device. */
+/* What to compile for so that a device ("cuda", NULL: "cpu") runs it: a value of `targets`. NULL,
+ * and sinter_error() set, when there is no such device. */
 SINTER_API const char *sinter_device_target(const char *device);
 
 /* ---- artifact ---- */
@@ -455,7 +455,8 @@ SINTER_API SINTER_CHECKED sinter_status sinter_submit(sinter_engine *e,
 /* Takes effect, with a last callback, when the next step begins. */
 SINTER_API void sinter_cancel(sinter_request *r);
 SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
-/* Why it ended with SINTER_FINISH_error, a message like those of sinter_error(); "" of others. The request owns it. */
+/* Why it ended with SINTER_FINISH_error, a message like those of sinter_error(); "" of others. The
+ * request owns it. */
 SINTER_API const char *sinter_request_error(const sinter_request *r);
 SINTER_API void *sinter_request_user(const sinter_request *r);
 /* Cancels if unfinished, and frees. Not from inside a callback. */
