@@ -146,8 +146,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_artifact_open(const char *path,
                                                              sinter_artifact **out);
 SINTER_API void sinter_artifact_close(sinter_artifact *a);
 
-/* BLAKE2b-256 that names the whole artifact, machine code and weights included, as 64 hex
- * digits. */
+/* BLAKE2b-256 of the whole artifact, machine code and weights included, as 64 hex digits. */
 SINTER_API void sinter_artifact_digest(const sinter_artifact *a, char out[65]);
 
 /* Checks every byte, weights included. */
@@ -194,8 +193,7 @@ SINTER_API void sinter_free(char *json);
 SINTER_API SINTER_CHECKED sinter_status sinter_explain(const sinter_compile_options *options,
                                                        char **out_json);
 
-/* How many places experts are to have, and what these are divided into; 0: as many as experts, and
- * 1. */
+/* How many places experts get, and what these are divided into; 0: as many as experts, and 1. */
 typedef struct sinter_balance_options {
    size_t size;
    const char *loads; /* JSON: {"layers":[{"layer":1,"experts":4,"tokens":[90,20,0,7]},…]} */
@@ -388,8 +386,7 @@ typedef enum sinter_finish {
    SINTER_FINISH_error      /* no token could be sampled */
 } sinter_finish;
 
-/* One token of a request, or its end (finish != none and id -1 when nothing was sampled with it).
- */
+/* One token of a request, or its end (finish != none; id -1 when nothing was sampled with it). */
 typedef struct sinter_token {
    int32_t id;
    float logprob;  /* of id, natural log, before temperature and filters */
@@ -455,8 +452,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_submit(sinter_engine *e,
 /* Takes effect, with a last callback, when the next step begins. */
 SINTER_API void sinter_cancel(sinter_request *r);
 SINTER_API sinter_finish sinter_request_finish(const sinter_request *r);
-/* Why it ended with SINTER_FINISH_error, a message like those of sinter_error(); "" of others. The
- * request owns it. */
+/* Why it ended with SINTER_FINISH_error, like sinter_error(); else "". The request owns it. */
 SINTER_API const char *sinter_request_error(const sinter_request *r);
 SINTER_API void *sinter_request_user(const sinter_request *r);
 /* Cancels if unfinished, and frees. Not from inside a callback. */
