@@ -2,7 +2,7 @@
  *
  * Kinds that depend on length take a table per token: for row with position p of a request whose
  * first prompt had L tokens, the length is L for prompt tokens (p < L) and p + 1 for generated
- * ones. Source: facts on RoPE kinds; equal to vectors/rope.json. */
+ * ones. The tables are those of Hugging Face transformers, recorded in tests/data/rope.json. */
 #ifndef BASE_ROPE_H
 #define BASE_ROPE_H
 

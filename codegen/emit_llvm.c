@@ -3,8 +3,8 @@
  * Each value that has memory or a temporary is a stage, in program order:
  *
  *    for each head o:   sums of the norms that are computed inline here
- *                       for i in vectors of the head: store(eval(i)), then the ragged end one by
- * one
+ *                       for i in vectors of the head: store(eval(i))
+ *                       the ragged end one by one
  *
  * eval loads what has a home and computes the rest. Every order of additions is fixed by the row's
  * length alone. */

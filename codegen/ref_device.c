@@ -1,8 +1,8 @@
 /* ref_device.c - runs an artifact on the meanings of its ops.
  *
  *    artifact ─┬─ IR text ──parse──▶ ir_func ─┐
- *              └─ weights, rows as stored ────┴─▶ ir_eval_run over one array of k and v per layer
- * and sequence
+ *              └─ weights, rows as stored ────┴─▶ ir_eval_run over one array of k and v per
+ *                                                 layer and sequence
  *
  * Slow and plain on purpose: what other devices compute is compared with this. States grow with the
  * longest sequence. */

@@ -11,6 +11,7 @@
  *    - keep hot loops as real loops (vec_loop) with few accumulators, instead of unrolling by hand:
  *      unrolled integer sums get reassociated into spills;
  *    - values that live across a hot inner loop belong in vec_stack memory, not in loop variables.
+ *
  * Rule that keeps the bits fixed: no fast-math and no contraction is ever emitted; a fused
  * multiply-add is vec_fma.
  *

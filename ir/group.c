@@ -1,8 +1,8 @@
 /* group.c - kernels as groups of ops: may these become one, and making them one.
  *
  *    a b c d e      group {a, d}: what depends on the group moves behind it, the rest before it
- *    b c a d e      c and b do not depend on a; had c been fed by a and feeding d, there would be a
- * cycle
+ *    b c a d e      c and b do not depend on a; had c been fed by a and feeding d, there would be
+ *                   a cycle
  *
  * Existing groups count as one node. Only the span between the first and the last member is looked
  * at: program order is topological, so no path leaves it and returns. */

@@ -424,8 +424,9 @@ void ir_retype(ir_func *f, ir_value *v, dtype to);
  *
  *    func @name(T in 1..512, R in 0..64) {
  *      %x = param {name="x"} : f32[T,576]            // comments reach to the end of the line
- *      kernel act_mul0 {                             // a group; its rule is its name without the
- * number, k: none %a = silu %x : f32[T,576] %y = mul %a, %x : f32[T,576]
+ *      kernel act_mul0 {                             // a group by rule act_mul; k0: by none
+ *        %a = silu %x : f32[T,576]
+ *        %y = mul %a, %x : f32[T,576]
  *      }
  *      return %y
  *    }

@@ -4,8 +4,9 @@
  *    h += W_o attention(rope(norm? W_q x), rope(norm? W_k x), W_v x)    x = norm(h)
  *    h += W_down (silu(W_gate x) * W_up x)                              x = norm(h)
  *
- *    biases on q, k, v (Qwen2), on everything by flag (Llama); RMSNorm of each q and k head
- * (Qwen3); a sliding window on all layers (Mistral) or on the late ones (Qwen2, Qwen3); experts for the MLP (Mixtral, Qwen3-MoE). */
+ * Biases on q, k, v (Qwen2), or on everything by flag (Llama); RMSNorm of each q and k head
+ * (Qwen3); a sliding window on all layers (Mistral) or on the late ones (Qwen2, Qwen3); experts for
+ * the MLP (Mixtral, Qwen3-MoE). */
 #include "family.h"
 
 #include <math.h>

@@ -13,7 +13,7 @@
  *                  at most 5 % of them; index sets agree with f64 at least as often as before; no NaN
  *                  where there was none, none lost while no rounding is added
  *
- * Source: facts on rounding contracts, A.2 and A.4. */
+ * docs/writing-a-pass.md, section 4, says when each applies. */
 #ifndef PASS_EXEC_H
 #define PASS_EXEC_H
 

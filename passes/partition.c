@@ -6,8 +6,8 @@
  *    cut        maximal runs of one class; short runs are not worth recording
  *    report     every break: op, property, chain, and what would remove it
  *
- * Source: facts on breakable graphs. Kills: not closing over readers of host fields; moving a
- * reader of a state behind the op that consumes it; leaving an op outside every kernel. */
+ * docs/gpu.md (Graphs) lists what goes wrong without this. Kills: not closing over readers of host
+ * fields; moving a reader of a state behind the op that consumes it; leaving an op outside every kernel. */
 #include "run.h"
 
 #include <stdlib.h>

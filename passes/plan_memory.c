@@ -4,8 +4,7 @@
  *    weight, state, metadata     where the runtime has them
  *    view                        its source; of a weight: a copy of its own, made when packing
  *    returned                    the step's output
- *    all others                  one arena, from the kernel that writes it to the last that reads
- * it
+ *    all others                  one arena, from the kernel that writes it to its last reader
  *
  * Sizes are those at the ends of the symbols' ranges, and rows keep their stride, so that a smaller
  * step uses a prefix. Two values share bytes only when their lives do not touch, over the whole

@@ -6,7 +6,7 @@
  *    ROUND_MORE     a value became narrower, or a quant or a narrowing cast appeared
  *    RANGE_CHANGE   a value changed to a type of the same width or another kind
  *
- * Source: facts on rounding contracts; the worst class wins. */
+ * The worst class wins. passes/exec.h says what each allows. */
 #include "run.h"
 
 static const char *const names[] = {

@@ -1,8 +1,8 @@
 /* artifact.c - opens an artifact: one mapping of the file, digests checked, plans decoded.
  *
  *    open      header, manifest, vocab, plans, code, sums      a few ms
- *    on use    template, ir, explain (digest), weights (XXH3 of every MiB, once per version of the
- * file) */
+ *    on use    template, ir, explain (digest)
+ *              weights (XXH3 of every MiB, once per version of the file) */
 #include "artifact.h"
 
 #include <errno.h>

@@ -1,11 +1,11 @@
 /* artifact.h - an opened artifact, for the rest of the runtime and for the `ref` device.
  *
- *    sinter_artifact_open ─▶ rt_artifact: mapped file + decoded plan per target + weights on first
- * use
+ *    sinter_artifact_open ─▶ rt_artifact: mapped file + decoded plan per target
+ *                                         + weights, on first use
  *
  * Opening checks the header, manifest, plans, code and vocab against their digests (the vocab once
- * per version of the file). Everything
- * returned lives as long as the artifact and is read-only. Thread: any, at once. */
+ * per version of the file). Everything returned lives as long as the artifact and is read-only.
+ * Thread: any, at once. */
 #ifndef RT_ARTIFACT_H
 #define RT_ARTIFACT_H
 

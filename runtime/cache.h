@@ -6,7 +6,7 @@
  *            artifacts/kernels/HEX.kernel objects of GPU kernels, named by what they were made from
  *            memo/                        digests of files by stat, see memo.h
  *            lock, locks/KEY              flock: compiles share `lock`, gc takes it alone; one
- * compile per key
+ *                                         compile per key
  *
  * Files appear by rename after fsync, so readers need no lock and a killed writer leaves only a
  * temporary file, which the next gc removes. Folders are private to the user. A cache that cannot

@@ -1,7 +1,7 @@
 /* memo.h - what this user has already found out about a file, so that it need not be read again.
  *
- *    (kind, device, inode, size, mtime_ns, ctime_ns) ─▶ digest       one small file each, in
- * <cache>/memo
+ *    (kind, device, inode, size, mtime_ns, ctime_ns) ─▶ digest
+ *    one small file each, in <cache>/memo
  *
  * A file changed less than two seconds before it was read is never remembered: a second change
  * within one tick of the clock would go unseen. Entries are hints: a damaged or missing one costs

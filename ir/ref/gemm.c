@@ -1,8 +1,9 @@
 /* gemm.c - y[t,n] = sum over k of x[t,k] * w[n,k], k ascending for every output, in doubles; and
  * the same with a matrix for each expert.
  *
- *    w rows, PANEL at a time, are turned into wt[k][PANEL]; TILE rows of x then share every load of
- * wt. K is walked in blocks that fit the first cache; partial sums wait in y, which does not change
+ *    PANEL rows of w  ─transposed─▶  wt[k][PANEL];  TILE rows of x share every load of wt
+ *
+ * K is walked in blocks that fit the first cache; partial sums wait in y, which does not change
  * them. */
 #include "ref.h"
 

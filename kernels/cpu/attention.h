@@ -2,14 +2,16 @@
  *
  *    rows of a tile x heads of one kv head ─▶ M row-heads, in blocks of `block`
  *    m = -inf, l = 0; with sinks m = sink, l = 1
- *    for each chunk c, ascending:   s = scale q k^T (soft cap, mask);  m_c = max s;  p = exp(s -
- * m_c); l_c = sum p;  o_c = p v m' = max(m, m_c);  o = o exp(m - m') + o_c exp(m_c - m');  l alike;
- * m = m' y = o / l
+ *    for each chunk c, ascending:   s = scale q k^T (soft cap, mask);  m_c = max s
+ *                                   p = exp(s - m_c);  l_c = sum p;  o_c = p v
+ *                                   m' = max(m, m_c)
+ *                                   o = o exp(m - m') + o_c exp(m_c - m');  l alike;  m = m'
+ *    y = o / l
  *
  * Pages hold k transposed and v (base/plan.h), or latent rows; then a query is q[r] | p[n], from two
  * matrices. Three forms with the same bits: `whole` folds all chunks in one tile (prefill); `row` does
- * so with blocks of one row's heads (few rows, short context); `part` computes one chunk a tile into
- * scratch and `merge` folds them (few rows, parallel over the context). The bits of
+ * so with blocks of one row's heads (few rows, short context); `part` computes one chunk per tile
+ * into scratch and `merge` folds them (few rows, parallel over the context). The bits of
  * a row depend on its own q and its visible positions only: a masked position has p = 0 exactly,
  * and sums run lane by lane over positions in order. Pages past the last visible position are not
  * read, and whatever a page holds past it has no effect. */

@@ -1,7 +1,7 @@
 /* chat.h - chat templates: a bounded subset of Jinja, rendered as Hugging Face renders them.
  *
- *    template ─lexer─▶ tokens ─parser─▶ tree ─eval + messages─▶ text and, for every byte, whether a
- * user wrote it
+ *    template ─lexer─▶ tokens ─parser─▶ tree ─eval + messages─▶ text, and for every byte whether
+ *                                                               a user wrote it
  *
  * The whitespace rules are trim_blocks and lstrip_blocks. Bounds: steps (fuel), depth, size of
  * output and of every string, range lengths; everything lives in the arena. Declined, with the

@@ -160,8 +160,9 @@ typedef enum jop {
  *   set     a target, b value       set_block: a target, kids[0] body
  *   macro   name; keys + kids: parameters and defaults (NULL); b body
  *   dict    kids: key, value, …     slice: a object; kids: from, to, step, each or NULL
- *   call    a callee                filter, test: a object, name        (arguments: kids; keys[i]
- * NULL if positional) compare a first operand; kids the others; ops[i] */
+ *   call    a callee                filter, test: a object, name
+ *           arguments: kids; keys[i] NULL if positional
+ *   compare a first operand; kids the others; ops[i] */
 struct jnode {
    jnode_kind kind;
    uint32_t line;

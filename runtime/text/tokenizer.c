@@ -1,7 +1,7 @@
 /* tokenizer.c - encoding: from text to stretches, words and ids.
  *
- *    text ─▶ added tokens in the raw text ─▶ normalise the rest ─▶ added tokens in that ─▶ split ─▶
- * model */
+ *    text ─▶ added tokens in the raw text ─▶ normalise the rest ─▶ added tokens in that
+ *         ─▶ split ─▶ model */
 #include <stdlib.h>
 
 #include "internal.h"

@@ -22,8 +22,9 @@ const vocab *text_tokenizer_vocab(const text_tokenizer *t);
 
 /* Encodes len bytes.
  *
- *   tainted  NULL, or len bytes: where it is not 0, no special token is recognised (text of a user
- * in a chat) flags    SINTER_TEXT_no_bos, SINTER_TEXT_plain
+ *   tainted  NULL, or len bytes: where it is not 0, no special token is recognised (text of a
+ *            user in a chat)
+ *   flags    SINTER_TEXT_no_bos, SINTER_TEXT_plain
  *
  * The ids are in `a`; call it under arena_catch.
  * Errors USAGE for text over 1 GiB; EXHAUSTED when a regex of the model gives up. */

@@ -1,8 +1,8 @@
 /* harness.h - compiles a function, runs its launches over memory of its own, and compares with the
  * interpreter in f64.
  *
- *    IR text ─▶ passes (or only the finishing ones) ─▶ plan + object ─▶ rt_elf ─▶ launches, phase
- * by phase └──▶ ir_eval_run on the same numbers ─▶ compare
+ *    IR text ─┬─▶ passes (or only the finishing ones) ─▶ plan + object ─▶ rt_elf ─▶ launches ─┐
+ *             └─▶ ir_eval_run on the same numbers ──────────────────────────────────────────┴▶ compare
  *
  * Tiles of a phase run in reverse order, so that a missing barrier shows. Memory that no kernel may
  * read is NaN. */
