@@ -21,7 +21,10 @@ static void put_ops(text_buf *out)
                     "|---|---|---|---|---|---|---|\n");
    for (int code = 0; code < IR_OP_COUNT; code++) {
       const ir_op_info *info = &ir_op_infos[code];
-      text_printf(out, "| `%s` | %d | %d |", info->name, info->operands, info->results);
+      if (info->operands < 0) /* a list */
+         text_printf(out, "| `%s` | n | %d |", info->name, info->results);
+      else
+         text_printf(out, "| `%s` | %d | %d |", info->name, info->operands, info->results);
       for (int key = 0; key < IR_ATTR_COUNT; key++) {
          if (info->required >> key & 1)
             text_printf(out, " %s", ir_attr_infos[key].name);
@@ -49,8 +52,9 @@ static void put_tables(text_buf *out)
 #include "ir/attrs.def"
 #undef ATTR
    text_printf(
-      out, "\n## Properties\n\nA property that breaks keeps its op out of recorded segments.\n\n"
-           "| property | breaks | what |\n|---|---|---|\n");
+      out,
+      "\n## Properties\n\nAn op with a property that breaks is kept out of recorded segments.\n\n"
+      "| property | breaks | what |\n|---|---|---|\n");
 #define PROP(name, breaks, what)                                                                   \
    text_printf(out, "| `%s` | %s | %s |\n", #name, (breaks) ? "yes" : "no", what);
 #include "ir/props.def"
@@ -79,13 +83,14 @@ static const char *document(void)
 {
    text_buf out = {.a = the_arena};
 
-   text_printf(&out,
-               "# Ops\n\nWritten from `ir/ops.def` and its neighbours by "
-               "`tests/unit/ir_docs_test.c`; change "
-               "the tables, then run\nthat test with `SINTER_UPDATE=1`. Optional attributes stand "
-               "in brackets. "
-               "The meaning of each op in code is\n`ref_<op>()` in `ir/ref/`; its type rule is "
-               "`sh_<type rule>()` in `ir/shape.c`.\n\n");
+   text_printf(
+      &out,
+      "# Ops\n\nWritten from `ir/ops.def` and its neighbours by "
+      "`tests/unit/ir_docs_test.c`; change "
+      "the tables, then run\nthat test with `SINTER_UPDATE=1`. Optional attributes stand "
+      "in brackets. "
+      "The meaning of each op in code is\n`ref_<op>()` in `ir/ref/`; its type rule is "
+      "`sh_<type rule>()` in `ir/shape*.c`. Where an op says `n` operands, it takes a list.\n\n");
    put_ops(&out);
    put_tables(&out);
    return out.data;
