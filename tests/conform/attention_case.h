@@ -75,7 +75,7 @@ static inline void attention_meaning(harness *h, double roundings, const char *w
 static inline void attention_same_rows(const harness_run *a, const harness_run *b, int64_t n,
                                        const char *what)
 {
-   size_t row = (size_t)(harness_count(&a->want[0]) / a->want[0].dim[0]) * sizeof(float);
+   size_t row = a->out_bytes[0] / (size_t)a->sym[SYM_T];
 
    for (int64_t t = 0; t < n; t++)
       cr_assert(memcmp(a->out[0] + (size_t)t * row, b->out[0] + (size_t)t * row, row) == 0,
@@ -86,7 +86,7 @@ static inline void attention_same_rows(const harness_run *a, const harness_run *
 static inline void attention_run_like(harness *h, const harness_run *whole, harness_step step,
                                       int64_t n, const char *what)
 {
-   harness_run *r = harness_go(h, step);
+   harness_run *r = harness_bits(h, step);
 
    attention_same_rows(whole, r, n, what);
    harness_end(r);
@@ -117,7 +117,7 @@ static inline void attention_in_company(harness *h, const harness_run *whole, co
 static inline void attention_invariance(harness *h, const char *what)
 {
    const harness_step base = {.num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"};
-   harness_run *whole = harness_go(h, base);
+   harness_run *whole = harness_bits(h, base);
 
    attention_in_company(h, whole, what);
    for (int64_t n = 1; n < 16; n += 7) {
@@ -133,7 +133,7 @@ static inline void attention_invariance(harness *h, const char *what)
 static inline void attention_hidden_row(harness *h)
 {
    harness_step step = {.num_seqs = 1, .stored = {20}, .rows = {3}};
-   harness_run *seen = harness_go(h, step);
+   harness_run *seen = harness_bits(h, step);
 
    step.hide_last = true;
    harness_run *r = harness_go(h, step);

@@ -66,7 +66,7 @@ static harness *compile(const shape *s, isa_level level)
 Test(attention, meaning)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT; level++)
-      for (size_t i = 0; i < countof(shapes); i += conform_every(2)) {
+      for (size_t i = 0; i < countof(shapes); i += conform_every(3)) {
          if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i))
             continue; /* one shape will do where the level is emulated */
          harness *h = compile(&shapes[i], (isa_level)level);
@@ -93,7 +93,7 @@ Test(attention, whole_sequences)
       const harness_step step = {
          .num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"};
       harness *h = compile(&whole_shapes[i], isa_best());
-      harness_run *r = harness_go(h, step);
+      harness_run *r = harness_bits(h, step);
 
       attention_meaning(h, 128, label(h->a, &whole_shapes[i]));
       attention_in_company(h, r, label(h->a, &whole_shapes[i]));

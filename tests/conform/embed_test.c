@@ -58,7 +58,7 @@ Test(embed, every_layout)
    }
 }
 
-#ifdef SANITIZED
+#ifdef CONFORM_SANITIZED
 /* Kills: a debug mode that adds no checks to generated code. The sanitizer ends the process with 1.
  */
 Test(embed, sanitized_code_finds_overruns, .exit_code = 1)

@@ -111,14 +111,15 @@ static inline conform_code conform_load(arena *a, const isa_info *isa, const cg_
                                         uint32_t n)
 {
    conform_code code = {NULL, NULL};
+
+#ifdef CONFORM_SANITIZED
+   conform_link(a, isa, kernels, n, &code);
+#else
    const uint8_t *object;
    size_t size;
 
    cr_assert(cg_cpu_object(a, isa, kernels, n, NULL, NULL, &object, &size) == SINTER_ok, "%s",
              sinter_error());
-#ifdef CONFORM_SANITIZED
-   conform_link(a, isa, kernels, n, &code);
-#else
    cr_assert(rt_elf_load(object, size, "test", &code.elf) == SINTER_ok, "%s", sinter_error());
 #endif
    return code;

@@ -198,7 +198,7 @@ Test(mla, expanded_invariance)
 {
    harness *h = compile_expanded(5, 13, 6, 9, 33, "f16", "f32", isa_best());
    harness_step step = {.num_seqs = 1, .stored = {501}, .rows = {30}, .variant = "prefill"};
-   harness_run *whole = harness_go(h, step);
+   harness_run *whole = harness_bits(h, step);
 
    for (int64_t rows = 1; rows < 30; rows += 7) {
       step.rows[0] = rows;

@@ -17,7 +17,7 @@ static void pointwise_at(isa_level level)
    bool runs = conform_runs(level);
 
    for (size_t t = 0; t < countof(floats); t++)
-      for (size_t i = 0; i < countof(widths); i += conform_every(2))
+      for (size_t i = 0; i < countof(widths); i += conform_every(3))
          if (runs || (t == 0 && (widths[i] == 17 || widths[i] == 576)))
             pointwise_of((harness_options){.level = level}, floats[t], widths[i]);
    for (size_t t = 0; t < countof(floats); t++)
@@ -62,7 +62,7 @@ Test(region, heads)
 static void chain_at(isa_level level)
 {
    for (size_t t = 0; t < countof(floats); t++)
-      for (size_t i = 0; i < countof(widths); i += conform_every(2))
+      for (size_t i = 0; i < countof(widths); i += conform_every(3))
          for (int fuse = 0; fuse < 2; fuse++)
             if (conform_runs(level) || (!t && widths[i] == 100))
                chain_of((harness_options){.level = level, .fuse = fuse}, floats[t], widths[i]);

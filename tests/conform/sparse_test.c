@@ -110,7 +110,7 @@ Test(sparse, entries)
 
    for (size_t i = 0; i < countof(pools); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!conform_runs((isa_level)level) && i != 2)
+         if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i != 2))
             continue;
          harness *h = compile_pool(&pools[i], (isa_level)level);
          for (size_t k = 0; k < countof(steps); k += conform_every(2)) {
@@ -176,7 +176,7 @@ Test(sparse, choice)
 
    for (size_t i = 0; i < countof(cases); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!conform_runs((isa_level)level) && i != 2)
+         if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i != 2))
             continue;
          harness *h = compile_index(cases[i].heads, cases[i].d, cases[i].ratio, cases[i].k,
                                     cases[i].kv, (isa_level)level);
@@ -262,7 +262,7 @@ Test(sparse, meaning)
 
    for (size_t i = 0; i < countof(shapes); i++)
       for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-         if (!conform_runs((isa_level)level) && i != 2)
+         if (conform_skips((isa_level)level) || (!conform_runs((isa_level)level) && i != 2))
             continue;
          harness *h = compile_shape(&shapes[i], (isa_level)level);
          for (size_t n = 0; n < countof(steps); n += conform_every(2)) {
@@ -282,14 +282,14 @@ Test(sparse, invariance)
    for (size_t i = 0; i < countof(shapes); i++) {
       harness *h = compile_shape(&shapes[i], isa_best());
       harness_step base = {.num_seqs = 1, .stored = {501}, .rows = {16}, .variant = "prefill"};
-      harness_run *whole = harness_go(h, base);
+      harness_run *whole = harness_bits(h, base);
       harness_step step = base;
       step.variant = "deep";
-      harness_run *r = harness_go(h, step);
+      harness_run *r = harness_bits(h, step);
       same_rows(whole, r, 0, 0, 0, 16, "another variant");
       harness_end(r);
       step.rows[0] = 5;
-      r = harness_go(h, step);
+      r = harness_bits(h, step);
       same_rows(whole, r, 0, 0, 0, 5, "fewer rows");
       harness_end(r);
       step = base;
@@ -297,7 +297,7 @@ Test(sparse, invariance)
       step.stored[1] = 40;
       step.rows[1] = 5;
       step.rows[2] = 2;
-      r = harness_go(h, step);
+      r = harness_bits(h, step);
       same_rows(whole, r, 0, 0, 0, 16, "with neighbours");
       harness_end(r);
       harness_end(whole);
@@ -310,7 +310,7 @@ Test(sparse, empty_block)
    const shape with = {5, 40, 300, 128, 0, "f32"}, without = {5, 40, 300, 0, 0, "f32"};
    harness *a = compile_shape(&with, isa_best()), *b = compile_shape(&without, isa_best());
    harness_step step = {.num_seqs = 1, .stored = {100}, .rows = {27}};
-   harness_run *r = harness_go(a, step), *s = harness_go(b, step);
+   harness_run *r = harness_bits(a, step), *s = harness_bits(b, step);
 
    same_rows(r, s, 0, 0, 0, 27, "no chunk is closed");
    harness_end(r);

@@ -117,14 +117,16 @@ static void at_level(isa_level level, bool fuse)
 Test(state, meaning)
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++)
-      at_level((isa_level)i, false);
+      if (!conform_skips((isa_level)i))
+         at_level((isa_level)i, false);
 }
 
 /* Kills: a norm over the wrong head; gates of another head; the gated norm without its weight. */
 Test(state, meaning_fused)
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++)
-      at_level((isa_level)i, true);
+      if (!conform_skips((isa_level)i))
+         at_level((isa_level)i, true);
 }
 
 static void copy_state(harness_run *to, int32_t to_page, const harness_run *from, int32_t page)
@@ -179,7 +181,7 @@ enum { ROWS = 19 };
 static void at_split(harness *h, const shape *s, const harness_run *whole, int64_t at)
 {
    harness_run *first =
-      harness_go(h, (harness_step){.num_seqs = 1, .stored = {0}, .rows = {at}, .in_place = true});
+      harness_bits(h, (harness_step){.num_seqs = 1, .stored = {0}, .rows = {at}, .in_place = true});
    harness_run *second = harness_setup(
       h, (harness_step){.num_seqs = 1, .stored = {at}, .rows = {ROWS - at}, .in_place = true});
 
@@ -204,15 +206,15 @@ Test(state, invariance)
          const shape *s = &shapes[i];
          harness *h = compile(s, isa_best(), fuse);
          for (int64_t at = 1; at < ROWS; at += at < 4 ? 1 : 7) {
-            harness_run *whole = harness_go(
+            harness_run *whole = harness_bits(
                h, (harness_step){.num_seqs = 1, .stored = {0}, .rows = {ROWS}, .snap = {at}});
             at_split(h, s, whole, at);
             harness_end(whole);
          }
          harness_run *alone =
-            harness_go(h, (harness_step){.num_seqs = 1, .stored = {0}, .rows = {7}});
+            harness_bits(h, (harness_step){.num_seqs = 1, .stored = {0}, .rows = {7}});
          harness_run *beside =
-            harness_go(h, (harness_step){.num_seqs = 3, .stored = {0, 40, 0}, .rows = {7, 5, 2}});
+            harness_bits(h, (harness_step){.num_seqs = 3, .stored = {0, 40, 0}, .rows = {7, 5, 2}});
          same_rows(alone, 0, beside, 0, 7, s, "with neighbours");
          same_state(alone, alone->to[0], beside, beside->to[0], "with neighbours");
          harness_end(alone);
@@ -227,7 +229,7 @@ Test(state, pages)
 {
    for (int fuse = 0; fuse < 2; fuse++) {
       harness *h = compile(&shapes[0], isa_best(), fuse);
-      harness_run *r = harness_go(
+      harness_run *r = harness_bits(
          h, (harness_step){
                .num_seqs = 2, .stored = {20, 4}, .rows = {3, 2}, .snap = {2}, .hide_last = true});
       for (int64_t layer = 0; layer < 2; layer++) {

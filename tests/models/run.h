@@ -11,14 +11,20 @@
 
 enum { RUN_CAPACITY = 160 };
 
+/* A value to keep, by its name. */
+typedef struct run_trace {
+   const char *name;
+   ir_tensor value;
+} run_trace;
+
 typedef struct run {
    arena *a;
    model *m;
    ir_kv *kv; /* per layer and kind of state */
    int64_t stored, prompt;
-   ir_eval_mode mode;      /* f64 unless set */
-   const char *trace_name; /* value to keep, NULL none */
-   ir_tensor traced;
+   ir_eval_mode mode; /* f64 unless set */
+   run_trace *traces;
+   size_t num_traces;
 } run;
 
 static inline sinter_status run_rows(void *user, const char *name, const ir_type *type,
@@ -105,17 +111,18 @@ static inline ir_tensor run_rope(const run *r, const rope_spec *spec, const int3
    return out;
 }
 
-static inline void run_trace(void *user, const ir_value *v, const ir_tensor *t)
+static inline void run_keep(void *user, const ir_value *v, const ir_tensor *t)
 {
    run *r = user;
    int64_t n = 1;
 
-   if (!r->trace_name || !v->name || strcmp(v->name, r->trace_name) != 0)
-      return;
-   r->traced = *t;
    for (uint32_t d = 0; d < t->rank; d++)
       n *= t->dim[d];
-   r->traced.data = arena_copy(r->a, t->data, (size_t)n * sizeof(double));
+   for (size_t i = 0; i < r->num_traces && v->name; i++)
+      if (strcmp(v->name, r->traces[i].name) == 0) {
+         r->traces[i].value = *t;
+         r->traces[i].value.data = arena_copy(r->a, t->data, (size_t)n * sizeof(double));
+      }
 }
 
 /* Logits of t new tokens behind those already stored: f64[t, V], all rows. The first call sets the
@@ -145,7 +152,7 @@ static inline ir_tensor run_step(run *r, const int32_t *ids, int64_t t)
    step.sym[SYM_S] = 1;
    for (uint32_t i = 0; i < r->m->num_ropes; i++)
       ropes[i] = run_rope(r, &r->m->ropes[i], pos, t);
-   cr_assert_eq(ir_eval_run(r->a, r->m->f, r->mode, &step, &env, results, run_trace, r), SINTER_ok,
+   cr_assert_eq(ir_eval_run(r->a, r->m->f, r->mode, &step, &env, results, run_keep, r), SINTER_ok,
                 "%s", sinter_error());
    r->stored += t;
    return results[0];
