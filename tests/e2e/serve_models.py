@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import random
 import socket
+import subprocess
 import threading
 
 from server import *  # noqa: F403
@@ -115,12 +116,61 @@ def drain(c):
     return out
 
 
+def gone_files(folder):
+    """Kills: a model that is offered after its file has gone, or not again once it is back."""
+    s = Server("--models-dir", folder)
+    names = lambda: sorted(m["id"] for m in json.loads(s.get("/v1/models")[1])["data"])
+    os.rename(os.path.join(folder, "bad.gguf"), os.path.join(folder, ".away"))
+    check("bad" not in names() and s.get("/v1/models/bad")[0] == 404, "models: a file that has gone is not offered", names())
+    os.rename(os.path.join(folder, ".away"), os.path.join(folder, "bad.gguf"))
+    check("bad" in names() and s.get("/v1/models/bad")[0] == 200, "models: it is again once it is back", names())
+    s.stop()
+
+
+def refused(what, cause, *args, env=None):
+    """The command ends before it listens, with the cause and a remedy."""
+    p = subprocess.run([SINTER, "serve", *args, "--port", str(free_port())], capture_output=True, text=True, timeout=60,
+                       env={**os.environ, **(env or {})})
+    check(p.returncode == 1 and cause in p.stderr and "\n  try: " in p.stderr and "listen" not in p.stderr, what, f"{p.returncode}: {p.stderr}")
+
+
+def refusals():
+    """Kills: a server that listens before it looks for its model; a folder, or a file without a key, that counts as keys."""
+    refused("a model that is not there", "nonexistent", SMALL, "/nonexistent/model.gguf")
+    refused("a folder of keys", "it is a folder", SMALL, "--api-key-file", TEMP.name, env={"SINTER_API_KEY": "x"})
+    empty = os.path.join(TEMP.name, "no-keys")
+    os.close(os.open(empty, os.O_CREAT, 0o600))
+    refused("no key in the file", "none in the file", SMALL, "--api-key-file", empty, env={"SINTER_API_KEY": "x"})
+
+
+def named_loads():
+    """Kills: progress of two loads that cannot be told apart."""
+    s = Server(SMALL, os.path.join(GOLDEN, "qwen2"), env={"SINTER_CACHE": os.path.join(TEMP.name, "two")})
+    lines = s.errors().splitlines()
+    check(all(any(line.startswith("done ") and name + ": " in line for line in lines) for name in ("llama", "qwen2")), "loads say of which model", lines)
+    s.stop()
+
+
+def comes_back(s, path, first):
+    """A load that fails after the model was idle. Kills: a server that ends by it; one that calls itself ready; a model given up for good."""
+    os.rename(path, path + ".away")
+    status, r = s.post("/v1/completions", model="mine", **ASKS[0])
+    ready, doc = s.get("/readyz")
+    doc = json.loads(doc)
+    check(status == 500 and r["error"]["code"] == "load_failed" and stage(s, "mine") == "failed", "a later load fails: it is said", r)
+    check(ready == 503 and doc["status"] == "failed" and doc["model"] == "mine", "a later load fails: not ready", doc)
+    os.rename(path + ".away", path)
+    check(answers(s, "mine") == first and s.get("/readyz")[0] == 200, "the file is back, and so is the model", s.errors())
+
+
 def idle():
-    s = Server(SMALL, "--idle-unload", "1")
-    first = answers(s, "llama")
-    check(stage(s, "llama") == "ready" and wait_for(s, "llama", "unloaded"), "idle: the model goes")
-    check(s.get("/readyz")[0] == 200 and artifact_of(s, "llama") is None, "idle: the server stays ready")
-    check(answers(s, "llama") == first, "idle: and comes back")
+    path = os.path.join(TEMP.name, "mine")
+    os.symlink(SMALL, path)
+    s = Server(path, "--idle-unload", "1")
+    first = answers(s, "mine")
+    check(stage(s, "mine") == "ready" and wait_for(s, "mine", "unloaded"), "idle: the model goes")
+    check(s.get("/readyz")[0] == 200 and artifact_of(s, "mine") is None, "idle: the server stays ready")
+    comes_back(s, path, first)
     s.stop()
 
 
@@ -145,6 +195,9 @@ def connections():
 
 
 def run():
+    refusals()
     coming_and_going()
+    gone_files(os.path.join(TEMP.name, "models"))
+    named_loads()
     idle()
     connections()

@@ -51,6 +51,8 @@ int cli_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Resolves a known name, fetching it when absent; other names are returned as they are. */
 sinter_status cli_model_path(const char *model, bool quiet, char *out, size_t cap);
+/* Whether that can be read, or be fetched; 0, or the exit code after saying what is wrong. Opens and fetches nothing. */
+int cli_model_check(const char *model);
 
 /* Progress of compiles on stderr: a bar on a terminal, a line a stage otherwise, nothing with
  * --quiet. */
@@ -58,6 +60,7 @@ typedef struct progress {
    bool terminal, quiet, open_line;
    int stage;
    double started, shown;
+   const char *name;       /* of the model, when others load beside it; NULL: there is one */
    sinter_progress *watch; /* is told, too; NULL: nobody */
    void *user;
 } progress;
@@ -95,8 +98,9 @@ int cli_experts(const options *o, buffer *out, const char **out_text);
 /* --with and what --kv adds to it; alike. */
 int cli_with(const options *o, char *out, size_t cap);
 int cli_open(const options *o, session *s);
-/* The same, with somebody who is told how far it is. */
-int cli_open_watched(const options *o, session *s, sinter_progress *watch, void *user);
+/* The same, with somebody who is told how far it is, and the name that lines of progress have in front; NULL: none. */
+int cli_open_watched(const options *o, session *s, const char *name, sinter_progress *watch,
+                     void *user);
 /* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
 void cli_notes(const options *o, const char *explain);
 int cli_engine(const options *o, session *s, const sinter_engine_options *engine_options);

@@ -190,6 +190,18 @@ sinter_status cli_model_path(const char *model, bool quiet, char *out, size_t ca
    return SINTER_ok;
 }
 
+int cli_model_check(const char *model)
+{
+   if (access(model, R_OK) == 0)
+      return 0;
+   int error = errno;
+   for (size_t k = 0; k < countof(known); k++)
+      if (strcmp(model, known[k].name) == 0)
+         return 0;
+   return cli_fail(1, model, "check the path of the model, or see `sinter models ls`",
+                   "the model cannot be read: %s", strerror(error));
+}
+
 static int list(const options *o)
 {
    char models[4096], path[4352];

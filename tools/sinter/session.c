@@ -113,10 +113,11 @@ static int check_outputs(const options *o)
 
 int cli_open(const options *o, session *s)
 {
-   return cli_open_watched(o, s, NULL, NULL);
+   return cli_open_watched(o, s, NULL, NULL, NULL);
 }
 
-int cli_open_watched(const options *o, session *s, sinter_progress *watch, void *user)
+int cli_open_watched(const options *o, session *s, const char *name, sinter_progress *watch,
+                     void *user)
 {
    char model[4096], with[4096];
    buffer experts = {0};
@@ -136,6 +137,7 @@ int cli_open_watched(const options *o, session *s, sinter_progress *watch, void 
    if (status != SINTER_ok)
       return cli_error(status);
    progress_init(&p, o->quiet);
+   p.name = name;
    p.watch = watch;
    p.user = user;
    c.model = model;

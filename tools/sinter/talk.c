@@ -75,7 +75,7 @@ void progress_report(void *user, sinter_stage stage, uint64_t done, uint64_t tot
    if (p->quiet || (size_t)stage >= countof(stage_names))
       return;
    p->stage = (int)stage;
-   if (p->terminal && !last) {
+   if (p->terminal && !p->name && !last) {
       /* At most 20 redraws a second. */
       if (now - p->shown > 0.05)
          bar(p, done, total, detail);
@@ -84,8 +84,11 @@ void progress_report(void *user, sinter_stage stage, uint64_t done, uint64_t tot
    }
    if (!last)
       return;
-   fprintf(stderr, "%s%-8s %-48.48s %6.2f s\n", p->open_line ? "\r\033[K" : "", stage_names[stage],
-           detail ? detail : "", now - p->started);
+   char what[49];
+   snprintf(what, sizeof what, "%s%s%s", p->name ? p->name : "",
+            p->name && detail && *detail ? ": " : "", detail ? detail : "");
+   fprintf(stderr, "%s%-8s %-48s %6.2f s\n", p->open_line ? "\r\033[K" : "", stage_names[stage],
+           what, now - p->started);
    p->open_line = false;
 }
 

@@ -32,7 +32,8 @@ static int load(host *h)
 
    o.args[0] = path;
    o.num_args = 1;
-   int code = cli_open_watched(&o, &h->session, watch, h);
+   int code =
+      cli_open_watched(&o, &h->session, h->server->num_hosts > 1 ? h->name : NULL, watch, h);
    if (code)
       return code;
    sinter_artifact_digest(h->session.artifact, h->digest);
@@ -131,7 +132,8 @@ static void loaded(host *h, int code)
              "the model cannot be loaded: the server's messages say why");
    pthread_mutex_lock(&h->lock);
    h->exit_code = code;
-   h->failed = code != 0 && h->is_required;
+   h->failed = code != 0 && h->is_required && !h->was_ready;
+   h->not_again = code != 0 && h->was_ready;
    h->ready = code == 0;
    h->was_ready |= h->ready;
    h->wanted = false;

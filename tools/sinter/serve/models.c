@@ -65,6 +65,9 @@ int models_init(server *s)
       models_short_name(name, sizeof name, o->args[i]);
       if (!o->alias && find(s, name))
          return cli_usage_error("two models are called '%s', and clients choose by name", name);
+      int code = cli_model_check(o->args[i]);
+      if (code)
+         return code;
       add_host(s, o->args[i], o->alias);
    }
    return 0;
@@ -111,12 +114,22 @@ bool models_scan(server *s)
    return d && ok;
 }
 
+bool models_has(host *h)
+{
+   pthread_mutex_lock(&h->lock);
+   bool is_held = h->is_required || h->ready || h->waiting;
+   pthread_mutex_unlock(&h->lock);
+   return is_held || access(h->path, F_OK) == 0;
+}
+
 host *models_find(server *s, const char *name, fault *f)
 {
    host *h = name ? find(s, name) : s->num_hosts == 1 ? &s->hosts[0] : NULL;
 
    if (!h && name && models_scan(s))
       h = find(s, name);
+   if (h && !models_has(h))
+      h = NULL;
    if (!h && name)
       fault_set(f, 404, "model_not_found", "model", "there is no model '%.100s': see /v1/models",
                 name);

@@ -41,45 +41,49 @@ int route_livez(call *c)
    return json(c, 200, &b);
 }
 
-/* NULL when every model is ready, else the stage of one that is not, and how far that is. */
-static const char *not_ready(server *s, double *done)
-{
-   const char *stage = s->draining ? "draining" : NULL;
+/* A model of the command line that is not ready, and where it is. */
+typedef struct unready {
+   const char *model, *stage; /* NULL, "draining" when the server ends */
+   double done;
+   bool failed;
+} unready;
 
-   *done = 0;
-   for (uint32_t i = 0; i < s->num_hosts && !stage; i++) {
+/* False when every model is ready. */
+static bool not_ready(server *s, unready *out)
+{
+   *out = (unready){.stage = s->draining ? "draining" : NULL};
+   for (uint32_t i = 0; i < s->num_hosts && !out->stage; i++) {
       host *h = &s->hosts[i];
       pthread_mutex_lock(&h->lock);
-      if (h->failed || (h->is_required && !h->was_ready)) {
-         stage = h->stage;
-         *done = h->progress;
-      }
+      if (h->is_required && (h->failed || h->not_again || !h->was_ready))
+         *out = (unready){h->name, h->stage, h->progress, h->failed || h->not_again};
       pthread_mutex_unlock(&h->lock);
    }
-   return stage;
+   return out->stage != NULL;
 }
 
 int route_readyz(call *c)
 {
-   double done;
-   const char *stage = not_ready(c->server, &done);
+   unready u;
+   bool is_ready = !not_ready(c->server, &u);
    buffer b = {0};
 
-   if (stage && c->server->draining)
-      buffer_printf(&b, "{\"status\":\"draining\"}");
-   else if (stage)
-      buffer_printf(&b, "{\"status\":\"loading\",\"stage\":\"%s\",\"progress\":%.3f}", stage, done);
-   else
-      buffer_printf(&b, "{\"status\":\"ready\"}");
-   return json(c, stage ? 503 : 200, &b);
+   if (is_ready || !u.model) {
+      buffer_printf(&b, "{\"status\":\"%s\"}", is_ready ? "ready" : u.stage);
+   } else {
+      buffer_printf(&b, "{\"status\":\"%s\",\"model\":", u.failed ? "failed" : "loading");
+      quoted(&b, u.model);
+      buffer_printf(&b, ",\"stage\":\"%s\",\"progress\":%.3f}", u.stage, u.done);
+   }
+   return json(c, is_ready ? 200 : 503, &b);
 }
 
 int route_health(call *c)
 {
-   double done;
+   unready u;
    fault f;
 
-   if (!not_ready(c->server, &done))
+   if (!not_ready(c->server, &u))
       return route_livez(c);
    fault_set(&f, 503, "loading", NULL, "Loading model");
    return http_fault(c, &f);
@@ -108,12 +112,16 @@ int route_models(call *c)
 {
    buffer b = {0};
 
+   const char *comma = "";
+
    (void)models_scan(c->server);
    buffer_printf(&b, "{\"object\":\"list\",\"data\":[");
    for (uint32_t i = 0; i < c->server->num_hosts; i++) {
       host *h = &c->server->hosts[i];
-      if (i)
-         buffer_printf(&b, ",");
+      if (!models_has(h))
+         continue;
+      buffer_printf(&b, "%s", comma);
+      comma = ",";
       pthread_mutex_lock(&h->lock);
       describe(h, &b);
       pthread_mutex_unlock(&h->lock);

@@ -16,6 +16,11 @@
 
 /* ---- keys ---- */
 
+static int no_keys(const char *path, const char *remedy, const char *why)
+{
+   return cli_fail(1, path, remedy, "the keys cannot be used: %s", why);
+}
+
 static void add_key(server *s, const char *key, size_t len)
 {
    s->keys = realloc(s->keys, (s->num_keys + 1) * sizeof *s->keys);
@@ -38,27 +43,30 @@ static int read_keys(server *s)
    if (!path)
       return 0;
    FILE *f = fopen(path, "re");
-   if (!f || fstat(fileno(f), &st) != 0 || st.st_mode & 077) {
-      fprintf(stderr, "error: the keys cannot be used: %s\n  %s\n  try: chmod 600 on the file\n",
-              f ? "other users may read them" : strerror(errno), path);
-      if (f)
-         fclose(f);
-      return 1;
+   if (!f)
+      return no_keys(path, "check the path, and who may read the file", strerror(errno));
+   bool is_file = fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode);
+   if (!is_file || st.st_mode & 077) {
+      fclose(f);
+      return is_file ? no_keys(path, "chmod 600 on the file", "other users may read them")
+                     : no_keys(path, "name a file with one key a line", "it is a folder");
    }
+   const uint32_t before = s->num_keys;
    while ((len = getline(&line, &cap, f)) > 0) {
       while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
          len--;
       if (len)
          add_key(s, line, (size_t)len);
    }
-   sodium_memzero(line, cap);
+   bool is_read = !ferror(f);
+   if (line)
+      sodium_memzero(line, cap);
    free(line);
    fclose(f);
-   if (s->num_keys)
+   if (is_read && s->num_keys > before)
       return 0;
-   fprintf(stderr, "error: there is no key in the file\n  %s\n  try: put one key a line into it\n",
-           path);
-   return 1;
+   return no_keys(path, "put one key a line into it",
+                  is_read ? "there is none in the file" : "the file cannot be read to its end");
 }
 
 /* ---- the service manager ---- */

@@ -290,10 +290,12 @@ struct host {
    pthread_t thread;
    pthread_mutex_t lock; /* covers everything below */
    pthread_cond_t wake;
-   bool ready, was_ready, failed, stopping, at_once;
-   bool wanted;   /* to be loaded */
-   bool unwanted; /* to be unloaded once what runs is done */
-   double used;   /* clock of the last request */
+   bool ready, was_ready, stopping, at_once;
+   bool failed;    /* before it was ever ready, which ends the server */
+   bool not_again; /* was ready, and its last load failed */
+   bool wanted;    /* to be loaded */
+   bool unwanted;  /* to be unloaded once what runs is done */
+   double used;    /* clock of the last request */
    uint32_t users;
    struct call *waiting;         /* until it is loaded */
    struct events_source *events; /* NULL: nobody listens */
@@ -374,6 +376,8 @@ int models_init(server *s);
 void models_short_name(char *out, size_t cap, const char *path);
 /* Looks for further ones in --models-dir. False after saying why. */
 bool models_scan(server *s);
+/* False once the file of a model that is not loaded has gone from --models-dir; it may come back. */
+bool models_has(host *h);
 /* The model of that name (NULL: the only one), NULL with a fault. */
 host *models_find(server *s, const char *name, fault *f);
 
