@@ -272,9 +272,11 @@ static sinter_status compile_to_cache(task *t)
    SINTER_TRY(rt_cache_make(t->cache));
    snprintf(folder, sizeof folder, "%s/artifacts", t->cache);
    if (access(folder, W_OK) != 0)
-      return base_fail(
-         SINTER_io, folder, "use -o FILE, or set SINTER_CACHE to a folder that can be written",
-         "the model is not in the cache, and the cache cannot be written: %s", strerror(errno));
+      return base_fail(SINTER_io, folder,
+                       "set SINTER_CACHE to a folder that can be written, or use what `sinter "
+                       "compile -o FILE` makes",
+                       "the model is not in the cache, and the cache cannot be written: %s",
+                       strerror(errno));
    rt_cache_lock_key(t->cache, t->key.name, &lock);
    /* Another process may have made it while this one waited. */
    t->hit = !t->options->no_cache && rt_cache_hit(t->cache, t->key.name, t->options->artifact);

@@ -185,6 +185,14 @@ def trace():
     sinter("serve", SMALL, "--trace", os.path.join(TEMP.name, "no", "where"), "--port", free_port(), expect=1)
 
 
+def full_disk():
+    """Kills: lines of a log that are lost and nobody hears of it, or hears of it at every request; an answer that fails with them."""
+    s = Server(SMALL, "--log", "/dev/full")
+    check(all(s.post("/v1/completions", **ASK)[0] == 200 for _ in range(3)), "a full disk under the log: answers go on")
+    check(s.errors().count("lines are lost: No space left") == 1, "a full disk under the log is said, once", s.errors())
+    s.stop()
+
+
 def loading():
     """A cold start says how far it is; one that is killed in it, again and again, loses nothing."""
     env = {**os.environ, "SINTER_CACHE": os.path.join(TEMP.name, "cold")}
@@ -256,5 +264,6 @@ def run():
     limits()
     slow_headers()
     trace()
+    full_disk()
     loading()
     disks()

@@ -39,6 +39,19 @@ bool log_open(server *s)
    return false;
 }
 
+void log_put(FILE *to, const buffer *line, bool now, atomic_bool *is_lossy, const char *path)
+{
+   errno = 0;
+   bool ok = fwrite(line->data, 1, line->len, to) == line->len && (!now || fflush(to) == 0);
+   int error = errno;
+
+   if (!ok && !atomic_exchange(is_lossy, true))
+      fprintf(stderr,
+              "warning: lines are lost: %s\n  at: %s\n  try: make room there; answers go on\n",
+              strerror(error), path);
+   clearerr(to);
+}
+
 void log_request(const call *c)
 {
    struct timespec t;
@@ -56,9 +69,7 @@ void log_request(const call *c)
    if (c->job)
       describe_job(c->job, &b);
    buffer_printf(&b, "}\n");
-   /* One call a line, so that lines of other threads do not fall into it. */
-   fwrite(b.data, 1, b.len, c->server->log);
-   fflush(c->server->log);
+   log_put(c->server->log, &b, true, &c->server->log_is_lossy, c->server->options->log);
    buffer_free(&b);
 }
 

@@ -342,7 +342,8 @@ typedef struct server {
    uint16_t port;       /* that it listens on */
    uint8_t (*keys)[32]; /* BLAKE2b of each API key */
    uint32_t num_keys;
-   FILE *log, *trace;        /* NULL: none */
+   FILE *log, *trace; /* NULL: none */
+   atomic_bool log_is_lossy, trace_is_lossy;
    buffer tls_cert, tls_key; /* PEM, empty: no TLS */
    pthread_mutex_t watching; /* connections, for slow.c */
    struct watched *watched;
@@ -384,6 +385,8 @@ host *models_find(server *s, const char *name, fault *f);
 /* The request log (log.c), as --log says. False after saying why. */
 bool log_open(server *s);
 void log_request(const call *c);
+/* Writes a line in one call, so that lines of other threads do not fall into it; says once that some are lost. */
+void log_put(FILE *to, const buffer *line, bool now, atomic_bool *is_lossy, const char *path);
 void log_close(server *s);
 
 /* Makes TLS possible (tls.c). False after saying why not. */

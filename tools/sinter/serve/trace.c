@@ -5,7 +5,7 @@
  *    , {"ph":"b"|"e", "id":request, …}     a request, and within it queue, prefill, decode
  *    ]                                     readers do without it, should the server be killed
  *
- * No texts. A disk that is full loses events, and stops nobody. */
+ * No texts. A disk that is full loses events, which is said once, and stops nobody. */
 #include "trace.h"
 
 #include <errno.h>
@@ -28,10 +28,9 @@ bool trace_open(server *s)
    return true;
 }
 
-/* One call a line, so that lines of other threads do not fall into it. */
 static void put(server *s, buffer *b)
 {
-   fwrite(b->data, 1, b->len, s->trace);
+   log_put(s->trace, b, false, &s->trace_is_lossy, s->options->trace);
    buffer_free(b);
 }
 
