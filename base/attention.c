@@ -87,8 +87,8 @@ uint32_t attention_parts(attention_backend b, const attention_query *q)
    return infos[b].on == ON_MATRIX_F8 ? 1 : q->kv == DT_bf16 ? 3 : 2;
 }
 
-/* As many as the rows of a tile fill, 16 at most; of wide values sums of more leave the registers. Layouts of columns go by the
- * warp. */
+/* As many as the rows of a tile fill, 16 at most; of wide values sums of more leave the registers.
+ * Layouts of columns go by the warp. */
 uint32_t attention_columns(attention_backend b, const attention_query *q)
 {
    if (!is_matrix(b))
@@ -98,7 +98,8 @@ uint32_t attention_columns(attention_backend b, const attention_query *q)
    return q->value > WIDE_VALUE ? unit : MIN((all + unit - 1) / unit * unit, 16u);
 }
 
-/* Of kernels/attention_expand.cuh: a chunk's keys and values, a tile's queries and weights, then floats. */
+/* Of kernels/attention_expand.cuh: a chunk's keys and values, a tile's queries and weights, then
+ * floats. */
 static uint64_t expanded_shared(const attention_query *q)
 {
    uint64_t warps = SIMT_THREADS / q->arch->warp, key = q->width + PAD, chunk = ATTN_CHUNK + PAD;
@@ -156,7 +157,8 @@ static const char *wrong_form(arena *a, uint32_t lacks)
    return NULL;
 }
 
-/* Matrices go into the instruction as they are stored, 16 outputs and 32 elements of a latent at a time. */
+/* Matrices go into the instruction as they are stored, 16 outputs and 32 elements of a latent at a
+ * time. */
 static const char *wrong_matrices(arena *a, const attention_query *q)
 {
    const dtype stored[] = {q->keys, q->values};

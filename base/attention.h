@@ -1,4 +1,5 @@
-/* attention.h - attention.def as data: what an attention asks for, and whether a kernel can do it. */
+/* attention.h - attention.def as data: what an attention asks for, and whether a kernel can do
+ * it. */
 #ifndef BASE_ATTENTION_H
 #define BASE_ATTENTION_H
 
@@ -32,15 +33,16 @@ typedef struct attention_query {
    uint32_t wants;        /* one op, and what has to be taken */
    dtype kv;
    uint32_t heads, groups, width, value; /* H, G, elements of a key, of a value */
-   /* expanded: elements of a latent, and of a key those that a row holds as they are; how the matrices are stored */
+   /* expanded: elements of a latent, and of a key those that a row holds as they are; how the
+    * matrices are stored */
    uint32_t rank, rotated;
    dtype keys, values;
 } attention_query;
 
 const char *attention_name(attention_backend b);
 
-/* Reads what is asked for: a name, with a ! behind it for no other (*out_strict). ATTENTION_BACKENDS for NULL, "" and "auto".
- * Errors USAGE with the names there are. */
+/* Reads what is asked for: a name, with a ! behind it for no other (*out_strict).
+ * ATTENTION_BACKENDS for NULL, "" and "auto". Errors USAGE with the names there are. */
 SINTER_CHECKED sinter_status attention_read(const char *text, attention_backend *out,
                                             bool *out_strict);
 
@@ -50,10 +52,12 @@ bool attention_takes(attention_backend b, uint32_t ops);
 /* NULL when the kernel can do it, else the reason, in a. */
 const char *attention_refuses(arena *a, attention_backend b, const attention_query *q);
 
-/* Products of the matrix instructions for one of the meaning's: the parts that queries and weights are split into (0: plain). */
+/* Products of the matrix instructions for one of the meaning's: the parts that queries and weights
+ * are split into (0: plain). */
 uint32_t attention_parts(attention_backend b, const attention_query *q);
 
-/* Row-heads of a block of a kernel on matrix instructions (0: it is none), and its bytes of shared memory. */
+/* Row-heads of a block of a kernel on matrix instructions (0: it is none), and its bytes of shared
+ * memory. */
 uint32_t attention_columns(attention_backend b, const attention_query *q);
 uint64_t attention_shared(attention_backend b, const attention_query *q);
 

@@ -36,7 +36,8 @@ typedef struct compiler_request {
 typedef struct compiler_api {
    uint32_t abi;
    const char *llvm_version;
-   /* Whether the passes that `with` and `without` name are there; compile and explain look, too, before they import. */
+   /* Whether the passes that `with` and `without` name are there; compile and explain look, too,
+    * before they import. */
    SINTER_CHECKED sinter_status (*check)(const compiler_request *request);
    SINTER_CHECKED sinter_status (*compile)(const compiler_request *request);
    /* {"fusions":[…],"segments":…,"breaks":…,"kernels":…} without generating code; free with

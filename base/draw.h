@@ -1,5 +1,6 @@
-/* draw.h - how the token of a row of logits is picked, as numbers: what the sampler works with (runtime/sampler.h), and a
- * row of the field `picks` of meta.def. kernels/sample.cuh spells it again. */
+/* draw.h - how the token of a row of logits is picked, as numbers: what the sampler works with
+ * (runtime/sampler.h), and a row of the field `picks` of meta.def. kernels/sample.cuh spells it
+ * again. */
 #ifndef BASE_DRAW_H
 #define BASE_DRAW_H
 

@@ -30,8 +30,8 @@ typedef struct isa_info {
 
 extern const isa_info isa_infos[ISA_LEVEL_COUNT];
 
-/* What a processor and its kernel say. Linux wants to be asked before the first use of tiles, once a
- * process, and may refuse. */
+/* What a processor and its kernel say. Linux wants to be asked before the first use of tiles, once
+ * a process, and may refuse. */
 typedef struct isa_cpu {
    uint32_t one_c, seven_b, seven_c, seven_d, seven1_a, extended_c; /* cpuid words */
    uint64_t saved;                                                  /* XCR0 */

@@ -62,7 +62,8 @@ static inline uint32_t plan_row(const plan_model *m)
 
 /* Layers that share block table and slots. Layout of one page of one layer, per kv head g (dtype
  * e): k e[d][PAGE_TOKENS] (transposed), then v e[PAGE_TOKENS][d]; of kinds with one row a position:
- * e[PAGE_TOKENS][d]; of entries e[plan_page_rows][d]. Heads follow each other; pages follow each other. */
+ * e[PAGE_TOKENS][d]; of entries e[plan_page_rows][d]. Heads follow each other; pages follow each
+ * other. */
 typedef struct plan_cache_group {
    uint32_t kind;         /* row of states.def */
    uint32_t heads, width; /* G, d */
@@ -87,8 +88,8 @@ static inline uint32_t plan_page_rows(uint32_t ratio)
 }
 
 /* Where in the pages the entry of the chunk goes that a position closes, when page `page` holds the
- * position; -1 when it closes none. Chunks that close in pages before it have number position's page *
- * PAGE_TOKENS / ratio and below. */
+ * position; -1 when it closes none. Chunks that close in pages before it have number position's
+ * page * PAGE_TOKENS / ratio and below. */
 static inline int64_t plan_entry_slot(uint32_t ratio, int64_t page, int64_t position)
 {
    int64_t before = position / PAGE_TOKENS * PAGE_TOKENS / ratio;
@@ -103,8 +104,9 @@ uint64_t plan_token_bytes(const plan_cache_group *g);
 uint64_t plan_page_bytes(const plan_cache_group *g);
 
 /* extent = k * ceil(sym[f0] / div0) * ceil(sym[f1] / div1) …; num_factors may be 0. A factor with a
- * `most` is at most that, as the chunks that a window reaches; only costs have one. `above`: 0 in steps of at most so many chunks of
- * context (sym C), the condition of a region that only others need; 0: none. */
+ * `most` is at most that, as the chunks that a window reaches; only costs have one. `above`: 0 in
+ * steps of at most so many chunks of context (sym C), the condition of a region that only others
+ * need; 0: none. */
 typedef struct plan_extent {
    int64_t k;
    uint32_t above;

@@ -23,8 +23,8 @@ typedef struct rope_spec {
    rope_kind kind;
    uint32_t width; /* rotated elements n: n/2 angles */
    uint32_t back;  /* a row is turned by the angle of the position that many before its own */
-   /* Positions of images have three axes, time, row and column, which share the pairs: so many pairs
-    * each, one after the other or by turns; all 0: one axis. */
+   /* Positions of images have three axes, time, row and column, which share the pairs: so many
+    * pairs each, one after the other or by turns; all 0: one axis. */
    uint32_t sections[ROPE_AXES];
    bool interleaved;
    bool
@@ -46,7 +46,8 @@ typedef struct rope_spec {
  * multiplies cos and sin. */
 void rope_inv_freq(const rope_spec *spec, double length, double *out, double *out_scale);
 
-/* Which axis of a position turns pair i: 0 time, which is all of a text's position, 1 row, 2 column. */
+/* Which axis of a position turns pair i: 0 time, which is all of a text's position, 1 row, 2
+ * column. */
 uint32_t rope_axis(const rope_spec *spec, uint32_t i);
 
 /* True when the table depends on the length. */

@@ -1,5 +1,5 @@
-/* simt_abi.h - the one interface between a GPU device and its kernels. kernels/simt.h spells it again
- * for compilers that have no headers; the text of every module asserts that the two agree.
+/* simt_abi.h - the one interface between a GPU device and its kernels. kernels/simt.h spells it
+ * again for compilers that have no headers; the text of every module asserts that the two agree.
  *
  *    kernel(simt_args) on a grid of `tiles` blocks or more, SIMT_THREADS threads each
  *
@@ -25,8 +25,8 @@ typedef struct simt_args {
    uint32_t factor[3][2]; /* word of the step block, div */
 } simt_args;
 
-/* The code section of a GPU's target: a row for each kernel of the plan, then objects of its driver. Kernels of one object have
- * equal rows; size 0: there is no such kernel. */
+/* The code section of a GPU's target: a row for each kernel of the plan, then objects of its
+ * driver. Kernels of one object have equal rows; size 0: there is no such kernel. */
 typedef struct simt_code_row {
    uint64_t offset, size; /* from the section's begin */
 } simt_code_row;

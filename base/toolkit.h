@@ -28,7 +28,8 @@ bool toolkit_serves(toolkit t, const char *target);
 /* Writes the path of the program beside our libraries that runs hiprtc in a process of its own. */
 bool toolkit_hiprtc_program(char path[TOOLKIT_PATH]);
 
-/* Writes what hiprtc says that it knows, a line a GPU; nothing when it is absent or does not answer. Runs that program. */
+/* Writes what hiprtc says that it knows, a line a GPU; nothing when it is absent or does not
+ * answer. Runs that program. */
 void toolkit_hiprtc_gpus(char *out, size_t cap);
 
 /* Whether a line of that is the GPU. */

@@ -1,14 +1,17 @@
-/* alternate.c - several builds of a model against the first one, a short burst of work at a time, in one process:
+/* alternate.c - several builds of a model against the first one, a short burst of work at a time,
+ * in one process:
  *
  *    A B A C A B …    ratio = time of B / mean of the A before and behind it
  *
- * What else the machine does changes from second to second, less within a tenth of one. And memory is not alike: one copy of
- * the same file is read up to 12 % faster than another, for as long as both lie where they do. Builds in one cache that differ in
- * fusions share one file of weights, and so its pages; files that `compile -o` writes have weights of their own.
- * Activations are still each build's own, and where they lie is good for 2 %: run it several times, as ablation.py does.
+ * What else the machine does changes from second to second, less within a tenth of one. And memory
+ * is not alike: one copy of the same file is read up to 12 % faster than another, for as long as
+ * both lie where they do. Builds in one cache that differ in fusions share one file of weights, and
+ * so its pages; files that `compile -o` writes have weights of their own. Activations are still
+ * each build's own, and where they lie is good for 2 %: run it several times, as ablation.py does.
  *
- * A burst is a few steps of decode, of one sequence or with -b of several, or with -p the first token of a prompt. Prints a
- * line of JSON a build: median ratio of its bursts, quartiles, and the tokens/s of the first build.
+ * A burst is a few steps of decode, of one sequence or with -b of several, or with -p the first
+ * token of a prompt. Prints a line of JSON a build: median ratio of its bursts, quartiles, and the
+ * tokens/s of the first build.
  *
  *    cc -O2 -Iinclude bench/alternate.c -Lbuild -lsinter_rt -Wl,-rpath,$PWD/build -o build/alternate
  *    build/alternate [-t THREADS] [-s SECONDS] [-b SEQUENCES | -p PROMPT] A.sinter B.sinter … */
@@ -79,7 +82,8 @@ static void submit(build *b, const work *w)
    b->done = 0;
 }
 
-/* Seconds of a burst. The context of decode stays short: it begins again when it has become long. */
+/* Seconds of a burst. The context of decode stays short: it begins again when it has become
+ * long. */
 static double burst(build *b, const work *w)
 {
    bool busy = true;

@@ -1,5 +1,5 @@
-/* gemm_bench.c - speed of the GEMM kernels by themselves: GEMV against the memory's read bandwidth, GEMM in
- * operations a second. Not a test: run it on a quiet machine.
+/* gemm_bench.c - speed of the GEMM kernels by themselves: GEMV against the memory's read bandwidth,
+ * GEMM in operations a second. Not a test: run it on a quiet machine.
  *
  *    gemm_bench [dtype [K [N [float]]]]      default q4_1 1536 4096, int8 activations where there are any
  *
@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* FILL: every byte; ordinary numbers as f16 and as f32, where denormal ones would cost hundreds of cycles. */
+/* FILL: every byte; ordinary numbers as f16 and as f32, where denormal ones would cost hundreds of
+ * cycles. */
 enum { MAX_M = 512, WEIGHT_BYTES = 96 << 20, FILL = 0x3c };
 
 static uint64_t num_cols = 1536, num_rows = 4096;

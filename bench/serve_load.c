@@ -1,4 +1,5 @@
-/* serve_load.c - closed-loop clients against a server with /v1/completions, in one thread, with its own CPU time.
+/* serve_load.c - closed-loop clients against a server with /v1/completions, in one thread, with its
+ * own CPU time.
  *
  *    serve_load --port P [--clients 8] [--requests 256] [--prompt 128] [--output 64] [--shared 0] [--random]
  *               [--leave PERCENT] [--check] [--vocab 400] [--seed 1] [--pid SERVER] [--path /v1/completions] [--list]
@@ -9,8 +10,9 @@
  *    --list      every time to a first token, too
  *    --check     sends every request alone first; answers under load must be the same to the bit
  *
- * Prints one JSON object: tokens a second, time to the first token and between tokens (p50, p95, p99, ms), CPU of the
- * client and, with --pid, of the server, its resident memory before and after. Exit 1 when an answer differs or fails.
+ * Prints one JSON object: tokens a second, time to the first token and between tokens (p50, p95,
+ * p99, ms), CPU of the client and, with --pid, of the server, its resident memory before and after.
+ * Exit 1 when an answer differs or fails.
  *
  * Build: cc -O2 bench/serve_load.c -o serve_load */
 #define _GNU_SOURCE

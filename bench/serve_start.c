@@ -2,9 +2,11 @@
  *
  *    cc -O2 -o serve_start bench/serve_start.c && ./serve_start build/sinter serve MODEL -q
  *
- * Starts the command again and again (its first start may compile the model and does not count), asks for /livez as soon
- * as it listens (any answer will do), and then, on a connection of its own, for a streamed completion: the server holds that
- * until the model is loaded; one that refuses it meanwhile, as llama-server does, is asked again. Prints the least, the median and the largest time in milliseconds as JSON. Nothing but the C library. */
+ * Starts the command again and again (its first start may compile the model and does not count),
+ * asks for /livez as soon as it listens (any answer will do), and then, on a connection of its own,
+ * for a streamed completion: the server holds that until the model is loaded; one that refuses it
+ * meanwhile, as llama-server does, is asked again. Prints the least, the median and the largest
+ * time in milliseconds as JSON. Nothing but the C library. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>

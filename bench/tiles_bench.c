@@ -1,5 +1,5 @@
-/* tiles_bench.c - what AMX instructions cost, and what f32 instructions cost beside them. Not a test: run it on a quiet
- * machine that has AMX. Least of many rounds, in ns.
+/* tiles_bench.c - what AMX instructions cost, and what f32 instructions cost beside them. Not a
+ * test: run it on a quiet machine that has AMX. Least of many rounds, in ns.
  *
  *    cc -O2 -march=x86-64-v4 bench/tiles_bench.c -o tiles_bench && ./tiles_bench */
 #include <immintrin.h>

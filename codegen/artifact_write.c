@@ -79,9 +79,10 @@ static sinter_status reserve(int fd, uint64_t size, const char *where)
    return SINTER_ok;
 }
 
-/* Has the file's pages made huge ones while there are none yet, where the file system can: steps walk
- * through all weights, and where pages of 4 KiB come to lie differs from file to file, by several
- * percent of their speed. What is written later goes into these pages. Only speed depends on it. */
+/* Has the file's pages made huge ones while there are none yet, where the file system can: steps
+ * walk through all weights, and where pages of 4 KiB come to lie differs from file to file, by
+ * several percent of their speed. What is written later goes into these pages. Only speed depends
+ * on it. */
 static void ask_huge_pages(int fd, uint64_t size)
 {
    void *pages = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;

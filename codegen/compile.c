@@ -211,7 +211,8 @@ static bool has_expanded(const pass_layout *l)
    return l && i < l->num_attentions;
 }
 
-/* A kernel for expanded latents that was asked for, where none are expanded: said, or an error when no other will do. */
+/* A kernel for expanded latents that was asked for, where none are expanded: said, or an error when
+ * no other will do. */
 static sinter_status check_expanded(compiling *c, const pass_layout *l, pass_report *report)
 {
    bool strict, per_bucket = c->request->variant_per_bucket;

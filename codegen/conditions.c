@@ -3,7 +3,8 @@
  *    h ─▶ q = matmul, rope ─┐                        index_topk scores entries once more chunks are closed than it keeps: in contexts
  *    h ─▶ w = matmul       ─┴─▶ index_topk ─▶ ids    of up to k * ratio positions nobody reads q and w, and nothing makes them
  *
- * The condition is a bound on the context, which the host knows before the step: extents of the launches carry it (base/plan.h). */
+ * The condition is a bound on the context, which the host knows before the step: extents of the
+ * launches carry it (base/plan.h). */
 #include "lower.h"
 
 uint32_t cg_condition_of(const cg_lower *l, const ir_op *op)

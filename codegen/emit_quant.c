@@ -50,7 +50,8 @@ typedef struct dense {
 
 typedef vec_value dense_body(dense *d, vec_value i, uint32_t lanes, vec_value so_far);
 
-/* Calls each for vectors, then single elements, of the group's n; values go from one to the next. */
+/* Calls each for vectors, then single elements, of the group's n; values go from one to the
+ * next. */
 static vec_value over_group(dense *d, int64_t n, uint32_t lanes, int64_t from, vec_value start,
                             dense_body *each)
 {

@@ -1,5 +1,5 @@
-/* gemm_chain.h - a matmul and what follows it in its kernel: between lower_gemm.c, which reads it, and
- * lower_combine.c, which brings experts' slots together. */
+/* gemm_chain.h - a matmul and what follows it in its kernel: between lower_gemm.c, which reads it,
+ * and lower_combine.c, which brings experts' slots together. */
 #ifndef CG_GEMM_CHAIN_H
 #define CG_GEMM_CHAIN_H
 

@@ -24,9 +24,9 @@ extern const cg_simt_kind cg_simt_region, cg_simt_gemm, cg_simt_embed, cg_simt_a
 const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key);
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key);
 
-/* Whether a product can go to matrix instructions, and in how many slices of k it does there, for a machine and weights of so many
- * bytes: more than one where columns alone leave units idle, for longer than one more launch takes. The same for any number of
- * rows. */
+/* Whether a product can go to matrix instructions, and in how many slices of k it does there, for a
+ * machine and weights of so many bytes: more than one where columns alone leave units idle, for
+ * longer than one more launch takes. The same for any number of rows. */
 bool cg_simt_has_matrix(const gemm_key *key);
 uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, uint64_t k,
                         uint64_t weight_bytes);
@@ -34,7 +34,8 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
 /* Whether a row kernel that is SIMT text can hold the op. */
 bool cg_simt_takes(const ir_op *op);
 
-/* Bytes of scratch memory that the part form, or the expanded one, needs there for each chunk of context. */
+/* Bytes of scratch memory that the part form, or the expanded one, needs there for each chunk of
+ * context. */
 uint64_t cg_simt_attention_scratch(const attention_key *key, int64_t max_rows);
 uint64_t cg_simt_expanded_scratch(const attention_key *key, int64_t max_rows);
 
@@ -129,7 +130,8 @@ void cg_number_phases(cg_launches *launches);
 
 /* Whether the function returns logits of so many tokens. */
 bool cg_has_logits(const cg_lower *l, uint32_t vocab);
-/* Appends the launches that pick tokens from the logits; output: number of the one that gets them. */
+/* Appends the launches that pick tokens from the logits; output: number of the one that gets
+ * them. */
 void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launches *out);
 
 /* Chunks of context up to which an index_topk scores nothing. */

@@ -5,8 +5,9 @@
  *    few rows     slots = down       dense = matmul  one phase, each matrix read from front to back
  *                 y = combine slots + dense + …      a row a tile, by who is done last
  *
- * The bits are the same: a token's experts ascending, then what is added, in order. With few rows a tile of
- * all slots would hop from matrix to matrix for a panel each; measured, that costs more than the launches. */
+ * The bits are the same: a token's experts ascending, then what is added, in order. With few rows a
+ * tile of all slots would hop from matrix to matrix for a panel each; measured, that costs more
+ * than the launches. */
 #include "gemm_chain.h"
 
 #include "kernels/cpu/gemm_impl.h"

@@ -1,4 +1,5 @@
-/* lower_sample.c - behind the last kernel of a GPU's plan: tokens from the wanted rows of logits, so that ids go to the host instead.
+/* lower_sample.c - behind the last kernel of a GPU's plan: tokens from the wanted rows of logits,
+ * so that ids go to the host instead.
  *
  *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
 #include "lower.h"

@@ -1,5 +1,5 @@
-/* lower_state.c - convolutions and gated delta nets, alone or with what pass gdn_conv_gate_norm puts
- * around them.
+/* lower_state.c - convolutions and gated delta nets, alone or with what pass gdn_conv_gate_norm
+ * puts around them.
  *
  *    kernel { conv_step }                                    one part: all channels
  *    kernel { conv_step, silu, slices, reshapes, l2norms }   a part for each slice, in tiles of heads

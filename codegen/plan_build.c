@@ -4,8 +4,8 @@
  *    deep      at most CG_DECODE_ROWS rows                         attention: partials, merge
  *    prefill   all others                             attention: one tile folds all chunks
  *
- * They differ in attention only, where all forms have the same bits; unless prefill has a form of its
- * own (--variant-per-bucket): another function over the same states and weights. */
+ * They differ in attention only, where all forms have the same bits; unless prefill has a form of
+ * its own (--variant-per-bucket): another function over the same states and weights. */
 #include "plan_build.h"
 
 #include "simt.h"

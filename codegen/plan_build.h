@@ -19,9 +19,9 @@ typedef struct cg_form {
    const arch_info *arch; /* kernels are SIMT text for it; NULL: for a CPU */
 } cg_form;
 
-/* Lowers every group of a form for every variant. `prompts` is the form of the prefill variant, NULL:
- * as all others; its layout shares the weights of `form`. isa NULL: a target without kernels (ref):
- * no variants. */
+/* Lowers every group of a form for every variant. `prompts` is the form of the prefill variant,
+ * NULL: as all others; its layout shares the weights of `form`. isa NULL: a target without kernels
+ * (ref): no variants. */
 SINTER_CHECKED sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form,
                                            const cg_form *prompts, const char *target,
                                            const isa_info *isa, sinter_numerics numerics,

@@ -1,4 +1,5 @@
-/* process.c - one compiler run: text in by a file of its own folder, object out, complaints kept. */
+/* process.c - one compiler run: text in by a file of its own folder, object out, complaints
+ * kept. */
 #include "process.h"
 
 #include <errno.h>

@@ -46,7 +46,8 @@ typedef struct cg_region {
    uint64_t flops;        /* per row, roughly */
 } cg_region;
 
-/* What one loop of a row kernel computes: a run of results of one shape, or an op of its own form. */
+/* What one loop of a row kernel computes: a run of results of one shape, or an op of its own
+ * form. */
 typedef struct cg_stage {
    uint32_t num_ops;
    const ir_op *ops[8];
@@ -77,7 +78,8 @@ SINTER_CHECKED sinter_status cg_region_build(const cg_lower *l, const ir_group *
 /* Emits the kernel of a region under its symbol; a: for what lasts until then. */
 void cg_region_emit(const cg_region *r, arena *a, vec_module *m);
 
-/* Ops that need a sum over a head before its first element: of squares, or for center of what is there. */
+/* Ops that need a sum over a head before its first element: of squares, or for center of what is
+ * there. */
 static inline bool cg_is_norm(const ir_op *op)
 {
    return op->code == IR_OP_rmsnorm || op->code == IR_OP_l2norm || op->code == IR_OP_center;

@@ -37,23 +37,25 @@ typedef struct cg_machine {
    uint64_t shared; /* bytes that a block may share */
 } cg_machine;
 
-/* The language, then every kernel behind a line that names it. Equal inputs, equal text. Errors UNSUPPORTED naming family and target when a kernel has no
- * SIMT form. */
+/* The language, then every kernel behind a line that names it. Equal inputs, equal text. Errors
+ * UNSUPPORTED naming family and target when a kernel has no SIMT form. */
 SINTER_CHECKED sinter_status cg_simt_text(arena *a, cg_dialect dialect, cg_machine machine,
                                           const char *target, const cg_kernel *kernels,
                                           uint32_t num_kernels, text_buf *out);
 
-/* $SINTER_KERNELS/<target>.simt in the place of the text, when it is there. Its digest is part of the cache key
- * (runtime/key.c). */
+/* $SINTER_KERNELS/<target>.simt in the place of the text, when it is there. Its digest is part of
+ * the cache key (runtime/key.c). */
 SINTER_CHECKED sinter_status cg_simt_substitute(arena *a, const char *target, text_buf *text);
 
-/* Fails unless the kernel has a SIMT form; then sets the launch's tiles, and makes its symbol one of C. */
+/* Fails unless the kernel has a SIMT form; then sets the launch's tiles, and makes its symbol one
+ * of C. */
 SINTER_CHECKED sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch);
 
 /* Appends the text of a file of kernels/, with a line directive. */
 void cg_simt_include(text_buf *out, const char *name);
 
-/* How elements of a type are spelled, and turned into a float and back; NULL: kernels have no such memory. */
+/* How elements of a type are spelled, and turned into a float and back; NULL: kernels have no such
+ * memory. */
 typedef struct cg_simt_type {
    const char *name, *load, *store;
 } cg_simt_type;
@@ -78,15 +80,16 @@ typedef struct cg_simt_request {
    const char *target;
 } cg_simt_request;
 
-/* The code section of a target: the text cut into modules, one a kernel, each compiled or taken from where it is kept. */
+/* The code section of a target: the text cut into modules, one a kernel, each compiled or taken
+ * from where it is kept. */
 SINTER_CHECKED sinter_status cg_simt_objects(arena *a, const cg_simt_request *q,
                                              const text_buf *text, const cg_kernel *kernels,
                                              uint32_t num_kernels, const uint8_t **out,
                                              size_t *out_size);
 
-/* The text of a module as a code object: a cubin, an AMD code object, or for the mock devices a shared
- * object by the system's C compiler. What the compiler says goes to $SINTER_DUMP/<dump>.resources. Any thread.
- * Errors NO_DEVICE when the compiler is not here. */
+/* The text of a module as a code object: a cubin, an AMD code object, or for the mock devices a
+ * shared object by the system's C compiler. What the compiler says goes to
+ * $SINTER_DUMP/<dump>.resources. Any thread. Errors NO_DEVICE when the compiler is not here. */
 SINTER_CHECKED sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch,
                                             const char *dump, const char *text, size_t size,
                                             const uint8_t **out, size_t *out_size);

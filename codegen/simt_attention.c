@@ -1,5 +1,5 @@
-/* simt_attention.c - the parameters of the templates of attention, from its key: plain, on matrix instructions, or over
- * latents that are expanded there. */
+/* simt_attention.c - the parameters of the templates of attention, from its key: plain, on matrix
+ * instructions, or over latents that are expanded there. */
 #include "base/simt_abi.h"
 #include "kernels/cpu/attention.h"
 #include "simt.h"
@@ -120,7 +120,8 @@ static void emit_expanded(arena *a, text_buf *out, const char *symbol, const voi
    cg_simt_include(out, "attention_expand.cuh");
 }
 
-/* A block each head and chunk, through which the step's runs pass one by one; merged, each row and head. */
+/* A block each head and chunk, through which the step's runs pass one by one; merged, each row and
+ * head. */
 static void expanded_grid(const void *what, plan_launch *to)
 {
    const attention_key *k = what;

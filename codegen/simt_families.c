@@ -1,4 +1,5 @@
-/* simt_families.c - the parameters of the templates of products and embeddings, from the keys of the families. */
+/* simt_families.c - the parameters of the templates of products and embeddings, from the keys of
+ * the families. */
 #include "simt.h"
 
 #include "base/simt_abi.h"
@@ -83,7 +84,8 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
    return all - all / (double)most > arch->launch_ns ? (uint32_t)most : 1;
 }
 
-/* Scales of sub-blocks, and two matrices of experts, take more registers than compilers leave that guess how many blocks should fit. */
+/* Scales of sub-blocks, and two matrices of experts, take more registers than compilers leave that
+ * guess how many blocks should fit. */
 static int wide_blocks(const gemm_key *key)
 {
    bool has_second = key->w2 != PANEL_none, has_subs = panel_infos[key->w].block == 256;

@@ -1,5 +1,5 @@
-/* simt_files.h - the files of kernels/ that are part of the compiler library as text, and the only list of them
- * (CMakeLists.txt reads it). */
+/* simt_files.h - the files of kernels/ that are part of the compiler library as text, and the only
+ * list of them (CMakeLists.txt reads it). */
 #ifndef CG_SIMT_FILES_H
 #define CG_SIMT_FILES_H
 

@@ -1,12 +1,12 @@
-/* simt_objects.c - the text of all kernels as objects: one a kernel, or one for kernels that are the same text, compiled on all cores
- * or taken from where objects are kept by content.
+/* simt_objects.c - the text of all kernels as objects: one a kernel, or one for kernels that are
+ * the same text, compiled on all cores or taken from where objects are kept by content.
  *
  *    text ─cut─▶ language + kernel ─┬ kept under the digest of compilers and text ─▶ object
  *                                   └ compiled, and kept                          ─▶ object
  *    objects ─▶ a row for each kernel of the plan, then the objects: the code section (base/simt_abi.h)
  *
- * Neither the number of threads nor what was kept shows in the bytes. While SINTER_DUMP is set nothing is taken: the dump shows what
- * compilers say. */
+ * Neither the number of threads nor what was kept shows in the bytes. While SINTER_DUMP is set
+ * nothing is taken: the dump shows what compilers say. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -52,7 +52,8 @@ typedef struct worker {
 
 static const char marker[] = "\n#line 1 \"";
 
-/* The next kernel of the text, from its mark on; the end when there is none. Files of kernels/ have marks, too. */
+/* The next kernel of the text, from its mark on; the end when there is none. Files of kernels/ have
+ * marks, too. */
 static const char *next_kernel(const char *at)
 {
    for (at = strstr(at, marker); at; at = strstr(at + 1, marker))
@@ -227,7 +228,8 @@ static uint32_t num_workers(const job *j)
    return MIN(MIN(want, j->num_units), (uint32_t)MAX_WORKERS);
 }
 
-/* This thread works, too. What another could not make is made here, or fails here, with a message of this thread. */
+/* This thread works, too. What another could not make is made here, or fails here, with a message
+ * of this thread. */
 static sinter_status make_all(job *j, worker *workers)
 {
    uint32_t want = num_workers(j), count = 0;

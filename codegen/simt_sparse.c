@@ -1,4 +1,5 @@
-/* simt_sparse.c - the parameters of the templates for compressed attention and for hyper-connections. */
+/* simt_sparse.c - the parameters of the templates for compressed attention and for
+ * hyper-connections. */
 #include "simt.h"
 
 #include "base/simt_abi.h"

@@ -1,4 +1,5 @@
-/* simt_text.c - a module of SIMT text: our tables as constants, the language, its prelude, kernels. */
+/* simt_text.c - a module of SIMT text: our tables as constants, the language, its prelude,
+ * kernels. */
 #include "simt.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* stage.c - the loops of a row kernel, for every emitter.
  *
- * Each value that has memory or a temporary is computed by a stage, in program order. Results of one
- * shape share a loop, a run, as long as none of them needs another one's elements elsewhere. */
+ * Each value that has memory or a temporary is computed by a stage, in program order. Results of
+ * one shape share a loop, a run, as long as none of them needs another one's elements elsewhere. */
 #include "region.h"
 
 bool cg_has_own_form(const ir_op *op)

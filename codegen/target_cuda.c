@@ -1,5 +1,5 @@
-/* target_cuda.c - SIMT text to a cubin, or to PTX for drivers of later GPUs, by NVRTC: a library that is opened when
- * it is needed. */
+/* target_cuda.c - SIMT text to a cubin, or to PTX for drivers of later GPUs, by NVRTC: a library
+ * that is opened when it is needed. */
 #include "simt.h"
 
 #include <dlfcn.h>
@@ -32,8 +32,8 @@ enum { INVALID_OPTION = 5 };
 
 _Static_assert(sizeof(nvrtc_api) == sizeof symbols, "a pointer for every symbol");
 
-/* NVRTC opens a second library by its bare name, which is found only where the linker looks: not in a folder of
- * Python packages. Opened before, it is there already. */
+/* NVRTC opens a second library by its bare name, which is found only where the linker looks: not in
+ * a folder of Python packages. Opened before, it is there already. */
 static void open_builtins(const char *path)
 {
    char pattern[TOOLKIT_PATH + 32];

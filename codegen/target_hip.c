@@ -1,5 +1,5 @@
-/* target_hip.c - SIMT text to an AMD code object: by hiprtc, in a process of its own, where it is here and knows the GPU; else by
- * clang, which knows more of them. */
+/* target_hip.c - SIMT text to an AMD code object: by hiprtc, in a process of its own, where it is
+ * here and knows the GPU; else by clang, which knows more of them. */
 #include "base/toolkit.h"
 #include "process.h"
 #include "simt.h"

@@ -1,7 +1,7 @@
 /* vec_tile.c - tile registers: AMX instructions, or the same in memory.
  *
- * Shapes are the 64 bytes that ldtilecfg reads: palette 1 at byte 0, bytes of a row as u16 from byte
- * 16 on, rows as u8 from byte 48 on, by register.
+ * Shapes are the 64 bytes that ldtilecfg reads: palette 1 at byte 0, bytes of a row as u16 from
+ * byte 16 on, rows as u8 from byte 48 on, by register.
  *
  * Where the level's row of isa.def needs no AMX (levels of wider machines, executed on narrow ones)
  * every instruction is a local function that does what the operation section of Intel's manual

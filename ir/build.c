@@ -1,4 +1,5 @@
-/* build.c - ops made by code: one builder per row of ops.def over ir_build. Those with attributes of their own are below. */
+/* build.c - ops made by code: one builder per row of ops.def over ir_build. Those with attributes
+ * of their own are below. */
 #include "internal.h"
 
 #include <math.h>

@@ -297,8 +297,9 @@ ir_op *ir_build(ir_builder *b, ir_opcode code, ir_value *const *operands, uint32
             countof(((ir_value *[]){__VA_ARGS__})), attrs, NULL)                                   \
       ->results[0]
 
-/* One builder per op, single result returned (the first for several). Those of rows without attributes take the operands in their
- * order, and give the op when it has several results: ir_silu(b, x), ir_conv_step(b, state, x, w). */
+/* One builder per op, single result returned (the first for several). Those of rows without
+ * attributes take the operands in their order, and give the op when it has several results:
+ * ir_silu(b, x), ir_conv_step(b, state, x, w). */
 #define IR_OPERANDS_1 ir_value *x
 #define IR_OPERANDS_2 IR_OPERANDS_1, ir_value *y
 #define IR_OPERANDS_3 IR_OPERANDS_2, ir_value *z
@@ -334,7 +335,8 @@ ir_op *ir_quant(ir_builder *b, ir_value *x, int64_t group);
 ir_value *ir_rope(ir_builder *b, ir_value *x, ir_value *cs, const char *style);
 /* Over the last elements; inverse: back. */
 ir_value *ir_rope_last(ir_builder *b, ir_value *x, ir_value *cs, const char *style, bool inverse);
-/* results[0] ids, results[1] weights; bias may be NULL. attrs: AT(.k = 8, .score = "softmax", …). */
+/* results[0] ids, results[1] weights; bias may be NULL. attrs: AT(.k = 8, .score = "softmax",
+ * …). */
 ir_op *ir_route(ir_builder *b, ir_value *logits, ir_value *bias, ir_attrs attrs);
 ir_value *ir_route_weights(ir_builder *b, ir_value *logits, ir_value *ids, ir_attrs attrs);
 ir_value *ir_capture(ir_builder *b, ir_value *ids, int64_t layer);

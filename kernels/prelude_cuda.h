@@ -112,7 +112,8 @@ SIMT_FN void simt_mma_f16(float *c, const unsigned *a, const unsigned *b)
                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* Copies to shared memory that end when they are waited for; zeros when there is nothing to copy. */
+/* Copies to shared memory that end when they are waited for; zeros when there is nothing to
+ * copy. */
 SIMT_FN void simt_copy16(void *to, const void *from, int there)
 {
    asm volatile(

@@ -18,7 +18,8 @@
       return __VA_ARGS__;                                                                          \
    }
 
-/* Ranges of addresses (ranges.c), of which both drivers have the same calls: cuMemMap and hipMemMap … */
+/* Ranges of addresses (ranges.c), of which both drivers have the same calls: cuMemMap and hipMemMap
+ * … */
 #define MOCK_RANGE_CALLS(vendor)                                                                   \
    MOCK_CALL(vendor##MemGetAllocationGranularity,                                                  \
              (size_t * granularity, const struct gpu_piece *what, int which),                      \

@@ -160,7 +160,8 @@ bool mock_is_device(const void *memory)
 
 static struct sigaction before;
 
-/* A kernel that reads what no memory is behind ends with words; for all else the fault is what it is. */
+/* A kernel that reads what no memory is behind ends with words; for all else the fault is what it
+ * is. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
    char text[160];

@@ -1,7 +1,8 @@
-/* graph.c - graphs: nodes with copies of their arguments, in an order that respects what they wait for.
+/* graph.c - graphs: nodes with copies of their arguments, in an order that respects what they wait
+ * for.
  *
- * Nodes that nothing orders may run in any order on a GPU: here later ones go first, so that an edge that is
- * missing shows. */
+ * Nodes that nothing orders may run in any order on a GPU: here later ones go first, so that an
+ * edge that is missing shows. */
 #include "mock_impl.h"
 
 #include <stdlib.h>

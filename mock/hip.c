@@ -1,5 +1,5 @@
-/* hip.c - every row of hip_api.def, on the mock device. Numbers of errors are the same as CUDA's where the
- * runtime looks at them. */
+/* hip.c - every row of hip_api.def, on the mock device. Numbers of errors are the same as CUDA's
+ * where the runtime looks at them. */
 #include <stdint.h>
 
 #include "calls.h"

@@ -1,13 +1,14 @@
-/* mock.h - a GPU and its driver in this process, for tests: what cuda.c and hip.c put the vendors' names on.
+/* mock.h - a GPU and its driver in this process, for tests: what cuda.c and hip.c put the vendors'
+ * names on.
  *
  *    stream   a queue: work is done when somebody waits for it, not when it is asked for
  *    memory   one stretch of addresses that faults unless work is being done: a host that reads a device
  *             pointer, a kernel that reads freed memory, and one that runs past the end all end there
  *    graph    nodes with copies of their arguments; after it was made, nothing can be added
  *
- * Refused as a driver refuses it, with the vendor's number: unknown handles and addresses, another context, grids
- * that are empty or too large, nodes that wait for nodes of another graph. Refused though a driver may allow it:
- * memory, modules and waiting while a graph is under construction. */
+ * Refused as a driver refuses it, with the vendor's number: unknown handles and addresses, another
+ * context, grids that are empty or too large, nodes that wait for nodes of another graph. Refused
+ * though a driver may allow it: memory, modules and waiting while a graph is under construction. */
 #ifndef MOCK_H
 #define MOCK_H
 
@@ -20,7 +21,8 @@
 
 enum { MOCK_ERROR_failed = 719, MOCK_ERROR_planted = 999 };
 
-/* ---- for tests; also by the environment: SINTER_MOCK=order=last,fail=NAME:N,granularity=N,count=FILE ---- */
+/* ---- for tests; also by the environment:
+ * SINTER_MOCK=order=last,fail=NAME:N,granularity=N,count=FILE ---- */
 
 /* Which thread goes on where several can. */
 void mock_set_order(mock_order order);
@@ -36,7 +38,8 @@ void mock_set_granularity(size_t bytes);
 void mock_set_memory(uint64_t bytes);
 /* Kernels that were run so far. */
 uint64_t mock_grids(void);
-/* Bytes of device memory in use, graphs with them: they take some for each node when they are made. */
+/* Bytes of device memory in use, graphs with them: they take some for each node when they are
+ * made. */
 uint64_t mock_memory(void);
 
 /* ---- what the vendors' calls share; each returns 0 or an error ---- */

@@ -67,7 +67,8 @@ int mock_room(uint64_t size);
 int mock_check(uint64_t address, uint64_t size);
 bool mock_is_pinned(const void *memory);
 void mock_memory_open(bool open);
-/* Takes addresses that were never used, with ones that fault behind them. Under the lock; false: there are none. */
+/* Takes addresses that were never used, with ones that fault behind them. Under the lock; false:
+ * there are none. */
 bool mock_addresses(uint64_t size, uint64_t *out);
 bool mock_is_device(const void *memory);
 /* Words for an address that no memory is behind. */

@@ -1,4 +1,5 @@
-/* ranges.c - reserved addresses and the memory behind pieces of them: nothing can be read before it has memory, and access to it. */
+/* ranges.c - reserved addresses and the memory behind pieces of them: nothing can be read before it
+ * has memory, and access to it. */
 #include "mock_impl.h"
 
 #include <sys/mman.h>

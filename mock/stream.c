@@ -134,7 +134,8 @@ int mock_copy(void *to, const void *from, size_t size, int kind, void *stream)
       error = mock_check((uintptr_t)from, size);
    if (!error)
       error = push(&w);
-   /* Only pinned memory is read later: from other memory the copy is made before the call returns. */
+   /* Only pinned memory is read later: from other memory the copy is made before the call
+    * returns. */
    if (!error && kind != HIP_COPY_within && !mock_is_pinned(kind == HIP_COPY_in ? from : to))
       error = mock_drain();
    return error;

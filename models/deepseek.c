@@ -100,7 +100,8 @@ static sinter_status gguf_score(const model_source *s, model_config *c)
       return base_fail(SINTER_unsupported, s->path, "take a DeepSeek model of version 2 or 3",
                        "experts are scored by function %u, which is neither softmax nor sigmoid",
                        c->gating);
-   /* a bias for the choice is V3's, whether or not its configuration named the scores to the converter */
+   /* a bias for the choice is V3's, whether or not its configuration named the scores to the
+    * converter */
    bool biased =
       config_has_tensor(s, arena_printf(s->a, "blk.%u.exp_probs_b.bias", c->dense_layers));
    c->route_score = biased && !c->gating ? "sigmoid" : scores[c->gating];

@@ -1,5 +1,5 @@
-/* deepseek_v4.c - DeepSeek V4: n streams mixed by hyper-connections, and attention over a window and
- * compressed entries.
+/* deepseek_v4.c - DeepSeek V4: n streams mixed by hyper-connections, and attention over a window
+ * and compressed entries.
  *
  *    X[n,D] = n times the embedding;   for both halves of a layer:
  *    pre, post, comb = mix(X);  y = half(norm(pre X));  X = post y + comb^T X
@@ -11,7 +11,8 @@
  *                chosen by an index where entries are made of two chunks
  *    experts     chosen by sqrt(softplus) and a bias, or by the token's id; gate and up are clamped
  *
- * Which layer is what is read from compress_ratios or layer_types, num_hash_layers or mlp_layer_types. */
+ * Which layer is what is read from compress_ratios or layer_types, num_hash_layers or
+ * mlp_layer_types. */
 #include "family.h"
 
 #include <math.h>
@@ -277,7 +278,8 @@ static ir_value *rows_state(model_build *m, uint32_t l, ir_state_kind kind, uint
    return ir_rows_state(&m->b, l, window, ratio, type);
 }
 
-/* Entries of two chunks have values and gates twice: for their own chunk, and for the one behind. */
+/* Entries of two chunks have values and gates twice: for their own chunk, and for the one
+ * behind. */
 static uint32_t halves(const model_config *c, uint32_t l)
 {
    return c->indexed[l] ? 2 : 1;

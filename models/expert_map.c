@@ -1,11 +1,12 @@
-/* expert_map.c - where the experts of a layer lie, when a map says so: in another order, some twice.
+/* expert_map.c - where the experts of a layer lie, when a map says so: in another order, some
+ * twice.
  *
  *    {"layers":[{"layer":1,"experts":4,"places":[0,1,2,3,0,0]}]}
  *
  *    router ─▶ capture ─▶ remap ─▶ permute ─▶ …      ids of experts, then of places
  *
- * A stack gets a matrix for each place, which is stored once in the checkpoint; a table says in which
- * places an expert is. Biases and captured ids are those of experts. */
+ * A stack gets a matrix for each place, which is stored once in the checkpoint; a table says in
+ * which places an expert is. Biases and captured ids are those of experts. */
 #include "expert_map.h"
 
 #include "base/json.h"

@@ -1,5 +1,5 @@
-/* expert_map.h - where the experts of each layer lie (expert_map.c); an optional object, NULL: where
- * the checkpoint has them. */
+/* expert_map.h - where the experts of each layer lie (expert_map.c); an optional object, NULL:
+ * where the checkpoint has them. */
 #ifndef MODEL_EXPERT_MAP_H
 #define MODEL_EXPERT_MAP_H
 

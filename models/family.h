@@ -67,8 +67,8 @@ ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_
  * [C, 1, W]; moves the conv state of layer l on. */
 ir_value *model_conv(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t width);
 
-/* Makes rows first[i] .. first[i] + part, i < count, of the tensor `from`, which has `rows`, the tensor
- * `name` (gather.c). Without `from` there is no `name`. */
+/* Makes rows first[i] .. first[i] + part, i < count, of the tensor `from`, which has `rows`, the
+ * tensor `name` (gather.c). Without `from` there is no `name`. */
 void model_gather(model_build *m, const char *from, uint64_t rows, const char *name, uint64_t part,
                   const uint64_t *first, uint64_t count);
 
@@ -108,8 +108,8 @@ ir_value *model_matrix(model_build *m, uint32_t l, const char *name, uint64_t ro
 ir_value *model_stack(model_build *m, uint32_t l, const char *name, uint64_t n, uint64_t rows,
                       uint64_t cols);
 
-/* The same for a table of f32, widened when it is small floats; and for one of expert ids, ascending
- * in each row, all below `below`. */
+/* The same for a table of f32, widened when it is small floats; and for one of expert ids,
+ * ascending in each row, all below `below`. */
 ir_value *model_table(model_build *m, const char *name, uint64_t rows, uint64_t cols);
 ir_value *model_ids(model_build *m, uint32_t l, const char *name, uint64_t rows, uint64_t cols,
                     uint64_t below);

@@ -174,8 +174,8 @@ static const json *entry_of(const json *by, uint32_t l)
    return NULL;
 }
 
-/* {"<layer>": {"head_dim": …, "num_key_value_heads": …}, …}: how newer files say what global_head_dim
- * and num_global_key_value_heads said. Layers of one kind are alike. */
+/* {"<layer>": {"head_dim": …, "num_key_value_heads": …}, …}: how newer files say what
+ * global_head_dim and num_global_key_value_heads said. Layers of one kind are alike. */
 static sinter_status read_per_layer(const model_source *s, model_config *c, const json *by)
 {
    uint32_t width[2] = {0, c->head_width}, heads[2] = {0, c->kv_heads}; /* of those that slide: 1 */

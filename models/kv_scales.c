@@ -1,12 +1,14 @@
-/* kv_scales.c - what a checkpoint says of the size of its keys and values: scales for caches of 8-bit floats.
+/* kv_scales.c - what a checkpoint says of the size of its keys and values: scales for caches of
+ * 8-bit floats.
  *
  *    blk.N.attn_k.kv_scale  [] or [1]  ─▶ state {k_scale=…}
  *                           [G]        ─▶ state {k_scales="blk.N.attn_k.kv_scale"}, and two vectors beside it:
  *                                           .down f32[G*d]  1 / scale of the head of each element of a key
  *                                           .up   f32[H*d]  scale of the kv head of each element of a query
  *
- * attn_v likewise, its .up for attention's result; attn_kv, an old spelling, is both. Nothing is computed with them unless the cache
- * is shortened (passes/kv_f8.c). -1 stands for a scale that was never measured. */
+ * attn_v likewise, its .up for attention's result; attn_kv, an old spelling, is both. Nothing is
+ * computed with them unless the cache is shortened (passes/kv_f8.c). -1 stands for a scale that was
+ * never measured. */
 #include "family.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* qwen3_next.c - Qwen3-Next and Qwen3.5, dense and with experts: most layers are gated delta nets, every
- * few one attends.
+/* qwen3_next.c - Qwen3-Next and Qwen3.5, dense and with experts: most layers are gated delta nets,
+ * every few one attends.
  *
  *    h += mixer(norm(h));   h += mlp(norm(h))
  *
@@ -10,8 +10,8 @@
  *    mlp         W_down (silu(W_gate x) * W_up x);  with experts their sum and a shared one, which
  *                sigmoid(w x) weighs
  *
- * Norm weights are stored as w - 1, but for the delta net's. Qwen3-Next stores q, k, v, z and b, a of each
- * key head together; both store q and gate of each query head together. */
+ * Norm weights are stored as w - 1, but for the delta net's. Qwen3-Next stores q, k, v, z and b, a
+ * of each key head together; both store q and gate of each query head together. */
 #include "family.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* vision.c - the tower of Qwen2-VL and Qwen3.5 that turns patches of images into rows beside embeddings.
+/* vision.c - the tower of Qwen2-VL and Qwen3.5 that turns patches of images into rows beside
+ * embeddings.
  *
  *    h = W_patch patch (+ bias)          a convolution whose windows do not overlap; rows in merge order
  *    h += sum of 4 learned positions around the patch, by weight                        (Qwen3.5)
@@ -6,8 +7,8 @@
  *    h += W_2 act(W_1 x)                                      x = norm(h)
  *    y = W_2 gelu(W_1 x)                                      x = norm(h), merge^2 rows side by side
  *
- * Norms have mean and bias. A frame of an image is a sequence; blocks write keys and values over those
- * of the block before, so that one layer's memory serves all. */
+ * Norms have mean and bias. A frame of an image is a sequence; blocks write keys and values over
+ * those of the block before, so that one layer's memory serves all. */
 #include "family.h"
 
 #include <math.h>

@@ -5,10 +5,10 @@
  *    %y = mul %a, %u        ->      %a = silu %g
  *                                   %y = mul %a, %u }
  *
- * Bounds come along (gate.h). Saves writing and reading gate and up, 4 * T * F values. Declines when gate,
- * up or the activation has a second reader, other bounds, and when gate and up are not one kernel. A
- * quant behind it is act_quant's. Kills: taking the activation of up instead of gate; a bound of the
- * wrong factor. */
+ * Bounds come along (gate.h). Saves writing and reading gate and up, 4 * T * F values. Declines
+ * when gate, up or the activation has a second reader, other bounds, and when gate and up are not
+ * one kernel. A quant behind it is act_quant's. Kills: taking the activation of up instead of gate;
+ * a bound of the wrong factor. */
 #include "gate.h"
 
 static bool fits(pass_site *s)

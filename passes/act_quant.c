@@ -3,11 +3,11 @@
  *    kernel { …, %a, %y = mul %a, %u }          kernel { …, %a, %y
  *    %q, %s = quant %y                    ->      %q, %s = quant %y }
  *
- * Saves a launch, and a write and a read of T * F values: only codes and scales leave the kernel. The
- * kernel is the gate-up matmuls' (act_mul, moe_grouped) where a tile of its columns is whole groups;
- * else act, product and quant become a row kernel, if that is worth more than the matmuls' kernel with
- * a quant behind it. Declines when the product has a second reader. Kills: a quant whose groups are
- * wider than a tile; a product that others read; the quant of another value. */
+ * Saves a launch, and a write and a read of T * F values: only codes and scales leave the kernel.
+ * The kernel is the gate-up matmuls' (act_mul, moe_grouped) where a tile of its columns is whole
+ * groups; else act, product and quant become a row kernel, if that is worth more than the matmuls'
+ * kernel with a quant behind it. Declines when the product has a second reader. Kills: a quant
+ * whose groups are wider than a tile; a product that others read; the quant of another value. */
 #include "pass.h"
 
 enum { ACT, GATE, UP, Y };

@@ -2,10 +2,11 @@
  *
  *    %a = attention %q, %kv   ->   // attention %a: mma; refused: cpu: is for a CPU, not for sm_90a; …
  *
- * The rows of base/attention.def in their order, the first that can; or the one that --attention asks for, with the rest behind
- * it, or without (NAME!). A row for expanded latents alone is about those only: codegen/compile.c says when there are none.
- * One choice an artifact and attention, whatever the step: kernels of one row have the same bits for
- * any number of rows, those of two have not. Equal attentions are one entry. Fails where no row can. Kills: a row that is taken
+ * The rows of base/attention.def in their order, the first that can; or the one that --attention
+ * asks for, with the rest behind it, or without (NAME!). A row for expanded latents alone is about
+ * those only: codegen/compile.c says when there are none. One choice an artifact and attention,
+ * whatever the step: kernels of one row have the same bits for any number of rows, those of two
+ * have not. Equal attentions are one entry. Fails where no row can. Kills: a row that is taken
  * although it lacks something; a reason that is lost. */
 #include "run.h"
 

@@ -116,7 +116,8 @@ static double operand_bytes(const kernel *k, const ir_op *op, uint32_t i)
    return bytes_as(k, &v->type, v->type.dtype);
 }
 
-/* Whether an op before number i, or an operand of it before j, reads the same value from outside. */
+/* Whether an op before number i, or an operand of it before j, reads the same value from
+ * outside. */
 static bool is_read_before(const kernel *k, size_t i, uint32_t j)
 {
    const ir_value *v = pass_source(k->ops[i]->operands[j]);
@@ -215,7 +216,8 @@ static double entries_seen(const kernel *k, const ir_value *state)
    return context(k) / (double)(leaf ? MAX(ir_attr_i(leaf, IR_ATTR_ratio, 1), 1) : 1);
 }
 
-/* Scores and sums over the positions of the window, and over entries: all, or those that are chosen. */
+/* Scores and sums over the positions of the window, and over entries: all, or those that are
+ * chosen. */
 static double sparse_work(const kernel *k, const ir_op *op)
 {
    const ir_op *leaf = state_leaf(op->operands[1]);
@@ -266,7 +268,8 @@ static double multiplications(const kernel *k, const ir_op *op)
    }
 }
 
-/* One multiply-add with the weight of op: matrix units take codes, and floats of two bytes that are bf16. */
+/* One multiply-add with the weight of op: matrix units take codes, and floats of two bytes that are
+ * bf16. */
 static double product_ns(const kernel *k, const ir_op *op)
 {
    const ir_op *w = pass_weight_behind(op->operands[op->num_operands - 1]);
@@ -276,7 +279,8 @@ static double product_ns(const kernel *k, const ir_op *op)
                                                                      : k->t->float_ns;
 }
 
-/* One multiply-add of an attention: plain, or on matrix instructions for each part, of columns that no row fills, too. */
+/* One multiply-add of an attention: plain, or on matrix instructions for each part, of columns that
+ * no row fills, too. */
 static double attention_ns(const kernel *k, const ir_op *op)
 {
    const pass_layout *l = k->layout;

@@ -65,7 +65,8 @@ typedef struct pass_finding {
    int64_t element;
 } pass_finding;
 
-/* "GOT<between>WANT" with as many digits as tell them apart; where the usual ones do not, it says what that means. */
+/* "GOT<between>WANT" with as many digits as tell them apart; where the usual ones do not, it says
+ * what that means. */
 const char *pass_numbers(arena *a, double got, const char *between, double want);
 
 /* Rows that choose, and how many of them choose as in f64. */
@@ -73,12 +74,12 @@ typedef struct pass_agreement {
    int64_t rows, before, after;
 } pass_agreement;
 
-/* Adds the rows of a value of indices; returns where the last row stands that chose as f64 does before
- * and no longer does. */
+/* Adds the rows of a value of indices; returns where the last row stands that chose as f64 does
+ * before and no longer does. */
 int64_t pass_agreement_add(pass_agreement *sum, const pass_four *v);
 
-/* Adds the experts that are chosen in several draws of ordinary numbers, by every returned result of a
- * route. Errors: what the interpreter reports. */
+/* Adds the experts that are chosen in several draws of ordinary numbers, by every returned result
+ * of a route. Errors: what the interpreter reports. */
 SINTER_CHECKED sinter_status pass_exec_agreement(arena *a, const ir_func *before,
                                                  const ir_func *after, pass_agreement *sum);
 

@@ -24,7 +24,8 @@ enum { PASS_GATE, PASS_UP, PASS_ACT, PASS_GATED, PASS_GATE_BOUND, PASS_UP_BOUND 
             SUB(clamp, SUBS(set, .as = PASS_GATE), .as = PASS_GATE_BOUND), .as = PASS_ACT),        \
        SUB(clamp, SUBS(set, .as = PASS_UP), .as = PASS_UP_BOUND), .as = PASS_GATED)
 
-/* Whether the gate has no lower bound, and the other one two of one size: what kernels can carry out. */
+/* Whether the gate has no lower bound, and the other one two of one size: what kernels can carry
+ * out. */
 static inline bool pass_bounds_fit(pass_site *s)
 {
    const ir_value *gate = s->match.cap[PASS_GATE_BOUND], *up = s->match.cap[PASS_UP_BOUND];

@@ -14,11 +14,11 @@
  *    %zs = silu %z
  *    %y = mul %n, %zs
  *
- * Saves eight launches a layer, and writing and reading u, q and k before their norms, o and n. Declines
- * the first when something else reads what stays inside, or when slices do not take every channel once
- * (the state of one that nobody takes must go on, too); the second when a gate has a second reader. A
- * norm that does not fit is left out. Kills: a slice that is forgotten; a norm over other rows than heads;
- * z and o swapped. */
+ * Saves eight launches a layer, and writing and reading u, q and k before their norms, o and n.
+ * Declines the first when something else reads what stays inside, or when slices do not take every
+ * channel once (the state of one that nobody takes must go on, too); the second when a gate has a
+ * second reader. A norm that does not fit is left out. Kills: a slice that is forgotten; a norm
+ * over other rows than heads; z and o swapped. */
 #include "pass.h"
 
 enum { MAX_PARTS = 4 };

@@ -14,11 +14,12 @@
  *    // -----                                      next case
  *
  * In patterns {{…}} is a POSIX extended regular expression; $name is the same value wherever it
- * stands. Every case is executed before and after (exec.h), as it is, with another eps, and with odd
- * widths where the function is valid with them. Options: exact; with=, without=, skip=
- * (separated by +); attention=; row_limit=, pointers=, parts=, steps=, quant=, prologue=, repeat=, segment=; int8=0;
- * arch=NAME (before other options); prop=op+PROPERTY, host=field. `all` runs every pass; a FINISH pass in the list runs all of these
- * and prints the layout behind the function. */
+ * stands. Every case is executed before and after (exec.h), as it is, with another eps, and with
+ * odd widths where the function is valid with them. Options: exact; with=, without=, skip=
+ * (separated by +); attention=; row_limit=, pointers=, parts=, steps=, quant=, prologue=, repeat=,
+ * segment=; int8=0; arch=NAME (before other options); prop=op+PROPERTY, host=field. `all` runs
+ * every pass; a FINISH pass in the list runs all of these and prints the layout behind the
+ * function. */
 #ifndef PASS_GOLDEN_H
 #define PASS_GOLDEN_H
 
@@ -37,8 +38,8 @@ typedef struct pass_golden {
 SINTER_CHECKED sinter_status pass_golden_run(arena *a, const char *text, size_t len,
                                              const char *where, text_buf *report, pass_golden *out);
 
-/* The same, and appends the text with the CHECK lines of cases that no longer hold made anew. A case
- * whose execution fails is never updated, and stays failed.
+/* The same, and appends the text with the CHECK lines of cases that no longer hold made anew. A
+ * case whose execution fails is never updated, and stays failed.
  * Errors  as pass_golden_run. */
 SINTER_CHECKED sinter_status pass_golden_update(arena *a, const char *text, size_t len,
                                                 const char *where, text_buf *report,

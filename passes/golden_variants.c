@@ -1,5 +1,5 @@
-/* golden_variants.c - the same golden case with another eps, and with widths that are no multiple of
- * anything: a pass must neither look for a literal nor take a width for granted. */
+/* golden_variants.c - the same golden case with another eps, and with widths that are no multiple
+ * of anything: a pass must neither look for a literal nor take a width for granted. */
 #include "golden_parts.h"
 
 const char *const pass_variant_names[PASS_VARIANT_COUNT] = {"another eps", "odd widths"};

@@ -5,10 +5,10 @@
  *    %q, %s = quant %f                          %q, %s }
  *
  * Saves a launch, and a write and a read of the row. Declines a rotation that is not turned back
- * (qk_norm_rope's), a turned row that others read, too, groups that straddle a head, and rows that one
- * kernel cannot hold: on a CPU those of models with many heads. Where weights are floats, as in the
- * checkpoints of DeepSeek V4 that are read today, nothing is quantised behind the rotation and the
- * pass has no site. Kills: quantising the row before it is turned; a group of two heads. */
+ * (qk_norm_rope's), a turned row that others read, too, groups that straddle a head, and rows that
+ * one kernel cannot hold: on a CPU those of models with many heads. Where weights are floats, as in
+ * the checkpoints of DeepSeek V4 that are read today, nothing is quantised behind the rotation and
+ * the pass has no site. Kills: quantising the row before it is turned; a group of two heads. */
 #include "pass.h"
 
 static ir_op *rope_behind(ir_value *v)

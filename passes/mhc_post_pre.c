@@ -1,16 +1,18 @@
-/* mhc_post_pre.c - hyper-connections from the end of one block to the norm of the next in one kernel.
+/* mhc_post_pre.c - hyper-connections from the end of one block to the norm of the next in one
+ * kernel.
  *
  *    %z = hc_expand %y, %x, %po, %co          kernel {
  *    %p, %q, %c = hc_mix %z, %fn, %s, %b        %z;  %p, %q, %c
  *    %h = hc_collapse %z, %p            ->      %h
  *    %n = rmsnorm %h, %w                        %n }
  *
- * Across borders of layers, and inside of them: streams are spread and mixed where they are in the cache,
- * a block of columns at a time; whole rows are finished behind it. Saves two launches with the expand, two
- * reads of the streams, the factors %p and the row %h. The first mix of a model has no expand before it.
- * Sums have the order of the single kernels: EXACT. Declines when %p or %h is read elsewhere too, when
- * what is brought together are not the streams that were mixed, and more streams than kernels hold.
- * Kills: the streams before the expand; the mix of another layer; a norm that others read the input of. */
+ * Across borders of layers, and inside of them: streams are spread and mixed where they are in the
+ * cache, a block of columns at a time; whole rows are finished behind it. Saves two launches with
+ * the expand, two reads of the streams, the factors %p and the row %h. The first mix of a model has
+ * no expand before it. Sums have the order of the single kernels: EXACT. Declines when %p or %h is
+ * read elsewhere too, when what is brought together are not the streams that were mixed, and more
+ * streams than kernels hold. Kills: the streams before the expand; the mix of another layer; a norm
+ * that others read the input of. */
 #include "pass.h"
 
 enum { MAX_STREAMS = 8 };

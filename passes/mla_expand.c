@@ -8,10 +8,10 @@
  *
  * Matrices of keys that a checkpoint holds turned already are turned back for the packer.
  *
- * A position costs r * (a + v) multiply-adds once and a + n + v for each row, instead of 2 r + n for
- * each row: worth it for long prompts. The same in real numbers, with two roundings fewer and sums in
- * another order, so it is off unless asked for. Declines when somebody else reads what is in between, and on a GPU when no row of
- * base/attention.def can do it.
+ * A position costs r * (a + v) multiply-adds once and a + n + v for each row, instead of 2 r + n
+ * for each row: worth it for long prompts. The same in real numbers, with two roundings fewer and
+ * sums in another order, so it is off unless asked for. Declines when somebody else reads what is
+ * in between, and on a GPU when no row of base/attention.def can do it.
  * Kills: values by the matrices of keys; queries that are folded and expanded.
  *
  * Source: DeepSeek-V2 technical report, section 2.1 and appendix on matrix absorption. */

@@ -4,13 +4,13 @@
  *    %kp = slice %kva {start=r};  %kr = rope %kp, %cs   ->      %qp, %qr, %kp, %kr, (%c, %cn,) %s1
  *    %s1 = mla_write %s0, %cn, %kr                            }
  *
- * Saves two launches and the copies of both parts: q is rotated where it lies, in rows of all heads'
- * plain and rotated elements, and c and k go straight into their row of the page. Where q has no
- * latent, the norm of c joins too; with one, mla_dual_rmsnorm takes it. Rotation stays in f32,
- * whatever the state is stored in, and a slot of -1 keeps the write out, not the rotation. Declines
- * when q or k is not rotated, when both are rotated in different styles or by different tables,
- * when a part or a rotated value has a second reader, and rows that the target cannot hold. Kills:
- * the write of another layer; rotating the plain part; skipping padded rows of q. */
+ * Saves two launches and the copies of both parts: q is rotated where it lies, in rows of all
+ * heads' plain and rotated elements, and c and k go straight into their row of the page. Where q
+ * has no latent, the norm of c joins too; with one, mla_dual_rmsnorm takes it. Rotation stays in
+ * f32, whatever the state is stored in, and a slot of -1 keeps the write out, not the rotation.
+ * Declines when q or k is not rotated, when both are rotated in different styles or by different
+ * tables, when a part or a rotated value has a second reader, and rows that the target cannot hold.
+ * Kills: the write of another layer; rotating the plain part; skipping padded rows of q. */
 #include "pass.h"
 
 static bool only_reader(const ir_op *op, const ir_op *reader)

@@ -7,13 +7,14 @@
  *    %d = moe_matmul %y, %o, %n, %wd            %d, %c
  *    %c = combine %d, %w                      }
  *
- * The first walks the gate and up panels of an expert in turns; the second adds each slot's result to its
- * token's row, experts ascending, as combine does; with few rows a row kernel does so behind it. Saves
- * three launches (two with few rows), and writing and reading
- * gate, up and down: T * K * (2 F + D) values. Declines when something else reads what stays inside, when gate
- * and up read different slots, and when one of them takes int8 and the other floats; the second also
- * when a map of replicas (remap) has changed the order of a token's experts. Kills: taking the
- * activation of up; a second reader of the slots' results; gate and up of different permutations. */
+ * The first walks the gate and up panels of an expert in turns; the second adds each slot's result
+ * to its token's row, experts ascending, as combine does; with few rows a row kernel does so behind
+ * it. Saves three launches (two with few rows), and writing and reading
+ * gate, up and down: T * K * (2 F + D) values. Declines when something else reads what stays
+ * inside, when gate and up read different slots, and when one of them takes int8 and the other
+ * floats; the second also when a map of replicas (remap) has changed the order of a token's
+ * experts. Kills: taking the activation of up; a second reader of the slots' results; gate and up
+ * of different permutations. */
 #include "gate.h"
 
 enum { GATE = PASS_GATE, UP = PASS_UP, ACT = PASS_ACT, DOWN = PASS_UP_BOUND + 1, WEIGHTS };

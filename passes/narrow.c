@@ -4,9 +4,10 @@
  *              no   the pass runs                                         (almost always)
  *              yes  once more, looking after every site: those that narrow are closed, until none does
  *
- * Asked for is a pass by --with, and one of `fast` numerics by the numerics themselves. The trial is
- * the pass's own code on a copy, so a refused site leaves no trace in the function, and hooks do not
- * see it. Kills: a class that is computed and not acted upon; closing sites that do not narrow. */
+ * Asked for is a pass by --with, and one of `fast` numerics by the numerics themselves. The trial
+ * is the pass's own code on a copy, so a refused site leaves no trace in the function, and hooks do
+ * not see it. Kills: a class that is computed and not acted upon; closing sites that do not
+ * narrow. */
 #include "run.h"
 
 bool pass_is_refused(const pass_run *run, uint32_t number)

@@ -1,7 +1,8 @@
 /* near.c - near misses: where a pass almost had a site, and the first thing that was missing.
  *
  * Of all ops at which a pattern matches in part, the PASS_MAX_NEAR with the most matched ops are
- * kept, earlier ones first on a tie. A match at an op drops nothing: sites have their own reasons. */
+ * kept, earlier ones first on a tie. A match at an op drops nothing: sites have their own
+ * reasons. */
 #include "run.h"
 
 #include <stdio.h>

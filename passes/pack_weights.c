@@ -6,10 +6,10 @@
  *    vector                       its source row as it is; so are tables of lookup, remap and compress
  *
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
- * too). Copies stand in the order of the checkpoint's graph, which is about the one in which kernels
- * read them, whatever was fused: builds of a model that differ in fusions share one file of weights.
- * Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an order that
- * a fusion changes. */
+ * too). Copies stand in the order of the checkpoint's graph, which is about the one in which
+ * kernels read them, whatever was fused: builds of a model that differ in fusions share one file of
+ * weights. Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an
+ * order that a fusion changes. */
 #include "run.h"
 
 #include <stdlib.h>

@@ -7,7 +7,8 @@
  *    report     every break: op, property, chain, and what would remove it
  *
  * docs/gpu.md (Graphs) lists what goes wrong without this. Kills: not closing over readers of host
- * fields; moving a reader of a state behind the op that consumes it; leaving an op outside every kernel. */
+ * fields; moving a reader of a state behind the op that consumes it; leaving an op outside every
+ * kernel. */
 #include "run.h"
 
 #include <stdlib.h>

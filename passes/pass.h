@@ -176,7 +176,8 @@ bool pass_has_codes(pass_site *s, const ir_op *quant);
 ir_op *pass_only_reader(const ir_value *v);
 bool pass_is_matmul(const ir_op *op);
 bool pass_is_leaf(const ir_op *op);
-/* The matmul that v comes from, through ops of a set (by their operand 0) and biases; NULL: none. */
+/* The matmul that v comes from, through ops of a set (by their operand 0) and biases; NULL:
+ * none. */
 ir_op *pass_matmul_behind(ir_value *v, uint64_t through);
 /* Whether two ops of one kind read the same values but for their last operand, the weight. NULL, or
  * the reason. */
@@ -227,9 +228,11 @@ void pass_states_to_f8(pass_run *run, uint64_t kinds);
 
 /* ---- attention (attn_backend.c) ---- */
 
-/* Whether a row that was asked for is about an attention that wants this: a row for expanded latents alone is about those only. */
+/* Whether a row that was asked for is about an attention that wants this: a row for expanded
+ * latents alone is about those only. */
 bool pass_attention_concerns(attention_backend asked, uint32_t wants);
-/* Why the target has no kernel for latents that are expanded: operands of an mla_expanded. NULL: it has one. */
+/* Why the target has no kernel for latents that are expanded: operands of an mla_expanded. NULL: it
+ * has one. */
 const char *pass_refuses_expanded(const pass_run *run, ir_value *const *operands);
 
 /* ---- cost (cost.c), conflicts (conflict.c) ---- */
@@ -301,7 +304,8 @@ typedef struct pass_options {
    void *user;
 } pass_options;
 
-/* Whether passes of these names are there, before there is a function. Errors  usage: an unknown or unskippable name. */
+/* Whether passes of these names are there, before there is a function. Errors  usage: an unknown or
+ * unskippable name. */
 SINTER_CHECKED sinter_status pass_check_names(arena *a, const pass_options *options);
 
 /* Runs every pass before the FINISH ones. f is changed in place; the report lives in f's arena.
@@ -316,10 +320,14 @@ SINTER_CHECKED sinter_status pass_finish(ir_func *f, const pass_options *options
 /* The pass of that name, PASS_MAX when there is none. */
 pass_id pass_find(const char *name, size_t len);
 
-/* {"fusions":[{"name","matched","fired","rounding","declined":[{"site","at","reason"[,"gain_ns",
- * "lost_to","its_gain_ns"]}],"chosen":[{"site","at","gain_ns"}],"near":[{"at","matched","of","missing"}]}],"notes":[…],"target":{…},
- * "attention":[{"form","at","count","chosen","refused":[{"name","reason"}]}],"segments":[…],"breaks":[…],"kernels":[…]}; layout NULL
- * leaves what is behind the target empty. */
+/* What the passes did, as JSON; layout NULL leaves what is behind the target empty:
+ *
+ *    {"fusions": [{"name","matched","fired","rounding",
+ *                  "declined":[{"site","at","reason"[,"gain_ns","lost_to","its_gain_ns"]}],
+ *                  "chosen":[{"site","at","gain_ns"}], "near":[{"at","matched","of","missing"}]}],
+ *     "notes": […], "target": {…},
+ *     "attention": [{"form","at","count","chosen","refused":[{"name","reason"}]}],
+ *     "segments": […], "breaks": […], "kernels": […]} */
 void pass_explain(text_buf *out, const ir_func *f, const pass_target *target,
                   const pass_report *report, const pass_layout *layout);
 

@@ -8,10 +8,11 @@
  *    %s1 = mla_write %s0, %t                         ->      %n, %t, %s1, (%l, %f, %u) }
  *    %l = l2norm %q;  %f = scale %l;  %u = rope %f, %cs
  *
- * The second form is that of rows that are key and value, and of entries of chunks, which have no query:
- * a row goes from the norm into its page. Saves four launches, and normed and rotated k has no memory of
- * its own. Declines as qk_norm_rope does. Rivals: qk_norm_rope, rope_kv. Kills: leaving the write out while
- * its k has become a value of the kernel; the query of another layer. */
+ * The second form is that of rows that are key and value, and of entries of chunks, which have no
+ * query: a row goes from the norm into its page. Saves four launches, and normed and rotated k has
+ * no memory of its own. Declines as qk_norm_rope does. Rivals: qk_norm_rope, rope_kv. Kills:
+ * leaving the write out while its k has become a value of the kernel; the query of another
+ * layer. */
 #include "pass.h"
 
 /* op's operand 0 comes from an op of that code, which nothing else reads. */

@@ -6,9 +6,9 @@
  *    %k = state : f32       ->    %k = state : f16, and all its successors
  *
  * All matmuls of %x share one quant. Latent rows stay f32 where a router follows: they are key and
- * value of every head, and a choice of experts that flips costs more than the bytes. Declines float weights (they never quantise activations), rows
- * that groups do not fill, and targets without int8 kernels. Kills: a quant for each reader; one
- * placed behind the first of its readers. */
+ * value of every head, and a choice of experts that flips costs more than the bytes. Declines float
+ * weights (they never quantise activations), rows that groups do not fill, and targets without int8
+ * kernels. Kills: a quant for each reader; one placed behind the first of its readers. */
 #include "pass.h"
 
 #include "base/pack.h"
@@ -29,8 +29,8 @@ static bool fits(pass_site *s, const ir_op *op, uint32_t group)
       return pass_decline(s, "%s weights take float inputs", dtype_infos[w->dtype].name);
    if (!group)
       return pass_decline(s, "there is no int8 kernel for %s weights", dtype_infos[w->dtype].name);
-   /* its values are floats, and a model trained with it routes by what its experts gave: int8 inputs
-    * change the choice of a later layer */
+   /* its values are floats, and a model trained with it routes by what its experts gave: int8
+    * inputs change the choice of a later layer */
    if (op->code == IR_OP_moe_matmul && w->dtype == DT_mxfp4)
       return pass_decline(s, "grouped %s weights take float inputs", dtype_infos[w->dtype].name);
    if (x->dtype != DT_f32)

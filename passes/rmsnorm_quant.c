@@ -9,10 +9,10 @@
  *    two readers  all quants of %n come along; when others read %n, too, it is written once
  *    gated        %m = mul %n, silu|sigmoid(%z), and a view, between norm and quant
  *
- * Saves a launch, a read of the normed rows and, where nothing else reads them, their write. A quant
- * behind a view joins only when its groups are parts of the norm's rows: then a row has all it
- * needs. Declines rows that one kernel of the target cannot hold. Kills: a group over two rows of
- * the norm; rows beyond the limit; taking the add when it is the norm's weight that is added. */
+ * Saves a launch, a read of the normed rows and, where nothing else reads them, their write. A
+ * quant behind a view joins only when its groups are parts of the norm's rows: then a row has all
+ * it needs. Declines rows that one kernel of the target cannot hold. Kills: a group over two rows
+ * of the norm; rows beyond the limit; taking the add when it is the norm's weight that is added. */
 #include "pass.h"
 
 enum { MAX_QUANTS = 4 };

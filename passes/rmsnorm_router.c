@@ -4,12 +4,12 @@
  *    %l = matmul %n, %gate            ->               %l }
  *    %ids, %p = route %l                      %ids, %p = route %l
  *
- * Saves a launch, and a read of %n; also its write where only the router reads it. Every tile of the
- * matmul norms its rows again, which pays where a launch costs more than that: on a CPU, where the
- * norm of a few rows runs at the barrier before, it does not, and the site fires when it is forced.
- * A bias between matmul and route follows as an epilogue. Declines quantised routers, logits of
- * values that are not normed, and rows that a tile does not hold. Kills: the norm of another value;
- * a row beyond the limit; forgetting the other readers of the normed rows. */
+ * Saves a launch, and a read of %n; also its write where only the router reads it. Every tile of
+ * the matmul norms its rows again, which pays where a launch costs more than that: on a CPU, where
+ * the norm of a few rows runs at the barrier before, it does not, and the site fires when it is
+ * forced. A bias between matmul and route follows as an epilogue. Declines quantised routers,
+ * logits of values that are not normed, and rows that a tile does not hold. Kills: the norm of
+ * another value; a row beyond the limit; forgetting the other readers of the normed rows. */
 #include "pass.h"
 
 /* The matmul behind the logits, and a bias on the way. */

@@ -5,9 +5,9 @@
  *                                     }
  *
  * Few rows: one launch does both. Many rows: two launches of one kernel, since rows are routed in
- * parallel and permuted by one. Saves a launch and the read of the ids. Declines ids of more experts
- * than were routed, as a map of replicas makes them. Kills: permuting other ids than those that
- * were routed. */
+ * parallel and permuted by one. Saves a launch and the read of the ids. Declines ids of more
+ * experts than were routed, as a map of replicas makes them. Kills: permuting other ids than those
+ * that were routed. */
 #include "pass.h"
 
 enum { IDS };

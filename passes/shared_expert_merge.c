@@ -7,11 +7,12 @@
  *
  * or with `combine %s, %g` of one slot in between, the gate of a shared expert. A tile has all that
  * its columns need: the experts' slots are summed in %y, and what the shared expert gives is added
- * there; with few rows both products stand beside each other, and who is done last sums (lower_combine.c).
- * Saves a launch and a barrier, and a write and a read of T * D values. Gate and up of the
- * shared expert do not wait for the router: they run beside it, and stay where they are. A residual
- * behind %y follows as an epilogue. Declines when either result has a second reader, and when the
- * experts do not sum in their kernel. Kills: the sum of another layer; a factor of many slots. */
+ * there; with few rows both products stand beside each other, and who is done last sums
+ * (lower_combine.c). Saves a launch and a barrier, and a write and a read of T * D values. Gate and
+ * up of the shared expert do not wait for the router: they run beside it, and stay where they are.
+ * A residual behind %y follows as an epilogue. Declines when either result has a second reader, and
+ * when the experts do not sum in their kernel. Kills: the sum of another layer; a factor of many
+ * slots. */
 #include "pass.h"
 
 typedef struct parts {

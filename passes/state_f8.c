@@ -4,8 +4,9 @@
  *    %n = kv_write %s, %k, %v                             ->   %n = kv_write %s, %k / a, %v / b
  *    %y = attention %q, %n {scale=c}                           %y = b * attention %q, %n {scale=a*c}
  *
- * Scales move what is stored into the range of the type. One for all heads is a factor; one a kv head is a vector over the elements of
- * all heads, of keys and of queries. Both stand in front of rotations, where other fusions look past a factor. */
+ * Scales move what is stored into the range of the type. One for all heads is a factor; one a kv
+ * head is a vector over the elements of all heads, of keys and of queries. Both stand in front of
+ * rotations, where other fusions look past a factor. */
 #include "pass.h"
 
 static bool fits(pass_site *s, const ir_type *t)
@@ -46,7 +47,8 @@ static ir_value *by_vector(ir_builder *b, ir_value *x, const char *name)
    return ir_reshape(b, ir_mul(b, ir_reshape(b, x, 2, flat), w), 3, x->type.dim);
 }
 
-/* Operand i times the factor, or by what undoes it (down): in front of its rotation where that has no other reader. */
+/* Operand i times the factor, or by what undoes it (down): in front of its rotation where that has
+ * no other reader. */
 static void multiply(ir_func *f, ir_op *op, uint32_t i, const factor *by, bool down)
 {
    ir_value *x = op->operands[i];

@@ -27,8 +27,8 @@ const char *rt_artifact_path(const rt_artifact *a);
 uint32_t rt_artifact_num_targets(const rt_artifact *a);
 
 /* The best target that `device` ("cpu", "ref"; "null" takes any) can run on this machine, of the
- * model, or of its vision tower. Errors UNSUPPORTED with what the artifact holds and what the machine
- * offers, or when the model sees no images. */
+ * model, or of its vision tower. Errors UNSUPPORTED with what the artifact holds and what the
+ * machine offers, or when the model sees no images. */
 SINTER_CHECKED sinter_status rt_artifact_target(const rt_artifact *a, const char *device,
                                                 bool tower, uint32_t *out_target);
 

@@ -4,7 +4,8 @@
 #include "base/json.h"
 #include "key.h"
 
-/* Fields of the key that rt_key_options writes, and the option of the command that each comes from. */
+/* Fields of the key that rt_key_options writes, and the option of the command that each comes
+ * from. */
 static const struct {
    const char *field, *option;
 } fields[] = {

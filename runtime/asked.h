@@ -4,8 +4,9 @@
 
 #include "base/arena.h"
 
-/* Compares the options that results depend on with the key in the manifest. What has its default asks for nothing: the artifact
- * is taken as it is. Errors USAGE naming the first option that differs. */
+/* Compares the options that results depend on with the key in the manifest. What has its default
+ * asks for nothing: the artifact is taken as it is. Errors USAGE naming the first option that
+ * differs. */
 SINTER_CHECKED sinter_status rt_asked_check(arena *a, const sinter_compile_options *options,
                                             const sinter_artifact *artifact);
 

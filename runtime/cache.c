@@ -201,8 +201,8 @@ static bool has_weights(const char *cache, const artifact_toc *toc)
    return true;
 }
 
-/* Opens the entry, which checks code and plan, and its weights, unless this version of their file is
- * known to be good: a damaged entry is made again instead of failing later. */
+/* Opens the entry, which checks code and plan, and its weights, unless this version of their file
+ * is known to be good: a damaged entry is made again instead of failing later. */
 static bool is_whole(const char *path, sinter_artifact **out)
 {
    sinter_artifact *artifact;

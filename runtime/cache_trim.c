@@ -1,5 +1,6 @@
 /* cache_trim.c - what goes when the cache is full: entries by last use, then files nobody refers
- * to. Objects of GPU kernels are small, and can be made again: they go when they are old, or when nothing else is left to go. */
+ * to. Objects of GPU kernels are small, and can be made again: they go when they are old, or when
+ * nothing else is left to go. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

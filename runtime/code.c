@@ -1,4 +1,5 @@
-/* code.c - the machine code of a kernel as text: found in the artifact, disassembled by the compiler library. */
+/* code.c - the machine code of a kernel as text: found in the artifact, disassembled by the
+ * compiler library. */
 #include <stdlib.h>
 
 #include "artifact.h"

@@ -134,7 +134,8 @@ typedef struct task {
    char path[PATH_BYTES];
 } task;
 
-/* Where objects of kernels are kept; NULL: nowhere, as others could put code there, or all is to be made again. */
+/* Where objects of kernels are kept; NULL: nowhere, as others could put code there, or all is to be
+ * made again. */
 static const char *kernels_folder(const task *t, char out[PATH_BYTES])
 {
    if (t->options->no_cache || !t->cache[0] || rt_cache_trust(t->cache) != SINTER_ok)
@@ -214,8 +215,8 @@ static sinter_status compile_to_temp(task *t, const char *temp)
    return status;
 }
 
-/* One self-contained file. It comes by a rename, which would put it in the place of a device too, so what is there, and the
- * folder, are looked at before the work. */
+/* One self-contained file. It comes by a rename, which would put it in the place of a device too,
+ * so what is there, and the folder, are looked at before the work. */
 static sinter_status check_output(const char *output)
 {
    char folder[PATH_BYTES];
@@ -433,7 +434,8 @@ static sinter_status explain_of_artifact(const sinter_compile_options *o, char *
    return status;
 }
 
-/* Whether the model is one; a memory of digests, which says so without opening it, may be missing. */
+/* Whether the model is one; a memory of digests, which says so without opening it, may be
+ * missing. */
 static sinter_status is_artifact(const sinter_compile_options *o, bool *out)
 {
    char cache[RT_CACHE_PATH];

@@ -383,7 +383,8 @@ static void gpu_copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to
    }
 }
 
-/* Waits: what the host has is used at once, and what it holds may be given to others. Failures as in gpu_copy_page. */
+/* Waits: what the host has is used at once, and what it holds may be given to others. Failures as
+ * in gpu_copy_page. */
 static void gpu_read_page(rt_device *d, uint32_t group, int32_t page, uint8_t *to)
 {
    uint64_t size = d->pools[group].page_bytes;

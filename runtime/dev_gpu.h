@@ -1,4 +1,5 @@
-/* dev_gpu.h - the devices cuda and hip, and the mock ones: drivers of vendors behind the device table. */
+/* dev_gpu.h - the devices cuda and hip, and the mock ones: drivers of vendors behind the device
+ * table. */
 #ifndef RT_DEV_GPU_H
 #define RT_DEV_GPU_H
 

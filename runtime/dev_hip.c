@@ -43,8 +43,8 @@ struct rt_gpu {
 
 #include "gpu_calls.h"
 
-/* gfx90a of the first GPU that the kernel driver shows: version 90010 is gfx9, 0, a. The library's own
- * properties have another layout in every release. */
+/* gfx90a of the first GPU that the kernel driver shows: version 90010 is gfx9, 0, a. The library's
+ * own properties have another layout in every release. */
 static void find_arch(rt_gpu *g)
 {
    char path[96], line[128];
@@ -63,7 +63,8 @@ static void find_arch(rt_gpu *g)
    }
 }
 
-/* Numbers of attributes differ from release to release: whoever has no ranges has no granularity. */
+/* Numbers of attributes differ from release to release: whoever has no ranges has no
+ * granularity. */
 static sinter_status hip_has_ranges(rt_gpu *g, bool *out)
 {
    (void)g;

@@ -44,23 +44,25 @@ typedef struct rt_device_ops {
    /* Runs one step as the step block says; logits f32[R, V] are readable at *out_logits until the
     * next run. */
    SINTER_CHECKED sinter_status (*run)(rt_device *d, const float **out_logits);
-   /* Tokens i32[R] that run picks of the wanted rows whose draw (meta.def: picks) is not DRAW_host, below 0 where logits are not
-    * finite; of these rows logits do not come back. NULL, and where it is: the device has no sampler. */
+   /* Tokens i32[R] that run picks of the wanted rows whose draw (meta.def: picks) is not DRAW_host,
+    * below 0 where logits are not finite; of these rows logits do not come back. NULL, and where it
+    * is: the device has no sampler. */
    const int32_t *(*picks)(const rt_device *d);
    /* Expert ids i32[T][k] that the last step computed for plan.routes[index]. */
    const int32_t *(*routes)(const rt_device *d, uint32_t index);
    /* Copies one page of a cache group, all layers (copy-on-write). */
    void (*copy_page)(rt_device *d, uint32_t group, int32_t from, int32_t to);
-   /* Takes memory for the first `pages` pages of a cache group, or as many as there is memory for; returns how many can be used.
-    * NULL: all can from the start. */
+   /* Takes memory for the first `pages` pages of a cache group, or as many as there is memory for;
+    * returns how many can be used. NULL: all can from the start. */
    int64_t (*grow)(rt_device *d, uint32_t group, int64_t pages);
-   /* One page of a cache group, all layers one after the other, to and from the host's memory. NULL: pages stay where they
-    * are. */
+   /* One page of a cache group, all layers one after the other, to and from the host's memory.
+    * NULL: pages stay where they are. */
    void (*read_page)(rt_device *d, uint32_t group, int32_t page, uint8_t *to);
    void (*write_page)(rt_device *d, uint32_t group, int32_t page, uint8_t *from);
    /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
-   /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read, ops. */
+   /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read,
+    * ops. */
    void (*stats)(const rt_device *d, sinter_stats *out);
    /* As sinter_engine_time_steps, and sinter_engine_launches. NULL: a device without launches. */
    SINTER_CHECKED sinter_status (*time_steps)(rt_device *d, uint32_t steps);

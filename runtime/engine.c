@@ -429,8 +429,8 @@ static void learn_draft(sinter_engine *e, const rt_item *item, uint32_t accepted
    e->stats.accepted_tokens += accepted;
 }
 
-/* Picks tokens as long as the rows are of tokens that were picked: the first row always is, and one of a guess when
- * the pick before it was the guess. Returns how many guesses were right. */
+/* Picks tokens as long as the rows are of tokens that were picked: the first row always is, and one
+ * of a guess when the pick before it was the guess. Returns how many guesses were right. */
 static uint32_t generate_rows(sinter_engine *e, const rt_item *item, rt_wanted w)
 {
    sinter_request *r = item->request;
@@ -517,7 +517,8 @@ static sinter_status run_items(sinter_engine *e)
    return SINTER_ok;
 }
 
-/* Guesses behind the tokens of requests that generate. Who sees every row, or has logits to come, gets none. */
+/* Guesses behind the tokens of requests that generate. Who sees every row, or has logits to come,
+ * gets none. */
 static void guess(sinter_engine *e)
 {
    rt_scheduler *s = &e->scheduler;

@@ -55,8 +55,8 @@ static uint32_t lightest(const double *load, const uint32_t *held, uint32_t pack
    return best;
 }
 
-/* n items into packs of equal size; place[i] = pack * size + number in the pack. Packs of one item keep
- * the order as it is. */
+/* n items into packs of equal size; place[i] = pack * size + number in the pack. Packs of one item
+ * keep the order as it is. */
 static void pack(arena *a, const double *load, uint32_t n, uint32_t packs, uint32_t *place)
 {
    const uint32_t size = n / packs;

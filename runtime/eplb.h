@@ -25,12 +25,12 @@ typedef struct rt_eplb_plan {
 /* Errors USAGE when the numbers do not divide each other. */
 SINTER_CHECKED sinter_status rt_eplb_check(const rt_eplb_shape *s);
 
-/* Places of one layer by load[experts], each finite and not negative. When groups do not divide into
- * nodes they are not kept together. */
+/* Places of one layer by load[experts], each finite and not negative. When groups do not divide
+ * into nodes they are not kept together. */
 void rt_eplb_place(arena *a, const rt_eplb_shape *s, const double *load, const rt_eplb_plan *out);
 
-/* Mean load of a device over the largest, when replicas share what comes to their expert: 1 is best,
- * also when there is no load. */
+/* Mean load of a device over the largest, when replicas share what comes to their expert: 1 is
+ * best, also when there is no load. */
 double rt_eplb_balance(arena *a, const rt_eplb_shape *s, const double *load, const int32_t *expert);
 
 #endif

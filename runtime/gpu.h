@@ -26,7 +26,8 @@ typedef struct rt_gpu_ops {
    void (*release)(rt_gpu *g, uint64_t address);
    /* Bytes of the device that nobody has. */
    SINTER_CHECKED sinter_status (*memory_left)(rt_gpu *g, uint64_t *out);
-   /* Ranges of addresses, and memory behind pieces of them. Pieces are multiples of so many bytes; 0: the device has no such ranges. */
+   /* Ranges of addresses, and memory behind pieces of them. Pieces are multiples of so many bytes;
+    * 0: the device has no such ranges. */
    SINTER_CHECKED sinter_status (*granularity)(rt_gpu *g, size_t *out);
    SINTER_CHECKED sinter_status (*reserve)(rt_gpu *g, size_t size, uint64_t *out);
    void (*unreserve)(rt_gpu *g, uint64_t address, size_t size);
@@ -53,7 +54,8 @@ typedef struct rt_gpu_ops {
    /* Makes it ready to run; the graph itself stays. */
    SINTER_CHECKED sinter_status (*graph_make)(rt_gpu *g, void *graph, void **out_exec);
    void (*graph_drop)(rt_gpu *g, void *graph);
-   /* Whether nodes of what was made can be left out of later launches, and put in again; the graph must still be there. */
+   /* Whether nodes of what was made can be left out of later launches, and put in again; the graph
+    * must still be there. */
    bool (*can_switch)(const rt_gpu *g);
    SINTER_CHECKED sinter_status (*graph_switch)(rt_gpu *g, void *exec, void *node, bool on);
    SINTER_CHECKED sinter_status (*graph_launch)(rt_gpu *g, void *exec);
@@ -69,11 +71,13 @@ SINTER_CHECKED sinter_status rt_gpu_library(const char *file, const char *vendor
                                             const char *const (*names)[2], size_t count,
                                             void **table, void **out_library);
 
-/* Whether a device ("sm_90") runs code for an architecture of archs.def: its own ("sm_90", "sm_90a"), or
- * one of the same family that is older ("sm_80" on "sm_86"), or PTX ("compute_80"), which its driver compiles. */
+/* Whether a device ("sm_90") runs code for an architecture of archs.def: its own ("sm_90",
+ * "sm_90a"), or one of the same family that is older ("sm_80" on "sm_86"), or PTX ("compute_80"),
+ * which its driver compiles. */
 bool rt_gpu_runs(const char *device, const char *arch);
 
-/* The target for a device without --target: "cuda:sm_90a" for this machine's GPU. Errors NO_DEVICE. */
+/* The target for a device without --target: "cuda:sm_90a" for this machine's GPU. Errors
+ * NO_DEVICE. */
 SINTER_CHECKED sinter_status rt_gpu_target(const rt_gpu_ops *ops, char *out, size_t cap);
 
 #endif

@@ -1,4 +1,5 @@
-/* gpu_calls.h - calls that CUDA and HIP have in one shape; a template by inclusion, in dev_cuda.c and dev_hip.c.
+/* gpu_calls.h - calls that CUDA and HIP have in one shape; a template by inclusion, in dev_cuda.c
+ * and dev_hip.c.
  *
  *    FN(name)       the vendor's function of that name
  *    VENDOR         "cuda", "hip"
@@ -8,7 +9,8 @@
  *    MAKE_GRAPH     arguments of graph_make behind the graph
  *    ORDINAL(g)     the device's number
  *
- * Before it stand struct rt_gpu (api, library, stream, arch) and names; behind it what differs, which is declared here. */
+ * Before it stand struct rt_gpu (api, library, stream, arch) and names; behind it what differs,
+ * which is declared here. */
 #ifndef RT_GPU_CALLS_H
 #define RT_GPU_CALLS_H
 

@@ -1,4 +1,5 @@
-/* gpu_modules.c - a row for each kernel of the plan says where its object lies (base/simt_abi.h). */
+/* gpu_modules.c - a row for each kernel of the plan says where its object lies
+ * (base/simt_abi.h). */
 #include "gpu_modules.h"
 
 #include <stdlib.h>

@@ -12,7 +12,8 @@ typedef struct condition {
    uint32_t sym, above;
 } condition;
 
-/* Launches that are started together: a segment, or a phase of one, or what of it has a condition. */
+/* Launches that are started together: a segment, or a phase of one, or what of it has a
+ * condition. */
 typedef struct piece {
    uint32_t first, num;
    bool recorded, conditional;
@@ -78,7 +79,8 @@ static uint64_t resolve(const rt_gpu_memory *m, const plan_ref *r)
    return 0;
 }
 
-/* A bound on the context is one more factor of the tiles, where there is room for it: blocks then return as those past the end do. */
+/* A bound on the context is one more factor of the tiles, where there is room for it: blocks then
+ * return as those past the end do. */
 static void bind_condition(rt_gpu_program *g, uint32_t above, simt_args *a)
 {
    uint32_t i = 0;
@@ -133,7 +135,8 @@ static sinter_status bind_variant(rt_gpu_program *g, variant *v, const rt_gpu_me
 
 /* ---- conditions ---- */
 
-/* Of a launch that some steps leave out; false: none does. Rows that are wanted and rows of images may be none. */
+/* Of a launch that some steps leave out; false: none does. Rows that are wanted and rows of images
+ * may be none. */
 static bool condition_of(const plan_launch *l, condition *out)
 {
    *out = (condition){SYM_C, l->tiles.above};
@@ -152,8 +155,8 @@ static bool holds(condition c, const int64_t *syms)
    return syms[c.sym] > (int64_t)c.above;
 }
 
-/* Whether launch k begins what is a graph of its own because steps of the variant leave it out, or ends it: only what prompts leave
- * out of all but their last steps is worth another graph. */
+/* Whether launch k begins what is a graph of its own because steps of the variant leave it out, or
+ * ends it: only what prompts leave out of all but their last steps is worth another graph. */
 static bool is_border(const rt_gpu_program *g, const variant *v, uint32_t k)
 {
    condition a, b;
@@ -220,7 +223,8 @@ static sinter_status grid_of(const rt_gpu_program *g, const plan_launch *l, cons
    return SINTER_ok;
 }
 
-/* Nodes of the launches of a piece: nodes[before .. first) are the phase that the next ones wait for. */
+/* Nodes of the launches of a piece: nodes[before .. first) are the phase that the next ones wait
+ * for. */
 static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece *s,
                                const int64_t *syms, recorded *to)
 {

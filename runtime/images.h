@@ -23,7 +23,8 @@ typedef struct rt_images {
 
 /* Copies the images of a request; NULL in *out when it has none.
  *
- * Errors  UNSUPPORTED when the model sees none; USAGE when the prompt has no place for one of them, or
+ * Errors  UNSUPPORTED when the model sees none; USAGE when the prompt has no place for one of them,
+ * or
  *         places that none fills. */
 SINTER_CHECKED sinter_status rt_images_create(const plan *p, const sinter_request_options *o,
                                               rt_images **out);

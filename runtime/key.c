@@ -281,8 +281,8 @@ static sinter_status write_kernel(arena *a, text_buf *t, const char *dir, const 
    return SINTER_ok;
 }
 
-/* What takes the place of the compiler's objects (codegen/target_cpu.h) and texts (codegen/simt.h), by what is
- * in it. */
+/* What takes the place of the compiler's objects (codegen/target_cpu.h) and texts (codegen/simt.h),
+ * by what is in it. */
 static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
 {
    const char *dir = getenv("SINTER_KERNELS");
@@ -300,7 +300,8 @@ static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
    return SINTER_ok;
 }
 
-/* Compilers of one target that are here: of several the one that knows the GPU makes the kernels, which their files decide. */
+/* Compilers of one target that are here: of several the one that knows the GPU makes the kernels,
+ * which their files decide. */
 static sinter_status write_compilers(text_buf *t, text_buf *tools, const char *cache,
                                      const char *target)
 {
@@ -327,7 +328,8 @@ static sinter_status write_compilers(text_buf *t, text_buf *tools, const char *c
    return found ? SINTER_ok : status;
 }
 
-/* Compilers that are no part of ours, by what is in their files. Errors NO_DEVICE where a target has none. */
+/* Compilers that are no part of ours, by what is in their files. Errors NO_DEVICE where a target
+ * has none. */
 static sinter_status write_toolkits(text_buf *t, text_buf *tools, const char *cache,
                                     const char *targets)
 {

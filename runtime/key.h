@@ -26,7 +26,8 @@ typedef struct rt_key {
 SINTER_CHECKED sinter_status rt_key_is_artifact(const sinter_compile_options *options,
                                                 const char *cache, bool *out);
 
-/* Writes the fields that follow from what was asked for: "numerics" to "without", each with a comma behind it. */
+/* Writes the fields that follow from what was asked for: "numerics" to "without", each with a comma
+ * behind it. */
 void rt_key_options(arena *a, text_buf *t, const sinter_compile_options *options);
 
 /* cache: where digests are remembered; "": nowhere. Reports STAGE_hash when a file has to be read.

@@ -7,8 +7,8 @@
 
 enum { DEFAULT_SEQUENCES = 64, DEFAULT_CONTEXT = 4096 };
 
-/* States: two for each sequence (before and after a step) and those kept for others, in a quarter of
- * the free memory; what a single sequence needs in any case. */
+/* States: two for each sequence (before and after a step) and those kept for others, in a quarter
+ * of the free memory; what a single sequence needs in any case. */
 enum { KEPT_STATES = 256, LEAST_STATES = 4 };
 
 uint64_t rt_limits_token_bytes(const plan *p)

@@ -1,4 +1,5 @@
-/* picks.h - tokens from wanted rows: which of them a device with a sampler picks of itself, and why the host picks the others. */
+/* picks.h - tokens from wanted rows: which of them a device with a sampler picks of itself, and why
+ * the host picks the others. */
 #ifndef RT_PICKS_H
 #define RT_PICKS_H
 
@@ -27,12 +28,14 @@ static inline rt_wanted rt_wanted_next(rt_wanted w, uint32_t n)
 /* How each wanted row of the step is picked, in their order. DRAW_host: its logits are wanted. */
 void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items);
 
-/* Picks from a row, of the tokens that the request's grammar allows. Errors FAILED when no token can be picked. */
+/* Picks from a row, of the tokens that the request's grammar allows. Errors FAILED when no token
+ * can be picked. */
 SINTER_CHECKED sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_ask *ask,
                                          rt_wanted w, rt_pick *out);
 
-/* Whether the token that was picked, and appended, ends the request: an end token, the last that has room, a text by a grammar that is
- * complete and cannot go on. FINISH_error has its message in sinter_error(). */
+/* Whether the token that was picked, and appended, ends the request: an end token, the last that
+ * has room, a text by a grammar that is complete and cannot go on. FINISH_error has its message in
+ * sinter_error(). */
 sinter_finish rt_pick_finish(const plan_model *m, sinter_request *r, int32_t id);
 
 #endif

@@ -20,7 +20,8 @@ void rt_rope_destroy(rt_rope *r);
  *   num_prompt   tokens of the request's first prompt */
 const float *rt_rope_row(rt_rope *r, int64_t num_prompt, int64_t position);
 
-/* Writes the row, f32[spec->width], of a position with three axes; the table must not depend on lengths. */
+/* Writes the row, f32[spec->width], of a position with three axes; the table must not depend on
+ * lengths. */
 void rt_rope_fill(rt_rope *r, const int64_t at[ROPE_AXES], float *row);
 
 /* Names the table that rotates a position: equal ids, equal rows. */

@@ -239,7 +239,8 @@ uint32_t rt_weigh(float x, float max, float inverse)
    return weigh4(splat(x), splat(max), splat(inverse))[0];
 }
 
-/* As rt_row_weigh, for n <= BLOCK: halves of numbers are added apart, so that 32 bits hold the sums. */
+/* As rt_row_weigh, for n <= BLOCK: halves of numbers are added apart, so that 32 bits hold the
+ * sums. */
 static uint64_t block_weigh(const float *x, uint32_t n, f4 max, f4 inverse, uint32_t *weights)
 {
    const u4 half = {0xffff, 0xffff, 0xffff, 0xffff};

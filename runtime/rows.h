@@ -19,14 +19,15 @@ typedef struct rt_candidate {
 /* The k largest of a row, largest first, equal values by id; returns how many: MIN(k, n). */
 uint32_t rt_row_top(const float *x, uint32_t n, uint32_t k, rt_candidate *out);
 
-/* What a logit weighs: exp((x - max) * inverse) in units of 2^-30, to the nearest. Sums of whole numbers have no order,
- * so that a device that adds in parallel picks the same token (kernels/sample.cuh spells it again). */
+/* What a logit weighs: exp((x - max) * inverse) in units of 2^-30, to the nearest. Sums of whole
+ * numbers have no order, so that a device that adds in parallel picks the same token
+ * (kernels/sample.cuh spells it again). */
 uint32_t rt_weigh(float x, float max, float inverse);
 /* Weighs a row; returns the sum. */
 uint64_t rt_row_weigh(const float *x, uint32_t n, float max, float inverse, uint32_t *weights);
 
-/* Collects the logits that weigh at least `floor` > 0, by id; returns how many there are, also when they are more than cap
- * (then out holds the first cap). */
+/* Collects the logits that weigh at least `floor` > 0, by id; returns how many there are, also when
+ * they are more than cap (then out holds the first cap). */
 uint32_t rt_row_heavy(const float *x, const uint32_t *weights, uint32_t n, uint32_t floor,
                       rt_candidate *out, uint32_t cap);
 

@@ -7,9 +7,10 @@
  * the batch, the step or the thread. Random numbers are philox(seed, index). Ties go to the lower
  * id. Log-probabilities are those of the raw logits. Nothing is allocated by rt_sample.
  *
- * Filters keep a beginning of the row in the order (value, id). What is kept is drawn from in the order of ids: token i where
- * the weights up to it first exceed the share of their sum that the random number is. Weights are whole numbers (rows.h), and
- * shares are rounded down to such, so kernels/sample.cuh picks the same token on a GPU. */
+ * Filters keep a beginning of the row in the order (value, id). What is kept is drawn from in the
+ * order of ids: token i where the weights up to it first exceed the share of their sum that the
+ * random number is. Weights are whole numbers (rows.h), and shares are rounded down to such, so
+ * kernels/sample.cuh picks the same token on a GPU. */
 #ifndef RT_SAMPLER_H
 #define RT_SAMPLER_H
 
@@ -62,8 +63,8 @@ bool rt_sampling_needs_history(const sinter_sampling *s);
 /* The failure of logits that are not finite. */
 SINTER_CHECKED sinter_status rt_no_number(void);
 
-/* Picks a token. Errors FAILED when a logit is not a number or none is finite, when none is allowed, or when bias and penalties
- * leave none. */
+/* Picks a token. Errors FAILED when a logit is not a number or none is finite, when none is
+ * allowed, or when bias and penalties leave none. */
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 

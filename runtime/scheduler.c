@@ -5,8 +5,9 @@
 
 enum { LEAST_ROWS = 4 };
 
-/* Of the bound. The clock, what is no step, and what others on the machine take now and then need the rest: with 0.9 the
- * slowest hundredth of steps took 1.4 to 1.7 times the bound on a busy machine, and its middle 0.8. */
+/* Of the bound. The clock, what is no step, and what others on the machine take now and then need
+ * the rest: with 0.9 the slowest hundredth of steps took 1.4 to 1.7 times the bound on a busy
+ * machine, and its middle 0.8. */
 static const double TIME_SHARE = 0.75;
 
 sinter_status rt_scheduler_init(rt_scheduler *s, const rt_bounds *bounds, kv_cache *cache)
@@ -133,8 +134,8 @@ static int64_t pending(const sinter_request *r)
    return r->num_tokens - r->kv.stored;
 }
 
-/* Bounds the pieces of prompts in a step that has tokens for others. A prompt leaves half of the time while others have
- * prompts, too: a long one holds up no short one. */
+/* Bounds the pieces of prompts in a step that has tokens for others. A prompt leaves half of the
+ * time while others have prompts, too: a long one holds up no short one. */
 static void bound_pieces(rt_scheduler *s)
 {
    uint32_t prompts = s->first_waiting && s->num_free;
@@ -146,8 +147,8 @@ static void bound_pieces(rt_scheduler *s)
    s->share_until = prompts < 2 ? s->until : used + (s->until - used) / 2;
 }
 
-/* Rows that a piece of the request's prompt may have in what is left of the step's time. The first piece always gets
- * some: tokens of others must not stop a prompt altogether. */
+/* Rows that a piece of the request's prompt may have in what is left of the step's time. The first
+ * piece always gets some: tokens of others must not stop a prompt altogether. */
 static int64_t rows_in_time(const rt_scheduler *s, const sinter_request *r, int64_t most)
 {
    int64_t least = s->read_rows ? 0 : LEAST_ROWS;
@@ -284,8 +285,8 @@ uint32_t rt_scheduler_spare(const rt_scheduler *s)
    return each ? each - 1 : 0;
 }
 
-/* Who waits with a higher priority than one that runs, and finds no slot or no pages, gets those of the last in order: of
- * one a step, until it fits. */
+/* Who waits with a higher priority than one that runs, and finds no slot or no pages, gets those of
+ * the last in order: of one a step, until it fits. */
 static void make_way(rt_scheduler *s)
 {
    sinter_request *r = s->first_waiting;

@@ -5,16 +5,17 @@
  *        └──────── preempted: pages kept aside, or computed again ───────┘
  *
  * A step takes every running sequence that has one token to go (decode), then pieces of prompts in
- * the same order, then new requests, until rows, wanted rows or attention tiles are used up. Where there is a bound on
- * the time of steps, those that have tokens for others read only as much of prompts as should keep it. When pages run
- * out, the last running request in the order gives way; to one of a higher priority that waits, also when slots do. */
+ * the same order, then new requests, until rows, wanted rows or attention tiles are used up. Where
+ * there is a bound on the time of steps, those that have tokens for others read only as much of
+ * prompts as should keep it. When pages run out, the last running request in the order gives way;
+ * to one of a higher priority that waits, also when slots do. */
 #ifndef RT_SCHEDULER_H
 #define RT_SCHEDULER_H
 
 #include "swap.h"
 
-/* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits, the last `drafted` are of
- * tokens that are only guessed. */
+/* Rows of one request: positions first .. first + rows - 1; the last `wanted` want logits, the last
+ * `drafted` are of tokens that are only guessed. */
 typedef struct rt_item {
    sinter_request *request;
    int64_t first;
@@ -60,7 +61,8 @@ void rt_scheduler_add(rt_scheduler *s, sinter_request *r);
 /* Takes a waiting or running request out. */
 void rt_scheduler_remove(rt_scheduler *s, sinter_request *r);
 
-/* How many guessed rows each running request may have in the next step: none while prompts wait for rows. */
+/* How many guessed rows each running request may have in the next step: none while prompts wait for
+ * rows. */
 uint32_t rt_scheduler_spare(const rt_scheduler *s);
 
 /* Fills items. Returns a request that can never go on because the pools are too small for it, NULL

@@ -16,8 +16,8 @@ static int64_t now_ns(clockid_t clock)
    return clock_gettime(clock, &t) == 0 ? (int64_t)t.tv_sec * 1000000000 + t.tv_nsec : -1;
 }
 
-/* The clock of a thread's processor time: Linux makes its number from the thread's (man 3 clock_getcpuclockid has only the
- * process's). 6 = of one thread (4), in nanoseconds (2). */
+/* The clock of a thread's processor time: Linux makes its number from the thread's (man 3
+ * clock_getcpuclockid has only the process's). 6 = of one thread (4), in nanoseconds (2). */
 static clockid_t clock_of(int32_t tid)
 {
    return (clockid_t)((~(uint32_t)tid << 3) | 6);

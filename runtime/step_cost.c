@@ -52,7 +52,8 @@ typedef struct normal {
    double a[RT_COST_PARTS][RT_COST_PARTS], b[RT_COST_PARTS];
 } normal;
 
-/* Solves for the unknowns that are in `use`, the others are 0. The matrix is positive definite: no pivots are needed. */
+/* Solves for the unknowns that are in `use`, the others are 0. The matrix is positive definite: no
+ * pivots are needed. */
 static void solve(const normal *n, const bool *use, double *x)
 {
    normal m = *n;
@@ -74,8 +75,9 @@ static void solve(const normal *n, const bool *use, double *x)
    }
 }
 
-/* Every step counts by its relative error, and a little by its rows alone: what the steps cannot tell apart is then taken
- * for a cost of rows, which is the cautious guess. The unknowns are in units of the mean step's. */
+/* Every step counts by its relative error, and a little by its rows alone: what the steps cannot
+ * tell apart is then taken for a cost of rows, which is the cautious guess. The unknowns are in
+ * units of the mean step's. */
 static void fit(rt_step_cost *c)
 {
    uint32_t count = (uint32_t)MIN(c->num_steps, (uint64_t)RT_COST_STEPS);

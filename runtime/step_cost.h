@@ -1,6 +1,7 @@
-/* step_cost.h - how long a step takes: what it always costs, what a row costs, and what each position costs that the
- * attention of a row sees. Learned from steps that read prompts, so that the scheduler knows how much of a prompt fits a
- * step: late pieces of a long prompt see more than early ones, and are dearer.
+/* step_cost.h - how long a step takes: what it always costs, what a row costs, and what each
+ * position costs that the attention of a row sees. Learned from steps that read prompts, so that
+ * the scheduler knows how much of a prompt fits a step: late pieces of a long prompt see more than
+ * early ones, and are dearer.
  *
  *    seconds = level * (base + per_row * rows + per_seen * seen)
  *
@@ -41,8 +42,8 @@ void rt_step_cost_learn(rt_step_cost *c, rt_work work, double seconds);
 /* 0 before anything was learned. */
 double rt_step_cost_seconds(const rt_step_cost *c, rt_work work);
 
-/* How many of the next `most` rows of a prompt, from position `first` on, a step can take that has `planned` already and
- * should not take longer than `seconds`: at least `least`. */
+/* How many of the next `most` rows of a prompt, from position `first` on, a step can take that has
+ * `planned` already and should not take longer than `seconds`: at least `least`. */
 int64_t rt_step_cost_rows(const rt_step_cost *c, rt_work planned, int64_t first, int64_t least,
                           int64_t most, double seconds);
 

@@ -61,7 +61,8 @@ static void learn_rate(rt_swap *w, uint64_t bytes, double seconds)
       w->rate = 0.8 * w->rate + 0.2 * (double)bytes / seconds;
 }
 
-/* Calls move for every page that is kept, in the order in which they lie in the extent; from block `first` on. */
+/* Calls move for every page that is kept, in the order in which they lie in the extent; from block
+ * `first` on. */
 static void each_page(rt_swap *w, const kv_cache *cache, const sinter_request *r, int64_t first,
                       void (*move)(rt_device *d, uint32_t group, int32_t page, uint8_t *at))
 {

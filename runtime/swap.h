@@ -1,9 +1,9 @@
-/* swap.h - what becomes of the keys and values of a request that gives way: kept aside in the host's memory and put
- * back, or thrown away and computed again, whichever takes less time.
+/* swap.h - what becomes of the keys and values of a request that gives way: kept aside in the
+ * host's memory and put back, or thrown away and computed again, whichever takes less time.
  *
- * What is put back are the bytes that were there, so that an answer does not depend on the choice. A model with states of
- * whole sequences has the one behind its last token kept, too. Devices that do not hand out pages (`ref`) always compute
- * again. Thread: the engine. */
+ * What is put back are the bytes that were there, so that an answer does not depend on the choice.
+ * A model with states of whole sequences has the one behind its last token kept, too. Devices that
+ * do not hand out pages (`ref`) always compute again. Thread: the engine. */
 #ifndef RT_SWAP_H
 #define RT_SWAP_H
 

@@ -28,12 +28,12 @@ enum {
    LINE = 64,
    GRAINS = 16,         /* a thread takes its range in about so many pieces */
    SPINS_PER_LOOK = 64, /* pauses between two looks at the clock */
-   /* Longer than nearly all gaps between barriers of an undisturbed step: whoever waits longer looks
-    * whether a thread has lost its core, each time so long has passed. */
+   /* Longer than nearly all gaps between barriers of an undisturbed step: whoever waits longer
+    * looks whether a thread has lost its core, each time so long has passed. */
    LATE_NS = 20 * 1000,
    SPIN_NS = 100 * 1000, /* before it parks */
-   /* Of the streams of the next phase, while waiting: what a core's L2 cache holds beside the rest, and
-    * memory delivers while another thread runs the phases of one tile in between. */
+   /* Of the streams of the next phase, while waiting: what a core's L2 cache holds beside the rest,
+    * and memory delivers while another thread runs the phases of one tile in between. */
    AHEAD_BYTES = 128 << 10,
    AHEAD_STEP = 512, /* bytes between two looks at the gate */
 };
@@ -135,7 +135,8 @@ static void fetch_ahead(gate *g, uint32_t from, const ahead *a)
             __builtin_prefetch(a->start[s] + line, 0, 2);
 }
 
-/* Trades cores with a thread that should be at work and has none; one of those that wait does at a time. */
+/* Trades cores with a thread that should be at work and has none; one of those that wait does at a
+ * time. */
 static void help_lost(rt_pool *p, const worker *w)
 {
    if (atomic_exchange_explicit(&p->trading, true, memory_order_acquire))
@@ -259,7 +260,8 @@ static uint32_t first_of_range(const worker *w, uint32_t tiles)
    return (uint32_t)((uint64_t)tiles * w->index / w->pool->num_threads);
 }
 
-/* The start of what w reads in the next shared phase; the list is there as long as `phase` is not over. */
+/* The start of what w reads in the next shared phase; the list is there as long as `phase` is not
+ * over. */
 static ahead look_ahead(const worker *w, const rt_phase *phase)
 {
    const rt_pool *p = w->pool;

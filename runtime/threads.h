@@ -22,8 +22,8 @@ typedef struct rt_stream {
    uint64_t tile_bytes;
 } rt_stream;
 
-/* One launch of a phase: tiles first .. first + tiles of the phase's numbering. tiles is not 0. A thread
- * that waits for others fetches the start of the streams it will read next. */
+/* One launch of a phase: tiles first .. first + tiles of the phase's numbering. tiles is not 0. A
+ * thread that waits for others fetches the start of the streams it will read next. */
 typedef struct rt_task {
    sinter_kernel *kernel;
    const sinter_kargs *args;

@@ -1,4 +1,5 @@
-/* turns.c - a ticket each: a mutex alone would let an engine that steps on and on take its own turn again. */
+/* turns.c - a ticket each: a mutex alone would let an engine that steps on and on take its own turn
+ * again. */
 #include "turns.h"
 
 #include <pthread.h>

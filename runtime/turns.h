@@ -1,12 +1,12 @@
-/* turns.h - one pool of threads for the engines of a process that share it: a step each, in order of arrival.
- * Thread: any. */
+/* turns.h - one pool of threads for the engines of a process that share it: a step each, in order
+ * of arrival. Thread: any. */
 #ifndef RT_TURNS_H
 #define RT_TURNS_H
 
 #include "threads.h"
 
-/* The shared pool, made by the first who asks, with as many threads as it asked for; later ones take it as it is.
- * Errors as rt_pool_create. */
+/* The shared pool, made by the first who asks, with as many threads as it asked for; later ones
+ * take it as it is. Errors as rt_pool_create. */
 SINTER_CHECKED sinter_status rt_shared_pool(uint32_t threads, rt_pool **out);
 
 /* The last one to drop it ends its threads. */

@@ -3,9 +3,9 @@
  *    images ─ frames, small ones first ─▶ batch: as many as fit a step
  *    batch  ─ rows of patches, positions, tiles, pages ─▶ device ─▶ features ─▶ where the image wants them
  *
- * A frame is a sequence of its own: what stands beside it in a step, and where, has no effect on its
- * bits. A step is as long as its rows: the graphs of a GPU have buckets of powers of two, whose blocks past
- * the rows and tiles that are there return. */
+ * A frame is a sequence of its own: what stands beside it in a step, and where, has no effect on
+ * its bits. A step is as long as its rows: the graphs of a GPU have buckets of powers of two, whose
+ * blocks past the rows and tiles that are there return. */
 #include "vision.h"
 
 #include <math.h>
@@ -58,7 +58,8 @@ static sinter_status decide(sinter_vision *v, const sinter_engine_options *o)
    return SINTER_ok;
 }
 
-/* All pages, of devices that take memory for them as they are used: every step uses them from the first one on. */
+/* All pages, of devices that take memory for them as they are used: every step uses them from the
+ * first one on. */
 static sinter_status take_pages(sinter_vision *v)
 {
    for (uint32_t g = 0; g < v->plan->num_cache_groups && v->ops->grow; g++)

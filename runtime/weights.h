@@ -24,8 +24,8 @@ SINTER_CHECKED sinter_status rt_weights_check(const rt_weights *w, const uint8_t
 /* The tree digest of artifact.h, on up to 4 threads. */
 SINTER_CHECKED sinter_status rt_weights_digest(const uint8_t *data, uint64_t size, digest *out);
 
-/* The same of the first size bytes of a file that others may still write to: it is read, not mapped.
- * Errors IO when it has fewer. */
+/* The same of the first size bytes of a file that others may still write to: it is read, not
+ * mapped. Errors IO when it has fewer. */
 SINTER_CHECKED sinter_status rt_weights_digest_file(int fd, uint64_t size, const char *where,
                                                     digest *out);
 

@@ -2,7 +2,8 @@
  *
  *    logits ─score─▶ scores ─(+ bias, groups)─▶ k largest ─▶ ids ascending, weights from the scores
  *
- * Selection compares (group takes part, value, lower id first); NaN counts as the smallest value. */
+ * Selection compares (group takes part, value, lower id first); NaN counts as the smallest
+ * value. */
 #include "ref.h"
 
 #include <math.h>

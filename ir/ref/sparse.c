@@ -19,7 +19,8 @@ typedef struct pool {
    bool overlap, has_before;
 } pool;
 
-/* Value (and gate with its place's bias) of place j of the chunk `before` it or the chunk itself. */
+/* Value (and gate with its place's bias) of place j of the chunk `before` it or the chunk
+ * itself. */
 static double value_of(const pool *p, int64_t j, bool before, int64_t i, double *out_gate)
 {
    const int64_t column = p->overlap && !before ? p->d + i : i;

@@ -1,6 +1,6 @@
 /* state.c - per-sequence state: k and v of every position, or one latent row, contiguous; of a
- * convolution or a gated delta net one array of its extents, in the place of k. The interpreter keeps
- * window states whole; what is older than the window is not looked at. */
+ * convolution or a gated delta net one array of its extents, in the place of k. The interpreter
+ * keeps window states whole; what is older than the window is not looked at. */
 #include "ref.h"
 
 #include <math.h>

@@ -89,8 +89,8 @@ static bool from_memory(const attn *t)
    return t->k->form == ATTENTION_row || t->k->form == ATTENTION_part;
 }
 
-/* Pages whose keys are multiplied at once: so many sums that neither an instruction's latency nor the loads of
- * queries, which are one for all pages, hold the multiplications up. */
+/* Pages whose keys are multiplied at once: so many sums that neither an instruction's latency nor
+ * the loads of queries, which are one for all pages, hold the multiplications up. */
 enum { MAX_PAGES = 4 };
 
 static uint32_t pages_at_once(const attn *t)
@@ -215,8 +215,9 @@ static vec_value values_of_page(attn *t, vec_value page)
    return t->k->latent ? head : vec_at_i(t->f, head, t->d * PAGE_TOKENS * t->kv_bytes);
 }
 
-/* Values were fetched while keys were read; so that memory does not rest while values are, the keys of the
- * next chunk are fetched then: of the page a chunk ahead, what lies where `bytes` of this one do. */
+/* Values were fetched while keys were read; so that memory does not rest while values are, the keys
+ * of the next chunk are fetched then: of the page a chunk ahead, what lies where `bytes` of this
+ * one do. */
 static vec_value page_of_next_chunk(attn *t, vec_value page)
 {
    vec_fn *f = t->f;
@@ -246,8 +247,9 @@ static vec_value load_values(attn *t, vec_value line, uint32_t j, uint32_t lanes
                        vec_at_i(t->f, line, (int64_t)j * lanes * t->kv_bytes));
 }
 
-/* next[r][j] = sum[r][j] + p[r] v[j] of one position. The fewer of both stay in registers beside the sums, the
- * others pass through one: with sums for 12 of 16 registers, more would be spilled. */
+/* next[r][j] = sum[r][j] + p[r] v[j] of one position. The fewer of both stay in registers beside
+ * the sums, the others pass through one: with sums for 12 of 16 registers, more would be
+ * spilled. */
 static void add_weighted(attn *t, vec_value line, vec_value p_at, uint32_t n, uint32_t lanes,
                          const vec_value *sum, vec_value *next)
 {

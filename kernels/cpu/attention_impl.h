@@ -1,5 +1,5 @@
-/* attention_impl.h - what the files of the attention kernels share. What a kernel keeps on its stack, per
- * row-head r of its block:
+/* attention_impl.h - what the files of the attention kernels share. What a kernel keeps on its
+ * stack, per row-head r of its block:
  *
  *    q[r][d]  s[r][ATTN_CHUNK]  top[r][lanes]  o[r][dv]  f32
  *    last[r] first[r]                                    i32, visible positions

@@ -1,9 +1,11 @@
-/* compress.c - the entry of a chunk: values pooled by a softmax over its positions, channel by channel.
+/* compress.c - the entry of a chunk: values pooled by a softmax over its positions, channel by
+ * channel.
  *
  *    pass 1   most = max over slots of gate + place
  *    pass 2   e = exp(gate + place - most);  sum += e;  total += e value     slots in order
  *
- * Slots: with overlap those of the chunk before (first halves) if there is one, then the chunk's own. */
+ * Slots: with overlap those of the chunk before (first halves) if there is one, then the chunk's
+ * own. */
 #include "sparse_impl.h"
 
 #include <math.h>

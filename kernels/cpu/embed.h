@@ -1,7 +1,8 @@
-/* embed.h - rows of a packed weight as f32: y[m] = scale * w[ids[m]]; where ids[m] < 0, of features.
+/* embed.h - rows of a packed weight as f32: y[m] = scale * w[ids[m]]; where ids[m] < 0, of
+ * features.
  *
- * A tile is a row. refs: y f32[M][K], ids i32[M], w (, features f32[][K]). An id outside of 0 .. N reads row 0; with
- * features one below 0 reads row -1 - id of them. */
+ * A tile is a row. refs: y f32[M][K], ids i32[M], w (, features f32[][K]). An id outside of 0 .. N
+ * reads row 0; with features one below 0 reads row -1 - id of them. */
 #ifndef KERNEL_EMBED_H
 #define KERNEL_EMBED_H
 

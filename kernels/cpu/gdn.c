@@ -7,8 +7,8 @@
  *                      for i in dk:  S[i] = exp(g) S[i] + k[i] d;  o += S[i] q[i];
  *                                    known' += S[i] k'[i]          k' of the next row
  *
- * S is read and written once a row. Sums run over i in ascending order, lane by lane, so a row has the
- * same bits whether its `known` was made by the row before or at the start of a step. */
+ * S is read and written once a row. Sums run over i in ascending order, lane by lane, so a row has
+ * the same bits whether its `known` was made by the row before or at the start of a step. */
 #include "state_impl.h"
 
 #include <stdio.h>
@@ -56,7 +56,8 @@ static int64_t block_width(const gdn_key *k, uint32_t lanes)
    return (int64_t)vectors_of(k, lanes) * lanes;
 }
 
-/* Tiles of one head: blocks of columns, or all of them where the head's norm needs them together. */
+/* Tiles of one head: blocks of columns, or all of them where the head's norm needs them
+ * together. */
 static int64_t splits(const gdn_key *k, uint32_t lanes)
 {
    int64_t width = block_width(k, lanes);

@@ -83,7 +83,8 @@ uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
    return p;
 }
 
-/* A dot product of `k` columns of `panel` from column `from` of x on, for some rows of the chunk. */
+/* A dot product of `k` columns of `panel` from column `from` of x on, for some rows of the
+ * chunk. */
 typedef struct stretch {
    char (*dots)[GEMM_SYMBOL_MAX];
    vec_value panel, from, k;
@@ -141,8 +142,8 @@ static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
    }
 }
 
-/* The chunk's rows, and on tile registers those that the last 16 have too many: what happens to lie there
- * may be numbers that are slow to add to. */
+/* The chunk's rows, and on tile registers those that the last 16 have too many: what happens to lie
+ * there may be numbers that are slow to add to. */
 static vec_value rows_to_clear(gemm_kernel *g)
 {
    vec_fn *f = g->f;
@@ -395,7 +396,8 @@ static void clear_outputs(gemm_kernel *g, vec_value tokens)
    vec_loop_end(g->f, &l, NULL);
 }
 
-/* The expert of place `slot` in the order, E for a slot without one: the last that does not begin behind it. */
+/* The expert of place `slot` in the order, E for a slot without one: the last that does not begin
+ * behind it. */
 static vec_value expert_of(gemm_kernel *g, vec_value slot)
 {
    vec_fn *f = g->f;
@@ -416,8 +418,8 @@ typedef struct tile_range {
    vec_value column, from, to;
 } tile_range;
 
-/* All of them; or, with few slots, the one whose first slot the tile has: so that tiles are of one size,
- * and a thread walks through one matrix. */
+/* All of them; or, with few slots, the one whose first slot the tile has: so that tiles are of one
+ * size, and a thread walks through one matrix. */
 static tile_range range_of(gemm_kernel *g)
 {
    vec_fn *f = g->f;

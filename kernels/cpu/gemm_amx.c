@@ -1,15 +1,15 @@
 /* gemm_amx.c - products on tile registers. A line of a panel, 16 rows x 4 k of bytes, is one row of
  * what the machine calls a B tile; 16 rows of activations are an A tile.
  *
- * int8, many rows: the i32 products of a cell, for the f32 arithmetic of gemm_blocks.c. Integer sums are
- * exact, so the bits are those of vpdpbusd.
+ * int8, many rows: the i32 products of a cell, for the f32 arithmetic of gemm_blocks.c. Integer
+ * sums are exact, so the bits are those of vpdpbusd.
  *
  *    C i32[16 rows][16]  =  A s8[16 rows][32 k]  x  B [8 groups][16][4]      u8, or s8
  *
  * bf16 weights, any number of rows: x = hi + mid + lo, three bf16 that hold it exactly. Products of
  * bf16 are exact in f32; the sum over k has an accumulator for each part, 32 k at a time (even k
- * fused one by one, odd k too, then the two), and at the end hi + (mid + lo). So an error of at most
- * (K / 32 + 20) roundings, where one fma a k has K. Terms below 2^-126 are zeros.
+ * fused one by one, odd k too, then the two), and at the end hi + (mid + lo). So an error of at
+ * most (K / 32 + 20) roundings, where one fma a k has K. Terms below 2^-126 are zeros.
  *
  *    C f32[n rows][16]  +=  A bf16[n rows][32 k]  x  B bf16[16 pairs][16][2]       hi, mid, lo
  *
@@ -22,8 +22,8 @@ enum { TILE_ROWS = 16, K_STEP = 32, PARTS = 3, TILE_BYTES = TILE_ROWS * LINE_BYT
 
 /* ---- int8 ---- */
 
-/* Sums, activations and weights; those of the rest of a chunk's rows behind those of 16; a set for cells
- * of two spans behind those of one. */
+/* Sums, activations and weights; those of the rest of a chunk's rows behind those of 16; a set for
+ * cells of two spans behind those of one. */
 enum { SUMS, SUMS_REST, X, X_REST, W, SET = 3, INT8_TILES = X + 2 * SET };
 
 vec_value amx_begin(vec_fn *f, vec_value rows)
@@ -192,8 +192,8 @@ static void ensure_float_tiles(vec_module *m, uint32_t blocks, char out[GEMM_SYM
    vec_end(f);
 }
 
-/* void f(w, x, out, k, x_stride, rows): 32 rows at a time; of fewer, the two halves of the rows share
- * the one in the middle when there is one, which comes out the same twice. */
+/* void f(w, x, out, k, x_stride, rows): 32 rows at a time; of fewer, the two halves of the rows
+ * share the one in the middle when there is one, which comes out the same twice. */
 void amx_emit_parts(vec_module *m, char out[GEMM_SYMBOL_MAX])
 {
    static const vec_elem args[] = {VEC_ptr, VEC_ptr, VEC_ptr, VEC_i64, VEC_i64, VEC_i64};

@@ -1,5 +1,5 @@
-/* gemm_blocks.c - dot products of panels with int8 activations: the f32 arithmetic of their blocks. One
- * accumulator an output, cells ascending, the same sequence for any number of rows:
+/* gemm_blocks.c - dot products of panels with int8 activations: the f32 arithmetic of their blocks.
+ * One accumulator an output, cells ascending, the same sequence for any number of rows:
  *
  *    block 32     acc = fma(isum, d * dx, acc);  acc = fma(m, dsum, acc)
  *    block 256    s = fma(isum, dx, s) and m = fma(imin, dx, m) over the 8 cells, integer scales inside; then

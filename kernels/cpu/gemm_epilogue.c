@@ -1,5 +1,5 @@
-/* gemm_epilogue.c - what becomes of a panel's products: steps in order, then y, codes and scales, or
- * a token's sum.
+/* gemm_epilogue.c - what becomes of a panel's products: steps in order, then y, codes and scales,
+ * or a token's sum.
  *
  *    block[64][16] (second[64][16]) ─ steps ─▶ y[m][16 p ..]
  *                                          └─▶ group[64][32] ─ of two panels ─▶ codes, scales */

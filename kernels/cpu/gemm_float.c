@@ -248,7 +248,8 @@ static void dot_code_panel(fdot *d, facc *acc)
 enum { SCALE_BYTES = 4 * PANEL_ROWS };
 
 /* `lanes` f8e4m3 codes as f32 times 2^-8: a code's bits, moved to those of an f16, are that f16 to
- * the power of the difference of the biases, 15 - 7. Subnormals too; NaN has no place in a panel. */
+ * the power of the difference of the biases, 15 - 7. Subnormals too; NaN has no place in a
+ * panel. */
 static vec_value f8_values(fdot *d, vec_value at)
 {
    vec_fn *f = d->f;
@@ -266,8 +267,8 @@ static vec_value scaled_codes(fdot *d, vec_value at)
    return vec_itof(d->f, vec_sext(d->f, vec_load(d->f, VEC_i8, d->lanes, at, 1), VEC_i32));
 }
 
-/* `n` consecutive k of a block from its line at `line` on; x at byte offset `at`. scale: of what scaled_codes
- * gives. */
+/* `n` consecutive k of a block from its line at `line` on; x at byte offset `at`. scale: of what
+ * scaled_codes gives. */
 static void add_scaled_ks(fdot *d, const vec_value *scale, vec_value line, vec_value at, uint32_t n,
                           facc *acc)
 {

@@ -100,14 +100,15 @@ typedef enum dot_family {
    DOT_two,       /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
 
-/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_tiles: most. */
+/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_tiles:
+ * most. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 
-/* Sets the tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The result is
- * DOT_set of a dot product. */
+/* Sets the tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The
+ * result is DOT_set of a dot product. */
 vec_value amx_begin(vec_fn *f, vec_value rows);
 
 /* A cell's products on tiles: i32[spans][16][16] at `to`. */
@@ -119,8 +120,8 @@ typedef struct amx_cell {
 } amx_cell;
 void amx_emit_cell(vec_fn *f, const amx_cell *c);
 
-/* Ensures the function is in the module and returns its name in out. For `void dot(w, x, out, k, x_stride, rows)`: all k of a bf16 panel with rows of parts
- * (gemm.h); out f32[rows][16]. */
+/* Ensures the function is in the module and returns its name in out. For `void dot(w, x, out, k,
+ * x_stride, rows)`: all k of a bf16 panel with rows of parts (gemm.h); out f32[rows][16]. */
 void amx_emit_parts(vec_module *m, char out[GEMM_SYMBOL_MAX]);
 
 /* Rows that are normed at a time; 0: one is longer than the stack. */

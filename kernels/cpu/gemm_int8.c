@@ -47,7 +47,8 @@ static void find_rows(dot *d)
    }
 }
 
-/* Rows follow each other; where there are fewer than 16, scales of the last one stand in for theirs. */
+/* Rows follow each other; where there are fewer than 16, scales of the last one stand in for
+ * theirs. */
 static void find_tile_rows(dot *d)
 {
    vec_fn *f = d->f;
@@ -242,7 +243,8 @@ static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
    }
 }
 
-/* What i32 sums begin with: 0, or what signed codes have too much, -128 * (sum of 32 activations). */
+/* What i32 sums begin with: 0, or what signed codes have too much, -128 * (sum of 32
+ * activations). */
 static regs first_sums(dot *d, vec_value k)
 {
    vec_fn *f = d->f;
@@ -313,8 +315,8 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
    }
 }
 
-/* The sum of a single span has at most 2^19 and its scale 2^5, or 2^17 and 2^6: their product is exact
- * in f32, too, where it takes one instruction for two. */
+/* The sum of a single span has at most 2^19 and its scale 2^5, or 2^17 and 2^6: their product is
+ * exact in f32, too, where it takes one instruction for two. */
 dot_sums dot_read(dot *d, vec_value at, vec_value k)
 {
    dot_sums c = {0};

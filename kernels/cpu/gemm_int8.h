@@ -42,8 +42,8 @@ static inline vec_value dot_slot(dot *d, vec_value base, uint32_t i)
    return vec_at_i(d->f, base, i * d->lanes * 4);
 }
 
-/* Of the function under construction: how codes lie, how large they are, and so many rows (DOT_tiles:
- * 16). p must outlive it. */
+/* Of the function under construction: how codes lie, how large they are, and so many rows
+ * (DOT_tiles: 16). p must outlive it. */
 dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows);
 
 /* i16[lanes][2] of the sub-blocks of 16 of a cell: scales, or minima. */
@@ -58,8 +58,8 @@ void dot_make_products(dot *d, vec_value cell, vec_value k, vec_value to);
 /* Tiles: those of the cell behind the one at column k; behind the last, at `end`, its own again. */
 void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end);
 
-/* A cell's sums times the scales of its spans as f32: of register i, or made of products where they are
- * used, which keeps the registers of 16 rows free. */
+/* A cell's sums times the scales of its spans as f32: of register i, or made of products where they
+ * are used, which keeps the registers of 16 rows free. */
 typedef struct dot_sums {
    regs sum;
    vec_value products, scale[2]; /* tiles: i32[spans][16][16]; i32, f32 of a single one */

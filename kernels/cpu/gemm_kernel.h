@@ -31,8 +31,8 @@ typedef struct gemm_kernel {
  * codes and scales of a group are written with its second panel. */
 void gemm_write_panel(gemm_kernel *g, vec_value panel);
 
-/* Parts of gemm_emit, in the order of their calls. Arguments are taken from pointer `first` on; what
- * follows them is returned. */
+/* Parts of gemm_emit, in the order of their calls. Arguments are taken from pointer `first` on;
+ * what follows them is returned. */
 void gemm_emit_dots(vec_module *m, gemm_kernel *g);
 uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t first);
 void gemm_take_stack(gemm_kernel *g);

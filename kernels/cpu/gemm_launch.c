@@ -106,8 +106,8 @@ static uint64_t panel_bytes(panel_layout layout, uint64_t k)
    return pack_panel_size(layout, k, &bytes) ? bytes : 0;
 }
 
-/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out; whole quant
- * groups. */
+/* Panels of a tile: enough bytes to pay for the call, and still many tiles to share out; whole
+ * quant groups. */
 static uint64_t panels_per_tile(const gemm_key *key, uint64_t panels, uint64_t bytes)
 {
    uint64_t n = key->quant ? QUANT_GROUP / PANEL_ROWS : 1;

@@ -209,8 +209,8 @@ static void scale(hc *h, void *user, vec_value i, uint32_t lanes)
              4);
 }
 
-/* Sum of squares of y, in the order of a row kernel's norm: four sums over whole vectors, the vectors
- * that are left, single elements. */
+/* Sum of squares of y, in the order of a row kernel's norm: four sums over whole vectors, the
+ * vectors that are left, single elements. */
 static vec_value squares(hc *h, vec_value y)
 {
    vec_fn *f = h->f;

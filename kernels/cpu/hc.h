@@ -7,8 +7,8 @@
  *             mix      partials added in the order of the blocks ─▶ pre, post, comb
  *             collapse y = sum_j pre_j x_j;   norm: y w / sqrt(mean(y^2) + eps)
  *
- * Sums of a row depend on n and D only: neither its neighbours nor what else a kernel does shows in the
- * bits, so that the forms that fuse are equal to those that do not. Meanings: ir/ref/hc.c. */
+ * Sums of a row depend on n and D only: neither its neighbours nor what else a kernel does shows in
+ * the bits, so that the forms that fuse are equal to those that do not. Meanings: ir/ref/hc.c. */
 #ifndef KERNEL_HC_H
 #define KERNEL_HC_H
 

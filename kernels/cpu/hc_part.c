@@ -1,7 +1,8 @@
 /* hc_part.c - one block of columns: streams spread, and their part of the products that mix them.
  *
- * Products: panels of 16 outputs; line k of a panel holds element k of fn for all of them. A row's sums
- * stay in registers over the columns of one stream and wait in its partials between streams. */
+ * Products: panels of 16 outputs; line k of a panel holds element k of fn for all of them. A row's
+ * sums stay in registers over the columns of one stream and wait in its partials between
+ * streams. */
 #include "hc_impl.h"
 
 /* ---- expand ---- */
@@ -72,8 +73,8 @@ static vec_value fn_at(hc *h, vec_value k, uint32_t v)
    return vec_load(h->f, VEC_f32, h->lanes, at, 4);
 }
 
-/* Adds the products of `rows` rows over columns of one stream to their partials, `count` vectors from
- * number `first` on; with `squares` those of the elements, too. */
+/* Adds the products of `rows` rows over columns of one stream to their partials, `count` vectors
+ * from number `first` on; with `squares` those of the elements, too. */
 static void multiply(hc *h, const vec_value *x, const vec_value *to, uint32_t rows, uint32_t first,
                      uint32_t count, vec_value stream, bool squares)
 {
@@ -111,7 +112,8 @@ static void multiply(hc *h, const vec_value *x, const vec_value *to, uint32_t ro
    }
 }
 
-/* The products of `rows` rows from `row` on. Squares have a place that no output has: one behind. */
+/* The products of `rows` rows from `row` on. Squares have a place that no output has: one
+ * behind. */
 static void mix_rows(hc *h, vec_value row, uint32_t rows)
 {
    vec_fn *f = h->f;

@@ -59,7 +59,8 @@ typedef struct slots_kernel {
    void (*body)(vec_fn *f);
 } slots_kernel;
 extern const slots_kernel slots_permute, slots_lookup, slots_remap;
-/* By how many rows of y's length are added to the sum behind it, in order: up to COMBINE_ADDENDS. */
+/* By how many rows of y's length are added to the sum behind it, in order: up to
+ * COMBINE_ADDENDS. */
 enum { COMBINE_ADDENDS = 2 };
 extern const slots_kernel slots_combine[COMBINE_ADDENDS + 1];
 

@@ -1,4 +1,5 @@
-/* norm.c - sums over rows, of squares or of what is there, in an order that depends on the row's length only. */
+/* norm.c - sums over rows, of squares or of what is there, in an order that depends on the row's
+ * length only. */
 #include "norm.h"
 
 enum { SUMS = 4 };

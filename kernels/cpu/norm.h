@@ -1,5 +1,5 @@
-/* norm.h - the sum of squares of a row: one emitter, so that the bits of a norm do not depend on the
- * kernel that it is in. */
+/* norm.h - the sum of squares of a row: one emitter, so that the bits of a norm do not depend on
+ * the kernel that it is in. */
 #ifndef KERNEL_NORM_H
 #define KERNEL_NORM_H
 

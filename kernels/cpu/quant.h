@@ -1,5 +1,5 @@
-/* quant.h - 32 values as codes, a scale and sums, as base/pack.h lays them out: one emitter, so that
- * the bits do not depend on the kernel that quantises. */
+/* quant.h - 32 values as codes, a scale and sums, as base/pack.h lays them out: one emitter, so
+ * that the bits do not depend on the kernel that quantises. */
 #ifndef KERNEL_QUANT_H
 #define KERNEL_QUANT_H
 

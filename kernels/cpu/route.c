@@ -7,8 +7,8 @@
  *    k times  the largest key, lowest index first: marked, TAKEN
  *    ids      marked experts, ascending; weights from s
  *
- * Arrays lie on the stack, padded to whole vectors; what is behind E has the key TAKEN and the score
- * 0. Sums run over lanes, then over vectors in order: fixed by E alone. */
+ * Arrays lie on the stack, padded to whole vectors; what is behind E has the key TAKEN and the
+ * score 0. Sums run over lanes, then over vectors in order: fixed by E alone. */
 #include "moe.h"
 
 #include <stdio.h>

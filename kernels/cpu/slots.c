@@ -1,5 +1,5 @@
-/* slots.c - permutation of slots by expert, the sum over a token's slots, ids from a table, replicas
- * of experts. */
+/* slots.c - permutation of slots by expert, the sum over a token's slots, ids from a table,
+ * replicas of experts. */
 #include "moe.h"
 
 void slots_emit(vec_module *m, const slots_kernel *k)

@@ -7,8 +7,8 @@
  *
  *       m = sink, l = 1, o = 0;   s = scale q r;   m' = max(m, s);   l = l e^(m-m') + sum e^(s-m'); o alike
  *
- * The bits of a row depend on its own position and what the states hold, never on the step. Rows of a
- * state: base/plan.h. Meanings: ir/ref/sparse.c. */
+ * The bits of a row depend on its own position and what the states hold, never on the step. Rows of
+ * a state: base/plan.h. Meanings: ir/ref/sparse.c. */
 #ifndef KERNEL_SPARSE_H
 #define KERNEL_SPARSE_H
 
@@ -57,8 +57,8 @@ typedef struct sparse_key {
    double scale;
 } sparse_key;
 
-/* refs: y, q, window rows, sinks f32[H], positions, seq_of, block_table; with entries: entries, their
- * block_table; chosen: ids i32[T][k]. */
+/* refs: y, q, window rows, sinks f32[H], positions, seq_of, block_table; with entries: entries,
+ * their block_table; chosen: ids i32[T][k]. */
 void sparse_symbol(const sparse_key *key, char out[SPARSE_SYMBOL_MAX]);
 void sparse_emit(vec_module *m, const sparse_key *key);
 void sparse_launch(const sparse_key *key, plan_launch *out);

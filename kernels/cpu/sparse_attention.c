@@ -1,11 +1,13 @@
-/* sparse_attention.c - attention of one row over rows that are key and value: its window, then entries.
+/* sparse_attention.c - attention of one row over rows that are key and value: its window, then
+ * entries.
  *
  *    for each block of SPARSE_KEYS rows:
  *       offsets of its rows                                    a row of the window, or an entry, anywhere
  *       s[h][i] = scale q_h r_i      vectors of r in order, one accumulator a pair; lanes summed, halves first
  *       m' = max(m, s);  p = exp(s - m');  l = l exp(m - m') + sum p;  o = o exp(m - m') + sum p_i r_i
  *
- * An empty block folds nothing: a row without entries has the bits of one that has no such state. */
+ * An empty block folds nothing: a row without entries has the bits of one that has no such
+ * state. */
 #include "sparse_impl.h"
 
 #include <math.h>

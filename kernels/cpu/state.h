@@ -1,8 +1,9 @@
-/* state.h - kernels over states that are whole per sequence: a causal convolution, a gated delta net.
+/* state.h - kernels over states that are whole per sequence: a causal convolution, a gated delta
+ * net.
  *
- * Rows of one sequence are one run and go through a tile in order, so that the bits of a row depend on
- * its sequence's tokens only, never on how they were split into steps. Tiles of a run are parts of the
- * state that do not touch each other: channels, heads, columns. For run r:
+ * Rows of one sequence are one run and go through a tile in order, so that the bits of a row depend
+ * on its sequence's tokens only, never on how they were split into steps. Tiles of a run are parts
+ * of the state that do not touch each other: channels, heads, columns. For run r:
  *
  *    runs[r] = first row, rows     from[r] page of the state before (-1 zeros)
  *    to[r]   page for the state after (-1 not written; may be from[r])
@@ -31,8 +32,8 @@ typedef struct conv_key {
    conv_part parts[CONV_MAX_PARTS];
 } conv_key;
 
-/* refs: y of each part f32[T][channels], state f32[page][W-1][C], x f32[T][C], w, runs, snap_rows, from,
- * to, snap. */
+/* refs: y of each part f32[T][channels], state f32[page][W-1][C], x f32[T][C], w, runs, snap_rows,
+ * from, to, snap. */
 void conv_symbol(const conv_key *key, char out[STATE_SYMBOL_MAX]);
 void conv_emit(vec_module *m, const conv_key *key);
 void conv_launch(const conv_key *key, plan_launch *out);
@@ -45,9 +46,9 @@ typedef struct gdn_key {
    double eps, offset;
 } gdn_key;
 
-/* refs: y f32[T][H][dv], state f32[page][H][dk][dv], q, k f32[T][G][dk], v f32[T][H][dv], g and beta
- * (gates: x and x') f32[T][H], runs, snap_rows, from, to, snap; gates: a, b f32[H]; norm: w f32[dv],
- * z f32[T][H][dv]. */
+/* refs: y f32[T][H][dv], state f32[page][H][dk][dv], q, k f32[T][G][dk], v f32[T][H][dv], g and
+ * beta (gates: x and x') f32[T][H], runs, snap_rows, from, to, snap; gates: a, b f32[H]; norm: w
+ * f32[dv], z f32[T][H][dv]. */
 void gdn_symbol(const gdn_key *key, char out[STATE_SYMBOL_MAX]);
 void gdn_emit(vec_module *m, const gdn_key *key);
 void gdn_launch(const gdn_key *key, uint32_t lanes, plan_launch *out);

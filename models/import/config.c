@@ -163,7 +163,8 @@ static sinter_status read_hf(model_source *s, model_config *c, const json *j)
    return SINTER_ok;
 }
 
-/* Whether the key means something for this architecture; what does not stays unread, and unknown. */
+/* Whether the key means something for this architecture; what does not stays unread, and
+ * unknown. */
 static bool is_of(const key_row *k, const model_row *row)
 {
    for (size_t i = 0; i < countof(only); i++)
@@ -439,7 +440,8 @@ static sinter_status check_direction(const model_source *s, const json *text)
                     "use_bidirectional_attention is neither false nor \"vision\"");
 }
 
-/* What single layers have otherwise, by their numbers, is a matter of the family that knows such layers. */
+/* What single layers have otherwise, by their numbers, is a matter of the family that knows such
+ * layers. */
 static sinter_status check_per_layer(const model_source *s, const model_config *c, const json *text)
 {
    const json *v = json_get(text, "per_layer_config");

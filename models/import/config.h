@@ -131,7 +131,8 @@ SINTER_CHECKED sinter_status config_layer_types(model_source *s, model_config *c
  * Errors  UNSUPPORTED when the architecture has none; BAD_INPUT when counts cannot be. */
 SINTER_CHECKED sinter_status config_sparse_layers(model_source *s, model_config *c);
 
-/* The activation of the feed-forward, where the checkpoint names one. Errors UNSUPPORTED: another. */
+/* The activation of the feed-forward, where the checkpoint names one. Errors UNSUPPORTED:
+ * another. */
 SINTER_CHECKED sinter_status config_check_activation(const model_source *s, const model_config *c,
                                                      const char *one);
 
@@ -144,7 +145,8 @@ SINTER_CHECKED sinter_status config_layer_numbers(model_source *s, const model_c
 /* Whether the checkpoint has a tensor spelled so. */
 bool config_has_tensor(const model_source *s, const char *name);
 
-/* A configuration that says what is larger or odder than this build has room for: BAD_INPUT, to be reported. */
+/* A configuration that says what is larger or odder than this build has room for: BAD_INPUT, to be
+ * reported. */
 SINTER_CHECKED sinter_status config_past(const model_source *s, const char *fmt, ...)
    PRINTF_LIKE(2, 3);
 

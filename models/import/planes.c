@@ -1,4 +1,5 @@
-/* planes.c - weights that a checkpoint stores as two tensors or three, codes and scales, become one.
+/* planes.c - weights that a checkpoint stores as two tensors or three, codes and scales, become
+ * one.
  *
  *    x.weight        F8_E4M3 [N, K]     ┐
  *    x.weight_scale_inv  F32 [n, k]     ┴▶ x.weight  f8_128 [N, K]

@@ -256,9 +256,9 @@ static sinter_status read_two_tables(model_source *s, model_config *c, const jso
    return SINTER_ok;
 }
 
-/* DeepSeek V4: rope_parameters holds `main` and `compress`; or there is one dictionary, which scales
- * the table of layers with entries, with their own base and without a factor for cos and sin. The
- * reference reads `truncate` beside the two only. */
+/* DeepSeek V4: rope_parameters holds `main` and `compress`; or there is one dictionary, which
+ * scales the table of layers with entries, with their own base and without a factor for cos and
+ * sin. The reference reads `truncate` beside the two only. */
 sinter_status config_read_entry_ropes(model_source *s, model_config *c)
 {
    const json *text = config_text(s), *flat = object_or_null(text, "rope_scaling");
@@ -388,8 +388,8 @@ static sinter_status read_gguf_table(model_source *s, model_config *c)
    if (c->kv_rank && r->attention_factor != 1)
       return base_fail(SINTER_unsupported, s->path, "report the model",
                        "latent attention has a factor of its own for cos and sin");
-   /* yarn_attn_factor is config.json's attention_factor: it stands for the usual one. With latents the
-    * attention's scale takes that: config_rope_mscale */
+   /* yarn_attn_factor is config.json's attention_factor: it stands for the usual one. With latents
+    * the attention's scale takes that: config_rope_mscale */
    if (r->kind == ROPE_yarn && !c->kv_rank && !(c->rope_yarn_attn > 0))
       r->attention_factor *= mscale_of(r->factor, 1);
    if (r->width > wide)

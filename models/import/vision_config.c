@@ -1,4 +1,5 @@
-/* vision_config.c - what config.json and preprocessor_config.json say about the tower that sees images.
+/* vision_config.c - what config.json and preprocessor_config.json say about the tower that sees
+ * images.
  *
  *    vision_config               widths, patches, rotary base       ─▶ model_vision
  *    image_token_id              the token in a prompt              ─▶ plan_vision.token

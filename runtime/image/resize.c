@@ -6,7 +6,8 @@
 
 enum { BITS = 22 };
 
-/* What each position of a line is made of: `count` elements from `first` on, by weights[position * most]. */
+/* What each position of a line is made of: `count` elements from `first` on, by weights[position *
+ * most]. */
 typedef struct kernel {
    uint32_t most;
    uint32_t *first, *count;

@@ -127,7 +127,8 @@ static void release(kv_cache *c, kv_sequence *s, uint32_t g, int64_t block)
    kv_pool_release(c->pools[g], page);
 }
 
-/* Lets go of the last block of every group. Only without state groups: their hits are whole blocks. */
+/* Lets go of the last block of every group. Only without state groups: their hits are whole
+ * blocks. */
 static void release_last(kv_cache *c, kv_sequence *s)
 {
    for (uint32_t g = 0; g < c->o.num_groups; g++)

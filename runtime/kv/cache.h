@@ -70,8 +70,9 @@ int64_t kv_cache_piece(const kv_cache *c, const kv_sequence *s, int64_t rows);
 /* Tokens up to `stored` have been written. */
 void kv_cache_commit(kv_cache *c, kv_sequence *s, int64_t stored);
 
-/* Takes pages for positions up to `stored`, more than s has, and for the states there, that the caller then fills; the
- * sequence tells nobody of later blocks. False, and nothing changed, when a pool has not enough. */
+/* Takes pages for positions up to `stored`, more than s has, and for the states there, that the
+ * caller then fills; the sequence tells nobody of later blocks. False, and nothing changed, when a
+ * pool has not enough. */
 bool kv_cache_restore(kv_cache *c, kv_sequence *s, int64_t stored);
 
 /* The sequence's row of a block table. */

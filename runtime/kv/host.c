@@ -1,4 +1,5 @@
-/* host.c - first fit over extents that are kept sorted. A file in memory, so that what is given back can be cut out of it. */
+/* host.c - first fit over extents that are kept sorted. A file in memory, so that what is given
+ * back can be cut out of it. */
 #include "host.h"
 
 #include <stdlib.h>

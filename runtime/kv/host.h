@@ -1,5 +1,5 @@
-/* host.h - room in the host's memory for pages of sequences that had to give way: extents of one mapping, which takes
- * memory only while something is kept in it.
+/* host.h - room in the host's memory for pages of sequences that had to give way: extents of one
+ * mapping, which takes memory only while something is kept in it.
  *
  *    take ─▶ (pages are copied in) ─▶ seal … is_whole ─▶ (pages are copied back) ─▶ give
  *

@@ -30,8 +30,8 @@ SINTER_CHECKED sinter_status kv_pool_create(int64_t pages, const kv_pool_hooks *
 void kv_pool_destroy(kv_pool *p);
 
 /* A page with one reference: the lowest free one from `hint` on, else the lowest free one, else the
- * cached one that was released first; -1 when every page is held. Pages without memory come after other free ones; when they
- * cannot get some the pool is as large as what has. */
+ * cached one that was released first; -1 when every page is held. Pages without memory come after
+ * other free ones; when they cannot get some the pool is as large as what has. */
 int32_t kv_pool_take(kv_pool *p, int32_t hint);
 
 /* Whether the next n takes find a page; takes memory for them. */

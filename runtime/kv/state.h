@@ -1,5 +1,5 @@
-/* state.h - the states of one sequence that have no pages of positions: of a convolution, of a gated
- * delta net. A page of such a cache group is one whole state.
+/* state.h - the states of one sequence that have no pages of positions: of a convolution, of a
+ * gated delta net. A page of such a cache group is one whole state.
  *
  *    from ──step──▶ to            from = to unless somebody may find `from`, which then stays as it is
  *            └────▶ snap          the state at a border of blocks inside of the step
@@ -33,8 +33,8 @@ void kv_state_want_snap(kv_state *s, kv_pool *pool, int64_t spare);
 /* The step has been run: `to` is the state now. */
 void kv_state_commit(kv_state *s, kv_pool *pool);
 
-/* Takes a page of its own for a state that the caller then fills, in place of what it has; false, and nothing changed, when
- * there is none. */
+/* Takes a page of its own for a state that the caller then fills, in place of what it has; false,
+ * and nothing changed, when there is none. */
 bool kv_state_restore(kv_state *s, kv_pool *pool);
 
 /* Gives the state itself, or the page of `snap`, to a block of the prefix table.

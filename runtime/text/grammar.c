@@ -1,4 +1,5 @@
-/* grammar.c - descriptions to automata: compositions, states that lead nowhere, classes of bytes. */
+/* grammar.c - descriptions to automata: compositions, states that lead nowhere, classes of
+ * bytes. */
 #include "grammar.h"
 
 #include <stdlib.h>
@@ -112,8 +113,8 @@ static bool leads(const grammar_state *s, const uint8_t *good)
    }
 }
 
-/* States from which the end cannot be reached become failures, so that a text never gets stuck. Successors mostly
- * have lower numbers, those of rules higher ones: passes alternate. */
+/* States from which the end cannot be reached become failures, so that a text never gets stuck.
+ * Successors mostly have lower numbers, those of rules higher ones: passes alternate. */
 static void prune(grammar_builder *b)
 {
    size_t n = b->states.count;

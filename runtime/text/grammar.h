@@ -1,9 +1,11 @@
-/* grammar.h - what a generated text may be: JSON of a schema, a regular expression, literals, and compositions.
+/* grammar.h - what a generated text may be: JSON of a schema, a regular expression, literals, and
+ * compositions.
  *
  *    description (JSON) ─compile─▶ automaton over bytes with calls ─run─▶ for every place, the tokens that may follow
  *
- * Nothing is left out in silence: a schema keyword, format or regex feature that could not be held to is an error, so
- * every text that a grammar lets through is valid. A schema's properties come in the order of the schema. */
+ * Nothing is left out in silence: a schema keyword, format or regex feature that could not be held
+ * to is an error, so every text that a grammar lets through is valid. A schema's properties come in
+ * the order of the schema. */
 #ifndef TEXT_GRAMMAR_H
 #define TEXT_GRAMMAR_H
 
@@ -19,7 +21,8 @@ typedef struct grammar grammar;
  *    {"seq": [d, …]}   {"any": [d, …]}   {"repeat": d, "min": 0, "max": 3, "between": ", "}
  *
  * Thread  The result is immutable and may be shared.
- * Errors  BAD_INPUT when it is malformed or nothing can match; UNSUPPORTED naming what the subset lacks;
+ * Errors  BAD_INPUT when it is malformed or nothing can match; UNSUPPORTED naming what the subset
+ * lacks;
  *         EXHAUSTED when it needs too many states; OUT_OF_MEMORY. */
 SINTER_CHECKED sinter_status grammar_compile(const char *text, size_t len, grammar **out);
 void grammar_free(grammar *g);
@@ -50,8 +53,8 @@ SINTER_CHECKED sinter_status grammar_start(const sinter_grammar *g, uint32_t num
                                            grammar_ends ends, grammar_run **out);
 void grammar_run_destroy(grammar_run *r);
 
-/* The tokens that may come next: bit id % 32 of word id / 32. NULL when the text needs more states than there is room
- * for. Valid until the next call. */
+/* The tokens that may come next: bit id % 32 of word id / 32. NULL when the text needs more states
+ * than there is room for. Valid until the next call. */
 const uint32_t *grammar_run_mask(grammar_run *r);
 
 /* Takes a token, or bytes. False when the text cannot go on like that. */

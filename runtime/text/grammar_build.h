@@ -1,7 +1,7 @@
 /* grammar_build.h - the automaton of a grammar, and how it is put together.
  *
- * States are built from the end: every builder takes the state that follows and returns the one that leads there.
- * A rule is a state others call; it ends in GRAMMAR_RET. */
+ * States are built from the end: every builder takes the state that follows and returns the one
+ * that leads there. A rule is a state others call; it ends in GRAMMAR_RET. */
 #ifndef TEXT_GRAMMAR_BUILD_H
 #define TEXT_GRAMMAR_BUILD_H
 
@@ -56,8 +56,8 @@ uint32_t grammar_text(grammar_builder *b, const char *text, size_t len, uint32_t
 /* A state to be filled in later, for loops and rules that call themselves. */
 uint32_t grammar_open(grammar_builder *b);
 void grammar_close(grammar_builder *b, uint32_t open, uint32_t to);
-/* JSON that is made here must be read again, also by programs whose numbers are doubles: so many digits in
- * front of the point, and two in an exponent, stay below 10^299. */
+/* JSON that is made here must be read again, also by programs whose numbers are doubles: so many
+ * digits in front of the point, and two in an exponent, stay below 10^299. */
 enum { GRAMMAR_WHOLE_DIGITS = 200 };
 
 /* None to `most` digits. */

@@ -29,7 +29,8 @@ static int by_codes(const void *x, const void *y)
    return (a->num_codes > b->num_codes) - (a->num_codes < b->num_codes);
 }
 
-/* States behind the first `depth` characters, which names share. free: where all others go on, FAIL for none. */
+/* States behind the first `depth` characters, which names share. free: where all others go on, FAIL
+ * for none. */
 static uint32_t names_from(grammar_builder *b, const schema_name *names, size_t count, size_t depth,
                            uint32_t free)
 {

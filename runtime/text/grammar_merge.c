@@ -1,4 +1,5 @@
-/* grammar_merge.c - schemas that hold at once (allOf, and a reference with keywords beside it) as one. */
+/* grammar_merge.c - schemas that hold at once (allOf, and a reference with keywords beside it) as
+ * one. */
 #include <stdlib.h>
 
 #include "grammar_schema.h"
@@ -142,7 +143,8 @@ static const json *either_value(schema_job *j, const json *x, const json *y)
    return list_of(j->b->a, &d);
 }
 
-/* Properties of x, each held to what y says of it: a property of its own, or additionalProperties. */
+/* Properties of x, each held to what y says of it: a property of its own, or
+ * additionalProperties. */
 static sinter_status add_properties(schema_job *j, draft *d, const json *x, const json *y,
                                     bool skip_shared)
 {

@@ -2,7 +2,8 @@
  *
  *    [12.5, 340]  =  12 with a fraction of at least .5 │ 13 … 339 with any │ 340 with none but zeros
  *
- * Negative numbers are the mirror image behind a minus. No exponents: they would make the digits unequal. */
+ * Negative numbers are the mirror image behind a minus. No exponents: they would make the digits
+ * unequal. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +96,8 @@ static bool is_zero(const char *digits)
    return digits[strspn(digits, "0")] == 0;
 }
 
-/* Whether a fraction may end here, all its digits so far being those of the bounds that are tight. */
+/* Whether a fraction may end here, all its digits so far being those of the bounds that are
+ * tight. */
 static bool may_end(const interval *n, size_t at, bool tight_lo, bool tight_hi)
 {
    if (tight_lo && (n->lo.excluded || !is_zero(n->lo.fraction + at)))

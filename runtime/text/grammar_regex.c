@@ -2,8 +2,9 @@
  *
  *    alternatives ─▶ pieces ─▶ atom and times; read once into a tree, which is built as often as it repeats
  *
- * \d \w \s mean the ASCII characters, and \D \W \S none of these (\S no Unicode space either). ^ and $ stand at the
- * ends of the whole. Declined: look-around, references, \b, \p, flags, anchors elsewhere. */
+ * \d \w \s mean the ASCII characters, and \D \W \S none of these (\S no Unicode space either). ^
+ * and $ stand at the ends of the whole. Declined: look-around, references, \b, \p, flags, anchors
+ * elsewhere. */
 #include "grammar_build.h"
 
 enum { MAX_DEPTH = 48, MAX_TIMES = 1 << 20 };

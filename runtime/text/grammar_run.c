@@ -1,8 +1,9 @@
 /* grammar_run.c - follows a text through a grammar, and finds the tokens that may come next.
  *
- * A place in the text is a set of (state, stack) pairs. Sets and stacks are stored once and numbered, and the steps
- * between sets are remembered, so that a walk over the vocabulary is mostly a table look-up a byte. All tables have
- * fixed sizes; when they are full they are emptied but for the current place. */
+ * A place in the text is a set of (state, stack) pairs. Sets and stacks are stored once and
+ * numbered, and the steps between sets are remembered, so that a walk over the vocabulary is mostly
+ * a table look-up a byte. All tables have fixed sizes; when they are full they are emptied but for
+ * the current place. */
 #include <stdlib.h>
 
 #include "grammar_automaton.h"
@@ -190,7 +191,8 @@ static uint32_t settle(grammar_run *r)
    follow(r);
    if (r->is_full || (!r->num_found && !r->found_end))
       return DEAD;
-   /* Larger sets stay in the order they were found in: then the same set may have several numbers. */
+   /* Larger sets stay in the order they were found in: then the same set may have several
+    * numbers. */
    if (r->num_found < 16)
       for (uint32_t i = 1; i < r->num_found; i++) {
          pair p = r->found[i];

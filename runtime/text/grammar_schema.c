@@ -1,4 +1,5 @@
-/* grammar_schema.c - from a JSON schema to the rules of its values, object and array forms apart (grammar_members.c).
+/* grammar_schema.c - from a JSON schema to the rules of its values, object and array forms apart
+ * (grammar_members.c).
  *
  *    schema ─flatten─▶ one object ─▶ alternatives of anyOf │ values of enum │ a form for each type it allows */
 #include <math.h>
@@ -400,7 +401,8 @@ static bool values_differ(const json *x, const json *y)
    return true;
 }
 
-/* Whether no value is valid under both: other types, other values, or a required property with other values. */
+/* Whether no value is valid under both: other types, other values, or a required property with
+ * other values. */
 static sinter_status are_apart(schema_job *j, const json *x, const json *y, bool *out)
 {
    unsigned types[2];

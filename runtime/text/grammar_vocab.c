@@ -1,4 +1,5 @@
-/* grammar_vocab.c - the tokens of a vocabulary, sorted by their bytes, as a trie in depth-first order. */
+/* grammar_vocab.c - the tokens of a vocabulary, sorted by their bytes, as a trie in depth-first
+ * order. */
 #include <stdlib.h>
 
 #include "grammar_automaton.h"

@@ -1,5 +1,6 @@
-/* attention_case.h - what holds for every attention over pages, whatever they keep of a position: its
- * results against the f64 meaning, its pages, and the same bits for any tile, split and company. */
+/* attention_case.h - what holds for every attention over pages, whatever they keep of a position:
+ * its results against the f64 meaning, its pages, and the same bits for any tile, split and
+ * company. */
 #ifndef CONFORM_ATTENTION_CASE_H
 #define CONFORM_ATTENTION_CASE_H
 

@@ -86,7 +86,8 @@ Test(attention, invariance)
    }
 }
 
-/* Kills: the mask of a text; the end of another row's sequence; a chunk past the own position left out. */
+/* Kills: the mask of a text; the end of another row's sequence; a chunk past the own position left
+ * out. */
 Test(attention, whole_sequences)
 {
    for (size_t i = 0; i < countof(whole_shapes); i++) {

@@ -134,8 +134,8 @@ Test(compile, equal_layers_share_kernels)
 
 /* ---- tile registers ---- */
 
-/* One split for q, one for k, one for gate and up together, none for the f16 weight. Kills: parts made
- * after their product, or left from another x; a product with f16 taken for one of parts. */
+/* One split for q, one for k, one for gate and up together, none for the f16 weight. Kills: parts
+ * made after their product, or left from another x; a product with f16 taken for one of parts. */
 Test(compile, bf16_products_on_tiles_read_parts)
 {
    static const char text[] =

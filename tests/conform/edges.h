@@ -24,8 +24,8 @@ static inline double harness_number(const char *name, uint64_t i)
 }
 
 /* Rows that quantisation can get wrong, in turns: zeros; 1e-12; largest values at a power of two,
- * one ulp up and down; at 448, 224 and 127 times a power of two, where scales of powers of two jump,
- * and one ulp up; NaN. */
+ * one ulp up and down; at 448, 224 and 127 times a power of two, where scales of powers of two
+ * jump, and one ulp up; NaN. */
 enum { HARNESS_EDGES = 11 };
 static inline double harness_edge(const ir_type *t, int64_t i)
 {

@@ -4,7 +4,8 @@
 
 #include "kernels/cpu/embed.h"
 
-/* Kills: any wrong code, scale or min of a gathered row; reading outside of the table; features of another row. */
+/* Kills: any wrong code, scale or min of a gathered row; reading outside of the table; features of
+ * another row. */
 static void check_embed(dtype t, float scale, bool features)
 {
    enum { ROWS = 37 };

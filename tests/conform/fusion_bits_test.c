@@ -1,6 +1,6 @@
 // LINK: codegen passes models runtime ir base
-/* What is fused has the bits of what is not: kernels with something in front of or behind them, against
- * one kernel for each op. */
+/* What is fused has the bits of what is not: kernels with something in front of or behind them,
+ * against one kernel for each op. */
 #include <stdio.h>
 
 #include "harness.h"
@@ -147,8 +147,8 @@ static void compare(const form *w, isa_level level)
    harness_free(two);
 }
 
-/* The form with rows as its input at which roundings break: zeros, 1e-12, largest values at a power of
- * two and one ulp up and down, NaN beside them. */
+/* The form with rows as its input at which roundings break: zeros, 1e-12, largest values at a power
+ * of two and one ulp up and down, NaN beside them. */
 static form at_edges(const form *w)
 {
    static const char ordinary[] = "{name=\"x\"}", edges[] = "{name=\"edges\"}";
@@ -162,8 +162,8 @@ static form at_edges(const form *w)
    return out;
 }
 
-/* Kills: a scale of an element's own in one kernel and of its group in the other; a largest value one
- * ulp off; a tiny row flushed by one of them; a NaN that reaches the next row. */
+/* Kills: a scale of an element's own in one kernel and of its group in the other; a largest value
+ * one ulp off; a tiny row flushed by one of them; a NaN that reaches the next row. */
 Test(fusion_bits, same_bits_at_edges)
 {
    for (size_t i = 0; i < countof(forms); i += conform_every(4)) {

@@ -56,7 +56,8 @@ static void split_input(const kernels *c, input *in)
 }
 
 /* Kills: a wrong plane, scale, sum or min of any layout; lost rows, panels or columns; writes
- * outside of y; bits of a row that depend on how many rows there are. Returns a digest of all bits. */
+ * outside of y; bits of a row that depend on how many rows there are. Returns a digest of all
+ * bits. */
 static digest check_weight(const kernels *c, dtype t, uint64_t n, uint64_t k)
 {
    const gemm_key *key = &c->key;

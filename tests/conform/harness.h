@@ -117,7 +117,8 @@ static inline int64_t harness_count(const ir_tensor *t)
 
 /* ---- compiling ---- */
 
-/* A tensor as a checkpoint would store it. Blocks (of a scale d, then codes) have codes of any bits. */
+/* A tensor as a checkpoint would store it. Blocks (of a scale d, then codes) have codes of any
+ * bits. */
 static inline model_tensor *harness_tensor(harness *h, const ir_op *op)
 {
    const ir_type *t = &op->results[0]->type;

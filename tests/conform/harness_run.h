@@ -125,7 +125,8 @@ static inline void harness_launch_all(harness_run *r)
    }
 }
 
-/* Runs the step on the kernels, where only bits are compared: `want` stays empty, and states keep their stored positions. */
+/* Runs the step on the kernels, where only bits are compared: `want` stays empty, and states keep
+ * their stored positions. */
 static inline harness_run *harness_bits(harness *h, harness_step step)
 {
    harness_run *r = harness_setup(h, step);

@@ -30,7 +30,8 @@ static harness *compile(const shape *s, bool fuse, isa_level level)
       text, (harness_options){.level = level, .fuse = fuse, .numerics = SINTER_NUMERICS_exact});
 }
 
-/* 512 roundings' worth of the largest value: thousands of products, and up to 40 divisions by sums. */
+/* 512 roundings' worth of the largest value: thousands of products, and up to 40 divisions by
+ * sums. */
 static void compare(const harness_run *r, const char *what)
 {
    for (uint32_t k = 0; k < 4; k++) {
@@ -46,8 +47,9 @@ static void compare(const harness_run *r, const char *what)
    }
 }
 
-/* Kills: streams in the wrong order; the transpose of comb; a round too few or too many; rows normalised
- * last; a block of columns counted twice; squares of one block only; a mean over one stream. */
+/* Kills: streams in the wrong order; the transpose of comb; a round too few or too many; rows
+ * normalised last; a block of columns counted twice; squares of one block only; a mean over one
+ * stream. */
 Test(hc, meaning)
 {
    for (size_t i = 0; i < countof(shapes); i += conform_every(2))
@@ -67,8 +69,8 @@ Test(hc, meaning)
          }
 }
 
-/* One kernel for all has the bits of one for each; a row has them whatever its tile. Kills: sums whose
- * order depends on the number of rows; partials that are added in another order. */
+/* One kernel for all has the bits of one for each; a row has them whatever its tile. Kills: sums
+ * whose order depends on the number of rows; partials that are added in another order. */
 Test(hc, same_bits)
 {
    for (size_t i = 0; i < countof(shapes); i += conform_every(2)) {

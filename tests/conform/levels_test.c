@@ -206,8 +206,8 @@ static void check_products(const isa_info *isa, const instruction *in)
 }
 
 /* Kills: signs of the two factors swapped; a row or column too many; stores outside of the shape;
- * denormal numbers kept; even and odd elements in one sum; a fused sum that is rounded twice. The same
- * test of the instructions themselves, where a machine has them. */
+ * denormal numbers kept; even and odd elements in one sum; a fused sum that is rounded twice. The
+ * same test of the instructions themselves, where a machine has them. */
 Test(levels, tiles)
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++) {

@@ -20,8 +20,9 @@
 #endif
 #endif
 
-/* Address checks make kernels slow to compile, those of emulated wide registers most of all, and every case slow to run:
- * a sanitized build runs the lowest and the best level of this machine on every n-th case of the large tables; --long runs all. */
+/* Address checks make kernels slow to compile, those of emulated wide registers most of all, and
+ * every case slow to run: a sanitized build runs the lowest and the best level of this machine on
+ * every n-th case of the large tables; --long runs all. */
 static inline bool conform_whole(void)
 {
 #ifdef CONFORM_SANITIZED

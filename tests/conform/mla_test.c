@@ -1,6 +1,7 @@
 // LINK: codegen passes models ir runtime base
 /* Latent attention, its cache write and the matrices per head against the f64 meaning, and against
- * themselves: any split of rows and context has the same bits. Freed and unwritten memory is NaN. */
+ * themselves: any split of rows and context has the same bits. Freed and unwritten memory is
+ * NaN. */
 #include <stdio.h>
 
 #include "attention_case.h"
@@ -43,9 +44,9 @@ static const char *label(arena *a, const shape *s)
    return arena_printf(a, "%d heads of %d + %d, %s", s->heads, s->latent, s->rotated, s->kv);
 }
 
-/* Roundings: sums of up to 1024 products, in eight accumulators or more. Kills: a mask off by one; the
- * rotated part of another head; values that begin behind the latent; a page's tail read; a rest of
- * the row left out. */
+/* Roundings: sums of up to 1024 products, in eight accumulators or more. Kills: a mask off by one;
+ * the rotated part of another head; values that begin behind the latent; a page's tail read; a rest
+ * of the row left out. */
 Test(mla, meaning)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT; level++)

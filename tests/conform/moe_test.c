@@ -1,7 +1,7 @@
 // LINK: codegen passes models ir runtime base
 /* Kernels of mixtures of experts against the f64 meaning: numbers of experts around the vector
- * length, one expert a token, experts without rows, all rows to one expert, every kind of score; each
- * op alone and in the fused groups, few rows and many. */
+ * length, one expert a token, experts without rows, all rows to one expert, every kind of score;
+ * each op alone and in the fused groups, few rows and many. */
 #include <stdio.h>
 
 #include "harness.h"
@@ -98,7 +98,8 @@ static const mixture mixtures[] = {
 
 /* Kills: a panel of the neighbouring expert, a padded row of experts whose width is no multiple of
  * 16, rows past a chunk of 64, slots in sorted order, another order of ties, a padded lane that is
- * selected, a running maximum that starts at 0, weights with bias, sums of a group that is dropped, a column that is not cleared. */
+ * selected, a running maximum that starts at 0, weights with bias, sums of a group that is dropped,
+ * a column that is not cleared. */
 Test(moe, mixtures)
 {
    for (size_t i = 0; i < countof(mixtures); i += conform_every(2)) {
@@ -111,9 +112,9 @@ Test(moe, mixtures)
    }
 }
 
-/* Ids of one map go through another one, negative and too large ones with them. Kills: the hash of the
- * neighbour's row or of the row's number, a replica behind the first gap of a row, an expert that is
- * not here taken for the first one. */
+/* Ids of one map go through another one, negative and too large ones with them. Kills: the hash of
+ * the neighbour's row or of the row's number, a replica behind the first gap of a row, an expert
+ * that is not here taken for the first one. */
 Test(moe, remap)
 {
    for (int level = 0; level < ISA_LEVEL_COUNT && !conform_skips((isa_level)level); level++) {

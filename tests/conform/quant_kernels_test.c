@@ -103,10 +103,11 @@ static void check_shape(const shape *s, bool normed, isa_level level)
    harness_free(h);
 }
 
-/* Zero and tiny rows, largest values at powers of two one ulp up and down, NaN in the next row, last
- * groups of any length. Kills: a floor that is not there; a scale of the row for every group; the
- * largest of a group without its tail; e4m3fnuz up to 240; a power of two below the scale; scales by
- * row where they go by column; codes without saturation; a NaN that reaches another row. */
+/* Zero and tiny rows, largest values at powers of two one ulp up and down, NaN in the next row,
+ * last groups of any length. Kills: a floor that is not there; a scale of the row for every group;
+ * the largest of a group without its tail; e4m3fnuz up to 240; a power of two below the scale;
+ * scales by row where they go by column; codes without saturation; a NaN that reaches another
+ * row. */
 Test(quant_kernels, every_form)
 {
    for (size_t i = 0; i < countof(shapes); i++)

@@ -1,4 +1,5 @@
-/* rows.h - functions of row operations, and their results against the interpreter: for the kernels of every target. */
+/* rows.h - functions of row operations, and their results against the interpreter: for the kernels
+ * of every target. */
 #ifndef CONFORM_ROWS_H
 #define CONFORM_ROWS_H
 
@@ -86,7 +87,8 @@ static inline const char *formula_attrs(const ir_op_info *info, char *out, size_
    return at > 2 ? out : "";
 }
 
-/* Every op with property FORMULA: its kernels come from what ops.def says, its meaning from ref_<op>(). */
+/* Every op with property FORMULA: its kernels come from what ops.def says, its meaning from
+ * ref_<op>(). */
 static inline void formulas_of(harness_options o, dtype t, int n)
 {
    const char *e = dtype_infos[t].name;

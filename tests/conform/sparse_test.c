@@ -1,6 +1,6 @@
 // LINK: codegen passes models ir runtime base
-/* Compressed attention against the f64 meaning and against itself: states of rows and of entries, what
- * entries are made of, which are chosen, and attention over both. Unwritten memory is NaN. */
+/* Compressed attention against the f64 meaning and against itself: states of rows and of entries,
+ * what entries are made of, which are chosen, and attention over both. Unwritten memory is NaN. */
 #include <stdio.h>
 
 #include "harness.h"
@@ -55,7 +55,8 @@ typedef struct pool {
    const char *kv;
 } pool;
 
-/* As in DeepSeek V4; widths and chunks that fill neither vectors nor pages; chunks of one position. */
+/* As in DeepSeek V4; widths and chunks that fill neither vectors nor pages; chunks of one
+ * position. */
 static const pool pools[] = {
    {512, 4, 1, 0, "f32"}, {32, 128, 0, 0, "f32"}, {37, 3, 1, 5, "f32"},
    {9, 20, 0, 2, "f16"},  {64, 16, 1, 0, "f32"},  {130, 1, 0, 0, "f32"},
@@ -97,8 +98,8 @@ static void compare_entries(const harness_run *r, const char *what)
    }
 }
 
-/* Kills: the other half of a row; a chunk before the first one; the place of another position; an entry in
- * the page of the chunk's beginning; entries of rows that close nothing. */
+/* Kills: the other half of a row; a chunk before the first one; the place of another position; an
+ * entry in the page of the chunk's beginning; entries of rows that close nothing. */
 Test(sparse, entries)
 {
    static const harness_step steps[] = {
@@ -123,9 +124,10 @@ Test(sparse, entries)
       }
 }
 
-/* A chunk is split at every offset: rows before the split are stored when the rest comes. The inputs of
- * a position are the same in both, as they are made from its row: so the split run has only the rest.
- * Kills: a chunk that begins with the step; a page of the chunk before that is taken for the chunk's. */
+/* A chunk is split at every offset: rows before the split are stored when the rest comes. The
+ * inputs of a position are the same in both, as they are made from its row: so the split run has
+ * only the rest. Kills: a chunk that begins with the step; a page of the chunk before that is taken
+ * for the chunk's. */
 Test(sparse, split_chunk)
 {
    for (size_t i = 0; i < countof(pools); i++) {
@@ -158,8 +160,8 @@ static harness *compile_index(int heads, int d, int ratio, int k, const char *kv
    return compile(text, level);
 }
 
-/* Kills: an entry that is not closed yet; the k smallest; ids out of order; a chunk of context that is
- * left out; a score of other heads; no -1 behind the last. */
+/* Kills: an entry that is not closed yet; the k smallest; ids out of order; a chunk of context that
+ * is left out; a score of other heads; no -1 behind the last. */
 Test(sparse, choice)
 {
    static const struct {
@@ -189,8 +191,9 @@ Test(sparse, choice)
       }
 }
 
-/* Entries of one of three contents: every score stands many times; the lower ones are taken, and NaN last.
- * Kills: ties that go to the higher one; one more than there is room for; NaN as the largest. */
+/* Entries of one of three contents: every score stands many times; the lower ones are taken, and
+ * NaN last. Kills: ties that go to the higher one; one more than there is room for; NaN as the
+ * largest. */
 Test(sparse, ties)
 {
    harness *h = compile_index(4, 16, 4, 13, "f32", isa_best());
@@ -249,8 +252,9 @@ static harness *compile_shape(const shape *s, isa_level level)
    return compile(text, level);
 }
 
-/* Kills: a window one too wide; a sink left out or counted twice; an entry that is not closed; a row of
- * another sequence; ids of another row; heads of another block; a rest of the row left out. */
+/* Kills: a window one too wide; a sink left out or counted twice; an entry that is not closed; a
+ * row of another sequence; ids of another row; heads of another block; a rest of the row left
+ * out. */
 Test(sparse, meaning)
 {
    static const harness_step steps[] = {
@@ -274,8 +278,8 @@ Test(sparse, meaning)
       }
 }
 
-/* The bits of a row are those of a step of its own, with neighbours, and in every variant; without a
- * closed chunk those of a layer that has no entries at all: an empty block folds nothing.
+/* The bits of a row are those of a step of its own, with neighbours, and in every variant; without
+ * a closed chunk those of a layer that has no entries at all: an empty block folds nothing.
  * Kills: blocks that begin with the step; a fold of nothing that rounds. */
 Test(sparse, invariance)
 {
@@ -336,8 +340,8 @@ Test(sparse, lookup)
 
 /* ---- rotation ---- */
 
-/* The last elements of a head are turned, and turned back. Kills: the first ones; a sign that stays; what
- * stands in front of them lost. */
+/* The last elements of a head are turned, and turned back. Kills: the first ones; a sign that
+ * stays; what stands in front of them lost. */
 Test(sparse, turned_back)
 {
    static const char *const styles[] = {"pair", "half"};

@@ -1,7 +1,7 @@
 // LINK: codegen passes models ir runtime base
-/* Convolutions and gated delta nets against the f64 meaning, and against themselves: a run split at any
- * row, beside any neighbours, has the same bits and leaves the same state. Freed and unwritten memory is
- * NaN in every run. */
+/* Convolutions and gated delta nets against the f64 meaning, and against themselves: a run split at
+ * any row, beside any neighbours, has the same bits and leaves the same state. Freed and unwritten
+ * memory is NaN in every run. */
 #include <stdio.h>
 
 #include "harness.h"
@@ -112,8 +112,8 @@ static void at_level(isa_level level, bool fuse)
       printf("skip: %s is compiled, but does not run here\n", isa_infos[level].name);
 }
 
-/* Kills: a tap too many or in the wrong order; history of another channel; decay after the read; a key
- * head of another value head; a state of another head; no zeros where a sequence begins. */
+/* Kills: a tap too many or in the wrong order; history of another channel; decay after the read; a
+ * key head of another value head; a state of another head; no zeros where a sequence begins. */
 Test(state, meaning)
 {
    for (int i = 0; i < ISA_LEVEL_COUNT; i++)
@@ -159,8 +159,8 @@ static void same_rows(const harness_run *a, int64_t row_a, const harness_run *b,
              "%s: rows have other bits", what);
 }
 
-/* Parameters are made from their index, so the second half of a split run is given the rows it would
- * have had: shifted by `by` rows. */
+/* Parameters are made from their index, so the second half of a split run is given the rows it
+ * would have had: shifted by `by` rows. */
 static void shift_params(harness_run *r, int64_t by)
 {
    ir_op_foreach (r->h->f, op) {
@@ -223,8 +223,8 @@ Test(state, invariance)
       }
 }
 
-/* Every page but those that a run names stays as it is. Kills: page -1 written; a snapshot that nobody
- * wanted; a write to the page that is only read. */
+/* Every page but those that a run names stays as it is. Kills: page -1 written; a snapshot that
+ * nobody wanted; a write to the page that is only read. */
 Test(state, pages)
 {
    for (int fuse = 0; fuse < 2; fuse++) {

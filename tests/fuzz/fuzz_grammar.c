@@ -1,5 +1,6 @@
 // LINK: runtime base
-/* A grammar and a text, separated by the first byte 0xFF: compiled, and followed as far as it goes. */
+/* A grammar and a text, separated by the first byte 0xFF: compiled, and followed as far as it
+ * goes. */
 #include "runtime/text/grammar.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

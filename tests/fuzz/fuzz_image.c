@@ -1,5 +1,6 @@
 // LINK: runtime base
-/* Any bytes as an image file: declined, or pixels that become patches. Sizes are kept small by the bounds. */
+/* Any bytes as an image file: declined, or pixels that become patches. Sizes are kept small by the
+ * bounds. */
 #include <stdlib.h>
 
 #include "runtime/image/image.h"

@@ -1,6 +1,6 @@
 // LINK: codegen passes models ir runtime base sinter_mock
-/* Attention on matrix instructions against the f64 meaning, on warps of both widths: the cases of the plain kernels, which hold
- * its splits, company and forms to the same bits. */
+/* Attention on matrix instructions against the f64 meaning, on warps of both widths: the cases of
+ * the plain kernels, which hold its splits, company and forms to the same bits. */
 #include "simt_run.h"
 
 #include <stdio.h>
@@ -15,8 +15,8 @@ typedef struct shape {
       longer; /* width: of the value, if latent, before 16 of the rotated part; longer: --long only */
 } shape;
 
-/* Columns that are full and that are not, one block and several, a head whose columns are more than the warps have; every
- * demand and cache. */
+/* Columns that are full and that are not, one block and several, a head whose columns are more than
+ * the warps have; every demand and cache. */
 static const shape shapes[] = {
    {4, 1, 32, 0, 0, "f16", false, false, false},    {6, 2, 16, 20, 3, "bf16", true, false, false},
    {5, 5, 48, 0, 0, "f8e4m3", false, false, false}, {14, 2, 64, 300, 0, "f16", false, false, true},
@@ -86,15 +86,17 @@ static bool is_long(void)
    return all && strcmp(all, "1") == 0;
 }
 
-/* Lanes are emulated one by one: but for --long, not every shape, and each on warps of one width. */
+/* Lanes are emulated one by one: but for --long, not every shape, and each on warps of one
+ * width. */
 static bool is_left_out(const shape *s, size_t number, size_t warp)
 {
    return !is_long() && (s->longer || number % countof(warps) != warp);
 }
 
-/* Roundings: as of the plain kernels; what parts of f16 leave out, 2^-22 of a query and of a weight, is four of them. Kills: a
- * fragment's row or column of another lane; parts that leave out more; a mask off by one; values of positions that were never
- * written; a slice that is read before it has come. */
+/* Roundings: as of the plain kernels; what parts of f16 leave out, 2^-22 of a query and of a
+ * weight, is four of them. Kills: a fragment's row or column of another lane; parts that leave out
+ * more; a mask off by one; values of positions that were never written; a slice that is read before
+ * it has come. */
 Test(attention_mma, meaning)
 {
    for (size_t i = 0; i < countof(shapes); i += conform_every(2))
@@ -107,8 +109,8 @@ Test(attention_mma, meaning)
       }
 }
 
-/* Kills: a column whose bits depend on its place or neighbours; a chunk folded that a row does not see; parts merged otherwise
- * than one block folds them. */
+/* Kills: a column whose bits depend on its place or neighbours; a chunk folded that a row does not
+ * see; parts merged otherwise than one block folds them. */
 Test(attention_mma, invariance)
 {
    for (size_t i = 0; i < countof(shapes); i += conform_every(4))
@@ -122,8 +124,10 @@ Test(attention_mma, invariance)
       }
 }
 
-/* Queries and weights in bytes: each is off by 2^-4 of itself at most. Scores are small, so that what the first does to them is no more
- * than that; the bound is 2^-4 of the largest value for both together, of rows of 512, whose scores are larger, 2^-3. Kills: bytes of another line; a page's half that is not there; scales that do not meet. */
+/* Queries and weights in bytes: each is off by 2^-4 of itself at most. Scores are small, so that
+ * what the first does to them is no more than that; the bound is 2^-4 of the largest value for both
+ * together, of rows of 512, whose scores are larger, 2^-3. Kills: bytes of another line; a page's
+ * half that is not there; scales that do not meet. */
 Test(attention_mma, bytes)
 {
    static const shape bytes[] = {
@@ -182,10 +186,11 @@ static const harness_step expanded_steps[] = {
    {.num_seqs = 4, .stored = {255, 256, 17, 300}, .rows = {1, 2, 3, 4}},
 };
 
-/* Each query, key, weight and value is off by 2^-4 of itself at most: a value moves a result by no more than 2^-4 of the largest, scores, which are
- * small, by as much again.
- * Kills: the matrices of another head; scales of another row, of a position's key for its value; values of positions that are
- * not there; the rotated part left out; a position too many or too few; runs that are taken for one; chunks that are not folded. */
+/* Each query, key, weight and value is off by 2^-4 of itself at most: a value moves a result by no
+ * more than 2^-4 of the largest, scores, which are small, by as much again.
+ * Kills: the matrices of another head; scales of another row, of a position's key for its value;
+ * values of positions that are not there; the rotated part left out; a position too many or too
+ * few; runs that are taken for one; chunks that are not folded. */
 Test(attention_mma, expanded)
 {
    static const expanded cases[] = {
@@ -210,7 +215,8 @@ Test(attention_mma, expanded)
    }
 }
 
-/* Kills: bits that depend on where a prompt is split, on a row's column, or on what else is in the step. */
+/* Kills: bits that depend on where a prompt is split, on a row's column, or on what else is in the
+ * step. */
 Test(attention_mma, expanded_invariance)
 {
    const expanded small = {2, 16, 16, 16, 32, "f16", "bf16", false};

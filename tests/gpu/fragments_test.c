@@ -1,7 +1,8 @@
 // LINK: base
-/* Fragment layouts of kernels/fragments.cuh against the formulas of the PTX ISA and of AMD's instruction set documents,
- * element by element as they write them; and that the lanes of a warp hold each element once. Kills: rows and columns exchanged; halves of k
- * exchanged; the pair of a word in another order. */
+/* Fragment layouts of kernels/fragments.cuh against the formulas of the PTX ISA and of AMD's
+ * instruction set documents, element by element as they write them; and that the lanes of a warp
+ * hold each element once. Kills: rows and columns exchanged; halves of k exchanged; the pair of a
+ * word in another order. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
@@ -89,8 +90,8 @@ Test(fragments, c)
       cr_assert(eq(int, seen[i / 8][i % 8], 1));
 }
 
-/* AMD's 16 x 16 x 16: a lane holds four neighbours in k of one row of A, and of one column of B; of D four neighbours among
- * the rows of one column. */
+/* AMD's 16 x 16 x 16: a lane holds four neighbours in k of one row of A, and of one column of B; of
+ * D four neighbours among the rows of one column. */
 Test(fragments, amd)
 {
    int a[16][16] = {{0}}, b[16][16] = {{0}}, c[16][16] = {{0}};
@@ -113,8 +114,8 @@ Test(fragments, amd)
       cr_assert(a[i / 16][i % 16] == 1 && b[i / 16][i % 16] == 1 && c[i / 16][i % 16] == 1);
 }
 
-/* Elements of C that are C_COLS apart, and lanes that differ by multiples of C_LANES, have one column; all rows together. Kills: a
- * maximum over a part of a column, or over two. */
+/* Elements of C that are C_COLS apart, and lanes that differ by multiples of C_LANES, have one
+ * column; all rows together. Kills: a maximum over a part of a column, or over two. */
 Test(fragments, columns)
 {
    for (int lane = 0; lane < 64; lane++)
@@ -127,7 +128,8 @@ Test(fragments, columns)
    cr_assert(NVIDIA_C_COLS * NVIDIA_C_LANES == MMA_N && AMD_C_COLS * AMD_C_LANES == AMD_N);
 }
 
-/* 16 x 16 x 32 of bytes (CDNA 3 and 4: "V_MFMA_F32_16X16X32_FP8_FP8"): a lane holds eight neighbours in k of a line. */
+/* 16 x 16 x 32 of bytes (CDNA 3 and 4: "V_MFMA_F32_16X16X32_FP8_FP8"): a lane holds eight
+ * neighbours in k of a line. */
 Test(fragments, bytes)
 {
    int seen[16][32] = {{0}};

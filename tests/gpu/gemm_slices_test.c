@@ -1,6 +1,7 @@
 // LINK: codegen passes models ir runtime base sinter_mock
-/* Products whose k is cut into slices, on the mock's threads, for warps of 32 and 64: against the f64 meaning; and the launches of few
- * rows (a block a slice, then their sum) against the one of many, bit by bit. */
+/* Products whose k is cut into slices, on the mock's threads, for warps of 32 and 64: against the
+ * f64 meaning; and the launches of few rows (a block a slice, then their sum) against the one of
+ * many, bit by bit. */
 #include "simt_run.h"
 #include "tests/conform/rows.h"
 
@@ -25,8 +26,9 @@ static bool has_launch(const harness *h, const char *variant, const char *words)
    return false;
 }
 
-/* The sums are those of f64 but for a rounding of f32 each 32 products, and of the slices. Kills: a slice left out or taken twice; sums
- * of a neighbour's row; an epilogue in every slice; slices added in another order, in one block and in several; a residual lost. */
+/* The sums are those of f64 but for a rounding of f32 each 32 products, and of the slices. Kills: a
+ * slice left out or taken twice; sums of a neighbour's row; an epilogue in every slice; slices
+ * added in another order, in one block and in several; a residual lost. */
 Test(gemm_slices, both_ways)
 {
    for (size_t w = 0; w < countof(warps); w++) {
@@ -55,8 +57,8 @@ Test(gemm_slices, both_ways)
    }
 }
 
-/* Kills: slices where columns fill the machine, where k is short, where there are no matrix instructions, or where a launch costs
- * more than what is gained. */
+/* Kills: slices where columns fill the machine, where k is short, where there are no matrix
+ * instructions, or where a launch costs more than what is gained. */
 Test(gemm_slices, when)
 {
    const arch_info *a = arch_find("sm_90a");

@@ -60,7 +60,8 @@ static sinter_status load(rt_gpu *gpu, const section *s, size_t size, rt_gpu_mod
    return rt_gpu_modules_load(&rt_cuda_ops, gpu, &p, (rt_bytes){s->bytes, size}, out);
 }
 
-/* Kills: an object that is loaded for each of its kernels, or given back for each; a kernel of another object. */
+/* Kills: an object that is loaded for each of its kernels, or given back for each; a kernel of
+ * another object. */
 Test(gpu_modules, an_object_is_loaded_once)
 {
    section s = build();
@@ -80,7 +81,8 @@ Test(gpu_modules, an_object_is_loaded_once)
    arena_destroy(s.a);
 }
 
-/* Kills: a row that is believed; a section shorter than its rows; modules that stay after a failure. */
+/* Kills: a row that is believed; a section shorter than its rows; modules that stay after a
+ * failure. */
 Test(gpu_modules, rows_are_checked)
 {
    static const simt_code_row wrong[] = {{OBJECT_AT, 0},

@@ -45,8 +45,9 @@ static void *graph_over(const rt_gpu_ops *ops, rt_gpu *gpu, arena *a, uint64_t p
    return exec;
 }
 
-/* Kills: addresses that move; what was written that is lost; a layer that does not grow; a page that counts before all of it has memory;
- * memory that stays; graphs that have to be built again. */
+/* Kills: addresses that move; what was written that is lost; a layer that does not grow; a page
+ * that counts before all of it has memory; memory that stays; graphs that have to be built
+ * again. */
 Test(gpu_pool, grows_under_graphs)
 {
    for (size_t i = 0; i < countof(drivers); i++) {
@@ -96,8 +97,8 @@ static const char *const calls[][4] = {
    {"hipMemCreate", "hipMemMap", "hipMemSetAccess", "hipMemRelease"},
 };
 
-/* Each call of a growth fails once, in each layer and piece: all is as it was, and the next try succeeds. Kills: a layer that is ahead
- * of the others; memory that nobody knows any more. */
+/* Each call of a growth fails once, in each layer and piece: all is as it was, and the next try
+ * succeeds. Kills: a layer that is ahead of the others; memory that nobody knows any more. */
 Test(gpu_pool, failures_leave_it_as_it_was)
 {
    for (size_t i = 0; i < countof(drivers); i++) {

@@ -1,6 +1,7 @@
 // LINK: codegen passes models ir runtime base sinter_mock
-/* Latent attention as SIMT text: the program that holds the CPU's kernels to the f64 meaning, on the mock's threads, with
- * warps of 64. Levels of a CPU make no difference here: the first one stands for all. */
+/* Latent attention as SIMT text: the program that holds the CPU's kernels to the f64 meaning, on
+ * the mock's threads, with warps of 64. Levels of a CPU make no difference here: the first one
+ * stands for all. */
 #include "simt_run.h"
 
 #define ISA_LEVEL_COUNT 1

@@ -1,6 +1,7 @@
 // LINK: codegen runtime sinter_mock
-/* The mock device against its own promises: what it refuses, what it does late, and which mistakes of kernels it
- * shows. Kernels are small ones in the language of kernels/simt.h, built as the compiler builds its own. */
+/* The mock device against its own promises: what it refuses, what it does late, and which mistakes
+ * of kernels it shows. Kernels are small ones in the language of kernels/simt.h, built as the
+ * compiler builds its own. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <math.h>
@@ -242,8 +243,8 @@ static uint64_t open_range(device *d, size_t *granularity)
    return address;
 }
 
-/* Kills: memory without access, or without memory, that can be used; a place that is mapped twice; addresses that are given back
- * with memory behind them; memory that stays. */
+/* Kills: memory without access, or without memory, that can be used; a place that is mapped twice;
+ * addresses that are given back with memory behind them; memory that stays. */
 Test(mock, ranges_are_what_is_mapped)
 {
    device d = {0};

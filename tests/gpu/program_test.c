@@ -1,14 +1,14 @@
 // LINK: codegen runtime sinter_mock
-/* A plan's launches on a device behind a driver: what is bound, what becomes a graph, which bucket a step takes. Both
- * drivers, on the mock, with graphs of segments, of phases, and none.
+/* A plan's launches on a device behind a driver: what is bound, what becomes a graph, which bucket
+ * a step takes. Both drivers, on the mock, with graphs of segments, of phases, and none.
  *
  *    phase 0   y[t] = 2 x[t] + k                          T tiles
  *    phase 1   z[t] = 3 y[t];   w[t] = y[t] + k'          T tiles each, in one phase
  *    phase 2   u[q] = z[q] + w[q]                         Q tiles, eager
  *
- * Kills: an edge that is missing between phases, or runs to the wrong node; the arguments of another launch; constants
- * that are not copied; a grid of another bucket; a block past the step's tiles that works; a step block that is not
- * read; a failure that is not passed on. */
+ * Kills: an edge that is missing between phases, or runs to the wrong node; the arguments of
+ * another launch; constants that are not copied; a grid of another bucket; a block past the step's
+ * tiles that works; a step block that is not read; a failure that is not passed on. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <malloc.h>
@@ -204,7 +204,8 @@ Test(program, launches)
    all_steps(&rt_hip_ops, RT_GPU_GRAPHS_none);
 }
 
-/* A step of 8 rows, of which `wanted` are, in a context of `chunks`: z for contexts over one chunk, w for wanted rows. */
+/* A step of 8 rows, of which `wanted` are, in a context of `chunks`: z for contexts over one chunk,
+ * w for wanted rows. */
 static void conditional_step(machine *m, rt_gpu_program *g, int64_t wanted, int64_t chunks)
 {
    sinter_step_block block = {.sym = {[SYM_T] = 8, [SYM_R] = wanted, [SYM_C] = chunks}};
@@ -226,8 +227,9 @@ static void conditional_step(machine *m, rt_gpu_program *g, int64_t wanted, int6
    }
 }
 
-/* Kills: a region that runs when nobody needs it, or does not when somebody does; a node that stays as the last step left it; a graph
- * of another bucket that is switched with it; a switch that failed and counts as made; a break where none is worth it. */
+/* Kills: a region that runs when nobody needs it, or does not when somebody does; a node that stays
+ * as the last step left it; a graph of another bucket that is switched with it; a switch that
+ * failed and counts as made; a break where none is worth it. */
 static void all_conditions(const rt_gpu_ops *ops, rt_gpu_conditions conditions)
 {
    static const int64_t steps[][2] = {{8, 1}, {0, 1}, {0, 2}, {3, 2},
@@ -320,7 +322,8 @@ Test(program, failures)
    cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());
 }
 
-/* Which code a GPU takes. Kills: code for an accelerated architecture on a later one; a family taken for another. */
+/* Which code a GPU takes. Kills: code for an accelerated architecture on a later one; a family
+ * taken for another. */
 Test(program, architectures)
 {
    static const struct {
@@ -348,8 +351,9 @@ static uint64_t memory_left(machine *m)
    return left;
 }
 
-/* What graphs take is told by the first ones: too much is said before it is tried, and what was taken is given back. Kills: graphs that
- * nobody counts; an estimate of the graphs so far only; a driver that is asked until it refuses; graphs that stay behind a failure. */
+/* What graphs take is told by the first ones: too much is said before it is tried, and what was
+ * taken is given back. Kills: graphs that nobody counts; an estimate of the graphs so far only; a
+ * driver that is asked until it refuses; graphs that stay behind a failure. */
 static void graphs_take_memory(const rt_gpu_ops *ops)
 {
    const char *make = ops == &rt_cuda_ops ? "cuGraphInstantiateWithFlags" : "hipGraphInstantiate";
@@ -392,8 +396,8 @@ Test(program, memory_of_graphs)
    graphs_take_memory(&rt_hip_ops);
 }
 
-/* A thousand steps of all buckets in turns: what the first hundred have taken is all that is ever taken, of the device and of the host.
- * Kills: a step that leaves something behind. */
+/* A thousand steps of all buckets in turns: what the first hundred have taken is all that is ever
+ * taken, of the device and of the host. Kills: a step that leaves something behind. */
 Test(program, soak)
 {
    machine m;

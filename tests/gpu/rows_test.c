@@ -1,6 +1,7 @@
 // LINK: codegen passes models ir runtime base sinter_mock
-/* Row kernels as SIMT text against the f64 meaning, on the mock's threads: the cases of region_test.c at fewer widths, for
- * warps of 32 and of 64. One more block than there are tiles is run: it must do nothing. */
+/* Row kernels as SIMT text against the f64 meaning, on the mock's threads: the cases of
+ * region_test.c at fewer widths, for warps of 32 and of 64. One more block than there are tiles is
+ * run: it must do nothing. */
 #include "simt_run.h"
 #include "tests/conform/rows.h"
 
@@ -22,8 +23,8 @@ static void single(harness_options o)
       formulas_of(o, floats[t], 33);
 }
 
-/* Kills: a wrong tail; an operand swapped; a rounding left out; eps or offset dropped; rows taken by the row's own
- * number. */
+/* Kills: a wrong tail; an operand swapped; a rounding left out; eps or offset dropped; rows taken
+ * by the row's own number. */
 Test(rows, single_ops)
 {
    on_warps(single);
@@ -50,7 +51,8 @@ static void gates(harness_options o)
    }
 }
 
-/* Kills: a bound forgotten; operands of decay exchanged; parts of a concatenation exchanged; a norm over the row. */
+/* Kills: a bound forgotten; operands of decay exchanged; parts of a concatenation exchanged; a norm
+ * over the row. */
 Test(rows, gates)
 {
    on_warps(gates);
@@ -73,7 +75,8 @@ static void heads(harness_options o)
    }
 }
 
-/* Kills: a norm over the row instead of the head; the unrotated rest forgotten; pairs mixed up; a slice's offset. */
+/* Kills: a norm over the row instead of the head; the unrotated rest forgotten; pairs mixed up; a
+ * slice's offset. */
 Test(rows, heads)
 {
    on_warps(heads);
@@ -88,8 +91,8 @@ static void chains(harness_options o)
       }
 }
 
-/* Kills: a norm of a value that is not complete yet; a barrier between stages that is missing; a factor of another
- * norm. */
+/* Kills: a norm of a value that is not complete yet; a barrier between stages that is missing; a
+ * factor of another norm. */
 Test(rows, chains)
 {
    on_warps(chains);

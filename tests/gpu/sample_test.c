@@ -1,6 +1,7 @@
 // LINK: codegen passes models ir runtime base sinter_mock
-/* Tokens picked by kernels/sample.cuh on the mock's threads, for warps of 32 and of 64, against the sampler of the host: the same
- * ones. Then the same with defects planted in the text, each of which must be seen (all of them with SINTER_CHECK_LONG=1). */
+/* Tokens picked by kernels/sample.cuh on the mock's threads, for warps of 32 and of 64, against the
+ * sampler of the host: the same ones. Then the same with defects planted in the text, each of which
+ * must be seen (all of them with SINTER_CHECK_LONG=1). */
 #include "simt_run.h"
 
 #include <math.h>
@@ -200,8 +201,9 @@ static int all_differences(machine *m, uint32_t rounds)
    return wrong;
 }
 
-/* Kills: another order, or another end, of any filter; a tie to the higher id; a weight of other bits; a draw by another order; a
- * chunk or the end of a row that is not looked at; rows of the host that are written. */
+/* Kills: another order, or another end, of any filter; a tie to the higher id; a weight of other
+ * bits; a draw by another order; a chunk or the end of a row that is not looked at; rows of the
+ * host that are written. */
 Test(sample, picks_what_the_host_picks)
 {
    static const uint32_t vocabs[] = {MOST, 317, 3};

@@ -1,4 +1,5 @@
-/* simt_run.h - how programs of tests/conform run on the mock's threads: kernels as SIMT text, by the C compiler. */
+/* simt_run.h - how programs of tests/conform run on the mock's threads: kernels as SIMT text, by
+ * the C compiler. */
 #ifndef GPU_SIMT_RUN_H
 #define GPU_SIMT_RUN_H
 

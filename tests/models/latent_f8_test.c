@@ -1,7 +1,7 @@
 // LINK: codegen runtime models passes ir base
-/* What a cache of a byte an element (passes/kv_f8.c, latent_f8.c) costs. Two questions with an answer each: do
- * the kernels compute what such a state means, and is what it means as near as a rounding of that
- * size can be?
+/* What a cache of a byte an element (passes/kv_f8.c, latent_f8.c) costs. Two questions with an
+ * answer each: do the kernels compute what such a state means, and is what it means as near as a
+ * rounding of that size can be?
  *
  * The logits of one row move in proportion to the rounding of the state, for f16, bf16 and f8e4m3
  * alike. Some rows move further: there a router's choice turned. So a row in the middle is held. */
@@ -68,7 +68,8 @@ static double middle_row(golden *g, const double *got)
 }
 
 /* Kills: a state that is stored longer or shorter than its type, values beyond the type's range or
- * below it (an 8-bit float without a scale holds 2^-9 to 448), a rounding that is not to nearest. */
+ * below it (an 8-bit float without a scale holds 2^-9 to 448), a rounding that is not to
+ * nearest. */
 Test(latent_f8, moves_rows_by_its_rounding)
 {
    static const dtype types[] = {DT_f16, DT_bf16, DT_f8e4m3};

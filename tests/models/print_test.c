@@ -1,7 +1,8 @@
 // LINK: models ir base
 /* The graph of one checkpoint per architecture, as text: tests/models/<name>.ir. A change of a
- * family shows here line by line. SINTER_UPDATE=1 writes the files anew; an empty one is a new case.
- * Kills: a changed order of ops, attribute, type or name that happens to give the same logits. */
+ * family shows here line by line. SINTER_UPDATE=1 writes the files anew; an empty one is a new
+ * case. Kills: a changed order of ops, attribute, type or name that happens to give the same
+ * logits. */
 #include "run.h"
 
 #include <criterion/parameterized.h>

@@ -1,5 +1,6 @@
 // LINK: passes ir base
-/* The rule by which a rewrite is judged, on numbers made by hand; and the inputs it is judged on. */
+/* The rule by which a rewrite is judged, on numbers made by hand; and the inputs it is judged
+ * on. */
 #include "passes/exec.h"
 
 #include <criterion/criterion.h>
@@ -148,8 +149,8 @@ Test(exec_rule, judges_as_the_facts_say)
    }
 }
 
-/* Kills: an rms bound that passes what is 6 % worse everywhere; a percentile that one bad element in
- * a thousand cannot move. */
+/* Kills: an rms bound that passes what is 6 % worse everywhere; a percentile that one bad element
+ * in a thousand cannot move. */
 Test(exec_rule, errors_over_many_runs)
 {
    enum { N = 2000 };

@@ -72,7 +72,8 @@ static void expect_same(watch *w, const ir_func *f, uint32_t probes, const char 
 }
 
 /* Nothing may be wrong even for a moment: after each pass the function is valid, parses to itself,
- * and (exact) gives the same bits on the interpreter, for ordinary values; for all kinds at the end. */
+ * and (exact) gives the same bits on the interpreter, for ordinary values; for all kinds at the
+ * end. */
 static void see(void *user, pass_id pass, bool after, bool changed, const ir_func *f)
 {
    watch *w = user;
@@ -124,7 +125,8 @@ Test(models, exact_passes_change_no_bit)
       run_family(families[i], SINTER_NUMERICS_exact, NULL, NULL);
 }
 
-/* Kills: a fusion that works only together with another one. Leaving out one that does not fire changes nothing. */
+/* Kills: a fusion that works only together with another one. Leaving out one that does not fire
+ * changes nothing. */
 Test(models, every_fusion_can_be_left_out)
 {
    find_families();

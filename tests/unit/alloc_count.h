@@ -1,5 +1,5 @@
-/* alloc_count.h - counts every malloc, calloc, realloc and free of the process while `counting` is set. glibc only; not under
- * sanitizers, which bring their own. */
+/* alloc_count.h - counts every malloc, calloc, realloc and free of the process while `counting` is
+ * set. glibc only; not under sanitizers, which bring their own. */
 #ifndef TEST_ALLOC_COUNT_H
 #define TEST_ALLOC_COUNT_H
 

@@ -221,8 +221,8 @@ Test(artifact, damaged_weights)
    free(b.data);
 }
 
-/* A source is hashed by reads. Kills: a mapping, which dies of a file that loses its end (the size is
- * that of an earlier look); other bytes than those of the mapping. */
+/* A source is hashed by reads. Kills: a mapping, which dies of a file that loses its end (the size
+ * is that of an earlier look); other bytes than those of the mapping. */
 Test(artifact, sources_that_become_shorter)
 {
    enum { WHOLE = 2 * ARTIFACT_CHUNK + 5 };

@@ -1,5 +1,6 @@
 // LINK: base
-/* base/attention.def over the product of what models ask for: some row can always, and each says so by what it has. */
+/* base/attention.def over the product of what models ask for: some row can always, and each says so
+ * by what it has. */
 #include <criterion/criterion.h>
 
 #include "base/attention.h"
@@ -11,7 +12,8 @@ static const uint32_t widths[][2] = {{1, 1},     {7, 7},     {16, 16},   {64, 64
                                      {80, 80},   {128, 128}, {192, 128}, {256, 256},
                                      {512, 512}, {576, 512}, {1024, 960}};
 
-/* The plain row of a machine: it has to take all that is not said to have no kernel in docs/gpu.md. */
+/* The plain row of a machine: it has to take all that is not said to have no kernel in
+ * docs/gpu.md. */
 static attention_backend plain_of(const arch_info *arch)
 {
    return arch ? ATTENTION_BACKEND_simt : ATTENTION_BACKEND_cpu;
@@ -67,8 +69,8 @@ static void check_machine(const arch_info *arch, bool fast)
    arena_destroy(a);
 }
 
-/* Kills: a row that lacks a type or demand which it has; a machine without any row; a kernel taken that its machine has not,
- * or whose block does not fit. */
+/* Kills: a row that lacks a type or demand which it has; a machine without any row; a kernel taken
+ * that its machine has not, or whose block does not fit. */
 Test(attention_choice, some_row_can_always)
 {
    for (int fast = 0; fast < 2; fast++) {
@@ -78,8 +80,9 @@ Test(attention_choice, some_row_can_always)
    }
 }
 
-/* Kills: a machine without these bytes, or a shape that fills no instruction, taken; a kernel that rounds and was not asked for; matrices with
- * minima, whose products with latents nobody adds; a block that does not fit. */
+/* Kills: a machine without these bytes, or a shape that fills no instruction, taken; a kernel that
+ * rounds and was not asked for; matrices with minima, whose products with latents nobody adds; a
+ * block that does not fit. */
 Test(attention_choice, expanded)
 {
    static const struct {
@@ -132,7 +135,8 @@ Test(attention_choice, expanded)
    arena_destroy(a);
 }
 
-/* Kills: exact on matrix instructions; an f32 cache in halves; the machines whose instructions we have not. */
+/* Kills: exact on matrix instructions; an f32 cache in halves; the machines whose instructions we
+ * have not. */
 Test(attention_choice, reasons)
 {
    static const struct {

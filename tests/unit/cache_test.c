@@ -357,8 +357,9 @@ Test(cache, collect)
    sinter_free(json);
 }
 
-/* Objects of kernels stay as long as something takes them, and there is room. Kills: a folder that only grows; kernels that go with
- * the artifacts that they were made for; half a file that stays. */
+/* Objects of kernels stay as long as something takes them, and there is room. Kills: a folder that
+ * only grows; kernels that go with the artifacts that they were made for; half a file that
+ * stays. */
 Test(cache, kernels)
 {
    sinter_compile_options o = options_of(model_path);

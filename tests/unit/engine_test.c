@@ -164,8 +164,8 @@ static sinter_sampling random_sampling(void)
    return s;
 }
 
-/* A crowd of requests that share beginnings, submitted while others run. Returns how many tokens were kept aside and put
- * back. */
+/* A crowd of requests that share beginnings, submitted while others run. Returns how many tokens
+ * were kept aside and put back. */
 static uint64_t crowd(sinter_engine_options options, uint64_t seed, uint32_t count)
 {
    sinter_engine *e = toy_engine(options);
@@ -235,8 +235,8 @@ Test(engine, freed_pages_are_never_read)
    unsetenv("SINTER_DEBUG");
 }
 
-/* Kills: a page put back into another's place, a last page that is cut off, a window that moved on, a page that others find
- * although it was never filled. */
+/* Kills: a page put back into another's place, a last page that is cut off, a window that moved on,
+ * a page that others find although it was never filled. */
 Test(engine, pages_kept_aside_change_nothing)
 {
    uint64_t restored = 0;

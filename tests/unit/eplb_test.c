@@ -66,9 +66,9 @@ static void check_layer(const json *c, const rt_eplb_shape *s, size_t layer)
                       json_get(c, "balance")->items[layer]->number, 1e-6, "%s: balance", name);
 }
 
-/* Kills: an unstable sort, the last of equal packs, a replica for the first of equal loads only when it
- * is larger, sorting packs of one, groups kept together that nodes do not divide, a node's experts
- * numbered as all. */
+/* Kills: an unstable sort, the last of equal packs, a replica for the first of equal loads only
+ * when it is larger, sorting packs of one, groups kept together that nodes do not divide, a node's
+ * experts numbered as all. */
 Test(eplb, recorded)
 {
    const json *cases = json_get(recorded(the_arena, "eplb.json"), "cases");

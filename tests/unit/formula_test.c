@@ -1,5 +1,6 @@
 // LINK: ir base
-/* Formulas of ops.def, in numbers: kernels that are made from them are compared in tests/conform. */
+/* Formulas of ops.def, in numbers: kernels that are made from them are compared in
+ * tests/conform. */
 #include "ir_support.h"
 
 #include "ir/formula.h"

@@ -1,7 +1,8 @@
 // LINK: models runtime base ir
-/* Masks over real vocabularies: a token is allowed exactly when the text it makes, as the decoder shows it, can go on; and
- * nothing is allocated on the way. Kills: a token spelled otherwise than it is decoded, a leading space that is shown, a
- * mask of another place, tables that lose the place when they are emptied. */
+/* Masks over real vocabularies: a token is allowed exactly when the text it makes, as the decoder
+ * shows it, can go on; and nothing is allocated on the way. Kills: a token spelled otherwise than
+ * it is decoded, a leading space that is shown, a mask of another place, tables that lose the place
+ * when they are emptied. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -44,7 +45,8 @@ static bool decodes(fixture *f, int32_t id, char **out, size_t *len)
    return text_decode(f->t, f->a, f->ids, f->count + 1, out, len) == SINTER_ok;
 }
 
-/* Whether the decoded text can go on. Half a character at its end says nothing: then *known is false. */
+/* Whether the decoded text can go on. Half a character at its end says nothing: then *known is
+ * false. */
 static bool leads_on(fixture *f, int32_t id, bool *known)
 {
    grammar_run *r;
@@ -78,7 +80,8 @@ static void check_step(fixture *f, const char *style, uint32_t tokens, uint32_t 
       bool want = leads_on(f, (int32_t)id, &known);
       char *text;
       size_t len, before;
-      /* Control tokens make no text, and are never allowed; nor is the unknown token, which may be shown. */
+      /* Control tokens make no text, and are never allowed; nor is the unknown token, which may be
+       * shown. */
       (void)decodes(f, (int32_t)id, &text, &len);
       cr_assert(text_decode(f->t, f->a, f->ids, f->count, &text, &before) == SINTER_ok);
       if (!known || len == before || (int32_t)id == text_tokenizer_vocab(f->t)->header->unk)
@@ -124,7 +127,8 @@ Test(grammar_mask, allows_what_leads_on)
    cr_expect(total_checked > 5000, "%u tokens checked", total_checked);
 }
 
-/* A long text empties the tables many times; the bytes that lead on are the same as from a fresh start. */
+/* A long text empties the tables many times; the bytes that lead on are the same as from a fresh
+ * start. */
 Test(grammar_mask, full_tables)
 {
    static const char text[] = "{\"json_schema\":{\"type\":\"string\",\"minLength\":9000}}";

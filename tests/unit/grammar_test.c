@@ -1,7 +1,8 @@
 // LINK: runtime base
-/* Grammars against recorded verdicts: cases written by hand, the instances of json-schema-test-suite, and random walks
- * of llguidance (tests/data/make_grammar.py). Kills: a keyword that is passed over, a property that may be left out, a
- * bound off by one, a key spelled in another way, a text that gets stuck, a schema that exhausts the machine. */
+/* Grammars against recorded verdicts: cases written by hand, the instances of
+ * json-schema-test-suite, and random walks of llguidance (tests/data/make_grammar.py). Kills: a
+ * keyword that is passed over, a property that may be left out, a bound off by one, a key spelled
+ * in another way, a text that gets stuck, a schema that exhausts the machine. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -46,8 +46,8 @@ static void expect_at(const rt_images *images, int64_t index, int64_t t, int64_t
              (long long)w);
 }
 
-/* Kills: rows and columns exchanged; text behind an image that counts its tokens; the second image's rows
- * taken from the first; frames that do not move on. */
+/* Kills: rows and columns exchanged; text behind an image that counts its tokens; the second
+ * image's rows taken from the first; frames that do not move on. */
 Test(images, positions)
 {
    const int32_t prompt[] = {5, IMAGE, IMAGE, IMAGE, IMAGE, IMAGE, IMAGE, 6, IMAGE, IMAGE, 7};
@@ -88,8 +88,8 @@ Test(images, plain_positions)
    rt_images_destroy(it);
 }
 
-/* Kills: a block whose name does not tell its image from another, or the same one cut otherwise; text in front that is
- * not shared. */
+/* Kills: a block whose name does not tell its image from another, or the same one cut otherwise;
+ * text in front that is not shared. */
 Test(images, names_of_blocks)
 {
    int32_t prompt[64] = {0};
@@ -116,7 +116,8 @@ Test(images, names_of_blocks)
    rt_images_destroy(z);
 }
 
-/* Kills: a prompt with too few, too many or scattered places; a grid that is none; a model without a tower. */
+/* Kills: a prompt with too few, too many or scattered places; a grid that is none; a model without
+ * a tower. */
 Test(images, refusals)
 {
    const int32_t prompt[] = {5, IMAGE, IMAGE, IMAGE, 6, IMAGE};
@@ -157,7 +158,8 @@ static const plan_vision tower = {.patch = 14,
                                   .mean = {0.5, 0.25, 0},
                                   .std = {0.5, 1, 2}};
 
-/* Sizes by the reference's rule. Kills: rounding away from zero at ties; an area out of bounds; sides exchanged. */
+/* Sizes by the reference's rule. Kills: rounding away from zero at ties; an area out of bounds;
+ * sides exchanged. */
 Test(pixels, sizes)
 {
    static const uint32_t cases[][4] = {
@@ -186,8 +188,8 @@ static rt_pixels ramp(uint32_t w, uint32_t h)
    return p;
 }
 
-/* The cubic keeps ramps but at the edges, and what is flat. Kills: a center off by half a pixel; axes exchanged; weights
- * that do not add up; a channel read for another. */
+/* The cubic keeps ramps but at the edges, and what is flat. Kills: a center off by half a pixel;
+ * axes exchanged; weights that do not add up; a channel read for another. */
 Test(pixels, resize)
 {
    rt_pixels from = ramp(100, 60), to;
@@ -251,9 +253,10 @@ static rt_pixels decoded(const char *name)
    return p;
 }
 
-/* Kills: a decoder that is never called right: channels exchanged, rows of another length, a photograph that is
- * not turned. The files were written by Pillow from one picture; of the JPEG file, whose losses are a few
- * levels on a smooth picture, Pillow reads back values within 4 of it. */
+/* Kills: a decoder that is never called right: channels exchanged, rows of another length, a
+ * photograph that is not turned. The files were written by Pillow from one picture; of the JPEG
+ * file, whose losses are a few levels on a smooth picture, Pillow reads back values within 4 of
+ * it. */
 Test(pixels, files)
 {
    rt_pixels png = decoded("photo.png"), webp = decoded("photo.webp"), jpeg = decoded("photo.jpg"),
@@ -280,7 +283,8 @@ Test(pixels, files)
    free(turned.rgb);
 }
 
-/* Kills: another kernel or rounding than Pillow's bicubic, which the checkpoints were trained behind. */
+/* Kills: another kernel or rounding than Pillow's bicubic, which the checkpoints were trained
+ * behind. */
 Test(pixels, resize_as_recorded)
 {
    static const struct {
@@ -302,7 +306,8 @@ Test(pixels, resize_as_recorded)
    free(from.rgb);
 }
 
-/* Kills: an offset read past the file; the byte order of the other camera; a value that is no orientation. */
+/* Kills: an offset read past the file; the byte order of the other camera; a value that is no
+ * orientation. */
 Test(pixels, orientation)
 {
    static const uint8_t little[] = {
@@ -328,7 +333,8 @@ Test(pixels, orientation)
    cr_assert_eq(rt_image_orientation(odd, sizeof odd), 1);
 }
 
-/* Kills: a size that is believed before it is checked; bytes taken for a format by a part of its name. */
+/* Kills: a size that is believed before it is checked; bytes taken for a format by a part of its
+ * name. */
 Test(pixels, hostile)
 {
    static const uint8_t huge_png[] =

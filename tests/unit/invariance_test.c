@@ -140,7 +140,8 @@ static outcome run(sinter_artifact *a, setting s)
    return out;
 }
 
-/* Whether a model is asked for: all are without $SINTER_TEST_MODELS, names in it, comma-separated. */
+/* Whether a model is asked for: all are without $SINTER_TEST_MODELS, names in it,
+ * comma-separated. */
 static bool is_wanted(const char *model)
 {
    const char *names = getenv("SINTER_TEST_MODELS");
@@ -211,8 +212,9 @@ Test(invariance, exact)
    same_everywhere(SINTER_NUMERICS_exact);
 }
 
-/* Guessing ahead changes neither tokens nor logprobs, beside neighbours and in a pool that is too small. Kills: a
- * guess that is taken without the pick, the row of a wrong guess, a page told to others with the key of a guess. */
+/* Guessing ahead changes neither tokens nor logprobs, beside neighbours and in a pool that is too
+ * small. Kills: a guess that is taken without the pick, the row of a wrong guess, a page told to
+ * others with the key of a guess. */
 Test(invariance, drafts)
 {
    uint64_t drafted = 0, accepted = 0;

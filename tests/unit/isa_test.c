@@ -72,8 +72,8 @@ static isa_level best_of(const isa_cpu *cpu, int *refusal)
    return (isa_level)best;
 }
 
-/* Kills: tiles used without leave; a refusal that takes more than the tiles away, or is not passed on;
- * leave asked on a machine that cannot give it. */
+/* Kills: tiles used without leave; a refusal that takes more than the tiles away, or is not passed
+ * on; leave asked on a machine that cannot give it. */
 Test(isa, tiles_need_leave)
 {
    isa_cpu cpu = everything;

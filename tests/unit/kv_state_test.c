@@ -114,7 +114,8 @@ static void run(world *w, walker *k, int64_t end)
    kv_cache_commit(w->cache, &k->s, end);
 }
 
-/* Gives its pages away, and has those that nobody knows put back, as runtime/swap.c does; true when they were. */
+/* Gives its pages away, and has those that nobody knows put back, as runtime/swap.c does; true when
+ * they were. */
 static bool give_way(world *w, walker *k)
 {
    const int32_t *table = kv_cache_table(w->cache, 0) + k->s.slot * (LONGEST / PAGE_TOKENS);
@@ -155,9 +156,9 @@ static void advance(world *w, walker *k)
    }
 }
 
-/* Kills: a hit at a border without a state, or with one of another place; a snapshot that is written
- * again; a page that two sequences write; a state that outlives its page; a state put back into a page that others find,
- * or into none. */
+/* Kills: a hit at a border without a state, or with one of another place; a snapshot that is
+ * written again; a page that two sequences write; a state that outlives its page; a state put back
+ * into a page that others find, or into none. */
 static int64_t walk(int64_t states, int64_t *put_back)
 {
    static walker all[SLOTS];
@@ -226,8 +227,8 @@ static int64_t hit_of(world *w, const int32_t *tokens, int64_t n, int64_t rows)
 }
 
 /* The same prompt is found up to its last border, whether or not that is its end; a longer one from
- * its end on; and where two prompts part, the third one finds a state that the second one left there.
- * Kills: snapshots at the end only; none where prompts part. */
+ * its end on; and where two prompts part, the third one finds a state that the second one left
+ * there. Kills: snapshots at the end only; none where prompts part. */
 Test(kv_state, where_hits_are)
 {
    static world w;

@@ -150,8 +150,8 @@ static int64_t grow(void *user, uint32_t group, int64_t pages)
    return g->has;
 }
 
-/* Kills: a page without memory that is given out, or before one that has some; pages that count though they never get memory; a cached
- * page that is not taken when memory is out. */
+/* Kills: a page without memory that is given out, or before one that has some; pages that count
+ * though they never get memory; a cached page that is not taken when memory is out. */
 Test(kv_pool, grows_as_far_as_there_is_memory)
 {
    growing g = {.most = 10};

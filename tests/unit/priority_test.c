@@ -1,6 +1,6 @@
 // LINK: runtime base
-/* priority_test.c - who is admitted first and who gives way, on the toy model, whose tokens also tell whether giving way
- * changed an answer. */
+/* priority_test.c - who is admitted first and who gives way, on the toy model, whose tokens also
+ * tell whether giving way changed an answer. */
 #include <criterion/criterion.h>
 
 #include "engine_toy.h"
@@ -127,7 +127,8 @@ Test(priority, pages_are_given_up_by_the_lowest)
    finish(e, "hl");
 }
 
-/* Kills: one of a higher priority that waits for pages of lower ones to become free by themselves. */
+/* Kills: one of a higher priority that waits for pages of lower ones to become free by
+ * themselves. */
 Test(priority, pages_are_taken_for_one_that_waits)
 {
    sinter_engine *e = toy_engine((sinter_engine_options){.kv_tokens = 96});

@@ -159,8 +159,8 @@ static uint32_t reference(const float *row, const sinter_sampling *o, rt_candida
    return keep;
 }
 
-/* Kills: a weight at the floor, or in the last block, that is left out; a weight that is not exp, or another one at the end of a row;
- * a sum that is not the weights'. */
+/* Kills: a weight at the floor, or in the last block, that is left out; a weight that is not exp,
+ * or another one at the end of a row; a sum that is not the weights'. */
 Test(rows, weights)
 {
    static rt_candidate got[VOCAB];
@@ -401,7 +401,8 @@ static void expect_failure(rt_sampler *s, const float *row, const rt_ask *ask, c
    cr_assert(strstr(sinter_error(), says), "%s", sinter_error());
 }
 
-/* Kills: one cause named for another: of the model's logits, of a grammar without a token, of bias and penalties. */
+/* Kills: one cause named for another: of the model's logits, of a grammar without a token, of bias
+ * and penalties. */
 Test(sampler, failures_say_which)
 {
    static const uint32_t none[1] = {0}, second[1] = {2};

@@ -1,6 +1,6 @@
 // LINK: runtime base
-/* step_cost_test.c - what the scheduler expects of steps, against steps that were measured. No clock is read here: the
- * times are in step_costs.h. */
+/* step_cost_test.c - what the scheduler expects of steps, against steps that were measured. No
+ * clock is read here: the times are in step_costs.h. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -33,7 +33,8 @@ static int find(const int *list, int count, double x)
    return i;
 }
 
-/* Seconds of a step that has so many rows of a prompt from `first` on, and four others' tokens: between the measured ones. */
+/* Seconds of a step that has so many rows of a prompt from `first` on, and four others' tokens:
+ * between the measured ones. */
 static double measured(double rows, double first)
 {
    int r = find(step_cost_rows, STEP_COST_ROWS, rows);
@@ -52,8 +53,8 @@ typedef struct reading {
    int64_t early, late; /* rows of the steps at 500 and at the end */
 } reading;
 
-/* Reads a prompt as the scheduler does. noise: steps take up to this part more or less than measured. knows: whether the
- * expectation is told what rows see. */
+/* Reads a prompt as the scheduler does. noise: steps take up to this part more or less than
+ * measured. knows: whether the expectation is told what rows see. */
 static reading read_prompt(rt_step_cost *c, double noise, bool knows)
 {
    reading got = {0};
@@ -84,8 +85,8 @@ static reading read_prompt(rt_step_cost *c, double noise, bool knows)
    return got;
 }
 
-/* Kills: an expectation that does not know the context (late pieces are then beyond the bound), one that is so careful that
- * the prompt takes far longer than it must. */
+/* Kills: an expectation that does not know the context (late pieces are then beyond the bound), one
+ * that is so careful that the prompt takes far longer than it must. */
 Test(step_cost, late_pieces_of_a_long_prompt_keep_the_bound)
 {
    rt_step_cost c = cost_of(0);
@@ -159,7 +160,8 @@ Test(step_cost, what_rows_see_is_summed_over_layers)
    }
 }
 
-/* Kills: a prompt that others' tokens stop altogether; a first step that takes all; steps that are not filled to groups. */
+/* Kills: a prompt that others' tokens stop altogether; a first step that takes all; steps that are
+ * not filled to groups. */
 Test(step_cost, rows_are_bounded_both_ways)
 {
    rt_step_cost c = cost_of(0);

@@ -1,6 +1,6 @@
-/* step_costs.h - milliseconds of steps that read a prompt of SmolLM2-135M (Q4_1) beside four requests that generate: rows of the prompt by
- * its position, medians of five steps around it. Recorded once with a clock around sinter_step, on two cores of which other
- * processes used one. */
+/* step_costs.h - milliseconds of steps that read a prompt of SmolLM2-135M (Q4_1) beside four
+ * requests that generate: rows of the prompt by its position, medians of five steps around it.
+ * Recorded once with a clock around sinter_step, on two cores of which other processes used one. */
 #ifndef TESTS_STEP_COSTS_H
 #define TESTS_STEP_COSTS_H
 

@@ -1,6 +1,6 @@
 // LINK: runtime base
-/* swap_test.c - pages of requests that give way: when they are kept aside, where, and what is done with ones that were
- * spoilt there. */
+/* swap_test.c - pages of requests that give way: when they are kept aside, where, and what is done
+ * with ones that were spoilt there. */
 #include <criterion/criterion.h>
 
 #include "engine_toy.h"
@@ -34,7 +34,8 @@ Test(swap, extents_are_apart_and_come_back)
    kv_host_destroy(h);
 }
 
-/* Kills: a choice that looks at one side only. 100 tokens a millisecond are computed, and a gigabyte a second copied. */
+/* Kills: a choice that looks at one side only. 100 tokens a millisecond are computed, and a
+ * gigabyte a second copied. */
 Test(swap, the_cheaper_way_is_taken)
 {
    rt_swap w = {.max_rows = 64, .rate = 1e9};
@@ -69,7 +70,8 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
       got[i][num_got[i]++] = t->id;
 }
 
-/* Two requests that do not fit together; spoils a byte of what the first one that gives way keeps. */
+/* Two requests that do not fit together; spoils a byte of what the first one that gives way
+ * keeps. */
 static uint64_t run_two(bool spoil)
 {
    static int32_t prompt[2][20], want[60];

@@ -134,8 +134,8 @@ static void meet(const sinter_kargs *k, unsigned tile)
       sched_yield();
 }
 
-/* Kills: a barrier that waits for threads instead of tiles; a thread that comes back late and runs a
- * tile of an epoch that is over. */
+/* Kills: a barrier that waits for threads instead of tiles; a thread that comes back late and runs
+ * a tile of an epoch that is over. */
 Test(threads, one_that_is_away_holds_nobody_up, .timeout = 60)
 {
    sinter_kargs args = {0};

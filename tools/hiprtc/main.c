@@ -1,10 +1,12 @@
-/* main.c - AMD's runtime compiler in a process of its own: that library ends its process over GPUs that it does not
- * know. So it is asked for a list of them first, and whatever it does then, only this process ends.
+/* main.c - AMD's runtime compiler in a process of its own: that library ends its process over GPUs
+ * that it does not know. So it is asked for a list of them first, and whatever it does then, only
+ * this process ends.
  *
  *    sinter-hiprtc LIBRARY                the GPUs that it knows, a line each
  *    sinter-hiprtc LIBRARY GPU IN OUT     HIP C++ to a code object; stdout has what the compiler said
  *
- * Exit 0 done, 1 the text does not compile, 3 the GPU is not one of the list, 4 the library is not usable. */
+ * Exit 0 done, 1 the text does not compile, 3 the GPU is not one of the list, 4 the library is not
+ * usable. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +75,8 @@ static void load(const char *path)
 #undef F
 }
 
-/* The end of name i of the list, which is like amdgcn-amd-amdhsa--gfx90a; NULL when there is none. */
+/* The end of name i of the list, which is like amdgcn-amd-amdhsa--gfx90a; NULL when there is
+ * none. */
 static const char *gpu_at(size_t i)
 {
    const char *name;

@@ -1,7 +1,7 @@
 /* bisect.c - --bisect: which sites make the result wrong.
  *
- * Of the sites that fired, the fewest that still break the contract are found (fewest.c). Sites that
- * had not fired stay out, so that no rival takes the place of one that is left out. With what
+ * Of the sites that fired, the fewest that still break the contract are found (fewest.c). Sites
+ * that had not fired stay out, so that no rival takes the place of one that is left out. With what
  * remains, the first value out of contract is looked up in both runs. */
 #include "opt.h"
 

@@ -1,12 +1,12 @@
-/* bisect_device.c - --bisect --device cpu MODEL: which sites make kernels that give other numbers than
- * the interpreter.
+/* bisect_device.c - --bisect --device cpu MODEL: which sites make kernels that give other numbers
+ * than the interpreter.
  *
  *    sinter explain   ─▶ sites, by fusion: those that fire, and those that do not
  *    sinter logits    ─▶ --device ref once; --device cpu for each trial, all other sites skipped
  *
- * The checkpoint is compiled and run by the `sinter` beside this program, as users run it; a kernel is
- * wrong when a logit is off by more than a thousandth of their spread (f32 sums of a few thousand
- * terms stay below 1e-4 of it). Trials are compiled into a cache of their own. */
+ * The checkpoint is compiled and run by the `sinter` beside this program, as users run it; a kernel
+ * is wrong when a logit is off by more than a thousandth of their spread (f32 sums of a few
+ * thousand terms stay below 1e-4 of it). Trials are compiled into a cache of their own. */
 #include "opt.h"
 
 #include "base/json.h"

@@ -2,9 +2,9 @@
  *
  *    define void @gemv_q8_0_m1(ptr %0, i32 %1) #0 {      a kernel: up to the line of its }
  *
- * Names say what a kernel is for, so equal names are compared: instructions before and after, and the
- * first line that differs. Numbers of attribute groups and metadata depend on the module and are
- * left out of the comparison. */
+ * Names say what a kernel is for, so equal names are compared: instructions before and after, and
+ * the first line that differs. Numbers of attribute groups and metadata depend on the module and
+ * are left out of the comparison. */
 #include "opt.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* load.c - --load: a pass from a shared object.
  *
- * The object exports one sinter_pass_module. What it was built against is a hash over all tables and
- * headers that include/sinter_pass.h brings; another one is refused before anything is called. */
+ * The object exports one sinter_pass_module. What it was built against is a hash over all tables
+ * and headers that include/sinter_pass.h brings; another one is refused before anything is
+ * called. */
 #include "opt.h"
 
 #include "sinter_pass.h"

@@ -3,8 +3,8 @@
  *    {"name", "lines": [text…], "steps": [{"pass","site","at","rule","splice":[at,gone,line…]}…],
  *     "sites": [{"pass","site","at","verdict","reason"}…], "near": […]}
  *
- * A step is the difference of its text to the one before: `gone` lines leave at `at`, these lines (by
- * number) take their place. The page, view.html, is part of the program. */
+ * A step is the difference of its text to the one before: `gone` lines leave at `at`, these lines
+ * (by number) take their place. The page, view.html, is part of the program. */
 #include "opt.h"
 
 #include "base/json.h"

@@ -51,7 +51,8 @@ int cli_usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Resolves a known name, fetching it when absent; other names are returned as they are. */
 sinter_status cli_model_path(const char *model, bool quiet, char *out, size_t cap);
-/* Whether that can be read, or be fetched; 0, or the exit code after saying what is wrong. Opens and fetches nothing. */
+/* Whether that can be read, or be fetched; 0, or the exit code after saying what is wrong. Opens
+ * and fetches nothing. */
 int cli_model_check(const char *model);
 
 /* Progress of compiles on stderr: a bar on a terminal, a line a stage otherwise, nothing with
@@ -98,7 +99,8 @@ int cli_experts(const options *o, buffer *out, const char **out_text);
 /* --with and what --kv adds to it; alike. */
 int cli_with(const options *o, char *out, size_t cap);
 int cli_open(const options *o, session *s);
-/* The same, with somebody who is told how far it is, and the name that lines of progress have in front; NULL: none. */
+/* The same, with somebody who is told how far it is, and the name that lines of progress have in
+ * front; NULL: none. */
 int cli_open_watched(const options *o, session *s, const char *name, sinter_progress *watch,
                      void *user);
 /* Shows the notes of an explain document on stderr, e.g. that a forced fusion matches nothing. */
@@ -123,16 +125,18 @@ typedef struct cli_images {
    float *rows;   /* features f32[tokens][width] */
 } cli_images;
 
-/* Takes --image, or --pixels and --grid, if given. 0, or the exit code after saying what is wrong. */
+/* Takes --image, or --pixels and --grid, if given. 0, or the exit code after saying what is
+ * wrong. */
 int cli_images_read(const options *o, const session *s, cli_images *out);
-/* The vision tower, for frames of at most so many patches; 0: as many as the model makes of a file. */
+/* The vision tower, for frames of at most so many patches; 0: as many as the model makes of a
+ * file. */
 int cli_vision(const options *o, session *s, uint32_t patches, bool share_threads);
 /* Runs the vision tower over them. */
 sinter_status cli_images_run(session *s, cli_images *images);
 /* The same with a tower made for them. */
 int cli_images_encode(const options *o, session *s, cli_images *images);
-/* Gives the prompt, which is malloc'ed, a token for each row of features: where it has one token an image
- * each becomes as many as its image has; in_front: where it has none they go before it. */
+/* Gives the prompt, which is malloc'ed, a token for each row of features: where it has one token an
+ * image each becomes as many as its image has; in_front: where it has none they go before it. */
 void cli_images_expand(const session *s, const cli_images *images, bool in_front, int32_t **ids,
                        size_t *count);
 void cli_images_free(cli_images *images);

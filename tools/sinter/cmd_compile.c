@@ -33,7 +33,8 @@ int cmd_compile(const options *o)
    return 0;
 }
 
-/* Rows of the manifest, as they are called there; lists, which may be empty, have their items in one row. */
+/* Rows of the manifest, as they are called there; lists, which may be empty, have their items in
+ * one row. */
 static void print_manifest(const tree *t)
 {
    static const char *const rows[] = {"made_by", "llvm", "targets"}, *const of_key[] = {

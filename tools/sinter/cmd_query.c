@@ -46,7 +46,8 @@ static int options_of(const options *o, const char *model, texts *t, sinter_comp
    return code;
 }
 
-/* Declined sites, then the places where the pattern almost matched. --at takes a site or a place. */
+/* Declined sites, then the places where the pattern almost matched. --at takes a site or a
+ * place. */
 static void why_not(const options *o, const tree *fusion)
 {
    for (const tree *d = tree_first(tree_get(fusion, "declined")); d; d = d->next) {

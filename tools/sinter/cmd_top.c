@@ -1,5 +1,5 @@
-/* cmd_top.c - what a server does, looked at from outside: /v1/models, /metrics and /v1/requests, once a second on a
- * terminal, once elsewhere. */
+/* cmd_top.c - what a server does, looked at from outside: /v1/models, /metrics and /v1/requests,
+ * once a second on a terminal, once elsewhere. */
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>

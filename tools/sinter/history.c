@@ -1,4 +1,5 @@
-/* history.c - bench.db. Its layout has a number (user_version); another number is an error, not a guess. */
+/* history.c - bench.db. Its layout has a number (user_version); another number is an error, not a
+ * guess. */
 #include "history.h"
 
 #include <sqlite3.h>

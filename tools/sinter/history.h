@@ -44,8 +44,8 @@ void history_close(history *h);
 /* Stores a run with its tests, all or nothing, and sets run->id. False after saying why. */
 bool history_add(history *h, history_run *run, const history_test *tests, size_t num_tests);
 
-/* Runs whose `where` holds, newest first; at most cap. `where` may use the columns of runs and ?1, ?2,
- * which are `first` and `second` (NULL when not used). -1 after saying why. */
+/* Runs whose `where` holds, newest first; at most cap. `where` may use the columns of runs and ?1,
+ * ?2, which are `first` and `second` (NULL when not used). -1 after saying why. */
 int history_runs(history *h, const char *where, const char *first, const char *second,
                  history_run *out, int cap);
 

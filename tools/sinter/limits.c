@@ -1,5 +1,5 @@
-/* limits.c - a plain read loop and chains of the integer instructions that kernels use, on every thread at
- * once; of several rounds the fastest counts, as other programs can only take away. */
+/* limits.c - a plain read loop and chains of the integer instructions that kernels use, on every
+ * thread at once; of several rounds the fastest counts, as other programs can only take away. */
 #include "limits.h"
 
 #include <immintrin.h>
@@ -14,8 +14,8 @@
 
 enum { MAX_THREADS = 256, ROUNDS = 5 };
 
-/* Weights of a small model stay in a large third level between steps, those of others come from memory:
- * as many bytes are read as a step reads, in bounds. */
+/* Weights of a small model stay in a large third level between steps, those of others come from
+ * memory: as many bytes are read as a step reads, in bounds. */
 enum { LEAST_BYTES = 64 << 20, MOST_BYTES = 192 << 20 };
 
 typedef struct worker {
@@ -44,8 +44,8 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
    return (uint64_t)_mm256_extract_epi64(a, 0);
 }
 
-/* Eight independent chains: maddubs, maddwd, add are 64 operations, vpdpbusd has as many in a register of
- * 32 bytes. They are written out, as a loop over them keeps the sums in memory. */
+/* Eight independent chains: maddubs, maddwd, add are 64 operations, vpdpbusd has as many in a
+ * register of 32 bytes. They are written out, as a loop over them keeps the sums in memory. */
 __attribute__((target("avx2"))) static uint64_t madd_loop(long rounds)
 {
    __m256i x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1), a, b, c, d, e, f, g, h;
@@ -95,8 +95,8 @@ __attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
 }
 
 /* The best of these that the machine has. Tile registers are no row: their 32768 operations take 16
- * cycles, but scales that change every 32 k leave half a tile empty and take the vector units for longer
- * (bench/RESULTS.md, Tiles). */
+ * cycles, but scales that change every 32 k leave half a tile empty and take the vector units for
+ * longer (bench/RESULTS.md, Tiles). */
 static const struct chain {
    uint64_t (*loop)(long rounds);
    int ops; /* of a round */

@@ -1,8 +1,10 @@
-/* prediction.c - the table of what kernels should take on a machine, by what is lost against its peaks.
+/* prediction.c - the table of what kernels should take on a machine, by what is lost against its
+ * peaks.
  *
  *    kernels of the explain document ─by operations─▶ kinds ─sort by loss─▶ a table for decode, one for a prompt
  *
- * Loss is predicted time less that of the same bytes and multiplications at the machine's peaks. Nothing is measured. */
+ * Loss is predicted time less that of the same bytes and multiplications at the machine's peaks.
+ * Nothing is measured. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -69,7 +69,8 @@ static bool has_key(const sinter_artifact *a, const char *words)
    return manifest && strstr(manifest, words) != NULL;
 }
 
-/* The library takes defaults as nothing asked for. Who writes one out before an artifact that was compiled otherwise is told. */
+/* The library takes defaults as nothing asked for. Who writes one out before an artifact that was
+ * compiled otherwise is told. */
 static int check_defaults(const options *o, const session *s)
 {
    const struct {
@@ -91,7 +92,8 @@ static int check_defaults(const options *o, const session *s)
    return 0;
 }
 
-/* Whether what the command writes when its work is done can be written. `compile` writes with the library, which looks. */
+/* Whether what the command writes when its work is done can be written. `compile` writes with the
+ * library, which looks. */
 static int check_outputs(const options *o)
 {
    const struct {

@@ -149,7 +149,8 @@ static bool has_lone_surrogate(const char *s, size_t len)
    return false;
 }
 
-/* Without overlong characters, halves of surrogate pairs and what lies past U+10FFFF: yajl lets these through. */
+/* Without overlong characters, halves of surrogate pairs and what lies past U+10FFFF: yajl lets
+ * these through. */
 static bool is_utf8(const char *text, size_t len)
 {
    utf8proc_int32_t ignored;

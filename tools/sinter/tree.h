@@ -19,7 +19,8 @@ typedef enum tree_kind {
 
 typedef struct tree {
    tree_kind kind;
-   /* In an object, else NULL. A name with a NUL in it, which no C string can be, is "\1": nothing that is looked for. */
+   /* In an object, else NULL. A name with a NUL in it, which no C string can be, is "\1": nothing
+    * that is looked for. */
    char *key;
    const char *name; /* the key as it was written, NULs and all */
    size_t name_len;

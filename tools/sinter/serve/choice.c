@@ -1,4 +1,5 @@
-/* choice.c - the tokens of one answer: text, stop strings, log probabilities of an echoed prompt. */
+/* choice.c - the tokens of one answer: text, stop strings, log probabilities of an echoed
+ * prompt. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* choice.h - one answer to one prompt, between the engine and the reply. The lock of its job is held. */
+/* choice.h - one answer to one prompt, between the engine and the reply. The lock of its job is
+ * held. */
 #ifndef CHOICE_H
 #define CHOICE_H
 

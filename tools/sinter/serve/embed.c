@@ -1,4 +1,5 @@
-/* embed.c - vectors of texts: the states after the last norm, of the last token or their mean (--pooling), of length 1. */
+/* embed.c - vectors of texts: the states after the last norm, of the last token or their mean
+ * (--pooling), of length 1. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

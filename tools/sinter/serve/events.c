@@ -232,8 +232,8 @@ static const char *spec_kind(const entry *x)
    return x->is_state ? "mamba" : x->window ? "sliding_window" : "full_attention";
 }
 
-/* block_hashes, parent_block_hash, token_ids, block_size, lora_id, medium, lora_name, extra_keys, group_idx, then of
- * which layers. */
+/* block_hashes, parent_block_hash, token_ids, block_size, lora_id, medium, lora_name, extra_keys,
+ * group_idx, then of which layers. */
 static void pack_stored(buffer *b, bool maps, const entry *x)
 {
    key(b, maps, "block_hashes");

@@ -1,4 +1,5 @@
-/* formats.c - what an answer may be: response_format and its relatives, as a description of a grammar. */
+/* formats.c - what an answer may be: response_format and its relatives, as a description of a
+ * grammar. */
 #include <string.h>
 
 #include "values.h"

@@ -1,5 +1,5 @@
-/* host.c - a model as the HTTP threads see it: they hold it, hand it jobs, have it unloaded. Its own thread is in
- * host_load.c and host_loop.c. */
+/* host.c - a model as the HTTP threads see it: they hold it, hand it jobs, have it unloaded. Its
+ * own thread is in host_load.c and host_loop.c. */
 #include <stdio.h>
 #include <string.h>
 

@@ -8,7 +8,8 @@
 void host_job_start(job *j);
 /* Frees what the job holds of the engine, and lets its connection have the end. */
 void host_job_end(host *h, job *j);
-/* A client that has gone, by the connection's own word or the socket's; also keeps quiet streams alive. */
+/* A client that has gone, by the connection's own word or the socket's; also keeps quiet streams
+ * alive. */
 bool host_job_left(job *j, double now);
 /* Notes what others may see of it: pages, and whether it still waits. */
 void host_job_watch(job *j);
@@ -21,8 +22,8 @@ void host_reap(host *h, bool sweep, bool all);
 /* The thread; user is the host. */
 void *host_run(void *user);
 
-/* Times of kernels (kernels.c); the lock is held, but for kernels_forget. Measures this machine's limits, once, if somebody
- * wants them. */
+/* Times of kernels (kernels.c); the lock is held, but for kernels_forget. Measures this machine's
+ * limits, once, if somebody wants them. */
 void kernels_measure(host *h);
 /* Has as many steps timed as were asked for, and shows the times so far. */
 void kernels_publish(host *h);

@@ -1,4 +1,5 @@
-/* host_jobs.c - the life of a job on the thread of its host: submitted, its tokens taken, looked after, ended. */
+/* host_jobs.c - the life of a job on the thread of its host: submitted, its tokens taken, looked
+ * after, ended. */
 #include <poll.h>
 #include <string.h>
 

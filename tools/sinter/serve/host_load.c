@@ -75,8 +75,8 @@ static void resume(host *h, const fault *f)
    }
 }
 
-/* Builds what the first request with a format would have to wait for: the tree of the vocabulary. A thread of its own,
- * behind everything else; one of the users. */
+/* Builds what the first request with a format would have to wait for: the tree of the vocabulary. A
+ * thread of its own, behind everything else; one of the users. */
 static void *prepare_formats(void *user)
 {
    static const char any[] = "{\"literal\":\"a\"}";

@@ -2,7 +2,8 @@
  *
  *    { take the queue ─ drop who left ─ one engine step ─ end finished jobs } …
  *
- * Between steps the thread looks whether clients have gone: a suspended connection would not say so. */
+ * Between steps the thread looks whether clients have gone: a suspended connection would not say
+ * so. */
 #include <time.h>
 
 #include "events.h"
@@ -41,8 +42,8 @@ static void wait_for_work(host *h)
       events_flush(h->events, h->session.engine);
 }
 
-/* Moves new jobs to the running ones; waits for them when there is nothing to do. False at the end, and when the model
- * has to go: then it is not ready any more. */
+/* Moves new jobs to the running ones; waits for them when there is nothing to do. False at the end,
+ * and when the model has to go: then it is not ready any more. */
 static bool take_queue(host *h, bool busy)
 {
    job *fresh;

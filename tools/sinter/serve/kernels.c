@@ -3,8 +3,8 @@
  *    /v1/kernels       asks for times ─▶ the next steps run launch by launch ─▶ a row a launch
  *    /v1/kernels/k3    the group's IR, and the instructions of its kernels
  *
- * Steps are timed only while somebody asks: each question buys some. This machine's limits, which shares of the roof refer
- * to, are measured once, when somebody has asked and nothing runs. */
+ * Steps are timed only while somebody asks: each question buys some. This machine's limits, which
+ * shares of the roof refer to, are measured once, when somebody has asked and nothing runs. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,7 +103,8 @@ static void put_all(buffer *b, const host *h)
    buffer_printf(b, "]}");
 }
 
-/* The model that the path asks for, ready; host_release when done with it. NULL: as route.c's open_body. */
+/* The model that the path asks for, ready; host_release when done with it. NULL: as route.c's
+ * open_body. */
 static host *open_model(call *c, fault *f)
 {
    host *h = models_find(c->server, http_query(c, "model"), f);

@@ -1,4 +1,5 @@
-/* log.c - one line of JSON a request: what was asked for, how it ended, how long it took; never its text, keys or users. */
+/* log.c - one line of JSON a request: what was asked for, how it ended, how long it took; never its
+ * text, keys or users. */
 #include <errno.h>
 #include <string.h>
 #include <time.h>

@@ -1,4 +1,5 @@
-/* metrics.c - /metrics in Prometheus' text form 0.0.4. Labels are models, finishes and routes only: never text or keys. */
+/* metrics.c - /metrics in Prometheus' text form 0.0.4. Labels are models, finishes and routes only:
+ * never text or keys. */
 #include <string.h>
 
 #include "events.h"

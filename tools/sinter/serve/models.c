@@ -1,6 +1,7 @@
 /* models.c - which models there are: those of the command line, and what lies in --models-dir.
  *
- * A model keeps its slot for the life of the server; only what is loaded comes and goes (host.c). */
+ * A model keeps its slot for the life of the server; only what is loaded comes and goes
+ * (host.c). */
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* params.c - from the JSON of a client to an ask, by the table params.def. Nothing is guessed: what has another type
- * or range is refused with the field's name; what is not known is listed for the client. */
+/* params.c - from the JSON of a client to an ask, by the table params.def. Nothing is guessed: what
+ * has another type or range is refused with the field's name; what is not known is listed for the
+ * client. */
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* responses.c - /v1/responses without state: input items to messages, and answers as items and events.
+/* responses.c - /v1/responses without state: input items to messages, and answers as items and
+ * events.
  *
  *    input   text │ message │ function_call │ function_call_output │ reasoning (passed over)
  *    output  [reasoning] [message] function_call …, in a stream each between output_item.added and .done */

@@ -250,8 +250,8 @@ int route_experts(call *c)
 
 /* ---- completions ---- */
 
-/* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a fault, or without one
- * when the call sleeps until the model is loaded. */
+/* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a
+ * fault, or without one when the call sleeps until the model is loaded. */
 static host *open_body(call *c, tree **out, fault *f)
 {
    *out = c->body.len

@@ -222,7 +222,8 @@ uint64_t job_prompt_tokens(const job *j);
 uint64_t job_generated(const job *j);
 /* Makes the tower of a model that sees images; the exit code. */
 int pictures_open(const options *o, session *s);
-/* Makes the features of the job's images, on the thread of its host; a failure is the job's fault. */
+/* Makes the features of the job's images, on the thread of its host; a failure is the job's
+ * fault. */
 void pictures_encode(job *j);
 /* Wakes the connection when it waits; the lock is held. */
 void job_wake(job *j);
@@ -277,7 +278,8 @@ typedef struct kernel_times {
    uint32_t num_launches;
 } kernel_times;
 
-/* A model that can be loaded. While it is ready, `users` keep it so: handlers that read the artifact. */
+/* A model that can be loaded. While it is ready, `users` keep it so: handlers that read the
+ * artifact. */
 struct host {
    struct server *server;
    const options *options;
@@ -318,8 +320,8 @@ struct host {
 void host_init(host *h, struct server *s, const char *path, const char *name, bool is_required);
 /* Starts a thread that loads the model when it is wanted, and then serves. */
 bool host_start(host *h);
-/* Takes a ready host for the call, true; host_release ends that. Else the call is suspended until the host is ready and
- * its handler then called again, or f is set. */
+/* Takes a ready host for the call, true; host_release ends that. Else the call is suspended until
+ * the host is ready and its handler then called again, or f is set. */
 bool host_acquire(host *h, struct call *c, fault *f);
 void host_release(host *h);
 /* Unloads it once what runs is done. False when it is not loaded. */
@@ -377,7 +379,8 @@ int models_init(server *s);
 void models_short_name(char *out, size_t cap, const char *path);
 /* Looks for further ones in --models-dir. False after saying why. */
 bool models_scan(server *s);
-/* False once the file of a model that is not loaded has gone from --models-dir; it may come back. */
+/* False once the file of a model that is not loaded has gone from --models-dir; it may come
+ * back. */
 bool models_has(host *h);
 /* The model of that name (NULL: the only one), NULL with a fault. */
 host *models_find(server *s, const char *name, fault *f);
@@ -385,14 +388,16 @@ host *models_find(server *s, const char *name, fault *f);
 /* The request log (log.c), as --log says. False after saying why. */
 bool log_open(server *s);
 void log_request(const call *c);
-/* Writes a line in one call, so that lines of other threads do not fall into it; says once that some are lost. */
+/* Writes a line in one call, so that lines of other threads do not fall into it; says once that
+ * some are lost. */
 void log_put(FILE *to, const buffer *line, bool now, atomic_bool *is_lossy, const char *path);
 void log_close(server *s);
 
 /* Makes TLS possible (tls.c). False after saying why not. */
 bool tls_load(void);
 bool http_start(server *s);
-/* Closes connections that have been sending headers for too long; to be called often, by one thread (slow.c). */
+/* Closes connections that have been sending headers for too long; to be called often, by one thread
+ * (slow.c). */
 void slow_sweep(server *s);
 void http_stop(server *s);
 /* A ?name=value of the path, NULL without. */

@@ -1,12 +1,12 @@
 /* slow.c - closes connections whose client is slow with its headers.
  *
- * libmicrohttpd's own timeout begins anew with every byte, so that a client which sends one now and then would keep its
- * connection for hours. Here a connection is one of
+ * libmicrohttpd's own timeout begins anew with every byte, so that a client which sends one now and
+ * then would keep its connection for hours. Here a connection is one of
  *
  *    silent ─a byte arrived─▶ heading ─headers are read─▶ busy ─answered─▶ silent
  *
- * and `heading` may last header_seconds (a TLS handshake is part of it). libmicrohttpd does not tell of single bytes, so
- * the kernel is asked how many came, once a second. */
+ * and `heading` may last header_seconds (a TLS handshake is part of it). libmicrohttpd does not
+ * tell of single bytes, so the kernel is asked how many came, once a second. */
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* split.c - the text of a chat's answer into reasoning, content and tool calls, as far as each is certain.
+/* split.c - the text of a chat's answer into reasoning, content and tool calls, as far as each is
+ * certain.
  *
  *    [<think> reasoning </think>] content [<tool_call> {"name": …, "arguments": {…}} </tool_call>] …
  *

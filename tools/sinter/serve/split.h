@@ -4,7 +4,8 @@
 
 #include "serve.h"
 
-/* Moves what is certain of c->text by now into reasoning, content and calls; all of it once c->finish is set. */
+/* Moves what is certain of c->text by now into reasoning, content and calls; all of it once
+ * c->finish is set. */
 void split_text(choice *c);
 void split_free(choice *c);
 

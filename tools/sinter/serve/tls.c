@@ -1,6 +1,7 @@
-/* tls.c - GnuTLS for libmicrohttpd, loaded when a server speaks TLS only: its libraries and their start cost every other
- * start a millisecond and more. libmicrohttpd is linked as an archive; what it calls are the jumps below, whose
- * targets are found by tls_load. Before that, its start and end of the library do nothing, and nothing else is called. */
+/* tls.c - GnuTLS for libmicrohttpd, loaded when a server speaks TLS only: its libraries and their
+ * start cost every other start a millisecond and more. libmicrohttpd is linked as an archive; what
+ * it calls are the jumps below, whose targets are found by tls_load. Before that, its start and end
+ * of the library do nothing, and nothing else is called. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
-/* tools.c - tools of a request: what the template shows, how the model writes a call, and which calls it must make.
+/* tools.c - tools of a request: what the template shows, how the model writes a call, and which
+ * calls it must make.
  *
- * A call is looked for in every answer of a request with tools (split.c). Where tool_choice demands one, the grammar
- * lets nothing else through, and arguments obey the tool's schema. */
+ * A call is looked for in every answer of a request with tools (split.c). Where tool_choice demands
+ * one, the grammar lets nothing else through, and arguments obey the tool's schema. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,7 +166,8 @@ static bool demand_calls(ask *a, fault *f)
    return format_set(a, a->tool_choice == TOOL_NAMED ? "tool_choice" : "tools", &b, f);
 }
 
-/* Under auto, a format of the content leaves room for calls beside it; guided_… describe the whole text. */
+/* Under auto, a format of the content leaves room for calls beside it; guided_… describe the whole
+ * text. */
 static void allow_calls(ask *a)
 {
    buffer b = {0};

@@ -1,4 +1,5 @@
-/* values.h - reading values of a request body; what they are used for is in params.c and its neighbours. */
+/* values.h - reading values of a request body; what they are used for is in params.c and its
+ * neighbours. */
 #ifndef SERVE_VALUES_H
 #define SERVE_VALUES_H
 
