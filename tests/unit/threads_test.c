@@ -92,11 +92,27 @@ static void slow_tile(const sinter_kargs *k, unsigned tile)
    atomic_fetch_add(&done_in[0], 1);
 }
 
+static _Atomic bool left_alone;
+
+/* The first tile lags until others have taken what is not in its own piece of the range. */
+static void lagging_tile(const sinter_kargs *k, unsigned tile)
+{
+   (void)k;
+   for (int ms = 0; tile == 0 && atomic_load(&done_in[0]) < 60; ms++) {
+      if (ms == 5000) {
+         atomic_store(&left_alone, true);
+         break;
+      }
+      usleep(1000);
+   }
+   atomic_fetch_add(&done_in[0], 1);
+}
+
 /* Kills: a thread that waits for a lagging one although there are tiles left. */
 Test(threads, others_take_what_a_lagging_thread_leaves)
 {
    sinter_kargs args = {0};
-   rt_task task = {.kernel = slow_tile, .args = &args, .tiles = 64};
+   rt_task task = {.kernel = lagging_tile, .args = &args, .tiles = 64};
    rt_phase phase = {&task, 64};
    rt_pool *pool;
 
@@ -104,6 +120,7 @@ Test(threads, others_take_what_a_lagging_thread_leaves)
    atomic_store(&done_in[0], 0);
    rt_pool_run(pool, &phase, 1);
    cr_assert(atomic_load(&done_in[0]) == 64);
+   cr_assert(!atomic_load(&left_alone));
    rt_pool_destroy(pool);
 }
 
