@@ -2,10 +2,10 @@
  * validation behind it. */
 #include "run.h"
 
+#include "base/clock.h"
 #include "base/isa.h"
 
 #include <stdio.h>
-#include <time.h>
 
 static bool has_tiles(const char *name)
 {
@@ -137,14 +137,6 @@ static bool runs(const pass_run *run, pass_id id)
    return pass_infos[id].numerics == PASS_ANY || run->options->numerics == SINTER_NUMERICS_fast;
 }
 
-static double now(void)
-{
-   struct timespec t;
-
-   clock_gettime(CLOCK_MONOTONIC, &t);
-   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static sinter_status run_one(pass_run *run, pass_id id, void (*body)(pass_run *run))
 {
    pass_entry *entry = &run->report->entry[id];
@@ -154,11 +146,11 @@ static sinter_status run_one(pass_run *run, pass_id id, void (*body)(pass_run *r
    run->current = id;
    run->changed = false;
    tell(run, false);
-   start = now();
+   start = clock_now();
    if (pass_infos[id].phase == PASS_CLEAN || pass_infos[id].phase == PASS_REST)
       SINTER_TRY(pass_refuse_narrowing(run, id, body));
    body(run);
-   entry->seconds += now() - start;
+   entry->seconds += clock_now() - start;
    SINTER_TRY(run->status);
    entry->ran = true;
    if (run->changed) {
@@ -184,12 +176,12 @@ static void apply_proposals(pass_run *run)
 static sinter_status propose(pass_run *run, pass_id id)
 {
    pass_types before = pass_types_of(run->f->a, run->f);
-   double start = now();
+   double start = clock_now();
 
    run->current = id;
    run->refused.count = 0;
    pass_bodies[id](run);
-   run->report->entry[id].seconds += now() - start;
+   run->report->entry[id].seconds += clock_now() - start;
    SINTER_TRY(run->status);
    if (!pass_narrows(run->f, &before))
       return SINTER_ok;

@@ -7,9 +7,9 @@
 #include "engine.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "artifact.h"
+#include "base/clock.h"
 #include "base/debug.h"
 #include "draft.h"
 #include "limits.h"
@@ -35,14 +35,6 @@ struct sinter_engine {
    void *kv_user;
    sinter_stats stats;
 };
-
-static double now(void)
-{
-   struct timespec t;
-
-   clock_gettime(CLOCK_MONOTONIC, &t);
-   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- life ---- */
 
@@ -278,7 +270,7 @@ sinter_status sinter_submit(sinter_engine *e, const sinter_request_options *opti
       return status;
    }
    r->engine = e;
-   r->submitted = now();
+   r->submitted = clock_now();
    r->next = e->requests;
    if (r->next)
       r->next->prev = r;
@@ -311,7 +303,7 @@ void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out
 
    s.size = MIN(out->size, sizeof s);
    if (r->state != RT_DONE)
-      s.seconds = now() - r->submitted;
+      s.seconds = clock_now() - r->submitted;
    if (r->state == RT_RUNNING)
       s.kv_pages = kv_cache_pages(r->engine->cache, &r->kv);
    memcpy(out, &s, s.size);
@@ -326,7 +318,7 @@ static bool leave(sinter_engine *e, sinter_request *r, sinter_finish finish)
       e->num_cancelled--;
    rt_scheduler_remove(&e->scheduler, r);
    r->finish = finish;
-   r->stats.seconds = now() - r->submitted;
+   r->stats.seconds = clock_now() - r->submitted;
    return true;
 }
 
@@ -384,7 +376,7 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
       return;
    }
    if (!ask.index)
-      r->stats.first_token_seconds = now() - r->submitted;
+      r->stats.first_token_seconds = clock_now() - r->submitted;
    rt_request_append(r, pick.id);
    sinter_token token = {
       .id = pick.id,
@@ -492,7 +484,7 @@ static void count(sinter_engine *e, double seconds)
 static sinter_status run_items(sinter_engine *e)
 {
    rt_scheduler *s = &e->scheduler;
-   double begin = now();
+   double begin = clock_now();
    rt_wanted w = {.width = plan_row(&e->plan->model)};
    int64_t row = 0;
 
@@ -504,7 +496,7 @@ static sinter_status run_items(sinter_engine *e)
    rt_meta_fill(&e->meta, s->items, s->num_items);
    rt_picks_fill(&e->picks, s->items, s->num_items);
    SINTER_TRY(e->ops->run(e->device, &w.logits));
-   count(e, now() - begin);
+   count(e, clock_now() - begin);
    for (uint32_t i = 0; i < s->num_items; i++) {
       show_experts(e, &s->items[i], row);
       row += s->items[i].rows;
@@ -513,7 +505,7 @@ static sinter_status run_items(sinter_engine *e)
       w = rt_wanted_next(w, n);
    }
    if (s->read_rows) /* with all that stands between the tokens of others */
-      rt_step_cost_learn(&s->cost, s->work, now() - begin);
+      rt_step_cost_learn(&s->cost, s->work, clock_now() - begin);
    return SINTER_ok;
 }
 

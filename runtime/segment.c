@@ -1,8 +1,9 @@
 /* segment.c - binds launches once, and walks their segments in every step. */
 #include "segment.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
-#include <time.h>
 
 /* What a matrix product reads from front to back. */
 typedef struct matrices {
@@ -260,14 +261,6 @@ static sinter_status run_recorded(rt_program *g, rt_pool *pool, const variant *v
    return SINTER_ok;
 }
 
-static double now(void)
-{
-   struct timespec t;
-
-   clock_gettime(CLOCK_MONOTONIC, &t);
-   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Launch i by itself. */
 static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, uint32_t i)
 {
@@ -279,9 +272,9 @@ static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, u
       return SINTER_ok;
    }
    sinter_launch_time *t = &v->times[i];
-   double begin = now();
+   double begin = clock_now();
    rt_pool_run(pool, g->phases, to.num_phases);
-   double seconds = now() - begin;
+   double seconds = clock_now() - begin;
    t->bytes = (uint64_t)plan_extent_eval(&v->plan->launches[i].bytes, g->block->sym);
    t->ops = (uint64_t)plan_extent_eval(&v->plan->launches[i].flops, g->block->sym);
    t->best_seconds = t->runs ? MIN(t->best_seconds, seconds) : seconds;

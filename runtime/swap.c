@@ -1,15 +1,7 @@
 /* swap.c - pages between the device and the host's memory, group by group, block by block. */
 #include "swap.h"
 
-#include <time.h>
-
-static double now(void)
-{
-   struct timespec t;
-
-   clock_gettime(CLOCK_MONOTONIC, &t);
-   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+#include "base/clock.h"
 
 static bool is_state(const plan *p, uint32_t g)
 {
@@ -123,10 +115,10 @@ void rt_swap_out(rt_swap *w, const rt_step_cost *cost, const kv_cache *cache, si
    w->preempted[way]++;
    if (way != SINTER_PREEMPT_swapped)
       return;
-   double begin = now();
+   double begin = clock_now();
    each_page(w, cache, r, 0, w->ops->read_page);
    kv_host_seal(w->host, &k->extent);
-   learn_rate(w, bytes, now() - begin);
+   learn_rate(w, bytes, clock_now() - begin);
    k->stored = r->kv.stored;
    w->swapped_out_tokens += (uint64_t)k->stored;
 }
@@ -141,9 +133,9 @@ void rt_swap_in(rt_swap *w, kv_cache *cache, sinter_request *r)
    if (!kv_host_is_whole(w->host, &k->extent)) {
       w->spoilt++;
    } else if (k->stored > known && kv_cache_restore(cache, &r->kv, k->stored)) {
-      double begin = now();
+      double begin = clock_now();
       each_page(w, cache, r, known / PAGE_TOKENS, w->ops->write_page);
-      learn_rate(w, k->extent.bytes, now() - begin);
+      learn_rate(w, k->extent.bytes, clock_now() - begin);
       w->swapped_in_tokens += (uint64_t)(k->stored - known);
    }
    rt_swap_drop(w, r);
