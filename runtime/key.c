@@ -300,29 +300,41 @@ static sinter_status write_kernels(arena *a, text_buf *t, const char *targets)
    return SINTER_ok;
 }
 
+/* A file that has a say in what a target's kernels become. */
+static sinter_status write_tool(text_buf *t, text_buf *tools, const char *cache, const char *target,
+                                const char *name, const char *path)
+{
+   int len = (int)strcspn(target, ",");
+   char hex[65];
+   digest d;
+   uint64_t size;
+
+   SINTER_TRY(rt_key_digest(cache, path, &d, &size));
+   digest_hex(&d, hex);
+   text_printf(t, "\"%.*s by %s\":\"%s\",", len, target, name, hex);
+   text_printf(tools, "%.*s by %s %s\n", len, target, name, hex);
+   return SINTER_ok;
+}
+
 /* Compilers of one target that are here: of several the one that knows the GPU makes the kernels,
- * which their files decide. */
+ * which their files decide. hiprtc gets its options from the program that runs it. */
 static sinter_status write_compilers(text_buf *t, text_buf *tools, const char *cache,
                                      const char *target)
 {
-   int len = (int)strcspn(target, ",");
    sinter_status status = SINTER_ok;
    bool found = false;
 
    for (int i = 0; i < TOOLKIT_COUNT; i++) {
-      char path[TOOLKIT_PATH], hex[65];
-      digest d;
-      uint64_t size;
+      char path[TOOLKIT_PATH];
 
       if (!toolkit_serves((toolkit)i, target))
          continue;
       status = toolkit_find((toolkit)i, path);
       if (status != SINTER_ok)
          continue;
-      SINTER_TRY(rt_key_digest(cache, path, &d, &size));
-      digest_hex(&d, hex);
-      text_printf(t, "\"%.*s by %s\":\"%s\",", len, target, toolkit_infos[i].name, hex);
-      text_printf(tools, "%.*s by %s %s\n", len, target, toolkit_infos[i].name, hex);
+      SINTER_TRY(write_tool(t, tools, cache, target, toolkit_infos[i].name, path));
+      if (i == TOOLKIT_hiprtc && toolkit_hiprtc_program(path))
+         SINTER_TRY(write_tool(t, tools, cache, target, "sinter-hiprtc", path));
       found = true;
    }
    return found ? SINTER_ok : status;
