@@ -64,8 +64,9 @@ typedef struct rt_cache_freed {
 SINTER_CHECKED sinter_status rt_cache_trim(const char *cache, uint64_t max_bytes, const char *keep,
                                            bool wait, rt_cache_freed *out);
 
-/* What the cache may grow to: $SINTER_CACHE_MAX in MiB, else 20 GiB. */
-uint64_t rt_cache_bound(void);
+/* Bytes that the cache may grow to: $SINTER_CACHE_MAX in MiB, else 20 GiB. Errors USAGE for one that
+ * is no such number. */
+SINTER_CHECKED sinter_status rt_cache_bound(uint64_t *out);
 
 /* Every entry, last used first. */
 typedef struct rt_cache_item {

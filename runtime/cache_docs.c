@@ -254,8 +254,10 @@ static sinter_status collect(void *user)
 
 sinter_status sinter_cache_gc(const char *cache_dir, uint64_t max_bytes, char **out_json)
 {
-   document d = {.max_bytes = max_bytes ? max_bytes : rt_cache_bound()};
+   document d = {.max_bytes = max_bytes};
 
+   if (!max_bytes)
+      SINTER_TRY(rt_cache_bound(&d.max_bytes));
    return make(&d, cache_dir, collect, out_json);
 }
 

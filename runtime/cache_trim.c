@@ -227,15 +227,20 @@ static int lock_alone(const char *cache, bool wait)
    return -1;
 }
 
-uint64_t rt_cache_bound(void)
+sinter_status rt_cache_bound(uint64_t *out)
 {
    const char *text = getenv("SINTER_CACHE_MAX");
    char *end;
 
+   *out = default_bound;
    if (!text || !text[0])
-      return default_bound;
+      return SINTER_ok;
    unsigned long long mib = strtoull(text, &end, 10);
-   return *end || mib > UINT64_MAX >> 20 ? default_bound : (uint64_t)mib << 20;
+   if (text[0] < '0' || text[0] > '9' || *end || mib > UINT64_MAX >> 20)
+      return base_fail(SINTER_usage, "SINTER_CACHE_MAX", "set it to a number of MiB, e.g. 20480",
+                       "'%s' is no size of a cache", text);
+   *out = (uint64_t)mib << 20;
+   return SINTER_ok;
 }
 
 sinter_status rt_cache_trim(const char *cache, uint64_t max_bytes, const char *keep, bool wait,

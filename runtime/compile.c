@@ -268,6 +268,7 @@ static sinter_status compile_to_cache(task *t)
    char folder[PATH_BYTES];
    rt_cache_lock lock;
    rt_cache_freed freed;
+   uint64_t bound;
    sinter_status status = SINTER_ok;
 
    SINTER_TRY(rt_cache_make(t->cache));
@@ -278,6 +279,7 @@ static sinter_status compile_to_cache(task *t)
                        "compile -o FILE` makes",
                        "the model is not in the cache, and the cache cannot be written: %s",
                        strerror(errno));
+   SINTER_TRY(rt_cache_bound(&bound));
    rt_cache_lock_key(t->cache, t->key.name, &lock);
    /* Another process may have made it while this one waited. */
    t->hit = !t->options->no_cache && rt_cache_hit(t->cache, t->key.name, t->options->artifact);
@@ -285,7 +287,7 @@ static sinter_status compile_to_cache(task *t)
       status = compile_entry(t);
    rt_cache_unlock(&lock);
    if (status == SINTER_ok && !t->hit)
-      SINTER_TRY(rt_cache_trim(t->cache, rt_cache_bound(), t->key.name, false, &freed));
+      SINTER_TRY(rt_cache_trim(t->cache, bound, t->key.name, false, &freed));
    return status;
 }
 

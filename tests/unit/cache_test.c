@@ -396,6 +396,19 @@ Test(cache, bound)
    cr_assert(access(a, F_OK) != 0 && access(b, F_OK) == 0);
 }
 
+/* Kills: a bound that is no number taken for the usual one. */
+Test(cache, bound_is_a_number)
+{
+   static const char *const wrong[] = {"lots", "-1", "1 GiB", "99999999999999999999"};
+   char *json;
+
+   for (size_t i = 0; i < countof(wrong); i++) {
+      setenv("SINTER_CACHE_MAX", wrong[i], 1);
+      cr_assert_eq(sinter_cache_gc(NULL, 0, &json), SINTER_usage, "%s", wrong[i]);
+      cr_assert(strstr(sinter_error(), "SINTER_CACHE_MAX"));
+   }
+}
+
 /* Errors say what to do, and an absent cache is an empty one. */
 Test(cache, errors)
 {
