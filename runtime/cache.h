@@ -64,8 +64,8 @@ typedef struct rt_cache_freed {
 SINTER_CHECKED sinter_status rt_cache_trim(const char *cache, uint64_t max_bytes, const char *keep,
                                            bool wait, rt_cache_freed *out);
 
-/* Bytes that the cache may grow to: $SINTER_CACHE_MAX in MiB, else 20 GiB. Errors USAGE for one that
- * is no such number. */
+/* Bytes that the cache may grow to: $SINTER_CACHE_MAX in MiB, else 20 GiB. Errors USAGE for one
+ * that is no such number. */
 SINTER_CHECKED sinter_status rt_cache_bound(uint64_t *out);
 
 /* Every entry, last used first. */
