@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve.h"
+#include "bounds.h"
 
 serve_bounds serve_most = {
 #define BOUND(name, otherwise, least, most, what) .name = (otherwise),

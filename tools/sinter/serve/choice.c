@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "choice.h"
+#include "host.h"
+#include "reply.h"
 
 /* ---- text and stop strings ---- */
 

@@ -3,7 +3,7 @@
 #ifndef CHOICE_H
 #define CHOICE_H
 
-#include "serve.h"
+#include "job.h"
 
 /* Submits it; a choice with nothing to run is finished at once. */
 sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logits *on_logits);

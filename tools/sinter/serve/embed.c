@@ -7,6 +7,7 @@
 #include <sodium.h>
 
 #include "choice.h"
+#include "reply.h"
 #include "values.h"
 
 bool take_encoding_format(ask *a, const tree *t, const host *h, fault *f)

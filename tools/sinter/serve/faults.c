@@ -2,7 +2,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "serve.h"
+#include "fault.h"
 
 bool fault_set(fault *f, int http, const char *code, const char *param, const char *fmt, ...)
 {

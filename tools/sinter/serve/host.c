@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 
 #include "host.h"
+#include "models.h"
 
 void host_init(host *h, server *s, const char *path, const char *name, bool is_required)
 {

@@ -5,6 +5,8 @@
 
 #include "choice.h"
 #include "host.h"
+#include "pictures.h"
+#include "reply.h"
 #include "trace.h"
 
 /* ---- output of a job ---- */

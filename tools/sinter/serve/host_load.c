@@ -9,6 +9,7 @@
 
 #include "events.h"
 #include "host.h"
+#include "pictures.h"
 
 /* How far a compile is, for those who ask /readyz. */
 static void watch(void *user, sinter_stage stage, uint64_t done, uint64_t total, const char *detail)

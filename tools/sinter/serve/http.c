@@ -15,6 +15,8 @@
 
 #include <sodium.h>
 
+#include "log.h"
+#include "reply.h"
 #include "slow.h"
 
 enum { HTTP_THREADS = 2 };

@@ -6,6 +6,7 @@
 
 #include <microhttpd.h>
 
+#include "host.h"
 #include "split.h"
 
 void job_id(char to[SERVE_ID_BYTES], const char *prefix, size_t letters)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "host.h"
+#include "models.h"
 
 enum { STEPS = 32 }; /* that a question buys */
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "serve.h"
+#include "log.h"
 
 static void describe_job(job *j, buffer *b)
 {

@@ -5,6 +5,7 @@
  *    tool                                    content, tool_call_id */
 #include <string.h>
 
+#include "pictures.h"
 #include "values.h"
 
 static bool unfit(fault *f, const char *what)

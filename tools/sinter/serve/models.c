@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "events.h"
+#include "models.h"
 
 /* A GGUF file, an artifact, or a folder of a checkpoint. */
 static bool is_model(const char *path, const char *name)

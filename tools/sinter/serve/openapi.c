@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "params.h"
+#include "serve.h"
 
 typedef struct field {
    const char *name, *what;

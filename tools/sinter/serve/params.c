@@ -6,8 +6,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "values.h"
 #include "params.h"
+#include "pictures.h"
+#include "values.h"
 
 /* ---- prompts ---- */
 

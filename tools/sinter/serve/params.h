@@ -2,7 +2,7 @@
 #ifndef SERVE_PARAMS_H
 #define SERVE_PARAMS_H
 
-#include "serve.h"
+#include "ask.h"
 
 enum { INT, FLOAT };
 enum {

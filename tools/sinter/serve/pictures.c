@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pictures.h"
 #include "values.h"
 
 bool picture_is(const tree *part)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host.h"
+#include "reply.h"
 #include "split.h"
 
 /* ---- small parts ---- */

@@ -5,6 +5,7 @@
  *    output  [reasoning] [message] function_call …, in a stream each between output_item.added and .done */
 #include <string.h>
 
+#include "reply.h"
 #include "split.h"
 #include "values.h"
 

@@ -4,6 +4,7 @@
 
 #include <microhttpd.h>
 
+#include "models.h"
 #include "values.h"
 
 static int json(call *c, int status, buffer *b)

@@ -11,7 +11,11 @@
 
 #include <sodium.h>
 
+#include "bounds.h"
 #include "events.h"
+#include "log.h"
+#include "models.h"
+#include "slow.h"
 #include "trace.h"
 
 /* ---- keys ---- */

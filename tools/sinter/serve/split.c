@@ -4,6 +4,7 @@
  *    [<think> reasoning </think>] content [<tool_call> {"name": …, "arguments": {…}} </tool_call>] …
  *
  * Text that only looks like a call (no JSON, no tool of that name) is content. */
+#include "host.h"
 #include "split.h"
 
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #ifndef SERVE_SPLIT_H
 #define SERVE_SPLIT_H
 
-#include "serve.h"
+#include "job.h"
 
 /* Moves what is certain of c->text by now into reasoning, content and calls; all of it once
  * c->finish is set. */

@@ -6,6 +6,7 @@
  *    ]                                     readers do without it, should the server be killed
  *
  * No texts. A disk that is full loses events, which is said once, and stops nobody. */
+#include "log.h"
 #include "trace.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef SERVE_VALUES_H
 #define SERVE_VALUES_H
 
-#include "serve.h"
+#include "host.h"
 
 /* "'param' must be <want>"; false. */
 bool value_bad(fault *f, const char *param, const char *want);
