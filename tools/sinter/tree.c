@@ -1,4 +1,6 @@
-/* tree.c - the tree, built by yajl's callbacks. */
+/* tree.c - the tree, built by yajl's callbacks in a few blocks, which are freed together. Large
+ * ones come and go without a trace: single nodes, kept by malloc's lists of small pieces, hold the
+ * memory of a large tree long after it. */
 #include "tree.h"
 
 #include <stdbool.h>
@@ -8,18 +10,54 @@
 #include <utf8proc.h>
 #include <yajl/yajl_parse.h>
 
+enum { FIRST_BLOCK = 4 << 10, LARGEST_BLOCK = 1 << 20 };
+
+typedef struct block {
+   struct block *next;
+   size_t used, size;
+   _Alignas(8) char data[]; /* of the first: the root, then whatever comes */
+} block;
+
 typedef struct builder {
    tree *root, *stack[TREE_MAX_DEPTH];
    int depth;
    size_t nodes_left;
+   block *blocks, *current;
    char *key;
    const char *name;
    size_t name_len;
 } builder;
 
-static char *copy(const void *s, size_t len)
+static bool add_block(builder *b, size_t least)
 {
-   char *p = malloc(len + 1);
+   size_t size = b->current ? 2 * b->current->size : FIRST_BLOCK;
+
+   size = size < LARGEST_BLOCK ? size : LARGEST_BLOCK;
+   size = size < least ? least : size;
+   block *fresh = malloc(sizeof *fresh + size);
+   if (!fresh)
+      return false;
+   *fresh = (block){.size = size};
+   *(b->current ? &b->current->next : &b->blocks) = fresh;
+   b->current = fresh;
+   return true;
+}
+
+static void *take(builder *b, size_t bytes)
+{
+   size_t whole = (bytes + 7) & ~(size_t)7;
+   block *at = b->current;
+
+   if ((!at || at->size - at->used < whole) && !add_block(b, whole))
+      return NULL;
+   at = b->current;
+   at->used += whole;
+   return at->data + at->used - whole;
+}
+
+static char *copy(builder *b, const void *s, size_t len)
+{
+   char *p = take(b, len + 1);
 
    if (p) {
       memcpy(p, s, len);
@@ -30,17 +68,18 @@ static char *copy(const void *s, size_t len)
 
 static tree *add(builder *b, tree_kind kind, const char *text, size_t len)
 {
-   tree *t = b->nodes_left ? calloc(1, sizeof *t) : NULL;
+   tree *t = b->nodes_left ? take(b, sizeof *t) : NULL;
+   char *own = t && text ? copy(b, text, len) : NULL;
 
-   if (!t)
+   if (!t || (text && !own))
       return NULL;
    b->nodes_left--;
-   t->kind = kind;
-   t->text = text ? copy(text, len) : NULL;
-   t->len = len;
-   t->key = b->key;
-   t->name = b->name;
-   t->name_len = b->name_len;
+   *t = (tree){.kind = kind,
+               .text = own,
+               .len = len,
+               .key = b->key,
+               .name = b->name,
+               .name_len = b->name_len};
    b->key = NULL;
    if (!b->depth) {
       b->root = t;
@@ -99,7 +138,7 @@ static int on_key(void *user, const unsigned char *s, size_t len)
    builder *b = user;
 
    bool is_odd = memchr(s, 0, len) != NULL;
-   b->key = malloc(len + 3);
+   b->key = take(b, len + 3);
    if (!b->key)
       return 0;
    memcpy(b->key, "\1", 2);
@@ -162,6 +201,14 @@ static bool is_utf8(const char *text, size_t len)
    return n > 0;
 }
 
+static void free_blocks(block *b)
+{
+   for (block *next; b; b = next) {
+      next = b->next;
+      free(b);
+   }
+}
+
 tree *tree_parse(const char *text, size_t len)
 {
    return tree_parse_limited(text, len, SIZE_MAX);
@@ -188,24 +235,15 @@ tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
             yajl_complete_parse(y) == yajl_status_ok;
 
    yajl_free(y);
-   free(b.key);
-   if (!ok) {
-      tree_free(b.root);
-      return NULL;
-   }
-   return b.root;
+   if (!ok)
+      free_blocks(b.blocks);
+   return ok ? b.root : NULL;
 }
 
-void tree_free(tree *t)
+void tree_free(tree *root)
 {
-   while (t) {
-      tree *next = t->next;
-      tree_free(t->first);
-      free(t->key);
-      free(t->text);
-      free(t);
-      t = next;
-   }
+   if (root) /* it begins the first block */
+      free_blocks((block *)(void *)((char *)root - offsetof(block, data)));
 }
 
 const tree *tree_get(const tree *t, const char *key)

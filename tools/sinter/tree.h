@@ -34,7 +34,8 @@ typedef struct tree {
 tree *tree_parse(const char *text, size_t len);
 /* The same, NULL also when there are more than max_nodes values: a bound on memory. */
 tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes);
-void tree_free(tree *t);
+/* Takes a root, or NULL. */
+void tree_free(tree *root);
 
 /* NULL-safe: member of an object; first child; number of children; text ("" when none; for
  * containers their count). */

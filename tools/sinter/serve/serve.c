@@ -1,5 +1,6 @@
 /* serve.c - listen at once, load, answer, and on SIGTERM let what runs come to its end. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,19 @@ static void notify(const char *state)
    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
    close(fd);
+}
+
+/* ---- memory ---- */
+
+/* Left to itself, glibc learns from the first large block that is freed to keep up to 64 MiB at the
+ * end of each thread's arena: a few bad requests of some MiB each stay resident for good, once
+ * for every thread that answers. Fixed bounds give such blocks back. */
+static void bound_memory(void)
+{
+   enum { LARGE = 1 << 20, KEPT = 2 << 20 };
+
+   mallopt(M_MMAP_THRESHOLD, LARGE);
+   mallopt(M_TRIM_THRESHOLD, KEPT);
 }
 
 /* ---- life ---- */
@@ -240,6 +254,7 @@ int cmd_serve(const options *o)
    sigaddset(&signals, SIGINT);
    pthread_sigmask(SIG_BLOCK, &signals, NULL);
    signal(SIGPIPE, SIG_IGN);
+   bound_memory();
    s.options = o;
    int code = start(&s);
    if (code)
