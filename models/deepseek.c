@@ -27,9 +27,7 @@ static bool is_v3(const model_config *c)
 
 void deepseek_defaults(model_config *c)
 {
-   bool v3 = (c->row->traits & MODEL_TRAIT_select_bias) != 0;
-
-   c->route_score = v3 ? "sigmoid" : "softmax";
+   c->route_score = c->row->traits & MODEL_TRAIT_select_bias ? "sigmoid" : "softmax";
    c->norm_eps = 1e-6;
    c->rope_base = 10000;
    c->kv_rank = 512;
@@ -37,17 +35,10 @@ void deepseek_defaults(model_config *c)
    c->head_width = c->rotated_width = 64;
    c->plain_width = c->v_width = 128;
    c->rotated_pairs = true;
-   c->experts = v3 ? 256 : 64;
-   c->shared_experts = v3 ? 1 : 2;
-   c->expert_ffn = v3 ? 2048 : 1407;
-   c->dense_layers = v3 ? 3 : 0;
-   c->route_scale = v3 ? 2.5 : 1;
-   if (v3) {
-      c->experts_used = 8;
-      c->route_groups = 8;
-      c->route_kept = 4;
-      c->route_norm = true;
-   }
+   c->experts = 64;
+   c->shared_experts = 2;
+   c->expert_ffn = 1407;
+   c->route_scale = 1;
 }
 
 static sinter_status check_choice(const model_source *s, const char *key, const char *a,
@@ -279,18 +270,6 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 
 /* ---- feed-forward ---- */
 
-static ir_value *mlp(model_build *m, uint32_t l, const char *kind, ir_value *x, uint32_t ffn)
-{
-   const model_config *c = m->config;
-   const char *gate = arena_printf(m->m->a, "ffn_gate%s", kind);
-   const char *up = arena_printf(m->m->a, "ffn_up%s", kind);
-   const char *down = arena_printf(m->m->a, "ffn_down%s", kind);
-
-   ir_value *u = model_linear(m, l, up, x, ffn, c->mlp_bias);
-   ir_value *g = ir_silu(&m->b, model_linear(m, l, gate, x, ffn, c->mlp_bias));
-   return model_linear(m, l, down, ir_mul(&m->b, g, u), c->width, c->mlp_bias);
-}
-
 static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
@@ -307,21 +286,18 @@ static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
                                     .group_top = grouped && v3 ? 2 : IR_NO_I)};
 
    if (!c->experts || l < c->dense_layers)
-      return mlp(m, l, "", x, c->ffn);
+      return model_gated(m, l, "", x, c->ffn, ir_silu);
    ir_value *y = model_moe(m, l, x, &how);
    if (!c->shared_experts)
       return y;
-   return ir_add(&m->b, y, mlp(m, l, "_shexp", x, c->expert_ffn * c->shared_experts));
+   return ir_add(&m->b, y,
+                 model_gated(m, l, "_shexp", x, c->expert_ffn * c->shared_experts, ir_silu));
 }
 
 /* ---- the whole ---- */
 
-static ir_value *block(model_build *m, uint32_t l, ir_value *h)
-{
-   h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));
-   h = ir_add(&m->b, h, feed_forward(m, l, model_norm(m, l, "ffn_norm", h)));
-   return model_name_block(m, l, h);
-}
+static const model_halves halves = {
+   .attention = attention, .feed_forward = feed_forward, .norm_in = true};
 
 /* h: what the last block left of every row. The reference feeds it behind the final norm. The
  * layer's positions are one further, which no dot product of rotated vectors shows. */
@@ -337,16 +313,15 @@ static void draft(model_build *m, ir_value *h)
    h = ir_rmsnorm(&m->b, h, model_output_norm(m), c->norm_eps, c->norm_offset);
    ir_value *e = model_norm(m, l, "nextn.enorm", model_embed_ids(m, m->next_ids));
    ir_value *both = ir_concat(&m->b, e, model_norm(m, l, "nextn.hnorm", h));
-   h = block(m, l, model_linear(m, l, "nextn.eh_proj", both, c->width, false));
+   h = model_linear(m, l, "nextn.eh_proj", both, c->width, false);
+   h = model_block(m, l, h, &halves);
    model_finish_with(m, h, norm);
 }
 
 void deepseek_build(model_build *m)
 {
-   ir_value *h = model_embed(m, 1);
+   ir_value *h = model_blocks(m, model_embed(m, 1), &halves);
 
-   for (uint32_t l = 0; l < m->config->layers; l++)
-      h = block(m, l, h);
    if (m->next_ids)
       draft(m, h);
    else

@@ -58,21 +58,13 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 
 static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 {
-   const model_config *c = m->config;
-   ir_value *gate = ir_silu(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, false));
-   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, false);
-
-   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+   return model_gated(m, l, "", x, m->config->ffn, ir_silu);
 }
 
 void exaone4_build(model_build *m)
 {
-   ir_value *h = model_embed(m, 1);
+   static const model_halves halves = {
+      .attention = attention, .feed_forward = mlp, .norm_out = true};
 
-   for (uint32_t l = 0; l < m->config->layers; l++) {
-      h = ir_add(&m->b, h, model_norm(m, l, "post_attention_norm", attention(m, l, h)));
-      h = ir_add(&m->b, h, model_norm(m, l, "post_ffw_norm", mlp(m, l, h)));
-      model_name_block(m, l, h);
-   }
-   model_finish(m, h);
+   model_finish(m, model_blocks(m, model_embed(m, 1), &halves));
 }

@@ -358,6 +358,36 @@ ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h)
    return h;
 }
 
+ir_value *model_gated(model_build *m, uint32_t l, const char *kind, ir_value *x, uint32_t ffn,
+                      ir_value *(*act)(ir_builder *b, ir_value *x))
+{
+   const model_config *c = m->config;
+   const char *gate = arena_printf(m->m->a, "ffn_gate%s", kind);
+   const char *up = arena_printf(m->m->a, "ffn_up%s", kind);
+   const char *down = arena_printf(m->m->a, "ffn_down%s", kind);
+   ir_value *g = act(&m->b, model_linear(m, l, gate, x, ffn, c->mlp_bias));
+   ir_value *u = model_linear(m, l, up, x, ffn, c->mlp_bias);
+
+   return model_linear(m, l, down, ir_mul(&m->b, g, u), c->width, c->mlp_bias);
+}
+
+ir_value *model_block(model_build *m, uint32_t l, ir_value *h, const model_halves *of)
+{
+   ir_value *x = of->attention(m, l, of->norm_in ? model_norm(m, l, "attn_norm", h) : h);
+
+   h = ir_add(&m->b, h, of->norm_out ? model_norm(m, l, "post_attention_norm", x) : x);
+   x = of->feed_forward(m, l, of->norm_in ? model_norm(m, l, "ffn_norm", h) : h);
+   h = ir_add(&m->b, h, of->norm_out ? model_norm(m, l, "post_ffw_norm", x) : x);
+   return model_name_block(m, l, h);
+}
+
+ir_value *model_blocks(model_build *m, ir_value *h, const model_halves *of)
+{
+   for (uint32_t l = 0; l < m->config->layers; l++)
+      h = model_block(m, l, h, of);
+   return h;
+}
+
 static void return_states(model_build *m, uint32_t l)
 {
    ir_value *const states[] = {m->kv[l],      m->conv[l],    m->memory[l],

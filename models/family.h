@@ -63,6 +63,26 @@ ir_value *model_rope(model_build *m, uint32_t l, ir_value *x);
 /* Appends k and v to the state of layer l, then attends with q. f32[T, H, d] */
 ir_value *model_attend(model_build *m, uint32_t l, ir_value *q, ir_value *k, ir_value *v);
 
+/* ffn_down<kind> (act(ffn_gate<kind> x) * (ffn_up<kind> x)) of layer l. kind "": the layer's own;
+ * "_shexp": of its shared experts. */
+ir_value *model_gated(model_build *m, uint32_t l, const char *kind, ir_value *x, uint32_t ffn,
+                      ir_value *(*act)(ir_builder *b, ir_value *x));
+
+/* The halves of a block, and which norms are around them:
+ *
+ *    h += post_attention_norm?(attention(attn_norm?(h)))
+ *    h += post_ffw_norm?(feed_forward(ffn_norm?(h)))
+ */
+typedef struct model_halves {
+   ir_value *(*attention)(model_build *m, uint32_t l, ir_value *x);
+   ir_value *(*feed_forward)(model_build *m, uint32_t l, ir_value *x);
+   bool norm_in, norm_out;
+} model_halves;
+
+/* h behind the block of layer l, named; behind the blocks of all layers. */
+ir_value *model_block(model_build *m, uint32_t l, ir_value *h, const model_halves *of);
+ir_value *model_blocks(model_build *m, ir_value *h, const model_halves *of);
+
 /* y[T, C] of the causal convolution of width W over x[T, C] with blk.<l>.<name>, stored [C, W] or
  * [C, 1, W]; moves the conv state of layer l on. */
 ir_value *model_conv(model_build *m, uint32_t l, const char *name, ir_value *x, uint32_t width);
@@ -142,7 +162,7 @@ void model_expect_copy(model_build *m, uint32_t l, const char *name, const char 
 /* Appends the graph of the vision tower (vision.c). */
 void model_build_tower(model_build *m);
 
-/* Names a value of layer l for people: h<l>. */
+/* Names a value of layer l for people: h<l>. model_block does. */
 ir_value *model_name_block(model_build *m, uint32_t l, ir_value *h);
 
 /* Families, as models.def names them. */

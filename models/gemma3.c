@@ -71,23 +71,13 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 
 static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 {
-   const model_config *c = m->config;
-   ir_value *gate = ir_gelu_tanh(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, false));
-   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, false);
-
-   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+   return model_gated(m, l, "", x, m->config->ffn, ir_gelu_tanh);
 }
 
 void gemma3_build(model_build *m)
 {
-   ir_value *h = model_embed(m, (float)sqrt(m->config->width));
+   static const model_halves halves = {
+      .attention = attention, .feed_forward = mlp, .norm_in = true, .norm_out = true};
 
-   for (uint32_t l = 0; l < m->config->layers; l++) {
-      ir_value *a = attention(m, l, model_norm(m, l, "attn_norm", h));
-      h = ir_add(&m->b, h, model_norm(m, l, "post_attention_norm", a));
-      ir_value *f = mlp(m, l, model_norm(m, l, "ffn_norm", h));
-      h = ir_add(&m->b, h, model_norm(m, l, "post_ffw_norm", f));
-      model_name_block(m, l, h);
-   }
-   model_finish(m, h);
+   model_finish(m, model_blocks(m, model_embed(m, (float)sqrt(m->config->width)), &halves));
 }

@@ -337,11 +337,8 @@ static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
    bool wide = c->double_wide && c->states[l].layer != l;
-   uint32_t ffn = wide ? 2 * c->ffn : c->ffn;
-   ir_value *gate = ir_gelu_tanh(&m->b, model_linear(m, l, "ffn_gate", x, ffn, false));
-   ir_value *up = model_linear(m, l, "ffn_up", x, ffn, false);
 
-   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+   return model_gated(m, l, "", x, wide ? 2 * c->ffn : c->ffn, ir_gelu_tanh);
 }
 
 static ir_value *gelu_mul(model_build *m, ir_value *gate, ir_value *up)

@@ -11,45 +11,10 @@
 
 #include <math.h>
 
-/* Qwen3-MoE, or Mixtral. */
-static void expert_defaults(model_config *c)
-{
-   bool qwen = (c->row->traits & MODEL_TRAIT_qk_norm) != 0;
-
-   c->experts = qwen ? 128 : 8;
-   c->experts_used = qwen ? 8 : 2;
-   c->expert_ffn = qwen ? 768 : 0;
-   c->sparse_step = 1;
-   c->route_norm = !qwen;
-   if (qwen)
-      return;
-   c->window = 0;
-   c->norm_eps = 1e-5;
-   c->rope_base = 1e6;
-}
-
 void llama_defaults(model_config *c)
 {
-   unsigned traits = c->row->traits;
-
    c->norm_eps = 1e-6;
    c->rope_base = 10000;
-   if (traits & (MODEL_TRAIT_window_everywhere | MODEL_TRAIT_window_late))
-      c->window = 4096;
-   if (traits & MODEL_TRAIT_window_everywhere)
-      c->kv_heads = 8;
-   if (traits & MODEL_TRAIT_window_late) {
-      c->kv_heads = 32;
-      c->window_layers = 28;
-   }
-   if (traits & MODEL_TRAIT_window_flag) {
-      c->window = 4096;
-      c->kv_heads = 4;
-   } else if (traits & MODEL_TRAIT_qk_norm) {
-      c->head_width = 128;
-   }
-   if (traits & MODEL_TRAIT_experts)
-      expert_defaults(c);
 }
 
 /* layer_types where it is given, else the rule of the architecture. */
@@ -97,15 +62,6 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
    return model_linear(m, l, "attn_output", a, c->width, c->output_bias);
 }
 
-static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
-{
-   const model_config *c = m->config;
-   ir_value *gate = ir_silu(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, c->mlp_bias));
-   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, c->mlp_bias);
-
-   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, c->mlp_bias);
-}
-
 static ir_value *experts(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
@@ -118,16 +74,17 @@ static ir_value *experts(model_build *m, uint32_t l, ir_value *x)
    return model_moe(m, l, x, &how);
 }
 
+static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
+{
+   const model_config *c = m->config;
+
+   return c->sparse[l] ? experts(m, l, x) : model_gated(m, l, "", x, c->ffn, ir_silu);
+}
+
 void llama_build(model_build *m)
 {
-   const bool *sparse = m->config->sparse;
-   ir_value *h = model_embed(m, 1);
+   static const model_halves halves = {
+      .attention = attention, .feed_forward = feed_forward, .norm_in = true};
 
-   for (uint32_t l = 0; l < m->config->layers; l++) {
-      h = ir_add(&m->b, h, attention(m, l, model_norm(m, l, "attn_norm", h)));
-      ir_value *x = model_norm(m, l, "ffn_norm", h);
-      h = ir_add(&m->b, h, sparse[l] ? experts(m, l, x) : mlp(m, l, x));
-      model_name_block(m, l, h);
-   }
-   model_finish(m, h);
+   model_finish(m, model_blocks(m, model_embed(m, 1), &halves));
 }

@@ -10,8 +10,8 @@
 #define TRAIT(name) MODEL_TRAIT_##name
 static const model_row rows[] = {
 #define MODEL(name, family, hf_class, model_type, gguf, rope, traits)                              \
-   {#name, #family, hf_class,          model_type,      gguf,                                      \
-    rope,  traits,  family##_defaults, family##_derive, family##_build},
+   {#name,  #family,         hf_class,          model_type,      gguf,          rope,              \
+    traits, MODEL_AT_##name, family##_defaults, family##_derive, family##_build},
 #include "models.def"
 };
 

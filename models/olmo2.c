@@ -13,8 +13,6 @@ enum { PATTERN = 4 };
 
 void olmo2_defaults(model_config *c)
 {
-   bool third = strcmp(c->row->name, "olmo3") == 0;
-
    c->vocab = 50304;
    c->width = 4096;
    c->ffn = 11008;
@@ -22,8 +20,7 @@ void olmo2_defaults(model_config *c)
    c->heads = 32;
    c->context = 2048;
    c->norm_eps = 1e-5;
-   c->window = third ? 4096 : 0;
-   c->rope_base = third ? 500000 : 10000;
+   c->rope_base = 10000;
 }
 
 sinter_status olmo2_derive(model_source *s, model_config *c)
@@ -70,21 +67,13 @@ static ir_value *attention(model_build *m, uint32_t l, ir_value *x)
 
 static ir_value *mlp(model_build *m, uint32_t l, ir_value *x)
 {
-   const model_config *c = m->config;
-   ir_value *gate = ir_silu(&m->b, model_linear(m, l, "ffn_gate", x, c->ffn, false));
-   ir_value *up = model_linear(m, l, "ffn_up", x, c->ffn, false);
-
-   return model_linear(m, l, "ffn_down", ir_mul(&m->b, gate, up), c->width, false);
+   return model_gated(m, l, "", x, m->config->ffn, ir_silu);
 }
 
 void olmo2_build(model_build *m)
 {
-   ir_value *h = model_embed(m, 1);
+   static const model_halves halves = {
+      .attention = attention, .feed_forward = mlp, .norm_out = true};
 
-   for (uint32_t l = 0; l < m->config->layers; l++) {
-      h = ir_add(&m->b, h, model_norm(m, l, "post_attention_norm", attention(m, l, h)));
-      h = ir_add(&m->b, h, model_norm(m, l, "post_ffw_norm", mlp(m, l, h)));
-      model_name_block(m, l, h);
-   }
-   model_finish(m, h);
+   model_finish(m, model_blocks(m, model_embed(m, 1), &halves));
 }

@@ -234,18 +234,6 @@ static ir_value *delta_net(model_build *m, uint32_t l, ir_value *x)
                        false);
 }
 
-/* suffix "": the layer's own; "_shexp": the shared expert's. */
-static ir_value *mlp(model_build *m, uint32_t l, ir_value *x, const char *suffix, uint32_t ffn)
-{
-   const char *gate = arena_printf(m->m->a, "ffn_gate%s", suffix);
-   const char *up = arena_printf(m->m->a, "ffn_up%s", suffix);
-   const char *down = arena_printf(m->m->a, "ffn_down%s", suffix);
-   ir_value *y = ir_silu(&m->b, model_linear(m, l, gate, x, ffn, false));
-
-   y = ir_mul(&m->b, y, model_linear(m, l, up, x, ffn, false));
-   return model_linear(m, l, down, y, m->config->width, false);
-}
-
 static ir_value *experts(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
@@ -254,23 +242,28 @@ static ir_value *experts(model_build *m, uint32_t l, ir_value *x)
                         .ffn = c->expert_ffn,
                         .route = AT(.score = "softmax", .norm = c->route_norm ? 1 : IR_NO_I)};
    ir_value *y = model_moe(m, l, x, &how);
-   ir_value *shared = mlp(m, l, x, "_shexp", c->shared_ffn);
+   ir_value *shared = model_gated(m, l, "_shexp", x, c->shared_ffn, ir_silu);
    ir_value *weight = ir_sigmoid(&m->b, model_linear(m, l, "ffn_gate_inp_shexp", x, 1, false));
 
    return ir_add(&m->b, y, ir_combine(&m->b, shared, weight));
 }
 
-void qwen3_next_build(model_build *m)
+static ir_value *mix(model_build *m, uint32_t l, ir_value *x)
+{
+   return m->config->recurrent[l] ? delta_net(m, l, x) : attention(m, l, x);
+}
+
+static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
-   ir_value *h = model_embed(m, 1);
 
-   for (uint32_t l = 0; l < c->layers; l++) {
-      ir_value *x = model_norm(m, l, "attn_norm", h);
-      h = ir_add(&m->b, h, c->recurrent[l] ? delta_net(m, l, x) : attention(m, l, x));
-      x = model_norm(m, l, "ffn_norm", h);
-      h = ir_add(&m->b, h, c->sparse[l] ? experts(m, l, x) : mlp(m, l, x, "", c->ffn));
-      model_name_block(m, l, h);
-   }
-   model_finish(m, h);
+   return c->sparse[l] ? experts(m, l, x) : model_gated(m, l, "", x, c->ffn, ir_silu);
+}
+
+void qwen3_next_build(model_build *m)
+{
+   static const model_halves halves = {
+      .attention = mix, .feed_forward = feed_forward, .norm_in = true};
+
+   model_finish(m, model_blocks(m, model_embed(m, 1), &halves));
 }

@@ -39,6 +39,16 @@ static const char *const known[] = {
 static const char *const known_gguf[] = {
 #include "config.def"
 };
+#define DEFAULT(row, field, kind, value)                                                           \
+   {MODEL_AT_##row, KIND_##kind, offsetof(model_config, field), value},
+static const struct {
+   int row;
+   key_kind kind;
+   size_t at;
+   double value;
+} defaults[] = {
+#include "config.def"
+};
 #define ONLY(trait, field) {MODEL_TRAIT_##trait, offsetof(model_config, field)},
 static const struct {
    unsigned trait;
@@ -47,39 +57,19 @@ static const struct {
 #include "config.def"
 };
 
-/* remedy: what to do about a GGUF file, and about a folder. */
-static sinter_status bad(const model_source *s, const char *const remedy[2], const char *fmt,
-                         va_list args)
+sinter_status config_fail(const model_source *s, bool past, const char *fmt, ...)
 {
+   static const char *const remedies[2][2] = {
+      {"compare config.json with the one where the model comes from, or fetch it again",
+       "convert the checkpoint again with a current converter, or take another file"},
+      {"report the model with its config.json", "report the model with the metadata of its file"}};
    char text[256];
+   va_list args;
 
+   va_start(args, fmt);
    vsnprintf(text, sizeof text, fmt, args);
-   return base_fail(SINTER_bad_input, s->path, remedy[s->gguf ? 0 : 1], "%s", text);
-}
-
-sinter_status config_bad(const model_source *s, const char *fmt, ...)
-{
-   static const char *const remedy[2] = {
-      "convert the checkpoint again with a current converter, or take another file",
-      "compare config.json with the one where the model comes from, or fetch it again"};
-   va_list args;
-
-   va_start(args, fmt);
-   sinter_status status = bad(s, remedy, fmt, args);
    va_end(args);
-   return status;
-}
-
-sinter_status config_past(const model_source *s, const char *fmt, ...)
-{
-   static const char *const remedy[2] = {"report the model with the metadata of its file",
-                                         "report the model with its config.json"};
-   va_list args;
-
-   va_start(args, fmt);
-   sinter_status status = bad(s, remedy, fmt, args);
-   va_end(args);
-   return status;
+   return base_fail(SINTER_bad_input, s->path, remedies[past][s->gguf != NULL], "%s", text);
 }
 
 const json *config_text(const model_source *s)
@@ -91,24 +81,25 @@ const json *config_text(const model_source *s)
 
 /* ---- one value ---- */
 
+static void put(model_config *c, key_kind kind, size_t at, double v)
+{
+   void *field = (char *)c + at;
+
+   switch (kind) {
+   case KIND_INT: *(config_INT *)field = (uint32_t)v; break;
+   case KIND_FLOAT: *(config_FLOAT *)field = v; break;
+   case KIND_BOOL: *(config_BOOL *)field = v != 0; break;
+   }
+}
+
 static sinter_status store(const model_source *s, model_config *c, const key_row *k,
                            const char *name, double v)
 {
-   char *field = (char *)c + k->at;
-
-   switch (k->kind) {
-   case KIND_INT:
-      if (!(v >= 0 && v <= INT32_MAX) || v != floor(v))
-         return config_bad(s, "%s is %g, no whole number in range", name, v);
-      *(config_INT *)(void *)field = (uint32_t)v;
-      break;
-   case KIND_FLOAT:
-      if (!isfinite(v))
-         return config_bad(s, "%s is not finite", name);
-      *(config_FLOAT *)(void *)field = v;
-      break;
-   case KIND_BOOL: *(config_BOOL *)(void *)field = v != 0; break;
-   }
+   if (k->kind == KIND_INT && (!(v >= 0 && v <= INT32_MAX) || v != floor(v)))
+      return config_bad(s, "%s is %g, no whole number in range", name, v);
+   if (k->kind == KIND_FLOAT && !isfinite(v))
+      return config_bad(s, "%s is not finite", name);
+   put(c, k->kind, k->at, v);
    return SINTER_ok;
 }
 
@@ -458,6 +449,9 @@ static sinter_status read_folder(model_source *s, model_config *c)
    const json *text = config_text(s), *act = json_get(text, "hidden_activation");
 
    c->row->defaults(c);
+   for (size_t i = 0; i < countof(defaults); i++)
+      if (defaults[i].row == c->row->at)
+         put(c, defaults[i].kind, defaults[i].at, defaults[i].value);
    if (text != s->config) {
       const json *tied = json_get(s->config, "tie_word_embeddings");
       if (tied && tied->kind == JSON_bool)

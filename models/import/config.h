@@ -21,6 +21,12 @@ enum {
    MODEL_TRAIT_vision_old = 8192, /* of Qwen2-VL: hidden_size is that of the features, mlp_ratio */
 };
 
+/* Places of models.def's rows. */
+enum {
+#define MODEL(name, ...) MODEL_AT_##name,
+#include "models/models.def"
+};
+
 struct model_build;
 typedef struct model_config model_config;
 
@@ -28,7 +34,8 @@ typedef struct model_config model_config;
 typedef struct model_row {
    const char *name, *family, *hf_class, *model_type, *gguf, *rope_style;
    unsigned traits;
-   /* Fields that config.json may leave out, before it is read. */
+   int at; /* MODEL_AT_ */
+   /* Fields that config.json may leave out, before it is read; those of DEFAULT rows go on top. */
    void (*defaults)(model_config *c);
    /* Completes the fields that only this family derives: layer types, scales. */
    sinter_status (*derive)(model_source *s, model_config *c);
@@ -145,14 +152,12 @@ SINTER_CHECKED sinter_status config_layer_numbers(model_source *s, const model_c
 /* Whether the checkpoint has a tensor spelled so. */
 bool config_has_tensor(const model_source *s, const char *name);
 
-/* A configuration that says what is larger or odder than this build has room for: BAD_INPUT, to be
- * reported. */
-SINTER_CHECKED sinter_status config_past(const model_source *s, const char *fmt, ...)
-   PRINTF_LIKE(2, 3);
-
-/* A failure about the configuration: BAD_INPUT at the checkpoint's path. */
-SINTER_CHECKED sinter_status config_bad(const model_source *s, const char *fmt, ...)
-   PRINTF_LIKE(2, 3);
+/* A failure about the configuration: BAD_INPUT at the checkpoint's path. It is wrong, or says what
+ * is larger or odder than this build has room for (past), which is to be reported. */
+SINTER_CHECKED sinter_status config_fail(const model_source *s, bool past, const char *fmt, ...)
+   PRINTF_LIKE(3, 4);
+#define config_bad(s, ...) config_fail(s, false, __VA_ARGS__)
+#define config_past(s, ...) config_fail(s, true, __VA_ARGS__)
 
 /* Adds an end-of-text id once; BAD_INPUT when it is outside the vocabulary or there are too many.
  */
