@@ -22,16 +22,21 @@ def refused(expect, says, *args, stdin=b"", env=None):
 
 def artifacts(folder):
     """An artifact takes the options that it was compiled with, and no others. Kills: an option dropped because the model is already
-    compiled; defaults taken for wishes; an artifact explained as if it were a checkpoint."""
-    plain, other = os.path.join(folder, "plain.sinter"), os.path.join(folder, "other.sinter")
+    compiled; defaults taken for wishes, or not, where they are written out; an artifact explained as if it were a checkpoint."""
+    plain, other, small = (os.path.join(folder, name + ".sinter") for name in ("plain", "other", "small"))
     same = ("--numerics", "exact", "--attention", "cpu!", "--without", "qkv_merge")
     sinter("compile", LLAMA, "-o", plain, "--quiet")
     sinter("compile", LLAMA, "-o", other, "--quiet", *same)
+    sinter("compile", LLAMA, "-o", small, "--quiet", "--kv", "f8e4m3")
     for options in (["--numerics", "exact"], ["--kv", "f8e4m3"], ["--attention", "mma!"], ["--with", "attn_quant"], ["--without", "qkv_merge"],
                     ["--variant-per-bucket"], ["--experts", os.devnull]):
         refused(2, f"compiled with another --{options[0][2:]}" if options[0] not in ("--kv", "--with") else "--with and --kv", "run", plain, *IDS, *options)
     refused(2, "--mtp", "logits", plain, "--ids", 1, "-o", os.devnull, "--mtp")
     refused(2, "--numerics", "run", other, *IDS, "--numerics", "fast")
+    for option, usual in (("--numerics", "fast"), ("--kv", "f16")):
+        artifact = other if option == "--numerics" else small
+        refused(2, f"another {option} than {usual}", "explain", artifact, option, usual)
+        sinter("explain", plain, option, usual)
     refused(2, "already compiled", "compile", plain, "--target", "ref")
     check(sinter("run", other, *IDS) == sinter("run", other, *IDS, *same) == sinter("run", LLAMA, *IDS, *same), "an artifact takes its own options")
     check(sinter_json("explain", plain) == sinter_json("explain", LLAMA, "--quiet"), "an artifact explains itself as its checkpoint does")
@@ -94,6 +99,9 @@ def alone():
     for options, needs in ((["--kv-dialect", "map"], "--kv-events"), (["--kv-replay", "x"], "--kv-events"), (["--kv-queue", "9"], "--kv-events"),
                            (["--pooling", "mean"], "--embeddings")):
         refused(2, f"{options[0]} says nothing without {needs}", "serve", LLAMA, *options)
+    for option in ("--seed", "--top-k", "--top-p", "--min-p"):
+        for command in ("run", "chat"):
+            refused(2, f"{option} says nothing without --temp", command, LLAMA, option, "1")
     refused(2, "--at says nothing without --why-not", "explain", LLAMA, "--at", "x")
     refused(2, "has no site of this name", "explain", LLAMA, "--quiet", "--why-not", "add_rmsnorm", "--at", "nonsense")
     refused(2, "--max says nothing without 'gc'", "cache", "ls", "--max", "1")

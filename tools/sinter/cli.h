@@ -92,6 +92,9 @@ typedef struct session {
 
 /* The --numerics option; 0, or exit code 2 after saying what is wrong. */
 int cli_numerics(const options *o, sinter_numerics *out);
+/* The library takes defaults as nothing asked for. Who writes one out before an artifact that was
+ * compiled otherwise is told: exit code 2, else 0. */
+int cli_check_defaults(const options *o, const char *path, const sinter_artifact *a);
 /* What to compile for, of --target or --device; the same. */
 int cli_target(const options *o, const char **out);
 /* The file of --experts, NULL without; the same. */

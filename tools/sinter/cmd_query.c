@@ -144,6 +144,18 @@ static bool has_site(const char *json, const char *fusion, const char *name)
    return found;
 }
 
+/* A checkpoint is compiled as the options say; an artifact is already. */
+static int check_artifact(const options *o, const char *path)
+{
+   sinter_artifact *a = NULL;
+
+   if ((!o->numerics && !o->kv) || sinter_artifact_open(path, &a) != SINTER_ok)
+      return 0;
+   int code = cli_check_defaults(o, path, a);
+   sinter_artifact_close(a);
+   return code;
+}
+
 int cmd_explain(const options *o)
 {
    static texts t;
@@ -151,6 +163,7 @@ int cmd_explain(const options *o)
    sinter_compile_options c = SINTER_INIT(sinter_compile_options);
 
    int code = options_of(o, o->args[0], &t, &c);
+   code = code ? code : check_artifact(o, t.path);
    if (code)
       return code;
    c.arch = o->arch;

@@ -69,9 +69,7 @@ static bool has_key(const sinter_artifact *a, const char *words)
    return manifest && strstr(manifest, words) != NULL;
 }
 
-/* The library takes defaults as nothing asked for. Who writes one out before an artifact that was
- * compiled otherwise is told. */
-static int check_defaults(const options *o, const session *s)
+int cli_check_defaults(const options *o, const char *path, const sinter_artifact *a)
 {
    const struct {
       const char *name, *value, *usual, *other;
@@ -82,14 +80,19 @@ static int check_defaults(const options *o, const session *s)
 
    for (size_t i = 0; i < countof(asked); i++)
       if (asked[i].value && strcmp(asked[i].value, asked[i].usual) == 0 &&
-          has_key(s->artifact, asked[i].other))
-         return cli_fail(2, s->path, "name the checkpoint it came from, or leave the option out",
+          has_key(a, asked[i].other))
+         return cli_fail(2, path, "name the checkpoint it came from, or leave the option out",
                          "the artifact was compiled with another --%s than %s", asked[i].name,
                          asked[i].value);
+   return 0;
+}
+
+static int check_artifact(const options *o, const session *s)
+{
    if (o->target && strcmp(s->path, o->args[0]) == 0)
       return cli_fail(2, s->path, "name the checkpoint it came from, or leave --target out",
                       "the model is already compiled");
-   return 0;
+   return cli_check_defaults(o, s->path, s->artifact);
 }
 
 /* Whether what the command writes when its work is done can be written. `compile` writes with the
@@ -160,7 +163,7 @@ int cli_open_watched(const options *o, session *s, const char *name, sinter_prog
    buffer_free(&experts);
    if (status != SINTER_ok)
       return cli_error(status);
-   code = check_defaults(o, s);
+   code = check_artifact(o, s);
    if (code)
       return code;
    if (*with || o->attention || !s->cached)
