@@ -393,11 +393,16 @@ sinter_status cg_chain_read(cg_chain *c, const ir_op *start)
    if (c->key.w == PANEL_none || c->key.w == PANEL_rows)
       return cg_chain_refuse(start, "the weight is not packed in panels");
    const char *why = add_norm(c);
-   for (const ir_op *op; !why && !c->combine && (op = inner_reader(c, c->end)) != NULL;
-        c->end = op->results[0])
+   while (!why && !c->combine) {
+      const ir_op *op = inner_reader(c, c->end);
+
+      if (!op)
+         break;
       why = op->code == IR_OP_combine ? add_combine(c, op)
             : op->code == IR_OP_quant ? add_quant(c, op)
                                       : add_step(c, op);
+      c->end = op->results[0];
+   }
    return why ? cg_chain_refuse(start, why) : SINTER_ok;
 }
 

@@ -332,7 +332,10 @@ static bool has_cycle(checker *c)
          for (uint32_t i = 0; i < op->num_results; i++)
             for (ir_use *use = op->results[i]->uses; use; use = use->next) {
                uint32_t node = node_of(c, use->user);
-               if (node != ready[done] && --waits[node] == 0)
+               if (node == ready[done])
+                  continue;
+               waits[node]--;
+               if (!waits[node])
                   ready[num_ready++] = node;
             }
    return num_ready != num_live;
@@ -359,8 +362,9 @@ static bool check_members(checker *c, group_seen *seen)
       group_seen *s = &seen[g->id];
       if (s->members == 0 && g->first != op)
          fail_op(c, op, "is first in kernel %s, which points elsewhere", g->name);
-      if (s->members++ && op->prev->group != g)
+      if (s->members && op->prev->group != g)
          s->is_split = true;
+      s->members++;
    }
    return known;
 }

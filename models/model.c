@@ -310,8 +310,7 @@ static void leave_tower(model_source *s, const model_config *c)
       if (s->gguf || t->is_plane || !is_tower)
          continue;
       t->read = true;
-      if (s->num_unused++ == 0)
-         s->unused_tower = t->source_name;
+      source_skip_tower(s, t->source_name);
    }
 }
 

@@ -175,7 +175,9 @@ static void note_other(pass_run *run, const wish *w)
    const pass_layout *l = run->layout;
    uint32_t others = 0, first = 0;
 
-   for (uint32_t i = l->num_attentions; w->backend < ATTENTION_BACKENDS && i-- > 0;)
+   if (w->backend == ATTENTION_BACKENDS)
+      return;
+   for (uint32_t i = l->num_attentions; i-- > 0;)
       if (pass_attention_concerns(w->backend, l->attentions[i].query.wants) &&
           l->attentions[i].backend != w->backend) {
          others += l->attentions[i].count;

@@ -289,8 +289,11 @@ static cut cut_top_p(rt_sampler *s, const drawing *d, uint64_t mass)
    while (bin < BINS - 1 && at + s->masses[bin] < mass)
       at += s->masses[bin++];
    uint32_t n = sort_bin(s, d, bin);
-   while (i + 1 < n && (at += s->weights[s->candidates[i].id]) < mass)
-      i++;
+   for (; i + 1 < n; i++) {
+      at += s->weights[s->candidates[i].id];
+      if (at >= mass)
+         break;
+   }
    return s->candidates[i];
 }
 

@@ -199,6 +199,13 @@ sinter_status source_twice(const model_source *s, const char *name)
                     "two tensors stand for '%.120s'", name);
 }
 
+void source_skip_tower(model_source *s, const char *name)
+{
+   if (!s->num_unused)
+      s->unused_tower = name;
+   s->num_unused++;
+}
+
 sinter_status source_name_tensors(model_source *s, const char *family, map *by_name)
 {
    source_stacks stacks = {.by_name.a = s->a};
@@ -211,8 +218,8 @@ sinter_status source_name_tensors(model_source *s, const char *family, map *by_n
          continue;
       const name_row *skips = s->gguf ? NULL : skipping_row(t->source_name, family);
       if (skips) {
-         if (skips->kind == NAME_skip_prefix && s->num_unused++ == 0)
-            s->unused_tower = skips->hf;
+         if (skips->kind == NAME_skip_prefix)
+            source_skip_tower(s, skips->hf);
          t->name = t->source_name;
          t->read = true;
          continue;

@@ -55,6 +55,9 @@ SINTER_CHECKED sinter_status safetensors_read_folder(model_source *s);
  * Tensors of other towers (vision) and buffers that are computed are marked as read. */
 SINTER_CHECKED sinter_status source_name_tensors(model_source *s, const char *family, map *by_name);
 
+/* Counts a tensor of another tower; the first one's name is kept. */
+void source_skip_tower(model_source *s, const char *name);
+
 /* The failure that two tensors have one canonical name. */
 SINTER_CHECKED sinter_status source_twice(const model_source *s, const char *name);
 

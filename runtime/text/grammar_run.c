@@ -120,10 +120,12 @@ static void meet(grammar_run *r, uint32_t state, uint32_t frame_at)
       if (s->round == r->round && s->at.state == state && s->at.frame == frame_at)
          return;
       if (s->round != r->round) {
-         if (r->num_met++ >= MAX_CLOSURE || r->work++ >= MAX_WORK) {
+         if (r->num_met >= MAX_CLOSURE || r->work >= MAX_WORK) {
             r->is_full = true;
             return;
          }
+         r->num_met++;
+         r->work++;
          *s = (seen){r->round, {state, frame_at}};
          r->todo[r->num_todo++] = s->at;
          return;

@@ -71,9 +71,13 @@ static size_t char_at(const jvalue *s, size_t at)
 {
    size_t i = 0;
 
-   for (; i < s->len; i++)
-      if (((uint8_t)s->s[i] & 0xc0) != 0x80 && at-- == 0)
+   for (; i < s->len; i++) {
+      bool begins = ((uint8_t)s->s[i] & 0xc0) != 0x80;
+
+      if (begins && at == 0)
          break;
+      at -= begins;
+   }
    return i;
 }
 

@@ -256,8 +256,8 @@ static int64_t find(const jvalue *s, const jvalue *what, bool last)
    if (!last)
       hit = memmem(s->s, s->len, what->s, what->len);
    else
-      for (size_t i = what->len <= s->len ? s->len - what->len + 1 : 0; i-- > 0 && !hit;)
-         hit = memcmp(s->s + i, what->s, what->len) == 0 ? s->s + i : NULL;
+      for (size_t n = what->len; n <= s->len && !hit; n++) /* the last n characters */
+         hit = memcmp(s->s + s->len - n, what->s, what->len) == 0 ? s->s + s->len - n : NULL;
    return hit ? (int64_t)jchars(s->s, (size_t)(hit - s->s)) : -1;
 }
 

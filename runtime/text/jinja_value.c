@@ -292,12 +292,14 @@ static void float_text(double f, char out[64])
       snprintf(out, 64, "%s", isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
       return;
    }
-   do
+   snprintf(digits, sizeof digits, "%.*e", precision, f);
+   while (precision < 17 && strtod(digits, NULL) != f) {
+      precision++;
       snprintf(digits, sizeof digits, "%.*e", precision, f);
-   while (precision++ < 17 && strtod(digits, NULL) != f);
+   }
    int exponent = atoi(strchr(digits, 'e') + 1);
    if (exponent >= -4 && exponent < 16) {
-      snprintf(out, 64, "%.*f", MAX(precision - 1 - exponent, 1), f);
+      snprintf(out, 64, "%.*f", MAX(precision - exponent, 1), f);
       return;
    }
    *strchr(digits, 'e') = 0;

@@ -89,9 +89,13 @@ sinter_status opt_parse(int argc, char **argv, opt_options *out)
 
       if (row->kind == KIND_FLAG && value)
          return base_fail(SINTER_usage, arg, "Leave the value out.", "the option takes no value");
-      if (row->kind != KIND_FLAG && !value && ++i == argc)
-         return base_fail(SINTER_usage, arg, "Give one.", "the option needs a value");
-      SINTER_TRY(set(out, row, value || row->kind == KIND_FLAG ? value : argv[i]));
+      if (row->kind != KIND_FLAG && !value) {
+         i++;
+         if (i == argc)
+            return base_fail(SINTER_usage, arg, "Give one.", "the option needs a value");
+         value = argv[i];
+      }
+      SINTER_TRY(set(out, row, value));
    }
    return SINTER_ok;
 }

@@ -74,7 +74,7 @@ static ir_op *op_at(ir_func *f, uint32_t n)
 {
    ir_op *op = f->first;
 
-   while (op && n--)
+   for (; op && n; n--)
       op = op->next;
    return op;
 }

@@ -189,11 +189,12 @@ static void show_models(const sample *now, const sample *before)
 
 static void show_requests(const sample *s)
 {
-   int left = MAX_SHOWN;
+   int shown = 0;
 
    printf("\n%-40s %-24s %-8s %8s %9s %8s\n", "REQUEST", "MODEL", "PHASE", "PROMPT", "GENERATED",
           "SECONDS");
-   for (const tree *r = tree_first(tree_get(s->requests, "data")); r && left--; r = r->next)
+   for (const tree *r = tree_first(tree_get(s->requests, "data")); r && shown < MAX_SHOWN;
+        r = r->next, shown++)
       printf("%-40.40s %-24.24s %-8s %8s %9s %8.7s\n", tree_string(tree_get(r, "id")),
              tree_string(tree_get(r, "model")), tree_string(tree_get(r, "phase")),
              tree_string(tree_get(r, "prompt_tokens")),
