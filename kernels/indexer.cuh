@@ -80,12 +80,12 @@ SIMT_FN void index_take(const float *scores, simt_i64 n, int k, simt_i32 *ids, i
 
 #endif
 
+#if INDEX_SELECT
 SIMT_KERNEL(INDEX_NAME)
 {
    enum { PER_CHUNK = (ATTN_CHUNK + INDEX_RATIO - 1) / INDEX_RATIO };
    SIMT_BEGIN(a);
    const simt_i64 chunks = a->step[SYM_C];
-#if INDEX_SELECT
    SIMT_SHARED(index_choice, s);
    const simt_i64 row = simt_tile(), closed = state_closed(a->ptr[2], row, INDEX_RATIO);
    const float *scores = (const float *)a->ptr[1] + row * chunks * PER_CHUNK;
@@ -97,7 +97,13 @@ SIMT_KERNEL(INDEX_NAME)
    }
    for (int i = simt_thread(); i < INDEX_K; i += SIMT_THREADS)
       ids[i] = i < closed ? i : -1;
+}
 #else
+SIMT_KERNEL(INDEX_NAME)
+{
+   enum { PER_CHUNK = (ATTN_CHUNK + INDEX_RATIO - 1) / INDEX_RATIO };
+   SIMT_BEGIN(a);
+   const simt_i64 chunks = a->step[SYM_C];
    SIMT_SHARED(index_scoring, s);
    const simt_i64 row = simt_tile() / chunks, first = simt_tile() % chunks * PER_CHUNK;
    const simt_i64 closed = state_closed(a->ptr[4], row, INDEX_RATIO);
@@ -152,8 +158,8 @@ SIMT_KERNEL(INDEX_NAME)
       if (t < entries)
          scores[e0 + t] = total == total ? total : -simt_float(0x7f800000u);
    }
-#endif
 }
+#endif
 #undef INDEX_NAME
 #undef INDEX_SELECT
 #undef INDEX_H

@@ -8,52 +8,45 @@ typedef struct SIMT_PASTE(ROUTE_NAME, _shared)
 }
 SIMT_PASTE(ROUTE_NAME, _shared);
 
-SIMT_KERNEL(ROUTE_NAME)
+#define ROUTE_FN(name) SIMT_PASTE(ROUTE_NAME, name)
+
+/* Logits become scores. */
+SIMT_FN void ROUTE_FN(_scores)(ROUTE_FN(_shared) *s, const float *logits)
 {
-   enum { EACH = ROUTE_EXPERTS / ROUTE_GROUPS, LOGITS = ROUTE_GIVEN ? 1 : 2 };
-   SIMT_BEGIN(a);
-   SIMT_SHARED(SIMT_PASTE(ROUTE_NAME, _shared), s);
-   const simt_i64 row = simt_tile();
    const int t = simt_thread();
-   const float *logits = (const float *)a->ptr[LOGITS] + row * ROUTE_EXPERTS;
-   float *weights = (float *)a->ptr[ROUTE_GIVEN ? 0 : 1] + row * ROUTE_K;
-   simt_i32 *ids = (simt_i32 *)a->ptr[ROUTE_GIVEN ? 2 : 0] + row * ROUTE_K;
 
    for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS)
       s->s[i] = route_number(logits[i]);
    simt_sync();
 #if ROUTE_SCORE == ROUTE_softmax
-   {
-      float most = -simt_float(0x7f800000u), sum = 0;
-      for (int i = 0; i < ROUTE_EXPERTS; i++)
-         most = s->s[i] > most ? s->s[i] : most;
-      simt_sync();
-      for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS) {
-         s->s[i] = s->s[i] == most ? 1.0f : simt_exp(s->s[i] - most);
-         sum += s->s[i];
-      }
-      sum = simt_block_sum(sum, s->each);
-      for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS)
-         s->s[i] = s->s[i] / sum;
-      simt_sync();
+   float most = -simt_float(0x7f800000u), sum = 0;
+   for (int i = 0; i < ROUTE_EXPERTS; i++)
+      most = s->s[i] > most ? s->s[i] : most;
+   simt_sync();
+   for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS) {
+      s->s[i] = s->s[i] == most ? 1.0f : simt_exp(s->s[i] - most);
+      sum += s->s[i];
    }
+   sum = simt_block_sum(sum, s->each);
+   for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS)
+      s->s[i] = s->s[i] / sum;
+   simt_sync();
 #elif ROUTE_SCORE != ROUTE_none
    for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS)
       s->s[i] = ROUTE_SCORE == ROUTE_sigmoid ? simt_sigmoid(s->s[i])
                                               : simt_sqrt(simt_softplus(s->s[i]));
    simt_sync();
 #endif
+}
+
 #if !ROUTE_GIVEN
-   for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS) {
-      float v = s->s[i];
-#if ROUTE_BIAS
-      v += ((const float *)a->ptr[3])[i];
-#endif
-      s->by[i] = route_number(v);
-      s->taken[i] = 0;
-   }
-   simt_sync();
 #if ROUTE_KEPT < ROUTE_GROUPS
+/* The experts of all groups but the best ones are taken. */
+SIMT_FN void ROUTE_FN(_groups)(ROUTE_FN(_shared) *s)
+{
+   enum { EACH = ROUTE_EXPERTS / ROUTE_GROUPS };
+   const int t = simt_thread();
+
    for (int g = 0; g < ROUTE_GROUPS; g++) {
       float sum = 0;
       for (int j = 0; j < ROUTE_TOP; j++) {
@@ -78,6 +71,21 @@ SIMT_KERNEL(ROUTE_NAME)
    for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS)
       s->taken[i] = !s->dropped[i / EACH];
    simt_sync();
+}
+#endif
+
+/* The experts of a row, ascending. */
+SIMT_FN void ROUTE_FN(_choose)(ROUTE_FN(_shared) *s, const float *bias, simt_i32 *ids)
+{
+   const int t = simt_thread();
+
+   for (int i = t; i < ROUTE_EXPERTS; i += SIMT_THREADS) {
+      s->by[i] = route_number(bias ? s->s[i] + bias[i] : s->s[i]);
+      s->taken[i] = 0;
+   }
+   simt_sync();
+#if ROUTE_KEPT < ROUTE_GROUPS
+   ROUTE_FN(_groups)(s);
 #endif
    /* value 2 of taken: chosen */
    for (int j = 0; j < ROUTE_K; j++) {
@@ -86,28 +94,42 @@ SIMT_KERNEL(ROUTE_NAME)
          s->taken[best] = 2;
       simt_sync();
    }
+   int n = 0;
+   for (int i = 0; t == 0 && i < ROUTE_EXPERTS && n < ROUTE_K; i++)
+      if (s->taken[i] == 2)
+         ids[n++] = i;
+}
 #endif
-   if (t == 0) {
-      float sum = 0;
+
+SIMT_KERNEL(ROUTE_NAME)
+{
+   SIMT_BEGIN(a);
+   SIMT_SHARED(ROUTE_FN(_shared), s);
+   const simt_i64 row = simt_tile();
+   const float *logits = (const float *)a->ptr[ROUTE_GIVEN ? 1 : 2] + row * ROUTE_EXPERTS;
+   float *weights = (float *)a->ptr[ROUTE_GIVEN ? 0 : 1] + row * ROUTE_K;
+   simt_i32 *ids = (simt_i32 *)a->ptr[ROUTE_GIVEN ? 2 : 0] + row * ROUTE_K;
+   float sum = 0;
+
+   ROUTE_FN(_scores)(s, logits);
 #if !ROUTE_GIVEN
-      int n = 0;
-      for (int i = 0; i < ROUTE_EXPERTS && n < ROUTE_K; i++)
-         if (s->taken[i] == 2)
-            ids[n++] = i;
+   ROUTE_FN(_choose)(s, ROUTE_BIAS ? (const float *)a->ptr[3] : 0, ids);
 #endif
-      for (int j = 0; j < ROUTE_K; j++) {
-         const int id = ids[j];
-         weights[j] = id >= 0 && id < ROUTE_EXPERTS ? s->s[id] : 0;
-         sum += weights[j];
-      }
-      for (int j = 0; j < ROUTE_K; j++) {
-         float w = weights[j];
-         if (ROUTE_NORM && sum > 0)
-            w = w / sum;
-         weights[j] = w * ROUTE_SCALE;
-      }
+   if (simt_thread() != 0)
+      return;
+   for (int j = 0; j < ROUTE_K; j++) {
+      const int id = ids[j];
+      weights[j] = id >= 0 && id < ROUTE_EXPERTS ? s->s[id] : 0;
+      sum += weights[j];
+   }
+   for (int j = 0; j < ROUTE_K; j++) {
+      float w = weights[j];
+      if (ROUTE_NORM && sum > 0)
+         w = w / sum;
+      weights[j] = w * ROUTE_SCALE;
    }
 }
+#undef ROUTE_FN
 #undef ROUTE_NAME
 #undef ROUTE_EXPERTS
 #undef ROUTE_K

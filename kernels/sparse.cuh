@@ -65,6 +65,21 @@ SIMT_FN void SIMT_PASTE(SPARSE_NAME, _rows)(SIMT_PASTE(SPARSE_NAME, _shared) * s
    attn_fold(SPARSE_BLOCK, SPARSE_OUTS, m, l, o, mc, lc, oc, SPARSE_D);
 }
 
+/* y of a block of heads, from `first` on. */
+SIMT_FN void SIMT_PASTE(SPARSE_NAME, _store)(void *y, simt_i64 first, const float *l, const float *o)
+{
+   SIMT_UNROLL
+   for (int i = 0; i < SPARSE_OUTS; i++) {
+      const int e = simt_thread() + i * SIMT_THREADS;
+      float total = 1;
+      SIMT_UNROLL
+      for (int h = 0; h < SPARSE_BLOCK; h++)
+         total = h == e / SPARSE_D ? l[h] : total;
+      if (e < SPARSE_BLOCK * SPARSE_D)
+         SPARSE_STORE(y, first + e, o[i] / total);
+   }
+}
+
 SIMT_KERNEL(SPARSE_NAME)
 {
    enum { BLOCKS = SPARSE_H / SPARSE_BLOCK, SOURCES = 1 + (SPARSE_RATIO != 0) };
@@ -121,16 +136,7 @@ SIMT_KERNEL(SPARSE_NAME)
          (s, pages, source, (int)simt_least(SIMT_THREADS, count - i), own * SPARSE_D, m, l, o);
       }
    }
-   SIMT_UNROLL
-   for (int i = 0; i < SPARSE_OUTS; i++) {
-      const int e = (int)t + i * SIMT_THREADS;
-      float total = 1;
-      SIMT_UNROLL
-      for (int h = 0; h < SPARSE_BLOCK; h++)
-         total = h == e / SPARSE_D ? l[h] : total;
-      if (e < SPARSE_BLOCK * SPARSE_D)
-         SPARSE_STORE(a->ptr[0], first + e, o[i] / total);
-   }
+   SIMT_PASTE(SPARSE_NAME, _store)(a->ptr[0], first, l, o);
 }
 #undef SPARSE_OUTS
 #undef SPARSE_NAME
