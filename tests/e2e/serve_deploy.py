@@ -34,6 +34,8 @@ def top():
         if re.search(r"cmpl-\w+ +llama +(prefill|decode)", seen) and doc["requests"]["data"]:
             break
     check(re.search(r"^llama +ready +1 ", seen, re.M) and "cmpl-" in seen, "top: a model and a request", seen)
+    rate = re.search(r"^llama +ready +\d+ +[\d.]+% +[\d.]+ +[\d.]+ +([\d.]+)", seen, re.M)
+    check(rate and float(rate[1]) > 0, "top: tokens a second, elsewhere", seen)
     check(doc["models"]["data"][0]["id"] == "llama" and "sinter_steps_total" in doc["metrics"], "top: JSON", str(doc)[:300])
     pid, fd = pty.fork()
     if not pid:

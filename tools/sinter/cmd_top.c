@@ -1,5 +1,5 @@
 /* cmd_top.c - what a server does, looked at from outside: /v1/models, /metrics and /v1/requests,
- * once a second on a terminal, once elsewhere. */
+ * once a second on a terminal; elsewhere once, over one second. */
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,11 +245,12 @@ int cmd_top(const options *o)
       }
       if (o->json)
          show_json(&now);
-      else
+      else if (terminal || before.models) /* rates need a sample before */
          show(&p, &now, &before, terminal);
+      bool is_last = !terminal && (o->json || before.models);
       forget(&before);
       before = now;
-      if (!terminal)
+      if (is_last)
          break;
       sleep(1);
    }

@@ -7,6 +7,7 @@
 #include "host.h"
 #include "pictures.h"
 #include "reply.h"
+#include "split.h"
 #include "trace.h"
 
 /* ---- output of a job ---- */
@@ -42,6 +43,10 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
          j->left--;
          if (t->finish == SINTER_FINISH_none)
             sinter_cancel(c->request);
+      }
+      if (j->ask.thinks) {
+         split_text(c);
+         c->num_reasoning += t->id >= 0 && c->split == SPLIT_THINK;
       }
       if (j->ask.stream) {
          reply_stream(j, c);

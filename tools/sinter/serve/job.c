@@ -97,6 +97,15 @@ uint64_t job_generated(const job *j)
    return sum;
 }
 
+uint64_t job_reasoning(const job *j)
+{
+   uint64_t sum = 0;
+
+   for (uint32_t i = 0; i < j->num_choices; i++)
+      sum += j->choices[i].num_reasoning;
+   return sum;
+}
+
 void job_wake(job *j)
 {
    if (!j->suspended)

@@ -50,8 +50,8 @@ typedef struct choice {
    size_t offset;                             /* characters of the tokens so far */
    float *state; /* an embedding (embed.c); complete once it has so many: */
    uint32_t num_states;
-   uint32_t num_tokens;
-   double last; /* clock of the last token */
+   uint32_t num_tokens, num_reasoning; /* the latter among them */
+   double last;                        /* clock of the last token */
    bool has_role;
    const char *finish; /* NULL: goes on */
 } choice;
@@ -92,6 +92,8 @@ void job_release(job *j);
 /* Of all prompts; of all answers so far. */
 uint64_t job_prompt_tokens(const job *j);
 uint64_t job_generated(const job *j);
+/* Of these, tokens of reasoning. */
+uint64_t job_reasoning(const job *j);
 /* Wakes the connection when it waits; the lock is held. */
 void job_wake(job *j);
 

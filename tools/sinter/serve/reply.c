@@ -41,9 +41,11 @@ static void usage(const job *j, buffer *b)
    buffer_printf(
       b,
       "\"usage\":{\"prompt_tokens\":%llu,\"completion_tokens\":%llu,\"total_tokens\":%llu,"
-      "\"prompt_tokens_details\":{\"cached_tokens\":%u}}",
+      "\"prompt_tokens_details\":{\"cached_tokens\":%u},"
+      "\"completion_tokens_details\":{\"reasoning_tokens\":%llu}}",
       (unsigned long long)asked, (unsigned long long)generated,
-      (unsigned long long)(asked + generated), j->cached_tokens);
+      (unsigned long long)(asked + generated), j->cached_tokens,
+      (unsigned long long)job_reasoning(j));
 }
 
 static double per_second(uint64_t n, double ms)

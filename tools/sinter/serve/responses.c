@@ -179,9 +179,9 @@ static void put_usage(const job *j, buffer *b)
 
    buffer_printf(b,
                  "{\"input_tokens\":%llu,\"input_tokens_details\":{\"cached_tokens\":%u},"
-                 "\"output_tokens\":%llu,\"output_tokens_details\":{\"reasoning_tokens\":0},"
+                 "\"output_tokens\":%llu,\"output_tokens_details\":{\"reasoning_tokens\":%u},"
                  "\"total_tokens\":%llu}",
-                 in, j->cached_tokens, out, in + out);
+                 in, j->cached_tokens, out, c->num_reasoning, in + out);
 }
 
 /* The response object; ended: with its output and usage. */
