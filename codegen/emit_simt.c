@@ -9,8 +9,10 @@
  *
  * Temporaries of a row are in the block's shared memory. */
 
+#include "base/simt_abi.h"
 #include "ir/formula.h"
 #include "ir/match.h"
+#include "kernels/cpu/quant.h"
 #include "region.h"
 #include "simt.h"
 
@@ -118,6 +120,8 @@ bool cg_simt_takes(const ir_op *op)
                            IR_SET(rmsnorm) | IR_SET(l2norm) | IR_SET(center) | IR_SET(rope) |
                            IR_SET(concat) | IR_SET(kv_write) | IR_SET(mla_write);
 
+   if (op->code == IR_OP_quant)
+      return cg_is_panel_quant(op) && has_types(op);
    return ((ir_op_infos[op->code].props & IR_POINTWISE) || (others >> op->code & 1)) &&
           has_types(op);
 }
@@ -481,6 +485,28 @@ static void emit_latent(emit *e, const ir_op *op)
    text_printf(e->t, "   }\n   }\n");
 }
 
+/* Groups go to 32 threads each; those that are left over compute the last one again, so that all
+ * threads meet. */
+static void emit_quant(emit *e, const ir_op *op)
+{
+   const ir_value *x = op->operands[0];
+   int64_t n = ir_type_row(&x->type), groups = n / QUANT_GROUP;
+
+   open_heads(e, 1);
+   prepare(e, op);
+   text_printf(e->t,
+               "   for (simt_i64 g = simt_thread() / %d; g < %lld; g += SIMT_THREADS / %d) {\n"
+               "      const simt_i64 i = simt_least(g, %lld) * %d + simt_thread() %% %d;\n",
+               QUANT_GROUP, (long long)base_align((uint64_t)groups, SIMT_THREADS / QUANT_GROUP),
+               QUANT_GROUP, (long long)groups - 1, QUANT_GROUP, QUANT_GROUP);
+   const char *v = eval(e, x, "i");
+   text_printf(e->t, "      simt_quant(%s, g, %lld, b%u, b%u, g < %lld);\n", v, (long long)groups,
+               number(e, value_of(e, op->results[0])), number(e, value_of(e, op->results[1])),
+               (long long)groups);
+   close_loop(e);
+   close_heads(e);
+}
+
 static void emit_stage(emit *e, const cg_stage *stage)
 {
    const ir_op *op = stage->ops[0];
@@ -489,6 +515,7 @@ static void emit_stage(emit *e, const cg_stage *stage)
    switch (op->code) {
    case IR_OP_rope: emit_rope(e, op); break;
    case IR_OP_concat: emit_concat(e, op); break;
+   case IR_OP_quant: emit_quant(e, op); break;
    case IR_OP_kv_write: emit_kv(e, op); break;
    case IR_OP_mla_write: emit_latent(e, op); break;
    default: emit_run(e); break;
@@ -514,6 +541,9 @@ static void emit_region(arena *a, text_buf *out, const char *symbol, const void 
    cg_stage *stages;
    uint32_t num_stages = cg_region_stages(r, a, &stages);
 
+   for (uint32_t i = 0; i < r->num_ops; i++)
+      if (r->ops[i]->code == IR_OP_quant)
+         cg_simt_include(out, "quant.cuh");
    write_shared(&e, symbol);
    text_printf(out, "SIMT_KERNEL(%s)\n{\n   SIMT_BEGIN(a);\n   SIMT_SHARED(%s_shared, s);\n",
                symbol, symbol);

@@ -28,6 +28,8 @@ const cg_simt_kind *cg_simt_attention_of(const attention_key *key);
  * machine and weights of so many bytes: more than one where columns alone leave units idle, for
  * longer than one more launch takes. The same for any number of rows. */
 bool cg_simt_has_matrix(const gemm_key *key);
+/* Whether a product with such weights can take codes of inputs there. */
+bool cg_simt_has_int8(const gemm_key *key);
 uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, uint64_t k,
                         uint64_t weight_bytes);
 

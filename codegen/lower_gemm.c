@@ -211,7 +211,10 @@ sinter_status cg_chain_plan(const cg_chain *c, plan_launch *out)
    const ir_type *w = &weight_of(c->start)->type;
    uint64_t n = (uint64_t)ir_dim_const(w->dim[w->rank - 2]), k = (uint64_t)ir_type_row(w);
    gemm_rows rows = cg_rows_of(c->start->results[0]->type.dim[0]);
-   const char *why = gemm_unsupported(&c->key, k);
+   gemm_key asked = c->key;
+   /* there a weight that is read with floats can be with codes, if it is one of whole numbers */
+   asked.int8 = c->key.int8 && !(c->l->simt && cg_simt_has_int8(&c->key));
+   const char *why = gemm_unsupported(&asked, k);
 
    if (!why && !rows.is_sym && rows.num < 0)
       why = "rows must be a number or one symbol";
@@ -316,7 +319,8 @@ static void launch_slices(const cg_chain *c, const plan_launch *own, cg_launches
 
    cg_launch *part = cg_chain_launch(c, GEMM_part, own, out);
    cg_launch_ref(part, sums, bytes, true);
-   cg_launch_value(l, part, c->start->operands[0], false);
+   for (uint32_t i = 0; i < num_inputs(c->start); i++)
+      cg_launch_value(l, part, c->start->operands[i], false);
    cg_launch_value(l, part, weight_of(c->start), false);
    if (c->second)
       cg_launch_value(l, part, weight_of(c->second), false);
@@ -324,6 +328,8 @@ static void launch_slices(const cg_chain *c, const plan_launch *own, cg_launches
    merge->launch.bytes = (plan_extent){.k = (int64_t)bytes};
    merge->launch.flops = (plan_extent){.k = (int64_t)(bytes / sizeof(float))};
    cg_launch_value(l, merge, c->end, true);
+   if (c->quant)
+      cg_launch_value(l, merge, c->quant->results[1], true);
    cg_launch_ref(merge, sums, bytes, false);
    for (uint32_t i = 0; i < c->num_extra; i++)
       cg_launch_value(l, merge, c->extra[i] ? c->extra[i] : c->end, false);

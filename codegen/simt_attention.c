@@ -17,6 +17,7 @@ static uint32_t attention_block(const attention_key *k)
 static void emit_attention(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    const attention_key *k = what;
+   const bool quant = k->quant && k->form != ATTENTION_part;
 
    (void)a;
    text_printf(out,
@@ -25,13 +26,18 @@ static void emit_attention(arena *a, text_buf *out, const char *symbol, const vo
                "#define ATTN_V %u\n#define ATTN_Q %u\n"
                "#define ATTN_WINDOW %lldll\n#define ATTN_SCALE %af\n#define ATTN_CAPPED %d\n"
                "#define ATTN_CAP %af\n#define ATTN_SINKS %d\n#define ATTN_LATENT %d\n"
-               "#define ATTN_KV_BYTES %u\n",
+               "#define ATTN_KV_BYTES %u\n#define ATTN_QUANT %d\n#define ATTN_IN %d\n",
                symbol, k->form == ATTENTION_row ? ATTENTION_whole : k->form, k->heads, k->groups,
                k->width, k->value, k->latent ? k->value : k->width, (long long)k->window, k->scale,
-               k->cap != 0, k->cap, k->sinks, k->latent, dtype_infos[k->kv].bytes);
+               k->cap != 0, k->cap, k->sinks, k->latent, dtype_infos[k->kv].bytes, quant,
+               1 + quant);
    cg_simt_load(out, "ATTN_LOAD_Q", k->q);
    cg_simt_store(out, "ATTN_STORE", k->y);
    cg_simt_include(out, "attention_fold.cuh");
+   if (quant) {
+      cg_simt_include(out, "quant.cuh");
+      cg_simt_include(out, "attention_quant.cuh");
+   }
    if (k->columns) {
       text_printf(out, "#define ATTN_COLS %u\n#define ATTN_KV_CODES %d\n#define ATTN_KIND %s\n",
                   k->columns, k->kv == DT_f8e4m3,
@@ -142,5 +148,5 @@ const cg_simt_kind *cg_simt_attention_of(const attention_key *key)
 {
    if (key->form >= ATTENTION_expanded)
       return key->bytes ? &cg_simt_expanded : NULL;
-   return !key->quant && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
+   return !(key->quant && key->bytes) && cg_simt_type_of(key->kv) ? &cg_simt_attention : NULL;
 }

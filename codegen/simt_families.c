@@ -84,28 +84,33 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
    return all - all / (double)most > arch->launch_ns ? (uint32_t)most : 1;
 }
 
-/* Scales of sub-blocks, and two matrices of experts, take more registers than compilers leave that
- * guess how many blocks should fit. */
+/* Scales of sub-blocks, two matrices of experts, and codes of inputs take more registers than
+ * compilers leave that guess how many blocks should fit. */
 static int wide_blocks(const gemm_key *key)
 {
    bool has_second = key->w2 != PANEL_none, has_subs = panel_infos[key->w].block == 256;
 
-   if (has_second)
-      return has_subs || panel_infos[key->w2].block == 256 ? 3 : key->grouped ? 4 : 0;
-   return has_subs ? 4 : 0;
+   if (has_second && (has_subs || panel_infos[key->w2].block == 256))
+      return 3;
+   return has_subs || key->int8 || (has_second && key->grouped) ? 4 : 0;
 }
 
 static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *what)
 {
    const gemm_key *key = what;
-   uint32_t ptr = key->form == GEMM_merge ? 2 : 3 + (key->w2 != PANEL_none);
+   const bool merges = key->form == GEMM_merge, quant = key->quant && key->form != GEMM_part;
+   const uint32_t x = 1 + quant, w = x + 1 + (key->int8 && !merges);
+   uint32_t ptr = merges ? w : w + 1 + (key->w2 != PANEL_none);
 
    (void)a;
    assert(cg_simt_gemm_of(key));
    text_printf(out,
                "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n"
-               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n#define GEMM_BLOCKS %d\n",
-               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form, wide_blocks(key));
+               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n#define GEMM_BLOCKS %d\n"
+               "#define GEMM_INT8 %d\n#define GEMM_QUANT %d\n#define GEMM_X %u\n"
+               "#define GEMM_AT_W %u\n",
+               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form, wide_blocks(key),
+               key->int8, quant, x, w);
    ptr += 2 * key->grouped;
    cg_simt_format(out, "GEMM_W", key->w);
    if (key->w2 != PANEL_none)
@@ -115,16 +120,25 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
       write_step(out, &key->steps[i], &ptr);
    text_printf(out, "\n");
    cg_simt_include(out, "gemm_rows.cuh");
+   if (key->int8)
+      cg_simt_include(out, "gemm_int8.cuh");
+   if (quant) {
+      cg_simt_include(out, "quant.cuh");
+      cg_simt_include(out, "gemm_quant.cuh");
+   }
    if (cg_simt_has_matrix(key)) {
       text_printf(out, "#if SIMT_MATRIX && SIMT_HAS_MMA\n");
       cg_simt_include(out, "fragments.cuh");
       cg_simt_include(out, "gemm_mma_weights.cuh");
+      if (key->int8)
+         cg_simt_include(out, "gemm_mma_int8.cuh");
       cg_simt_include(out, "gemm_mma.cuh");
       text_printf(out, "#else\nSIMT_ASSERT(GEMM_SLICES == 1);\n");
    }
    cg_simt_include(out, "gemm.cuh");
    if (cg_simt_has_matrix(key))
       text_printf(out, "#endif\n");
+   cg_simt_include(out, "gemm_end.cuh");
 }
 
 static void gemm_grid(const void *what, plan_launch *to)
@@ -148,11 +162,24 @@ static void gemm_grid(const void *what, plan_launch *to)
 
 const cg_simt_kind cg_simt_gemm = {emit_gemm, gemm_grid};
 
+/* Codes of inputs are multiplied with codes that are whole numbers. */
+static bool has_int8_form(panel_layout w)
+{
+   const panel_info *p = &panel_infos[w];
+
+   return p->kind == PANEL_KIND_CODES || (p->kind == PANEL_KIND_SCALED && p->code == PANEL_CODE_S);
+}
+
+bool cg_simt_has_int8(const gemm_key *key)
+{
+   return has_int8_form(key->w) && (key->w2 == PANEL_none || has_int8_form(key->w2));
+}
+
 const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key)
 {
-   bool plain = !key->int8 && !key->combine && !key->parts && !key->quant && !key->norm.k;
+   bool made = !key->combine && !key->parts && !key->norm.k;
 
-   return plain ? &cg_simt_gemm : NULL;
+   return made && (!key->int8 || cg_simt_has_int8(key)) ? &cg_simt_gemm : NULL;
 }
 
 /* ---- embed ---- */

@@ -13,13 +13,19 @@
    F("prelude_host.h", prelude_host) \
    F("simt.h", simt) \
    F("weights.cuh", weights) \
+   F("quant.cuh", quant) \
    F("fragments.cuh", fragments) \
    F("gemm_rows.cuh", gemm_rows) \
+   F("gemm_int8.cuh", gemm_int8) \
+   F("gemm_quant.cuh", gemm_quant) \
    F("gemm.cuh", gemm) \
    F("gemm_mma_weights.cuh", gemm_mma_weights) \
+   F("gemm_mma_int8.cuh", gemm_mma_int8) \
    F("gemm_mma.cuh", gemm_mma) \
+   F("gemm_end.cuh", gemm_end) \
    F("embed.cuh", embed) \
    F("attention_fold.cuh", attention_fold) \
+   F("attention_quant.cuh", attention_quant) \
    F("attention.cuh", attention) \
    F("attention_columns.cuh", attention_columns) \
    F("attention_expand.cuh", attention_expand) \

@@ -7,6 +7,7 @@
  *    ATTN_WINDOW, ATTN_SCALE, ATTN_CAPPED, ATTN_CAP, ATTN_SINKS, ATTN_LATENT   as in kernels/cpu/attention.h
  *    ATTN_LOAD_Q(base, i), ATTN_LOAD_KV(base, i), ATTN_STORE(base, i, v)   by type
  *    ATTN_KV_BYTES
+ *    ATTN_QUANT, ATTN_IN              1: what is stored are codes and scales of groups of 32 (quant.cuh); which pointer follows them
  *
  * Pointers: those of kernels/cpu/attention.h. A block takes a row and some heads that share keys. Positions go in chunks of
  * ATTN_CHUNK: threads score them, then share the value's columns. Chunks are computed apart and folded in order, in one
@@ -82,8 +83,12 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _finish)(const simt_args *a, const attn_row *
       SIMT_UNROLL
       for (int k = 0; k < ATTN_BLOCK; k++)
          total = k == h ? l[k] : total;
+#if ATTN_QUANT
+      attn_quant(a, o[i] / total, r->row, (r->head0 + h) * ATTN_V + c, ATTN_H * ATTN_V, h < r->heads);
+#else
       if (h < r->heads)
          ATTN_STORE(a->ptr[0], (r->row * ATTN_H + r->head0 + h) * ATTN_V + c, o[i] / total);
+#endif
    }
 }
 
@@ -99,9 +104,9 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _queries)(const simt_args *a, const attn_row 
       float v = 0;
 
       if (h < r->heads && c < ATTN_Q)
-         v = ATTN_LOAD_Q(a->ptr[1], head * ATTN_Q + c);
+         v = ATTN_LOAD_Q(a->ptr[ATTN_IN], head * ATTN_Q + c);
       else if (h < r->heads)
-         v = ATTN_LOAD_Q(a->ptr[ATTN_LATENT ? 2 : 1], head * (ATTN_D - ATTN_Q) + c - ATTN_Q);
+         v = ATTN_LOAD_Q(a->ptr[ATTN_IN + ATTN_LATENT], head * (ATTN_D - ATTN_Q) + c - ATTN_Q);
       s->q[h][c] = v;
    }
    simt_sync();
@@ -168,7 +173,7 @@ SIMT_KERNEL(ATTN_NAME)
 SIMT_WIDE_KERNEL(ATTN_NAME, 4)
 #endif
 {
-   enum { P = ATTN_FORM == ATTENTION_merge ? 2 + ATTN_SINKS : 3 + ATTN_LATENT + ATTN_SINKS }; /* tiles */
+   enum { P = ATTN_IN + 1 + ATTN_SINKS + (ATTN_FORM == ATTENTION_merge ? 0 : 1 + ATTN_LATENT) }; /* tiles */
    SIMT_BEGIN(a);
    float mc[ATTN_BLOCK], lc[ATTN_BLOCK], oc[ATTN_OUTS];
 #if ATTN_FORM == ATTENTION_part
@@ -183,7 +188,7 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
 #endif
 #if ATTN_FORM == ATTENTION_merge
    for (simt_i64 c = r.first / ATTN_CHUNK; c <= r.last / ATTN_CHUNK; c++) {
-      const float *from = (const float *)a->ptr[1] + (simt_tile() * a->step[SYM_C] + c) * ATTN_ENTRY;
+      const float *from = (const float *)a->ptr[ATTN_IN] + (simt_tile() * a->step[SYM_C] + c) * ATTN_ENTRY;
       SIMT_UNROLL
       for (int h = 0; h < ATTN_BLOCK; h++) {
          mc[h] = from[h];
@@ -203,7 +208,7 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
    SIMT_PASTE(ATTN_NAME, _queries)(a, &r, s);
 #endif
 #if ATTN_FORM == ATTENTION_part
-   SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[2 + ATTN_LATENT], table, chunk, mc, lc, oc);
+   SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[ATTN_IN + 1 + ATTN_LATENT], table, chunk, mc, lc, oc);
    float *to = (float *)a->ptr[0] + simt_tile() * ATTN_ENTRY;
    SIMT_UNROLL
    for (int h = 0; h < ATTN_BLOCK; h++)
@@ -217,7 +222,7 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
          to[2 * ATTN_BLOCK + simt_thread() + i * SIMT_THREADS] = oc[i];
 #elif ATTN_FORM == ATTENTION_whole
    for (simt_i64 c = r.first / ATTN_CHUNK; c <= r.last / ATTN_CHUNK; c++) {
-      SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[2 + ATTN_LATENT], table, c, mc, lc, oc);
+      SIMT_PASTE(ATTN_NAME, _chunk)(&r, s, a->ptr[ATTN_IN + 1 + ATTN_LATENT], table, c, mc, lc, oc);
       attn_fold(ATTN_BLOCK, ATTN_OUTS, m, l, o, mc, lc, oc, ATTN_V);
    }
 #endif

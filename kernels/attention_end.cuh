@@ -34,6 +34,8 @@
 #undef ATTN_LATENT
 #undef ATTN_LOAD_Q
 #undef ATTN_STORE
+#undef ATTN_QUANT
+#undef ATTN_IN
 #undef ATTN_KV_BYTES
 #undef ATTN_KV_CODES
 #undef ATTN_KIND

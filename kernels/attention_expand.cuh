@@ -77,7 +77,7 @@ SIMT_FN void EXPAND_FN(_latents)(const simt_u8 *row, int k, simt_u32 (*parts)[2]
 SIMT_FN void EXPAND_FN(_panel)(const simt_format f, const simt_u8 *panel, const simt_u8 *const *rows,
                                float (*total)[4])
 {
-   const int group = gemm_mma_group(f);
+   const int group = simt_group(f);
 
    for (int g = 0; g < EXPAND_R; g += group) {
       float sum[EXPAND_TILES][4], d[4], m;
@@ -98,7 +98,7 @@ SIMT_FN void EXPAND_FN(_panel)(const simt_format f, const simt_u8 *panel, const 
       }
       SIMT_UNROLL
       for (int i = 0; i < 4; i++) {
-         gemm_mma_scale(f, panel, g, simt_mma_c_row(simt_lane(), i), &d[i], &m);
+         simt_group_scale(f, panel, g, simt_mma_c_row(simt_lane(), i), &d[i], &m);
          SIMT_UNROLL
          for (int t = 0; t < EXPAND_TILES; t++)
             total[t][i] = simt_fma(d[i], sum[t][i], total[t][i]);

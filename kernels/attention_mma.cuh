@@ -22,7 +22,7 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
 #endif
 {
    enum {
-      P = ATTN_FORM == ATTENTION_merge ? 2 + ATTN_SINKS : 3 + ATTN_LATENT + ATTN_SINKS, /* tiles */
+      P = ATTN_IN + 1 + ATTN_SINKS + (ATTN_FORM == ATTENTION_merge ? 0 : 1 + ATTN_LATENT), /* tiles */
       OUTS = ATTN_CT * ATTN_NT * 4,
       WIDE = (ATTN_V + SIMT_THREADS - 1) / SIMT_THREADS
    };
@@ -47,7 +47,7 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
       o[i] = 0;
    for (simt_i64 c = first / ATTN_CHUNK; c <= last / ATTN_CHUNK; c++) {
       const float *from =
-         (const float *)a->ptr[1] + (simt_tile() / ATTN_COLS * a->step[SYM_C] + c) * ATTN_ENTRY;
+         (const float *)a->ptr[ATTN_IN] + (simt_tile() / ATTN_COLS * a->step[SYM_C] + c) * ATTN_ENTRY;
       attn_fold_column(&m, &l, from[n], from[ATTN_COLS + n], &old, &add);
       SIMT_UNROLL
       for (int i = 0; i < WIDE; i++)
@@ -57,11 +57,16 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
    }
    SIMT_UNROLL
    for (int i = 0; i < WIDE; i++)
+#if ATTN_QUANT
+      attn_quant(a, o[i] / l, row, head * ATTN_V + simt_thread() + i * SIMT_THREADS, ATTN_H * ATTN_V,
+                 simt_thread() + i * SIMT_THREADS < ATTN_V);
+#else
       if (simt_thread() + i * SIMT_THREADS < ATTN_V)
          ATTN_STORE(a->ptr[0], (row * ATTN_H + head) * ATTN_V + simt_thread() + i * SIMT_THREADS, o[i] / l);
+#endif
 #else
    SIMT_SHARED(ATTN_FN(_shared), s);
-   const void *pages = a->ptr[2 + ATTN_LATENT], *positions = a->ptr[P + 1];
+   const void *pages = a->ptr[ATTN_IN + 1 + ATTN_LATENT], *positions = a->ptr[P + 1];
 #if ATTN_FORM == ATTENTION_part
    const simt_i64 chunks = a->step[SYM_C], chunk = simt_tile() % chunks;
    attn_block b = ATTN_FN(_block)(simt_tile() / chunks, a->ptr[P], positions);
@@ -109,13 +114,30 @@ SIMT_WIDE_KERNEL(ATTN_NAME, 4)
          *own = simt_fma(*own, s->old[n], oc[e / 4 / ATTN_NT][e / 4 % ATTN_NT][e % 4] * s->add[n]);
       }
    }
+#if ATTN_QUANT
+   float (*y)[ATTN_V] = (float (*)[ATTN_V])(void *)s->q; /* behind the last chunk's barriers nobody reads them */
+   SIMT_ASSERT(sizeof s->q >= sizeof(float[ATTN_COLS][ATTN_V]));
+#endif
    SIMT_UNROLL
    for (int e = 0; e < OUTS; e++) {
       const int n = ATTN_FN(_column)(e), c = ATTN_FN(_value)(e);
-      if (n < b.count && c < ATTN_V)
-         ATTN_STORE(a->ptr[0], (ATTN_FN(_row)(&b, n) * ATTN_H + ATTN_FN(_head)(&b, n)) * ATTN_V + c,
-                    o[e / 4 / ATTN_NT][e / 4 % ATTN_NT][e % 4] / (s->l[n] + s->bad[n]));
+      if (n < b.count && c < ATTN_V) {
+         const float v = o[e / 4 / ATTN_NT][e / 4 % ATTN_NT][e % 4] / (s->l[n] + s->bad[n]);
+#if ATTN_QUANT
+         y[n][c] = v;
+#else
+         ATTN_STORE(a->ptr[0], (ATTN_FN(_row)(&b, n) * ATTN_H + ATTN_FN(_head)(&b, n)) * ATTN_V + c, v);
+#endif
+      }
    }
+#if ATTN_QUANT
+   simt_sync(); /* every value is there */
+   for (int i = simt_thread(); i < ATTN_COLS * ATTN_V; i += SIMT_THREADS) {
+      const int there = i / ATTN_V < b.count, n = there ? i / ATTN_V : 0, c = i % ATTN_V;
+      attn_quant(a, there ? y[n][c] : 0.0f, ATTN_FN(_row)(&b, n), ATTN_FN(_head)(&b, n) * ATTN_V + c,
+                 ATTN_H * ATTN_V, there);
+   }
+#endif
 #endif
 #endif
 }

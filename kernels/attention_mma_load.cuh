@@ -133,8 +133,8 @@ SIMT_FN simt_i64 ATTN_FN(_head)(const attn_block *b, int column)
 SIMT_FN float ATTN_FN(_query)(const simt_args *a, simt_i64 head, int c)
 {
    if (c < ATTN_Q)
-      return ATTN_LOAD_Q(a->ptr[1], head * ATTN_Q + c);
-   return ATTN_LOAD_Q(a->ptr[ATTN_LATENT ? 2 : 1], head * (ATTN_D - ATTN_Q) + c - ATTN_Q);
+      return ATTN_LOAD_Q(a->ptr[ATTN_IN], head * ATTN_Q + c);
+   return ATTN_LOAD_Q(a->ptr[ATTN_IN + ATTN_LATENT], head * (ATTN_D - ATTN_Q) + c - ATTN_Q);
 }
 
 /* Takes the next part off v. */

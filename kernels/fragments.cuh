@@ -8,13 +8,16 @@
  *    C 16 x N    4 floats: element i at simt_mma_c_row(lane, i), simt_mma_c_col(lane, i): MMA_C_COLS columns in turns, which
  *                lanes share whose numbers differ by multiples of MMA_C_LANES
  *
+ *    i8   A 16 x 32, B 32 x N, sums in i32: words of four neighbours in k, MMA8_A and 2, at rows and columns as above, k from
+ *         simt_mma8_ka(lane, i) and simt_mma8_kb(lane, i); C as above
+ *
  * Loaders, stores and the emulation go by these; tests/gpu/fragments_test.c holds them against the documents. */
 #ifndef FRAGMENTS_CUH
 #define FRAGMENTS_CUH
 
 #if SIMT_WARP == 32
 
-enum { MMA_N = 8, MMA_A = 4, MMA_C_COLS = 2, MMA_C_LANES = 4 };
+enum { MMA_N = 8, MMA_A = 4, MMA8_A = 4, MMA_C_COLS = 2, MMA_C_LANES = 4 };
 
 SIMT_FN int simt_mma_row(int lane, int i)
 {
@@ -46,9 +49,20 @@ SIMT_FN int simt_mma_c_col(int lane, int i)
    return lane % 4 * 2 + i % 2;
 }
 
+/* m16n8k32 of bytes ("Matrix Fragments for mma.m16n8k32"): rows of A and columns of B as above. */
+SIMT_FN int simt_mma8_ka(int lane, int i)
+{
+   return lane % 4 * 4 + i / 2 * 16;
+}
+
+SIMT_FN int simt_mma8_kb(int lane, int i)
+{
+   return lane % 4 * 4 + i * 16;
+}
+
 #else
 
-enum { MMA_N = 16, MMA_A = 2, MMA_C_COLS = 1, MMA_C_LANES = 16 };
+enum { MMA_N = 16, MMA_A = 2, MMA8_A = 2, MMA_C_COLS = 1, MMA_C_LANES = 16 };
 
 SIMT_FN int simt_mma_row(int lane, int i)
 {
@@ -90,6 +104,18 @@ SIMT_FN int simt_mma8_line(int lane)
 SIMT_FN int simt_mma8_k(int lane, int i)
 {
    return lane / 16 * 8 + i * 4;
+}
+
+/* v_mfma_i32_16x16x32_i8 alike. gfx90a has v_mfma_i32_16x16x16i8, whose lanes hold four neighbours: two of them, a word each, add up the
+ * same products. */
+SIMT_FN int simt_mma8_ka(int lane, int i)
+{
+   return simt_mma8_k(lane, i);
+}
+
+SIMT_FN int simt_mma8_kb(int lane, int i)
+{
+   return simt_mma8_k(lane, i);
 }
 
 #endif
@@ -140,6 +166,39 @@ SIMT_FN void simt_mma_at(float *c, const simt_u32 *a, const simt_u32 *b, int f16
 
    simt_self->meet->warp(simt_self, &own, simt_do_mma, place);
 }
+
+typedef struct simt_mma8_lane {
+   simt_i32 *c;
+   const simt_u32 *a, *b;
+} simt_mma8_lane;
+
+static void simt_do_mma_i8(void **lanes, int count)
+{
+   static simt_i8 a[16][32], b[MMA_N][32];
+
+   for (int l = 0; l < count; l++) {
+      const simt_mma8_lane *own = (const simt_mma8_lane *)lanes[l];
+      for (int e = 0; e < 4 * MMA8_A; e++)
+         a[simt_mma_row(l, e / 4)][simt_mma8_ka(l, e / 4) + e % 4] = (simt_i8)(own->a[e / 4] >> 8 * (e % 4));
+      for (int e = 0; e < 8; e++)
+         b[simt_mma_n(l)][simt_mma8_kb(l, e / 4) + e % 4] = (simt_i8)(own->b[e / 4] >> 8 * (e % 4));
+   }
+   for (int l = 0; l < count; l++) {
+      const simt_mma8_lane *own = (const simt_mma8_lane *)lanes[l];
+      for (int i = 0; i < 4; i++)
+         for (int k = 0; k < 32; k++)
+            own->c[i] += a[simt_mma_c_row(l, i)][k] * b[simt_mma_c_col(l, i)][k];
+   }
+}
+
+SIMT_FN void simt_mma_i8_at(simt_i32 *c, const simt_u32 *a, const simt_u32 *b, int place)
+{
+   simt_mma8_lane own = {c, a, b};
+
+   simt_self->meet->warp(simt_self, &own, simt_do_mma_i8, place);
+}
+
+#define simt_mma_i8(c, a, b) simt_mma_i8_at(c, a, b, __COUNTER__)
 
 #if SIMT_WARP == 64
 /* Bytes are e4m3. */

@@ -4,14 +4,15 @@
  *    GEMM_W, GEMM_W2       simt_format of the weight, and of a second one (optional)
  *    GEMM_STEPS            statements on `v` (and v2): the epilogue; see m, n, at below
  *    GEMM_GROUPED          1: w is a matrix for each expert, rows are slots (ir/ops.def, permute)
+ *    GEMM_INT8             1: x are codes, scales behind them; sums of their products are integers (gemm_int8.cuh)
+ *    GEMM_QUANT            1: y are codes, scales behind them (gemm_quant.cuh)
+ *    GEMM_X, GEMM_AT_W     which pointers x and w are
  *
  * Pointers and constants are those of kernels/cpu/gemm.h. A block makes GEMM_TILE_ROWS x
  * GEMM_TILE_COLUMNS outputs of one head; a thread makes one column of half of the rows. Every output is
  * one fma per k, ascending: the bits of the CPU's float family, whatever M is. */
 #ifndef GEMM_CUH
 #define GEMM_CUH
-
-enum { GEMM_ROWS_EACH = GEMM_TILE_ROWS * GEMM_TILE_COLUMNS / SIMT_THREADS };
 
 typedef struct gemm_shared {
    float x[GEMM_TILE_ROWS][GEMM_TILE_K];
@@ -34,10 +35,21 @@ SIMT_FN void gemm_load_x(const simt_args *a, gemm_shared *s, const simt_u8 *x, c
 
 #endif
 
+typedef struct SIMT_PASTE(GEMM_NAME, _shared) {
+#if GEMM_INT8
+   gemm_codes in;
+#else
+   gemm_shared in;
+#endif
+#if GEMM_QUANT
+   float y[GEMM_TILE_ROWS][GEMM_TILE_COLUMNS];
+#endif
+} SIMT_PASTE(GEMM_NAME, _shared);
+
 SIMT_KERNEL(GEMM_NAME)
 {
    SIMT_BEGIN(a);
-   SIMT_SHARED(gemm_shared, s);
+   SIMT_SHARED(SIMT_PASTE(GEMM_NAME, _shared), s);
    const simt_i64 columns = a->konst[C_N];
    const simt_i64 column_tiles = (columns + GEMM_TILE_COLUMNS - 1) / GEMM_TILE_COLUMNS;
    const simt_i64 rest = simt_tile() / column_tiles, head = rest % a->konst[C_HEADS];
@@ -56,12 +68,12 @@ SIMT_KERNEL(GEMM_NAME)
    const int column = simt_thread() % GEMM_TILE_COLUMNS;
    const int first = simt_thread() / GEMM_TILE_COLUMNS * GEMM_ROWS_EACH;
    const simt_i64 n = simt_tile() % column_tiles * GEMM_TILE_COLUMNS + column;
-   const simt_u8 *x = (const simt_u8 *)a->ptr[1] + head * a->konst[C_X_HEAD];
-   const simt_u8 *w = (const simt_u8 *)a->ptr[2] + matrix * a->konst[C_W_HEAD] +
+   const simt_u8 *x = (const simt_u8 *)a->ptr[GEMM_X] + head * a->konst[C_X_HEAD];
+   const simt_u8 *w = (const simt_u8 *)a->ptr[GEMM_AT_W] + matrix * a->konst[C_W_HEAD] +
                       n / PANEL_ROWS * a->konst[C_PANEL_BYTES];
    float sum[GEMM_ROWS_EACH];
 #ifdef GEMM_W2
-   const simt_u8 *w2 = (const simt_u8 *)a->ptr[3] + matrix * a->konst[C_W_HEAD2] +
+   const simt_u8 *w2 = (const simt_u8 *)a->ptr[GEMM_AT_W + 1] + matrix * a->konst[C_W_HEAD2] +
                        n / PANEL_ROWS * a->konst[C_PANEL_BYTES2];
    float sum2[GEMM_ROWS_EACH];
 #endif
@@ -75,21 +87,33 @@ SIMT_KERNEL(GEMM_NAME)
    }
    for (simt_i64 k0 = 0; k0 < depth; k0 += GEMM_TILE_K) {
       simt_sync(); /* the last tile has been read */
-      gemm_load_x(a, s, x, &r, k0);
+#if GEMM_INT8
+      gemm_int8_fetch(a, &s->in, x, (const simt_u8 *)a->ptr[GEMM_X + 1], &r, k0);
+      simt_copy_wait(0);
+      simt_sync(); /* codes are there */
+      if (n < columns)
+         gemm_int8_tile(GEMM_W, w, &s->in, k0, (int)(n % PANEL_ROWS), first, sum);
+#ifdef GEMM_W2
+      if (n < columns)
+         gemm_int8_tile(GEMM_W2, w2, &s->in, k0, (int)(n % PANEL_ROWS), first, sum2);
+#endif
+#else
+      gemm_load_x(a, &s->in, x, &r, k0);
       simt_sync();
       const int many = (int)simt_least(GEMM_TILE_K, depth - k0);
       for (int k = 0; n < columns && k < many; k++) {
          const float wk = simt_weight(GEMM_W, w, k0 + k, (int)(n % PANEL_ROWS));
          SIMT_UNROLL
          for (int i = 0; i < GEMM_ROWS_EACH; i++)
-            sum[i] = simt_fma(s->x[first + i][k], wk, sum[i]);
+            sum[i] = simt_fma(s->in.x[first + i][k], wk, sum[i]);
 #ifdef GEMM_W2
          const float wk2 = simt_weight(GEMM_W2, w2, k0 + k, (int)(n % PANEL_ROWS));
          SIMT_UNROLL
          for (int i = 0; i < GEMM_ROWS_EACH; i++)
-            sum2[i] = simt_fma(s->x[first + i][k], wk2, sum2[i]);
+            sum2[i] = simt_fma(s->in.x[first + i][k], wk2, sum2[i]);
 #endif
       }
+#endif
    }
    SIMT_UNROLL
    for (int i = 0; i < GEMM_ROWS_EACH; i++) {
@@ -99,19 +123,18 @@ SIMT_KERNEL(GEMM_NAME)
          continue;
       const simt_i64 m = gemm_row(&r, first + i);
       const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
+      (void)at;
 #ifdef GEMM_W2
       const float v2 = sum2[i];
 #endif
       GEMM_STEPS
+#if GEMM_QUANT
+      s->y[first + i][column] = v;
+#else
       ((float *)a->ptr[0])[at] = v;
+#endif
    }
+#if GEMM_QUANT
+   gemm_quant_tile(a, s->y, &r, n - column);
+#endif
 }
-#undef GEMM_NAME
-#undef GEMM_W
-#undef GEMM_W2
-#undef GEMM_STEPS
-#undef GEMM_GROUPED
-#undef GEMM_ORDER
-#undef GEMM_SLICES
-#undef GEMM_BLOCKS
-#undef GEMM_FORM

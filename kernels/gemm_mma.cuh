@@ -5,6 +5,8 @@
  *                  and what follows. So both ways have the same bits
  *    GEMM_BLOCKS   of a wide kernel (simt.h); 0: it is none
  *
+ *    GEMM_INT8     x are codes with scales: a tile's product is that of gemm_mma_int8.cuh
+ *
  *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
  *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
  *
@@ -14,13 +16,6 @@
  * 32, e4m3, bf16. Parts: f32[slice][weight][row][column]. */
 #ifndef GEMM_MMA_CUH
 #define GEMM_MMA_CUH
-
-enum {
-   MMA_K = 16,
-   MMA_TILES = GEMM_TILE_ROWS / MMA_N,
-   MMA_PANELS = GEMM_TILE_COLUMNS / PANEL_ROWS / SIMT_WARPS, /* of a warp */
-   MMA_STAGES = 2
-};
 
 typedef struct gemm_mma_shared {
    /* rows are 4 floats apart from a multiple of 32: lanes of a fragment read different banks */
@@ -77,7 +72,7 @@ SIMT_FN void gemm_mma_next(float *before, float *total, int first)
 SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
                            simt_i64 k0, simt_i64 depth, float (*total)[4])
 {
-   const int group = gemm_mma_group(f);
+   const int group = simt_group(f);
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
       float sum[MMA_TILES][4], d[4], m[4];
@@ -102,7 +97,7 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
          return;
       SIMT_UNROLL
       for (int i = 0; i < 4; i++)
-         gemm_mma_scale(f, panel, k0 + g, simt_mma_c_row(simt_lane(), i), &d[i], &m[i]);
+         simt_group_scale(f, panel, k0 + g, simt_mma_c_row(simt_lane(), i), &d[i], &m[i]);
       SIMT_UNROLL
       for (int t = 0; t < MMA_TILES; t++)
          SIMT_UNROLL
@@ -126,11 +121,14 @@ SIMT_KERNEL(GEMM_NAME)
    SIMT_BEGIN(a);
    const simt_i64 columns = a->konst[C_N], blocks = (columns + SIMT_THREADS - 1) / SIMT_THREADS;
    const simt_i64 m = simt_tile() / blocks, n = simt_tile() % blocks * SIMT_THREADS + simt_thread();
-   const simt_i64 all = gemm_num_rows(a) * columns, at = m * a->konst[C_Y_STRIDE] + n;
+   const simt_i64 all = gemm_num_rows(a) * columns;
 
+#if !GEMM_QUANT /* whose groups are 32 threads that stay together */
    if (n >= columns)
       return;
-   const float *from = (const float *)a->ptr[1] + m * columns + n;
+#endif
+   const int there = n < columns;
+   const float *from = (const float *)a->ptr[GEMM_X] + (there ? m * columns + n : 0);
 #ifdef GEMM_W2
    enum { WEIGHTS = 2 };
    float v2 = from[all];
@@ -142,10 +140,35 @@ SIMT_KERNEL(GEMM_NAME)
    float v = from[0];
    for (int i = 1; i < GEMM_SLICES; i++)
       v += from[i * WEIGHTS * all];
-   GEMM_STEPS
-   ((float *)a->ptr[0])[at] = v;
+   if (there) {
+      const simt_i64 at = m * a->konst[C_Y_STRIDE] + n;
+      (void)at;
+      GEMM_STEPS
+#if !GEMM_QUANT
+      ((float *)a->ptr[0])[at] = v;
+#endif
+   }
+#if GEMM_QUANT
+   gemm_quant(a, there ? v : 0.0f, m, n, there);
+#endif
 }
 #else
+#if GEMM_INT8
+#define GEMM_SHARED gemm_mma_int8_shared
+#define GEMM_FETCH(to, k0) gemm_int8_fetch(a, &(to), x, x_scales, &r, k0)
+#define GEMM_TILE(f, panel, stage, total) gemm_mma_int8_tile(f, panel, &s->in.x[stage], k0, total)
+#else
+#define GEMM_SHARED gemm_mma_shared
+#define GEMM_FETCH(to, k0) gemm_mma_fetch(a, to, x, &r, k0)
+#define GEMM_TILE(f, panel, stage, total) gemm_mma_tile(f, panel, s->in.x[stage], k0, depth, total)
+#endif
+typedef struct SIMT_PASTE(GEMM_NAME, _shared) {
+   GEMM_SHARED in;
+#if GEMM_QUANT
+   float y[GEMM_TILE_ROWS][GEMM_TILE_COLUMNS];
+#endif
+} SIMT_PASTE(GEMM_NAME, _shared);
+
 #if GEMM_BLOCKS
 SIMT_WIDE_KERNEL(GEMM_NAME, GEMM_BLOCKS)
 #else
@@ -153,7 +176,7 @@ SIMT_KERNEL(GEMM_NAME)
 #endif
 {
    SIMT_BEGIN(a);
-   SIMT_SHARED(gemm_mma_shared, s);
+   SIMT_SHARED(SIMT_PASTE(GEMM_NAME, _shared), s);
    const simt_i64 columns = a->konst[C_N];
    const simt_i64 column_tiles = (columns + GEMM_TILE_COLUMNS - 1) / GEMM_TILE_COLUMNS;
    const simt_i64 tile = GEMM_FORM == GEMM_part ? simt_tile() / GEMM_SLICES : simt_tile();
@@ -174,12 +197,15 @@ SIMT_KERNEL(GEMM_NAME)
    const simt_i64 from = GEMM_FORM == GEMM_part ? simt_tile() % GEMM_SLICES * slice : 0;
    const simt_i64 to = GEMM_FORM == GEMM_part ? simt_least(from + slice, depth) : depth;
    const simt_i64 n0 = tile % column_tiles * GEMM_TILE_COLUMNS + simt_warp() * MMA_PANELS * PANEL_ROWS;
-   const simt_u8 *x = (const simt_u8 *)a->ptr[1] + head * a->konst[C_X_HEAD];
-   const simt_u8 *w = (const simt_u8 *)a->ptr[2] + matrix * a->konst[C_W_HEAD] +
+   const simt_u8 *x = (const simt_u8 *)a->ptr[GEMM_X] + head * a->konst[C_X_HEAD];
+#if GEMM_INT8
+   const simt_u8 *x_scales = (const simt_u8 *)a->ptr[GEMM_X + 1];
+#endif
+   const simt_u8 *w = (const simt_u8 *)a->ptr[GEMM_AT_W] + matrix * a->konst[C_W_HEAD] +
                       n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES];
    float total[MMA_PANELS][MMA_TILES][4];
 #ifdef GEMM_W2
-   const simt_u8 *w2 = (const simt_u8 *)a->ptr[3] + matrix * a->konst[C_W_HEAD2] +
+   const simt_u8 *w2 = (const simt_u8 *)a->ptr[GEMM_AT_W + 1] + matrix * a->konst[C_W_HEAD2] +
                        n0 / PANEL_ROWS * a->konst[C_PANEL_BYTES2];
    float total2[MMA_PANELS][MMA_TILES][4];
 #endif
@@ -198,7 +224,7 @@ SIMT_KERNEL(GEMM_NAME)
 #endif
 #endif
    if (from < to)
-      gemm_mma_fetch(a, s->x[0], x, &r, from);
+      GEMM_FETCH(s->in.x[0], from);
    for (simt_i64 k0 = from; k0 < to; k0 += GEMM_TILE_K) {
       const int stage = (int)((k0 - from) / GEMM_TILE_K % MMA_STAGES);
 #if GEMM_SLICES > 1 && GEMM_FORM == GEMM_whole
@@ -214,7 +240,7 @@ SIMT_KERNEL(GEMM_NAME)
       }
 #endif
       if (k0 + GEMM_TILE_K < to) {
-         gemm_mma_fetch(a, s->x[1 - stage], x, &r, k0 + GEMM_TILE_K);
+         GEMM_FETCH(s->in.x[1 - stage], k0 + GEMM_TILE_K);
          simt_copy_wait(1);
       } else {
          simt_copy_wait(0);
@@ -224,9 +250,9 @@ SIMT_KERNEL(GEMM_NAME)
       for (int p = 0; p < MMA_PANELS; p++) {
          if (n0 + p * PANEL_ROWS >= columns)
             continue;
-         gemm_mma_tile(GEMM_W, w + p * a->konst[C_PANEL_BYTES], s->x[stage], k0, depth, total[p]);
+         GEMM_TILE(GEMM_W, w + p * a->konst[C_PANEL_BYTES], stage, total[p]);
 #ifdef GEMM_W2
-         gemm_mma_tile(GEMM_W2, w2 + p * a->konst[C_PANEL_BYTES2], s->x[stage], k0, depth, total2[p]);
+         GEMM_TILE(GEMM_W2, w2 + p * a->konst[C_PANEL_BYTES2], stage, total2[p]);
 #endif
       }
       simt_sync(); /* it has been read, and may be written again */
@@ -254,6 +280,7 @@ SIMT_KERNEL(GEMM_NAME)
 #endif
 #else
       const simt_i64 at = m * a->konst[C_Y_STRIDE] + head * columns + n;
+      (void)at;
 #ifdef GEMM_W2
 #if GEMM_SLICES > 1
       const float v2 = depth > slice ? before2[p][t][i] + total2[p][t][i] : total2[p][t][i];
@@ -262,17 +289,18 @@ SIMT_KERNEL(GEMM_NAME)
 #endif
 #endif
       GEMM_STEPS
+#if GEMM_QUANT
+      s->y[row][n % GEMM_TILE_COLUMNS] = v;
+#else
       ((float *)a->ptr[0])[at] = v;
 #endif
-   }
-}
 #endif
-#undef GEMM_NAME
-#undef GEMM_W
-#undef GEMM_W2
-#undef GEMM_STEPS
-#undef GEMM_GROUPED
-#undef GEMM_ORDER
-#undef GEMM_SLICES
-#undef GEMM_BLOCKS
-#undef GEMM_FORM
+   }
+#if GEMM_QUANT
+   gemm_quant_tile(a, s->y, &r, tile % column_tiles * GEMM_TILE_COLUMNS);
+#endif
+}
+#undef GEMM_SHARED
+#undef GEMM_FETCH
+#undef GEMM_TILE
+#endif

@@ -2,11 +2,12 @@
 #ifndef GEMM_MMA_WEIGHTS_CUH
 #define GEMM_MMA_WEIGHTS_CUH
 
-/* Columns that share scales, as many as are summed at a time. */
-SIMT_FN int gemm_mma_group(const simt_format f)
-{
-   return f.block == 16 || (f.block == 256 && f.sub == 16) ? 16 : 32;
-}
+enum {
+   MMA_K = 16,
+   MMA_TILES = GEMM_TILE_ROWS / MMA_N,
+   MMA_PANELS = GEMM_TILE_COLUMNS / PANEL_ROWS / SIMT_WARPS, /* of a warp */
+   MMA_STAGES = 2
+};
 
 /* The largest bf16 part of x, without rounding up past it: what is left is exact. */
 SIMT_FN simt_u32 gemm_part(float *x)
@@ -39,31 +40,6 @@ SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, 
       const int r = simt_mma_row(simt_lane(), i);
       out[i] = k < depth ? gemm_mma_code(f, panel, k, r) : 0;
       out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r) << 16 : 0;
-   }
-}
-
-/* d and m of row r at column k: value = d code + m. */
-SIMT_FN void gemm_mma_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d,
-                            float *m)
-{
-   *d = 1;
-   *m = 0;
-   if (f.kind == PANEL_KIND_FLOAT)
-      return;
-   const simt_u8 *block = panel + k / f.block * f.block_bytes;
-   if (f.kind == PANEL_KIND_SCALED) {
-      *d = ((const float *)block)[r];
-   } else if (f.block == 32) {
-      *d = simt_half(f, block + f.scales_at + 2 * r);
-      if (f.min)
-         *m = simt_half(f, block + f.scales_at + 32 + 2 * r);
-   } else {
-      int scale, min;
-      simt_sub_scale(f, block, (int)(k % f.block), r, &scale, &min);
-      const simt_u8 *tail = block + f.block / 32 * f.cell_bytes;
-      *d = simt_half(f, tail + 2 * r) * (float)scale;
-      if (f.min)
-         *m = -(simt_half(f, tail + 32 + 2 * r) * (float)min);
    }
 }
 

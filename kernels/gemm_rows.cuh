@@ -2,7 +2,7 @@
 #ifndef GEMM_ROWS_CUH
 #define GEMM_ROWS_CUH
 
-enum { GEMM_TILE_K = 32 };
+enum { GEMM_TILE_K = 32, GEMM_ROWS_EACH = GEMM_TILE_ROWS * GEMM_TILE_COLUMNS / SIMT_THREADS /* of a thread, without fragments */ };
 
 SIMT_FN simt_i64 gemm_num_rows(const simt_args *a)
 {

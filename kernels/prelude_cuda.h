@@ -91,6 +91,14 @@ SIMT_FN unsigned short simt_to_f16(float v)
    return h;
 }
 
+SIMT_FN int simt_dot4(unsigned a, unsigned b, int c)
+{
+   int sum;
+
+   asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
+   return sum;
+}
+
 /* ---- matrix instructions and asynchronous copies: sm_80 and later ---- */
 
 #define SIMT_HAS_MMA 1
@@ -109,6 +117,14 @@ SIMT_FN void simt_mma_f16(float *c, const unsigned *a, const unsigned *b)
    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+SIMT_FN void simt_mma_i8(int *c, const unsigned *a, const unsigned *b)
+{
+   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, "
+                "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 

@@ -90,6 +90,15 @@ SIMT_FN unsigned short simt_to_f16(float v)
    return __builtin_bit_cast(unsigned short, (_Float16)v);
 }
 
+SIMT_FN int simt_dot4(unsigned a, unsigned b, int c)
+{
+#if defined(__gfx1100__) || defined(__gfx1201__)
+   return __builtin_amdgcn_sudot4(true, (int)a, true, (int)b, c, false);
+#else
+   return __builtin_amdgcn_sdot4((int)a, (int)b, c, false);
+#endif
+}
+
 /* ---- matrix instructions: CDNA 2 and later ---- */
 
 #if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx950__)
@@ -122,6 +131,27 @@ SIMT_FN void simt_mma_f16(float *c, const unsigned *a, const unsigned *b)
 
    sum = __builtin_amdgcn_mfma_f32_16x16x16f16(__builtin_bit_cast(simt_half4, va),
                                                __builtin_bit_cast(simt_half4, vb), sum, 0, 0, 0);
+   c[0] = sum[0];
+   c[1] = sum[1];
+   c[2] = sum[2];
+   c[3] = sum[3];
+}
+
+typedef int simt_int4 __attribute__((ext_vector_type(4)));
+
+SIMT_FN void simt_mma_i8(int *c, const unsigned *a, const unsigned *b)
+{
+   simt_int4 sum = {c[0], c[1], c[2], c[3]};
+
+#if defined(__gfx90a__)
+   sum = __builtin_amdgcn_mfma_i32_16x16x16i8((int)a[0], (int)b[0], sum, 0, 0, 0);
+   sum = __builtin_amdgcn_mfma_i32_16x16x16i8((int)a[1], (int)b[1], sum, 0, 0, 0);
+#else
+   const long va = (long)((unsigned long long)a[1] << 32 | a[0]);
+   const long vb = (long)((unsigned long long)b[1] << 32 | b[0]);
+
+   sum = __builtin_amdgcn_mfma_i32_16x16x32_i8(va, vb, sum, 0, 0, 0);
+#endif
    c[0] = sum[0];
    c[1] = sum[1];
    c[2] = sum[2];

@@ -122,6 +122,13 @@ SIMT_FN unsigned short simt_to_f16(float v)
    return u;
 }
 
+SIMT_FN int simt_dot4(unsigned a, unsigned b, int c)
+{
+   for (int j = 0; j < 4; j++)
+      c += (signed char)(a >> 8 * j) * (signed char)(b >> 8 * j);
+   return c;
+}
+
 /* ---- matrix instructions and asynchronous copies ---- */
 
 /* Those of NVIDIA for warps of 32, of AMD for 64: emulated in fragments.cuh. */

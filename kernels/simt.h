@@ -48,7 +48,8 @@ typedef struct simt_args {
  * simt_thread(), simt_tile(), simt_sync()
  * simt_sync_warp()         what a lane wrote to shared memory is there for its warp
  * simt_shfl_xor(v, mask)   float of the lane whose number differs by mask
- * SIMT_HAS_MMA   1: simt_mma(c, a, b), simt_mma_f16, on gfx950 simt_mma_f8, layouts in
+ * simt_dot4(a, b, c)       c + the products of the signed bytes of two words
+ * SIMT_HAS_MMA   1: simt_mma(c, a, b), simt_mma_f16, simt_mma_i8, on gfx950 simt_mma_f8, layouts in
  * fragments.cuh; simt_copy16, simt_copy4, simt_copy_end, simt_copy_wait simt_fma, simt_sqrt,
  * simt_rint, simt_bits, simt_float, simt_f16, simt_to_f16 */
 

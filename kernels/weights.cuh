@@ -97,4 +97,34 @@ SIMT_FN float simt_weight(const simt_format f, const simt_u8 *panel, simt_i64 k,
    return d * (float)(code - f.bias);
 }
 
+/* Columns that share scales, as many as a product sums at a time. */
+SIMT_FN int simt_group(const simt_format f)
+{
+   return f.block == 16 || (f.block == 256 && f.sub == 16) ? 16 : 32;
+}
+
+/* d and m of row r at column k: value = d code + m. */
+SIMT_FN void simt_group_scale(const simt_format f, const simt_u8 *panel, simt_i64 k, int r, float *d, float *m)
+{
+   *d = 1;
+   *m = 0;
+   if (f.kind == PANEL_KIND_FLOAT)
+      return;
+   const simt_u8 *block = panel + k / f.block * f.block_bytes;
+   if (f.kind == PANEL_KIND_SCALED) {
+      *d = ((const float *)block)[r];
+   } else if (f.block == 32) {
+      *d = simt_half(f, block + f.scales_at + 2 * r);
+      if (f.min)
+         *m = simt_half(f, block + f.scales_at + 32 + 2 * r);
+   } else {
+      int scale, min;
+      simt_sub_scale(f, block, (int)(k % f.block), r, &scale, &min);
+      const simt_u8 *tail = block + f.block / 32 * f.cell_bytes;
+      *d = simt_half(f, tail + 2 * r) * (float)scale;
+      if (f.min)
+         *m = -(simt_half(f, tail + 32 + 2 * r) * (float)min);
+   }
+}
+
 #endif

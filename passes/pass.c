@@ -57,7 +57,6 @@ pass_target pass_target_arch(const char *name)
    if (!arch)
       return t;
    t.arch = arch;
-   t.has_int8 = false;    /* weights are widened in registers, inputs stay floats */
    t.has_combine = false; /* blocks would add to one row in an order of their own */
    t.epilogue_quant = ARCH_TILE_COLUMNS;
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);
@@ -66,6 +65,7 @@ pass_target pass_target_arch(const char *name)
    if (arch->matrix) {
       t.matrix_ns = 2e-3 / arch->bf16_tflops;
       t.code_ns = MATRIX_PARTS * t.matrix_ns;
+      t.int8_ns = t.matrix_ns; /* at most */
    }
    t.element_ns = 0;   /* rows of a row kernel hide behind their memory */
    t.prologue_row = 0; /* no kernel of ours norms what it multiplies */

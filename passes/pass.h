@@ -43,7 +43,7 @@ typedef struct pass_target {
    uint32_t max_pointers;   /* values, weights and states one kernel can be given */
    uint32_t max_parts;      /* matmuls in one group */
    uint32_t max_steps;      /* operations behind one matmul in its kernel */
-   bool has_int8;           /* qmatmul */
+   bool has_int8;           /* qmatmul; on a GPU when it is asked for (quantspec) */
    bool has_combine;        /* a grouped matmul adds its rows to their tokens' */
    uint32_t epilogue_quant; /* largest quant group that the kernel of a matmul or an attention
                                       makes; 0: none */

@@ -8,7 +8,9 @@
  * All matmuls of %x share one quant. Latent rows stay f32 where a router follows: they are key and
  * value of every head, and a choice of experts that flips costs more than the bytes. Declines float
  * weights (they never quantise activations), rows that groups do not fill, and targets without int8
- * kernels. Kills: a quant for each reader; one placed behind the first of its readers. */
+ * kernels. On a GPU inputs stay exact, in parts, unless codes are asked for (--with quantspec); its
+ * int8 kernels take whole numbers with f32 scales, too (W8A8). Kills: a quant for each reader; one
+ * placed behind the first of its readers. */
 #include "pass.h"
 
 #include "base/pack.h"
@@ -19,13 +21,24 @@ typedef struct quants {
    ir_op **of;
 } quants;
 
+/* The group of inputs that the target's int8 kernel for such weights wants; 0: there is none. */
+static uint32_t group_of(const pass_target *t, dtype w)
+{
+   const panel_info *p = &panel_infos[pack_layout_of(w)];
+   bool whole = p->kind == PANEL_KIND_SCALED && p->code == PANEL_CODE_S;
+
+   return t->arch && whole ? pack_quant_group(DT_q8_0) : pack_quant_group(w);
+}
+
 static bool fits(pass_site *s, const ir_op *op, uint32_t group)
 {
    const ir_type *x = &op->operands[0]->type, *w = &pass_weight_of(op)->type;
 
    if (!s->target->has_int8)
       return pass_decline(s, "the target has no int8 kernels");
-   if (dtype_infos[w->dtype].kind != DTYPE_BLOCK)
+   if (s->target->arch && !s->forced)
+      return pass_decline(s, "inputs of products are not rounded on a GPU: only --with quantspec");
+   if (dtype_infos[w->dtype].kind != DTYPE_BLOCK && !group)
       return pass_decline(s, "%s weights take float inputs", dtype_infos[w->dtype].name);
    if (!group)
       return pass_decline(s, "there is no int8 kernel for %s weights", dtype_infos[w->dtype].name);
@@ -112,7 +125,7 @@ void pass_quantspec(pass_run *run)
       if (op->code == IR_OP_state)
          shorten_state(run, op);
       if (op->code == IR_OP_matmul || op->code == IR_OP_moe_matmul) {
-         uint32_t group = pack_quant_group(pass_weight_of(op)->type.dtype);
+         uint32_t group = group_of(pass_run_target(run), pass_weight_of(op)->type.dtype);
          pass_site *s = pass_site_open(run, op);
 
          if (s && fits(s, op, group))

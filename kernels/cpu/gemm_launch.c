@@ -164,7 +164,6 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
    uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
    uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
    uint64_t each = panels_per_tile(key, panels, bytes + bytes2);
-   uint64_t group = key->int8 ? pack_quant_group(panel_infos[key->w].dtype) : 0;
    const int64_t consts[GEMM_CONSTS] = {
       [C_ROWS_PER_SYM] = rows.is_sym ? MAX(rows.num, 1) : 0,
       [C_SYM] = rows.is_sym ? (int64_t)rows.sym : 0,
@@ -174,7 +173,7 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
       [C_COLUMN_TILES] = (int64_t)((panels + each - 1) / each),
       [C_PANELS] = (int64_t)each,
       [C_X_STRIDE] = (int64_t)heads->x_stride,
-      [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, group) : 0),
+      [C_S_STRIDE] = (int64_t)(key->int8 ? pack_scales_stride(k, QUANT_GROUP) : 0),
       [C_PANEL_BYTES] = (int64_t)bytes,
       [C_PANEL_BYTES2] = (int64_t)bytes2,
       [C_HEADS] = (int64_t)heads->count,

@@ -114,20 +114,21 @@ static const harness_step steps[] = {
    {.num_seqs = 1, .rows = {69}, .stored = {0}, .variant = "prefill"},
 };
 
-/* Where rows are split for tiles, a router of bf16 takes none that its kernel norms. */
+/* Where rows are split for tiles, a router of bf16 takes none that its kernel norms; GPUs have no
+ * kernels for norms in front, nor for sums of experts with something else. */
 static bool declines(const form *w, isa_level level)
 {
+   if (harness_stand_in)
+      return !strstr(w->rule, "quant");
    return isa_infos[level].amx && !strcmp(w->rule, "rmsnorm_router") && strstr(w->text, "bf16[24");
 }
 
-static void compare(const form *w, isa_level level)
+static void compare_as(const form *w, isa_level level, sinter_numerics numerics)
 {
-   harness *one = harness_compile(w->text, (harness_options){.level = level,
-                                                             .fuse = true,
-                                                             .numerics = SINTER_NUMERICS_exact,
-                                                             .with = w->rule});
-   harness *two = harness_compile(
-      w->text, (harness_options){.level = level, .numerics = SINTER_NUMERICS_exact});
+   harness *one = harness_compile(
+      w->text,
+      (harness_options){.level = level, .fuse = true, .numerics = numerics, .with = w->rule});
+   harness *two = harness_compile(w->text, (harness_options){.level = level, .numerics = numerics});
 
    cr_assert(has_rule(one, w->rule) != declines(w, level), "%s: %s has %sfired", w->name, w->rule,
              declines(w, level) ? "" : "not ");
@@ -145,6 +146,11 @@ static void compare(const form *w, isa_level level)
    }
    harness_free(one);
    harness_free(two);
+}
+
+static void compare(const form *w, isa_level level)
+{
+   compare_as(w, level, SINTER_NUMERICS_exact);
 }
 
 /* The form with rows as its input at which roundings break: zeros, 1e-12, largest values at a power

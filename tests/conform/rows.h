@@ -170,4 +170,69 @@ static inline void wide_of(harness_options o, int n)
    harness_free(h);
 }
 
+/* ---- quant ---- */
+
+static inline void compare_quant(const harness_run *r, int64_t k, int64_t group)
+{
+   int64_t rows = r->want[0].dim[0], off = 0;
+   uint64_t codes = pack_codes_stride((uint64_t)k),
+            scales = pack_scales_stride((uint64_t)k, (uint64_t)group);
+
+   for (int64_t t = 0; t < rows; t++) {
+      const int8_t *q = (const int8_t *)r->out[0] + (uint64_t)t * codes;
+      const uint8_t *s = r->out[1] + (uint64_t)t * scales;
+      for (int64_t g = 0; g < k / group; g++) {
+         float scale, second;
+         double want = r->want[1].data[t * (k / group) + g];
+         int sum = 0, part = 0;
+         memcpy(&scale, s + 4 * g, 4);
+         cr_assert(fabs(scale - want) <= 0x1p-22 * fabs(want), "scale %g, should be %g", scale,
+                   want);
+         for (int64_t i = 0; i < group; i++) {
+            int want_q = (int)r->want[0].data[t * k + g * group + i], got = q[g * group + i];
+            cr_assert(abs(got - want_q) <= 1, "code %d, should be %d", got, want_q);
+            off += got != want_q;
+            sum += got;
+            part += got;
+            int16_t sixteen;
+            memcpy(&sixteen, s + k / 32 * 8 + (g * group + i) / 16 * 2, 2);
+            if (i % 16 == 15) {
+               cr_assert(sixteen == part, "sum of 16 is %d, should be %d", sixteen, part);
+               part = 0;
+            }
+         }
+         memcpy(&second, s + 4 * (k / group) + 4 * g, 4);
+         cr_assert(second == (float)((double)scale * sum), "scale * sum is %g, should be %g",
+                   second, scale * sum);
+      }
+   }
+   cr_assert(off <= 1 + rows * k / 100, "%lld of %lld codes differ", (long long)off,
+             (long long)(rows * k));
+}
+
+/* Packed codes behind a norm, fused and not. */
+static inline void quant_of(harness_options o)
+{
+   static const int cases[][2] = {{32, 32}, {64, 32}, {576, 32}, {1536, 32}};
+
+   for (size_t i = 0; i < countof(cases); i++)
+      for (int fuse = 0; fuse < 2; fuse++) {
+         char text[1024];
+         snprintf(
+            text, sizeof text,
+            "func @f(T in 1..16, R in 0..16, S in 1..4) {\n%%x = param {name=\"x\"} : f32[T,%d]\n"
+            "%%w = weight {name=\"w\"} : f32[%d]\n%%n = rmsnorm %%x, %%w {eps=1e-05}\n"
+            "%%q, %%s = quant %%n {group=%d}\nreturn %%q, %%s\n}\n",
+            cases[i][0], cases[i][0], cases[i][1]);
+         o.fuse = fuse;
+         harness *h = harness_compile(text, o);
+         for (int64_t rows = 1; rows < 6; rows += 2) {
+            harness_run *r = harness_go(h, (harness_step){.num_seqs = 1, .rows = {rows}});
+            compare_quant(r, cases[i][0], cases[i][1]);
+            harness_end(r);
+         }
+         harness_free(h);
+      }
+}
+
 #endif

@@ -11,7 +11,7 @@
 #define SIMT_WARP 32
 #include "kernels/fragments.cuh"
 
-enum { NVIDIA_C_COLS = MMA_C_COLS, NVIDIA_C_LANES = MMA_C_LANES };
+enum { NVIDIA_C_COLS = MMA_C_COLS, NVIDIA_C_LANES = MMA_C_LANES, NVIDIA_A8 = MMA8_A };
 
 /* The same file for the other width, under other names. */
 #undef FRAGMENTS_CUH
@@ -23,6 +23,9 @@ enum { NVIDIA_C_COLS = MMA_C_COLS, NVIDIA_C_LANES = MMA_C_LANES };
 #define simt_mma_n amd_n
 #define simt_mma_c_row amd_c_row
 #define simt_mma_c_col amd_c_col
+#define simt_mma8_ka amd8_ka
+#define simt_mma8_kb amd8_kb
+#define MMA8_A AMD_A8
 #define MMA_N AMD_N
 #define MMA_A AMD_A
 #define MMA_C_COLS AMD_C_COLS
@@ -34,6 +37,9 @@ enum { NVIDIA_C_COLS = MMA_C_COLS, NVIDIA_C_LANES = MMA_C_LANES };
 #undef simt_mma_n
 #undef simt_mma_c_row
 #undef simt_mma_c_col
+#undef simt_mma8_ka
+#undef simt_mma8_kb
+#undef MMA8_A
 #undef MMA_N
 #undef MMA_A
 #undef MMA_C_COLS
@@ -140,6 +146,50 @@ Test(fragments, bytes)
          cr_assert(eq(int, simt_mma8_k(lane, i / 4) + i % 4, k));
          cr_assert(eq(int, simt_mma8_line(lane), lane & 15));
          seen[lane & 15][k]++;
+      }
+   for (int i = 0; i < 512; i++)
+      cr_assert(seen[i / 32][i % 32] == 1);
+}
+
+/* m16n8k32 of s8 ("Matrix Fragments for mma.m16n8k32", A and B of .s8 or .u8). Kills: halves of k
+ * exchanged; rows of a word; the halves' words of B in the order of A's. */
+Test(fragments, nvidia_i8)
+{
+   int a[16][32] = {{0}}, b[32][8] = {{0}};
+
+   cr_assert(eq(int, NVIDIA_A8, 4));
+   for (int lane = 0; lane < 32; lane++) {
+      int group = lane >> 2, thread = lane % 4;
+      for (int i = 0; i < 16; i++) {
+         int row = (i >= 0 && i < 4) || (i >= 8 && i < 12) ? group : group + 8;
+         int col = i < 8 ? thread * 4 + (i & 3) : thread * 4 + (i & 3) + 16;
+         cr_assert(eq(int, simt_mma_row(lane, i / 4), row));
+         cr_assert(eq(int, simt_mma8_ka(lane, i / 4) + i % 4, col));
+         a[row][col]++;
+      }
+      for (int i = 0; i < 8; i++) {
+         int row = i < 4 ? thread * 4 + (i & 3) : thread * 4 + (i & 3) + 16;
+         cr_assert(eq(int, simt_mma8_kb(lane, i / 4) + i % 4, row));
+         b[row][simt_mma_n(lane)]++;
+      }
+   }
+   for (int i = 0; i < 512; i++)
+      cr_assert(a[i / 32][i % 32] == 1 && (i >= 256 || b[i / 8][i % 8] == 1));
+}
+
+/* V_MFMA_I32_16X16X32_I8 (CDNA 3 and 4): eight neighbours in k of a line, as e4m3 has them. Two of
+ * V_MFMA_I32_16X16X16I8 (CDNA 2: four neighbours, k = 4 (lane / 16) + i), given a word each, take
+ * equal places of A and of B, and each of the 32 once. Kills: words of A and B in another order. */
+Test(fragments, amd_i8)
+{
+   int seen[16][32] = {{0}};
+
+   cr_assert(eq(int, AMD_A8, 2));
+   for (int lane = 0; lane < 64; lane++)
+      for (int i = 0; i < 8; i++) {
+         cr_assert(eq(int, amd8_ka(lane, i / 4) + i % 4, 8 * (lane >> 4) + i));
+         cr_assert(eq(int, amd8_kb(lane, i / 4), amd8_ka(lane, i / 4)));
+         seen[lane & 15][amd8_ka(lane, i / 4) + i % 4]++;
       }
    for (int i = 0; i < 512; i++)
       cr_assert(seen[i / 32][i % 32] == 1);

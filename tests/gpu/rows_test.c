@@ -110,3 +110,10 @@ Test(rows, wide_rows)
 {
    on_warps(wide);
 }
+
+/* Kills: a group of another warp's lanes; a last group that is written twice, or not; sums of the
+ * other half; a scale that is not the group's. */
+Test(rows, quant)
+{
+   on_warps(quant_of);
+}

@@ -153,7 +153,7 @@ Test(attention_choice, reasons)
       {"sm_80", "cache of f32", true, ATTENTION_KV, 128, DT_f32},
       {"sm_80", "multiples of 16", true, ATTENTION_KV, 72, DT_f16},
       {"sm_80", "mla_expand", true, ATTENTION_EXPANDED, 128, DT_f16},
-      {"sm_80", "attn_quant", true, ATTENTION_KV | ATTENTION_QUANT, 128, DT_f16},
+      {"sm_80", NULL, true, ATTENTION_KV | ATTENTION_QUANT, 128, DT_f16},
       {"gfx90a", NULL, true, ATTENTION_KV, 512, DT_f16},
       {"gfx90a", "shared memory, of 65536", true, ATTENTION_KV, 1024, DT_f16},
       {"gfx950", NULL, true, ATTENTION_KV, 512, DT_bf16},
@@ -175,5 +175,16 @@ Test(attention_choice, reasons)
       cr_assert(!why == !rows[i].words && (!why || strstr(why, rows[i].words)), "row %zu: %s", i,
                 why ? why : "taken");
    }
+   const attention_query bytes = {.arch = arch_find("gfx950"),
+                                  .fast = true,
+                                  .asked = true,
+                                  .wants = ATTENTION_KV | ATTENTION_QUANT,
+                                  .kv = DT_f8e4m3,
+                                  .heads = 32,
+                                  .groups = 8,
+                                  .width = 128,
+                                  .value = 128};
+   const char *why = attention_refuses(a, ATTENTION_BACKEND_mma_f8, &bytes);
+   cr_assert(why && strstr(why, "attn_quant"), "codes of results: %s", why ? why : "taken");
    arena_destroy(a);
 }
