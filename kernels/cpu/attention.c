@@ -285,13 +285,13 @@ static void scores(attn *t)
 static void find_tile(attn *t, vec_value tile)
 {
    vec_fn *f = t->f;
-   vec_value block = vec_rem(f, tile, vec_i(f, t->num_blocks)),
-             rest = vec_div(f, tile, vec_i(f, t->num_blocks));
+   vec_value rest = vec_div(f, tile, vec_i(f, t->num_blocks));
    vec_value at;
 
+   t->number = vec_rem(f, tile, vec_i(f, t->num_blocks));
    t->group = vec_rem(f, rest, vec_i(f, t->k->groups));
    t->row_tile = vec_div(f, rest, vec_i(f, t->k->groups));
-   t->first_row_head = attn_times(t, block, t->block);
+   t->first_row_head = attn_times(t, t->number, t->block);
    at = attn_times(t, t->row_tile, 2);
    t->first_row = attn_load_index(t, t->tiles, at);
    t->num_rows = attn_load_index(t, t->tiles, vec_add_i(f, at, 1));
@@ -336,11 +336,11 @@ void attn_fold_chunk(attn *t)
    attn_weigh_all(t, fold_sink);
 }
 
-static void emit_whole(attn *t)
+/* All chunks of the tile's block. */
+static void fold_all(attn *t)
 {
    vec_fn *f = t->f;
 
-   find_tile(t, vec_tile(f));
    attn_find_rows(t);
    attn_find_sequence(t, t->table);
    attn_load_queries(t);
@@ -351,6 +351,31 @@ static void emit_whole(attn *t)
    attn_fold_chunk(t);
    vec_loop_end(f, &c, NULL);
    attn_finish(t);
+}
+
+/* Beside a prompt, sequences decode: tiles of one row, for which most of a block of many would be
+ * computed for nobody. Its heads alone are a block then, as in the row form. */
+static void emit_whole(attn *t)
+{
+   vec_fn *f = t->f;
+   attention_key row = *t->k;
+   vec_if single;
+
+   row.form = ATTENTION_row;
+   find_tile(t, vec_tile(f));
+   attn one = *t;
+   one.k = &row;
+   one.block = block_of(&row, t->lanes);
+   if (one.block == t->block) {
+      fold_all(t);
+      return;
+   }
+   single = vec_if_begin(f, vec_icmp(f, VEC_eq, t->num_rows, vec_i(f, 1)));
+   one.first_row_head = attn_times(t, t->number, one.block);
+   fold_all(&one);
+   vec_if_else(f, &single);
+   fold_all(t);
+   vec_if_end(f, &single);
 }
 
 static void emit_part(attn *t)
