@@ -1,7 +1,7 @@
 /* gemm.c - GEMM kernels: the tile loop; what becomes of its products is gemm_epilogue.c.
  *
  *    for each panel of the tile
- *       dot products of 4, 2, 1 rows at a time   -> block[64][16] on the stack   (L1)
+ *       dot products of 8 to 1 rows at a time    -> block[64][16] on the stack   (L1)
  *       with a second weight: the same           -> second[64][16]
  *       epilogue row by row                      -> y
  *
@@ -128,12 +128,13 @@ static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
 static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
-   vec_value done = vec_and_i(f, s->rows, -4);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, 4, 0, NULL);
+   int64_t most = (int64_t)1 << g->most_log;
+   vec_value done = vec_and_i(f, s->rows, -most);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, most, 0, NULL);
 
-   call_dot(g, weight, s, l.i, 2);
+   call_dot(g, weight, s, l.i, g->most_log);
    vec_loop_end(f, &l, NULL);
-   for (uint32_t log = 2; log-- > 0;) {
+   for (uint32_t log = g->most_log; log-- > 0;) {
       vec_value bit = vec_and_i(f, s->rows, 1 << log);
       vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
       call_dot(g, weight, s, done, log);
@@ -497,7 +498,7 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
    }
    if (amx)
       dot_emit(m, w, DOT_tiles, PANEL_ROWS, g->on_tiles[weight]);
-   for (uint32_t log = 0; log < 3; log++) {
+   for (uint32_t log = 0; log <= g->most_log; log++) {
       dot_emit(m, w, int8 ? DOT_int8 : DOT_float, 1 << log, g->dots[weight][log]);
       if (tiles)
          dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
@@ -513,6 +514,7 @@ void gemm_emit_dots(vec_module *m, gemm_kernel *g)
 {
    const gemm_key *key = g->key;
 
+   g->most_log = key->norm.k ? NORM_LOG : dot_most_log(vec_module_isa(m));
    for (uint32_t i = 0; i < 2; i++)
       emit_dots(m, g, i);
    if (key->w2 == key->w && !key->int8 && !key->parts && dot_has_two(key->w))

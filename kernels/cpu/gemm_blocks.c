@@ -55,7 +55,7 @@ static void add_block(dot *d, vec_value w, vec_value at, vec_value dsums, const 
    }
 }
 
-/* With tiles the accumulators are registers of the loop, behind the cell's address. */
+/* Accumulators that are kept are variables of the loop, behind the cell's address. */
 static void dot_block32(dot *d)
 {
    vec_fn *f = d->f;
@@ -63,14 +63,14 @@ static void dot_block32(dot *d)
    vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
    vec_value dsums = vec_lshr_i(f, vec_arg(f, DOT_all), 3); /* K/32 scales of 4 bytes */
    place memory = d->out;
-   uint32_t n = d->tiles ? dot_regs(d) : 0;
+   uint32_t n = d->keeps ? dot_regs(d) : 0;
 
    for (uint32_t i = 0; i < n; i++)
       vars[1 + i] = get(d, &memory, i);
-   if (d->tiles) {
+   if (d->tiles)
       dot_make_products(d, w, from, from);
+   if (d->keeps)
       d->out.memory = NULL;
-   }
    vec_loop l = vec_loop_begin(f, from, to, CELL_K, 1 + n, vars);
    memcpy(d->out.r.v, l.var + 1, n * sizeof *vars);
    if (d->tiles)
@@ -233,17 +233,17 @@ static void add_cell(dot *d, vec_value at, const dot_sums *c)
    }
 }
 
-/* With tiles a super-block's sums are registers of the loop over its cells, behind the address. */
+/* A super-block's sums that are kept are variables of the loop over its cells, behind the address. */
 static void dot_block256(dot *d)
 {
    vec_fn *f = d->f;
    vec_value w = vec_arg(f, DOT_w), from = vec_arg(f, DOT_from), vars[1 + DOT_REGS];
    vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
-   uint32_t n = d->tiles ? dot_regs(d) : 0;
+   uint32_t n = d->keeps ? dot_regs(d) : 0;
 
    if (d->tiles)
       dot_make_products(d, w, from, from);
-   else
+   if (!d->keeps)
       d->sums.memory = vec_stack(f, d->rows * PANEL_ROWS * 4, 64);
    vec_loop l = vec_loop_begin(f, from, to, 256, 1, &w);
    vec_value block = l.var[0];

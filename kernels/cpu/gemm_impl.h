@@ -10,8 +10,8 @@
  *               leaves in rows behind the last, up to 16, is nobody's)
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *
- * The kernel calls it for 4, 2 and 1 rows; a row's bits are the same in all three, and however K is
- * cut. */
+ * The kernel calls it for as many rows as dot_most_log says, and for fewer by halves down to 1; a
+ * row's bits are the same in all, and however K is cut. */
 #ifndef KERNEL_GEMM_IMPL_H
 #define KERNEL_GEMM_IMPL_H
 
@@ -20,7 +20,9 @@
 enum {
    CELL_K = 32,
    LINE_BYTES = 64,
-   MAX_ROWS = 4,
+   MAX_LOG = 3,
+   MAX_ROWS = 1 << MAX_LOG,
+   NORM_LOG = 2, /* of the most rows that are normed at a time */
    MAX_HALVES = 2,
    MAX_GROUPS = 4,
    PANEL_SIGNED = 128
@@ -99,6 +101,12 @@ typedef enum dot_family {
    DOT_tiles,     /* a value a byte, in tile registers: up to 16 rows at once */
    DOT_two,       /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
+
+/* The most rows of a call are 1 << this: 8 sums in registers, of 16 outputs or of half of them. */
+static inline uint32_t dot_most_log(const isa_info *isa)
+{
+   return isa->lanes == PANEL_ROWS ? MAX_LOG : MAX_LOG - 1;
+}
 
 /* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_tiles:
  * most. */

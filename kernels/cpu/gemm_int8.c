@@ -21,7 +21,7 @@ static uint32_t groups_per_flush(uint32_t bits)
    return n;
 }
 
-static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
+static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows)
 {
    dot d = {.r = panel_reader_of(f, p), .f = f, .p = p, .rows = rows, .bits = bits};
    uint32_t span_groups = p->sub == 16 ? 4 : 8;
@@ -36,6 +36,7 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, uint32_t rows)
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
    d.spans = 8 / span_groups;
    d.out.memory = vec_arg(f, DOT_out);
+   d.keeps = family == DOT_tiles || d.lanes == PANEL_ROWS;
    return d;
 }
 
@@ -66,7 +67,7 @@ static void find_tile_rows(dot *d)
 
 dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows)
 {
-   dot d = dot_of(f, p, bits, rows);
+   dot d = dot_of(f, p, bits, family, rows);
 
    d.tiles = family == DOT_tiles;
    if (d.tiles)

@@ -25,6 +25,7 @@ typedef struct dot {
    bool vnni, bytes;    /* bytes: the signed path */
    bool is_signed;      /* vnni: codes have PANEL_SIGNED added */
    bool tiles, fetches; /* fetches: cells that lie ahead in memory */
+   bool keeps;          /* f32 sums are variables of the loops: there are registers for them */
    vec_value full;      /* i1, tiles: the call has 16 rows */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
    place out;  /* accumulators */

@@ -8,10 +8,11 @@
 typedef struct gemm_kernel {
    vec_fn *f;
    const gemm_key *key;
-   char dots[2][3][GEMM_SYMBOL_MAX];                                  /* [weight][log2 rows] */
-   char tile_dots[2][3][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
-   char two[GEMM_SYMBOL_MAX];                                         /* "": one after the other */
-   char on_tiles[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX];         /* "": no tile registers */
+   uint32_t most_log;                          /* of the rows of a dot product */
+   char dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
+   char tile_dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
+   char two[GEMM_SYMBOL_MAX];                                 /* "": one after the other */
+   char on_tiles[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX]; /* "": no tile registers */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value order, offsets;  /* grouped */

@@ -12,7 +12,7 @@ uint32_t gemm_norm_rows(uint64_t k)
 {
    uint64_t n = GEMM_NORM_BYTES / (4 * MAX(k, 1));
 
-   return n >= MAX_ROWS ? MAX_ROWS : (uint32_t)n;
+   return (uint32_t)MIN(n, 1 << NORM_LOG);
 }
 
 typedef struct normed_row {
