@@ -69,9 +69,15 @@ typedef struct plan {
    double temperature;
 } plan;
 
+/* Request i of this run: another number for another seed, so that no prompt comes twice. */
+static uint64_t number_of(long i)
+{
+   return (uint64_t)o.seed * 1000003u + (uint64_t)i;
+}
+
 static plan plan_of(long i)
 {
-   uint64_t r = mix((uint64_t)o.seed * 1000003u + (uint64_t)i);
+   uint64_t r = mix(number_of(i));
    plan p = {o.prompt, o.output, -1, true, false, 0};
 
    if (o.random) {
@@ -97,7 +103,7 @@ static size_t write_request(long i, char *to)
                        p.stream ? "true" : "false", p.output, p.temperature, i);
 
    for (long k = 0; k < o.shared + p.prompt && n + 16 < BODY; k++) {
-      uint64_t which = k < o.shared ? (uint64_t)k : mix((uint64_t)i << 20 | (uint64_t)k);
+      uint64_t which = k < o.shared ? (uint64_t)k : mix(number_of(i) << 20 | (uint64_t)k);
       n += (size_t)snprintf(body + n, BODY - n, "%s%llu", k ? "," : "",
                             (unsigned long long)(3 + which % (uint64_t)(o.vocab - 3)));
    }
