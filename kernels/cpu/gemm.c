@@ -22,8 +22,14 @@ vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
    return vec_at(f, vec_arg(f, base), vec_mul(f, number, vec_arg(f, stride)));
 }
 
-/* Columns of an unpacked tile (at most 16 KiB), and the rows that pay for it. */
-enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, TILE_ROWS = 8 };
+/* Columns of an unpacked tile (at most 16 KiB), and the rows that pay for tile registers. */
+enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, AMX_ROWS = 8 };
+
+/* The rows that pay for unpacking: those of a second call, which would unpack anew. */
+static int64_t rows_to_unpack(const gemm_kernel *g)
+{
+   return g->on_tiles[0][0] ? AMX_ROWS : (int64_t)2 << g->most_log;
+}
 
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX])
@@ -83,12 +89,10 @@ uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
    return p;
 }
 
-/* A dot product of `k` columns of `panel` from column `from` of x on, for some rows of the
- * chunk. */
+/* A dot product of `k` columns of `panel` from column `from` of x on. */
 typedef struct stretch {
    char (*dots)[GEMM_SYMBOL_MAX];
    vec_value panel, from, k;
-   vec_value first, rows;
 } stretch;
 
 static vec_value x_at(gemm_kernel *g, vec_value row)
@@ -114,45 +118,60 @@ static void fill_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
    args[DOT_s_stride] = g->k[C_S_STRIDE];
 }
 
-/* One call for 1 << log rows from the stretch's row `number` on. */
-static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value number,
-                     uint32_t log)
+/* One call for 1 << log rows of the chunk from `row` on. */
+static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value row, uint32_t log)
 {
    vec_value args[DOT_ARGS];
 
-   fill_dot(g, weight, s, vec_add(g->f, s->first, number), args);
+   fill_dot(g, weight, s, row, args);
    vec_call(g->f, s->dots[log], DOT_ARGS, args);
 }
 
-/* All rows of the stretch. */
+/* All rows of the stretch: the most at once, and what is left in one call more, since memory rests
+ * while rows pass over what is in the cache already. */
 static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
    int64_t most = (int64_t)1 << g->most_log;
-   vec_value done = vec_and_i(f, s->rows, -most);
+   vec_value done = vec_and_i(f, g->rows, -most), left = vec_sub(f, g->called, done);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, most, 0, NULL);
 
    call_dot(g, weight, s, l.i, g->most_log);
    vec_loop_end(f, &l, NULL);
-   for (uint32_t log = g->most_log; log-- > 0;) {
-      vec_value bit = vec_and_i(f, s->rows, 1 << log);
-      vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
+   for (uint32_t log = 0; log <= g->most_log; log++) {
+      vec_if this = vec_if_begin(f, vec_icmp(f, VEC_eq, left, vec_i(f, 1 << log)));
       call_dot(g, weight, s, done, log);
-      vec_if_end(f, &some);
-      done = vec_add(f, done, bit);
+      vec_if_end(f, &this);
    }
 }
 
-/* The chunk's rows, and on tile registers those that the last 16 have too many: what happens to lie
- * there may be numbers that are slow to add to. */
+/* Sets g->called, and the numbers of rows behind the chunk's last: it stands in for them. */
+static void fill_last_call(gemm_kernel *g)
+{
+   vec_fn *f = g->f;
+   vec_value rest = vec_and_i(f, g->rows, ((int64_t)1 << g->most_log) - 1), size = rest;
+
+   for (uint32_t log = 2; log <= g->most_log; log++)
+      size = vec_select(f, vec_icmp(f, VEC_gt, rest, vec_i(f, 1 << (log - 1))), vec_i(f, 1 << log),
+                        size);
+   g->called = vec_add(f, vec_sub(f, g->rows, rest), size);
+   vec_value last = vec_at(f, g->from, vec_shl_i(f, vec_add_i(f, g->rows, -1), 3));
+   last = vec_load(f, VEC_i64, 1, last, 8);
+   vec_loop l = vec_loop_begin(f, g->rows, g->called, 1, 0, NULL);
+   vec_store(f, last, vec_at(f, g->from, vec_shl_i(f, l.i, 3)), 8);
+   vec_loop_end(f, &l, NULL);
+}
+
+/* Also the rows that the last call, or the last 16 on tile registers, has too many: what happens to
+ * lie there may be numbers that are slow to add to. */
 static vec_value rows_to_clear(gemm_kernel *g)
 {
    vec_fn *f = g->f;
 
    if (!g->set)
-      return g->rows;
+      return g->called;
    vec_value whole = vec_and_i(f, vec_add_i(f, g->rows, PANEL_ROWS - 1), -PANEL_ROWS);
-   return vec_select(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)), whole, g->rows);
+   return vec_select(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, AMX_ROWS)), whole, g->called);
 }
 
 static void clear_block(gemm_kernel *g, uint32_t weight)
@@ -192,9 +211,7 @@ static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
    stretch s = {.dots = g->tile_dots[weight],
                 .panel = unpacks ? g->tile : l.var[0],
                 .from = l.i,
-                .k = vec_imin(f, left, vec_i(f, TILE_K)),
-                .first = vec_i(f, 0),
-                .rows = g->rows};
+                .k = vec_imin(f, left, vec_i(f, TILE_K))};
 
    if (unpacks)
       vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
@@ -208,12 +225,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    vec_fn *f = g->f;
    vec_value zero = vec_i(f, 0);
-   stretch direct = {.dots = g->dots[weight],
-                     .panel = panel,
-                     .from = zero,
-                     .k = g->k[C_K],
-                     .first = zero,
-                     .rows = g->rows};
+   stretch direct = {.dots = g->dots[weight], .panel = panel, .from = zero, .k = g->k[C_K]};
    vec_if here, many;
    bool tiled = g->unpack[weight][0] || g->on_tiles[weight][0];
 
@@ -227,7 +239,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
    if (g->has_expert)
       here = vec_if_begin(f, g->has_expert);
    if (tiled) {
-      many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS)));
+      many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, rows_to_unpack(g))));
       tiled_rows(g, weight, panel);
       vec_if_else(f, &many);
    }
@@ -309,8 +321,9 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
    vec_value many;
    vec_if i;
 
+   fill_last_call(g);
    if (g->on_tiles[0][0]) {
-      many = vec_icmp(f, VEC_ge, g->rows, vec_i(f, TILE_ROWS));
+      many = vec_icmp(f, VEC_ge, g->rows, vec_i(f, AMX_ROWS));
       i = vec_if_begin(f, many);
       g->set = amx_begin(f, g->rows);
       vec_if_end(f, &i);
