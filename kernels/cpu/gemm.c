@@ -92,7 +92,7 @@ uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
 /* A dot product of `k` columns of `panel` from column `from` of x on. */
 typedef struct stretch {
    char (*dots)[GEMM_SYMBOL_MAX];
-   vec_value panel, from, k;
+   vec_value panel, from, k, ahead;
 } stretch;
 
 static vec_value x_at(gemm_kernel *g, vec_value row)
@@ -116,6 +116,7 @@ static void fill_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
    args[DOT_all] = g->k[C_K];
    args[DOT_x_stride] = g->k[C_X_STRIDE];
    args[DOT_s_stride] = g->k[C_S_STRIDE];
+   args[DOT_ahead] = s->ahead;
 }
 
 /* One call for 1 << log rows of the chunk from `row` on. */
@@ -211,7 +212,8 @@ static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
    stretch s = {.dots = g->tile_dots[weight],
                 .panel = unpacks ? g->tile : l.var[0],
                 .from = l.i,
-                .k = vec_imin(f, left, vec_i(f, TILE_K))};
+                .k = vec_imin(f, left, vec_i(f, TILE_K)),
+                .ahead = vec_i(f, PANEL_AHEAD)};
 
    if (unpacks)
       vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
@@ -220,12 +222,25 @@ static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
 
+/* Rows of a second call pass over a panel that is there already: the next one is fetched then. */
+static vec_value ahead_of(gemm_kernel *g, uint32_t weight)
+{
+   vec_fn *f = g->f;
+   vec_value again = vec_icmp(f, VEC_gt, g->rows, vec_i(f, (int64_t)1 << g->most_log));
+
+   return vec_select(f, again, g->k[C_PANEL_BYTES + weight], vec_i(f, PANEL_AHEAD));
+}
+
 /* All rows of the chunk against one panel. */
 static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    vec_fn *f = g->f;
    vec_value zero = vec_i(f, 0);
-   stretch direct = {.dots = g->dots[weight], .panel = panel, .from = zero, .k = g->k[C_K]};
+   stretch direct = {.dots = g->dots[weight],
+                     .panel = panel,
+                     .from = zero,
+                     .k = g->k[C_K],
+                     .ahead = ahead_of(g, weight)};
    vec_if here, many;
    bool tiled = g->unpack[weight][0] || g->on_tiles[weight][0];
 
@@ -266,6 +281,7 @@ static void two_dots(gemm_kernel *g, const vec_value *panel)
       [DOT_all] = g->k[C_K],
       [DOT_x_stride] = g->k[C_X_STRIDE],
       [DOT_s_stride] = g->k[C_S_STRIDE],
+      [DOT_ahead] = vec_i(f, PANEL_AHEAD),
       [DOT_w2] = panel[1],
       [DOT_out2] = g->block[1],
    };

@@ -97,7 +97,7 @@ static void add_k_step(float_tiles *t, vec_value lines, vec_value at)
    vec_value even = vec_load(f, VEC_i16, PANEL_ROWS, two, 32);
    vec_value odd = vec_load(f, VEC_i16, PANEL_ROWS, vec_at_i(f, two, LINE_BYTES / 2), 32);
    vec_store(f, vec_shuffle(f, even, odd, 2 * PANEL_ROWS, mask), vec_at(f, t->pairs, l.i), 64);
-   panel_prefetch(f, two, LINE_BYTES);
+   panel_prefetch(f, two, vec_i(f, PANEL_AHEAD), LINE_BYTES);
    vec_loop_end(f, &l, NULL);
    vec_tile_load(f, B_TILE, t->pairs, vec_i(f, LINE_BYTES));
    for (uint32_t p = 0; p < PARTS; p++)

@@ -76,7 +76,7 @@ static void dot_block32(dot *d)
    if (d->tiles)
       dot_next_products(d, l.var[0], l.i, to);
    if (d->fetches)
-      panel_prefetch(f, l.var[0], d->p->cell_bytes);
+      panel_prefetch(f, l.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
    const dot_sums c = dot_read(d, l.var[0], l.i);
    add_block(d, l.var[0], vec_lshr_i(f, l.i, 3), dsums, &c);
    vars[0] = vec_at_i(f, l.var[0], d->p->cell_bytes);
@@ -256,7 +256,7 @@ static void dot_block256(dot *d)
    if (d->tiles)
       dot_next_products(d, in.var[0], k, to);
    if (d->fetches)
-      panel_prefetch(f, in.var[0], d->p->cell_bytes);
+      panel_prefetch(f, in.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
    const dot_sums c = dot_read(d, in.var[0], k);
    add_cell(d, vec_lshr_i(f, k, 3), &c);
    vars[0] = vec_at_i(f, in.var[0], d->p->cell_bytes);

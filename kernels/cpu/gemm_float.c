@@ -16,7 +16,7 @@ typedef struct fdot {
    const panel_info *p;
    uint32_t rows, lanes, halves;
    uint32_t panels; /* 1, or 2 whose products are made side by side: float panels */
-   vec_value w, w2, k, x[MAX_ROWS];
+   vec_value w, w2, k, ahead, x[MAX_ROWS];
    vec_value tile; /* not NULL: values go there, as f32[k][16], and nothing is added */
 } fdot;
 
@@ -57,7 +57,7 @@ static void add_float_ks(fdot *d, vec_value k, uint32_t n, facc *acc)
 
    for (uint32_t i = 0; i < d->panels; i++) {
       line[i] = vec_at(f, i ? d->w2 : d->w, vec_mul_i(f, k, bytes));
-      panel_prefetch(f, line[i], n * bytes);
+      panel_prefetch(f, line[i], d->ahead, n * bytes);
    }
    for (uint32_t j = 0; j < n; j++) {
       vec_value at = vec_add_i(f, vec_shl_i(f, k, 2), 4 * j), w[MAX_HALVES];
@@ -232,7 +232,7 @@ static void dot_code_panel(fdot *d, facc *acc)
    memcpy(acc->v, c.var, n * sizeof *acc->v);
    vec_value cell = vec_at(f, block, vec_mul_i(f, c.i, d->p->cell_bytes));
    vec_value at = vec_shl_i(f, vec_add(f, l.i, vec_shl_i(f, c.i, 5)), 2);
-   panel_prefetch(f, cell, d->p->cell_bytes);
+   panel_prefetch(f, cell, d->ahead, d->p->cell_bytes);
    for (uint32_t i = 0; i < spans; i++) {
       span s = span_of(d, block, cell, c.i, i);
       add_span(d, &s, cell, i * 8 / spans, 8 / spans, at, acc);
@@ -301,7 +301,7 @@ static void add_scaled_block(fdot *d, vec_value block, vec_value count, vec_valu
       vec_value line = vec_at(f, lines, vec_mul_i(f, l.i, PANEL_ROWS));
       memcpy(acc->v, l.var, n * sizeof *acc->v);
       if (!part)
-         panel_prefetch(f, line, 4 * PANEL_ROWS);
+         panel_prefetch(f, line, d->ahead, 4 * PANEL_ROWS);
       add_scaled_ks(d, scale, line, vec_add(f, at, vec_shl_i(f, l.i, 2)), step, acc);
       vec_loop_end(f, &l, acc->v);
       memcpy(acc->v, l.var, n * sizeof *acc->v);
@@ -374,6 +374,7 @@ void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
    d.w2 = family == DOT_two ? vec_arg(f, DOT_w2) : NULL;
    d.w = vec_arg(f, DOT_w);
    d.k = vec_arg(f, DOT_k);
+   d.ahead = vec_arg(f, DOT_ahead);
    for (uint32_t r = 0; r < rows; r++)
       d.x[r] = vec_at(f, dot_row(f, r, DOT_x, DOT_x_stride), from);
    for (uint32_t i = 0; i < d.panels * rows * d.halves; i++)
@@ -396,6 +397,7 @@ void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
    d.w = vec_arg(f, 0);
    d.tile = vec_arg(f, 1);
    d.k = vec_arg(f, 2);
+   d.ahead = vec_i(f, PANEL_AHEAD);
    dot_panel(&d, &none);
    vec_end(f);
 }

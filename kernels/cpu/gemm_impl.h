@@ -2,13 +2,14 @@
  *
  * A dot product is a local function of the module, one per (layout, family, rows):
  *
- *    void dot(w, x, s, out, number, from, k, all, x_stride, s_stride)
+ *    void dot(w, x, s, out, number, from, k, all, x_stride, s_stride, ahead)
  *       w       one panel, at column `from`
  *       x, s    activations (int8: codes), scales (int8): row 0, from column 0
  *       number  i64[rows]: which row of x and s each row is
  *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there (DOT_tiles: what it
  *               leaves in rows behind the last, up to 16, is nobody's)
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
+ *       ahead   bytes behind what is read that are fetched meanwhile
  *
  * The kernel calls it for as many rows as dot_most_log says, and for fewer by halves down to 1; a
  * row's bits are the same in all, and however K is cut. */
@@ -25,7 +26,8 @@ enum {
    NORM_LOG = 2, /* of the most rows that are normed at a time */
    MAX_HALVES = 2,
    MAX_GROUPS = 4,
-   PANEL_SIGNED = 128
+   PANEL_SIGNED = 128,
+   PANEL_AHEAD = 2048 /* bytes that a panel is fetched ahead of being read */
 };
 
 typedef struct gemm_step_info {
@@ -90,8 +92,8 @@ vec_value panel_values(const panel_reader *r, vec_value codes);
 /* f16[lanes] at ptr as f32. */
 vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half);
 
-/* Prefetches what lies 2 KiB after ptr .. ptr + bytes. */
-void panel_prefetch(vec_fn *f, vec_value ptr, uint32_t bytes);
+/* Prefetches what lies `ahead` bytes after ptr .. ptr + bytes. */
+void panel_prefetch(vec_fn *f, vec_value ptr, vec_value ahead, uint32_t bytes);
 
 /* Which panels a dot product reads. */
 typedef enum dot_family {
@@ -161,6 +163,7 @@ typedef enum dot_arg {
    DOT_all,
    DOT_x_stride,
    DOT_s_stride,
+   DOT_ahead,
    DOT_ARGS,
    DOT_w2 = DOT_ARGS, /* DOT_two only */
    DOT_out2,

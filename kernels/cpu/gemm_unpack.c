@@ -60,7 +60,7 @@ void unpack_emit_int8(vec_module *m, panel_layout w, bool as_values, char out[GE
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), vec_arg(f, 2), p->block, 2, start);
    vec_loop c = vec_loop_begin(f, vec_i(f, 0), vec_i(f, cells), 1, 2, l.var);
 
-   panel_prefetch(f, c.var[0], p->cell_bytes);
+   panel_prefetch(f, c.var[0], vec_i(f, PANEL_AHEAD), p->cell_bytes);
    unpack_cell(&r, &tile, c.var[0], c.var[1], as_values);
    vec_loop_end(
       f, &c,

@@ -126,8 +126,9 @@ vec_value panel_read_halfs(const panel_reader *r, vec_value ptr, uint32_t half)
    return vec_fconv(r->f, vec_load(r->f, VEC_f16, r->lanes, at, 16), VEC_f32);
 }
 
-void panel_prefetch(vec_fn *f, vec_value ptr, uint32_t bytes)
+void panel_prefetch(vec_fn *f, vec_value ptr, vec_value ahead, uint32_t bytes)
 {
+   ptr = vec_at(f, ptr, ahead);
    for (uint32_t at = 0; at < bytes; at += 64)
-      vec_prefetch(f, vec_at_i(f, ptr, 2048 + at));
+      vec_prefetch(f, vec_at_i(f, ptr, at));
 }
