@@ -128,30 +128,35 @@ static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
    vec_call(g->f, s->dots[log], DOT_ARGS, args);
 }
 
-/* All rows of the stretch: the most at once, and what is left in one call more, since memory rests
- * while rows pass over what is in the cache already. */
+/* All rows of the stretch: the most at once, then what is left. */
 static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
    int64_t most = (int64_t)1 << g->most_log;
-   vec_value done = vec_and_i(f, g->rows, -most), left = vec_sub(f, g->called, done);
+   vec_value done = vec_and_i(f, g->called, -most);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, most, 0, NULL);
 
    call_dot(g, weight, s, l.i, g->most_log);
    vec_loop_end(f, &l, NULL);
-   for (uint32_t log = 0; log <= g->most_log; log++) {
-      vec_if this = vec_if_begin(f, vec_icmp(f, VEC_eq, left, vec_i(f, 1 << log)));
+   for (uint32_t log = g->most_log; log-- > 0;) {
+      vec_value bit = vec_and_i(f, g->called, 1 << log);
+      vec_if some = vec_if_begin(f, vec_icmp(f, VEC_ne, bit, vec_i(f, 0)));
       call_dot(g, weight, s, done, log);
-      vec_if_end(f, &this);
+      vec_if_end(f, &some);
+      done = vec_add(f, done, bit);
    }
 }
 
-/* Sets g->called, and the numbers of rows behind the chunk's last: it stands in for them. */
+/* Where dpbusd makes rows cheap, what is left takes one call: in each further one memory would rest
+ * while rows pass over what is in the cache. The chunk's last row stands in for those behind it. */
 static void fill_last_call(gemm_kernel *g)
 {
    vec_fn *f = g->f;
    vec_value rest = vec_and_i(f, g->rows, ((int64_t)1 << g->most_log) - 1), size = rest;
 
+   g->called = g->rows;
+   if (!vec_fn_isa(f)->vnni)
+      return;
    for (uint32_t log = 2; log <= g->most_log; log++)
       size = vec_select(f, vec_icmp(f, VEC_gt, rest, vec_i(f, 1 << (log - 1))), vec_i(f, 1 << log),
                         size);

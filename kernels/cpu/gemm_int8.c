@@ -200,26 +200,41 @@ static void flush(dot *d, const regs *acc, const vec_value *scale, regs *sum, bo
    }
 }
 
-/* All units of a span in one loop, one flush. Loop variables: sums, then high bits. */
-static void looped_span(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
-                        const vec_value *scale, regs *acc)
+/* One unit: its codes begin at byte `from` of the cell. */
+static void add_unit(dot *d, vec_value cell, vec_value from, vec_value k, const vec_value *scale,
+                     vec_value *high, regs *acc)
+{
+   vec_fn *f = d->f;
+   panel_unit u = panel_read_unit(&d->r, vec_at(f, cell, from), high);
+   /* Bytes of x a line byte stands for: 4 groups k each / unit bytes. */
+   vec_value at = vec_add(f, k, vec_lshr_i(f, from, d->p->low == 8 ? 4 : d->p->low == 4 ? 3 : 2));
+
+   for (uint32_t g = 0; g < d->r.groups; g++)
+      add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
+}
+
+/* All units of a span, one flush. Where a unit is few instructions there is no loop around them, which
+ * would count for much; else one with variables: sums, then high bits. */
+static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
+                      const vec_value *scale, regs *acc)
 {
    vec_fn *f = d->f;
    vec_value vars[MAX_ROWS * MAX_HALVES + MAX_HALVES];
    uint32_t n = dot_regs(d), unit_bytes = d->r.lines * LINE_BYTES, units = groups / d->r.groups;
-   uint32_t from = first * d->p->low / 8 * LINE_BYTES;
+   uint32_t from = first * d->p->low / 8 * LINE_BYTES, to = from + units * unit_bytes;
 
-   memcpy(vars, acc->v, n * sizeof *vars);
    panel_read_high(&d->r, cell, first, vars + n);
-   vec_loop l = vec_loop_begin(f, vec_i(f, from), vec_i(f, from + units * unit_bytes), unit_bytes,
+   if (d->vnni && d->halves == 1) {
+      for (uint32_t at = from; at < to; at += unit_bytes)
+         add_unit(d, cell, vec_i(f, at), k, scale, vars + n, acc);
+      return;
+   }
+   memcpy(vars, acc->v, n * sizeof *vars);
+   vec_loop l = vec_loop_begin(f, vec_i(f, from), vec_i(f, to), unit_bytes,
                                n + (d->p->high ? d->halves : 0), vars);
    memcpy(acc->v, l.var, n * sizeof *vars);
    memcpy(vars + n, l.var + n, d->halves * sizeof *vars);
-   panel_unit u = panel_read_unit(&d->r, vec_at(f, cell, l.i), vars + n);
-   /* Bytes of x a line byte stands for: 4 groups k each / unit bytes. */
-   vec_value at = vec_add(f, k, vec_lshr_i(f, l.i, d->p->low == 8 ? 4 : d->p->low == 4 ? 3 : 2));
-   for (uint32_t g = 0; g < d->r.groups; g++)
-      add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
+   add_unit(d, cell, l.i, k, scale, vars + n, acc);
    memcpy(vars, acc->v, n * sizeof *vars);
    vec_loop_end(f, &l, vars);
    memcpy(acc->v, l.var, n * sizeof *vars);
@@ -311,7 +326,7 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
          continue;
       }
       regs acc = wide ? first_sums(d, k) : zeros(d, VEC_i16, 2 * d->lanes);
-      looped_span(d, cell, s * groups, groups, k, scale, &acc);
+      all_units(d, cell, s * groups, groups, k, scale, &acc);
       flush(d, &acc, scale, sum, s == 0);
    }
 }
