@@ -233,7 +233,8 @@ static void add_cell(dot *d, vec_value at, const dot_sums *c)
    }
 }
 
-/* A super-block's sums that are kept are variables of the loop over its cells, behind the address. */
+/* A super-block's sums that are kept are variables of the loop over its cells, behind the
+ * address. */
 static void dot_block256(dot *d)
 {
    vec_fn *f = d->f;

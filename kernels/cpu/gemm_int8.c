@@ -213,8 +213,8 @@ static void add_unit(dot *d, vec_value cell, vec_value from, vec_value k, const 
       add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
 }
 
-/* All units of a span, one flush. Where a unit is few instructions there is no loop around them, which
- * would count for much; else one with variables: sums, then high bits. */
+/* All units of a span, one flush. Where a unit is few instructions there is no loop around them,
+ * whose counting would take as long; else one with variables: sums, then high bits. */
 static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
                       const vec_value *scale, regs *acc)
 {
