@@ -114,6 +114,7 @@ static void multiply(expand *e, uint32_t which, vec_value panel)
       [DOT_all] = rank,
       [DOT_x_stride] = stride,
       [DOT_s_stride] = vec_i(f, 0),
+      [DOT_ahead] = vec_i(f, PANEL_AHEAD),
    };
    vec_call(f, e->dots[which], DOT_ARGS, args);
    vec_loop_end(f, &l, NULL);
