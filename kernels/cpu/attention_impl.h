@@ -22,8 +22,8 @@ typedef struct attn {
    int64_t split;      /* elements of a query that come from `queries`; the rest from `rotated` */
    vec_value expanded; /* pages of the chunk, k and v in f32; NULL: pages of the state */
    vec_value y, scales, queries, rotated, pages, tiles, positions, seq_of, table, scratch, sinks;
-   vec_value row_tile, group, number, first_row_head, first_row,
-      num_rows; /* number: of the block */
+   vec_value row_tile, group, first_row_head, first_row, num_rows;
+   vec_value number; /* of the block in its tile */
    vec_value q, s, top, o, last, first, m, l, mc, lc, a, b;
    vec_value low, high;    /* i64: first and last position that any row of the block sees */
    vec_value chunk;        /* i64: number of the current chunk */
