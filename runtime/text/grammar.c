@@ -6,7 +6,7 @@
 
 #include "grammar_automaton.h"
 
-enum { MAX_DEPTH = 16 };
+enum { MAX_DEPTH = 16, MAX_MARK = 64 };
 
 typedef struct compile_job {
    const char *text;
@@ -69,6 +69,38 @@ static sinter_status build_repeat(grammar_builder *b, const json *d, int depth, 
    return SINTER_ok;
 }
 
+/* How much of mark the text ends in, when it ended in the first n bytes of it and c follows. */
+static size_t mark_step(const char *mark, size_t n, char c)
+{
+   for (size_t k = n + 1; k > 0; k--) {
+      if (mark[k - 1] == c && memcmp(mark, mark + n + 1 - k, k - 1) == 0)
+         return k;
+   }
+   return 0;
+}
+
+/* One state for each beginning of mark; the whole of it leads nowhere. */
+static uint32_t build_without(grammar_builder *b, const char *mark, size_t len, uint32_t next)
+{
+   uint32_t states[MAX_MARK];
+
+   for (size_t i = 0; i < len; i++)
+      states[i] = grammar_open(b);
+   for (size_t i = 0; i < len; i++) {
+      uint32_t out = next;
+      for (int c = 0, first = 0; c < 256; c++) {
+         size_t to = mark_step(mark, i, (char)c);
+         if (c < 255 && mark_step(mark, i, (char)(c + 1)) == to)
+            continue;
+         if (to < len)
+            out = grammar_or(b, grammar_byte(b, (uint8_t)first, (uint8_t)c, states[to]), out);
+         first = c + 1;
+      }
+      grammar_close(b, states[i], out);
+   }
+   return states[0];
+}
+
 static sinter_status build(grammar_builder *b, const json *d, int depth, uint32_t next,
                            uint32_t *out)
 {
@@ -90,13 +122,17 @@ static sinter_status build(grammar_builder *b, const json *d, int depth, uint32_
       *out = grammar_call_rule(b, rule, next);
       return SINTER_ok;
    }
+   if ((v = json_get(d, "without")) && v->kind == JSON_string && v->len && v->len <= MAX_MARK) {
+      *out = build_without(b, v->string, v->len, next);
+      return SINTER_ok;
+   }
    if ((v = json_get(d, "seq")))
       return build_list(b, v, false, depth + 1, next, out);
    if ((v = json_get(d, "any")))
       return build_list(b, v, true, depth + 1, next, out);
    if (json_get(d, "repeat"))
       return build_repeat(b, d, depth + 1, next, out);
-   return malformed(d, "an object with literal, regex, json_schema, seq, any or repeat");
+   return malformed(d, "an object with literal, regex, json_schema, without, seq, any or repeat");
 }
 
 /* ---- the automaton ---- */

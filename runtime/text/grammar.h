@@ -18,6 +18,7 @@ typedef struct grammar grammar;
 /* Compiles a description, one of
  *
  *    {"literal": "text"}   {"regex": "[a-z]+"}   {"json_schema": {…}}
+ *    {"without": "text"}   any bytes that the text does not occur in, at most 64 of it
  *    {"seq": [d, …]}   {"any": [d, …]}   {"repeat": d, "min": 0, "max": 3, "between": ", "}
  *
  * Thread  The result is immutable and may be shared.

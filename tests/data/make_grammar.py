@@ -101,6 +101,12 @@ HAND = [
     (schema(True), ["1"], ["x"]),
     (schema({"properties": {"a": False}, "type": "object"}), ["{}", "{\"b\":1}"], ["{\"a\":1}"]),
     (schema({"title": "t", "description": "d", "x-own": [1], "type": "null"}), ["null"], ["1"]),
+    ({"without": "<tool_call>"}, ["", "a < b", "<tool_cal", "<tool_<tool_cal>", "<<tool_ca", "é\n\U0001f600"],
+     ["<tool_call>", "x<tool_call>", "<<tool_call>y", "<tool_<tool_call>"]),
+    ({"without": "aabaaa"}, ["aabaab", "aabaabaa", "aaabaa", "ababaaa"], ["aabaaa", "aaabaaa", "aabaabaaa"]),
+    ({"seq": [{"without": "<c>"}, {"repeat": {"seq": [{"literal": "<c>"}, {"regex": "[0-9]+"}, {"literal": "</c>"}, {"without": "<c>"}]},
+                                   "min": 0, "max": 2}]},
+     ["", "text", "a<c>1</c>", "<c>1</c>\n<c>22</c> b", "</c> < <c>3</c><"], ["<c>", "<c>x</c>", "a<c>1</c><c></c>", "<c>1</c><c>1</c><c>1</c>", "<c>1"]),
 ]
 
 ERRORS = [
@@ -112,7 +118,7 @@ ERRORS = [
                    {"json_schema": {"properties": []}}, {"json_schema": {"type": "array", "minItems": 3, "maxItems": 2}},
                    {"json_schema": 5}, {"json_schema": {"anyOf": []}}, {"json_schema": {"pattern": "("}}, {"regex": "a)"}, {"regex": "*"},
                    {"json_schema": {"pattern": "^+[a-z]$"}}, {"json_schema": {"pattern": "^{2}x$"}}, {"regex": "[a"}, {"regex": "a**"}, {"regex": "a{2"}, {"regex": "x{3,2}"}, {"regex": "[z-a]"}, {"regex": "a\\"},
-                   {"repeat": {"literal": "a"}, "min": 2, "max": 1}, {"regex": "[]"},
+                   {"repeat": {"literal": "a"}, "min": 2, "max": 1}, {"without": ""}, {"without": "x" * 65}, {"regex": "[]"},
                    {"json_schema": {"$defs": {"a": {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "required": ["x"]}}, "$ref": "#/$defs/a"}}]),
     ("unsupported", [{"json_schema": {"not": {}}}, {"json_schema": {"if": {"type": "string"}}}, {"json_schema": {"type": "number", "multipleOf": 3}},
                      {"json_schema": {"uniqueItems": True}}, {"json_schema": {"patternProperties": {"a": {}}}},
