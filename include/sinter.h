@@ -245,6 +245,11 @@ SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact 
                                                           const int32_t *ids, size_t count,
                                                           char *text, size_t cap, size_t *out_len);
 
+/* What one token stands for within a text, also half a character; special ones: nothing. */
+SINTER_API SINTER_CHECKED sinter_status sinter_token_bytes(const sinter_artifact *a, int32_t id,
+                                                           char *bytes, size_t cap,
+                                                           size_t *out_len);
+
 /* The text of ids that arrive one by one. What all calls gave, joined, is sinter_detokenize of all
  * ids; it never ends in half a character. The text is valid until the next call; finish gives what
  * was held back. */
@@ -259,20 +264,15 @@ SINTER_API SINTER_CHECKED sinter_status sinter_stream_finish(sinter_stream *s,
                                                              size_t *out_len);
 SINTER_API void sinter_stream_destroy(sinter_stream *s);
 
-/* Applies the model's chat template to OpenAI-style messages (a JSON array) and tokenizes it:
- * special tokens come from the template only, never from message text. */
-SINTER_API SINTER_CHECKED sinter_status sinter_chat(const sinter_artifact *a,
-                                                    const char *messages_json, int32_t *ids,
-                                                    size_t cap, size_t *out_count);
-
-/* The same with more for the template. */
 typedef struct sinter_chat_options {
    size_t size;
-   const char *messages; /* JSON array */
+   const char *messages; /* JSON array, OpenAI-style */
    const char *tools;    /* JSON array that the template may show, or NULL */
    const char *extra;    /* JSON object of further variables of the template, or NULL */
 } sinter_chat_options;
 
+/* Applies the model's chat template and tokenizes it: special tokens come from the template only,
+ * never from message text. */
 SINTER_API SINTER_CHECKED sinter_status sinter_chat_tokens(const sinter_artifact *a,
                                                            const sinter_chat_options *options,
                                                            int32_t *ids, size_t cap,
@@ -291,6 +291,7 @@ typedef struct sinter_grammar sinter_grammar;
 /* Compiles a description, which is JSON text, one of
  *
  *    {"literal": "text"}   {"regex": "[a-z]+"}   {"json_schema": {…}}
+ *    {"without": "text"}, any bytes that it does not occur in
  *    {"seq": [d, …]}   {"any": [d, …]}   {"repeat": d, "min": 0, "max": 3, "between": ", "}
  *
  * A keyword, format or regex feature that cannot be held to is an error (SINTER_unsupported, naming

@@ -3,8 +3,8 @@
 
 #include "chat.h"
 #include "grammar.h"
+#include "internal.h"
 #include "runtime/artifact.h"
-#include "tokenizer.h"
 
 static sinter_status make_tokenizer(const rt_artifact *a, void **out)
 {
@@ -107,6 +107,26 @@ sinter_status sinter_detokenize(const sinter_artifact *a, const int32_t *ids, si
    call c = {.ids = ids, .count = count, .out = text, .cap = cap, .out_count = out_len};
 
    return run(&c, a, detokenize);
+}
+
+static sinter_status spell(void *user)
+{
+   call *c = user;
+   text_buf bytes = {.a = c->a};
+
+   SINTER_TRY(text_spell_one(c->t, c->a, c->ids[0], &bytes));
+   if (bytes.len > 0 && c->cap > 0)
+      memcpy(c->out, bytes.data, MIN(bytes.len, c->cap));
+   *c->out_count = bytes.len;
+   return SINTER_ok;
+}
+
+sinter_status sinter_token_bytes(const sinter_artifact *a, int32_t id, char *bytes, size_t cap,
+                                 size_t *out_len)
+{
+   call c = {.ids = &id, .count = 1, .out = bytes, .cap = cap, .out_count = out_len};
+
+   return run(&c, a, spell);
 }
 
 /* ---- streaming ---- */
@@ -233,14 +253,6 @@ sinter_status sinter_chat_text(const sinter_artifact *a, const sinter_chat_optio
    call c = chat_call(options, text, cap, out_len);
 
    return run(&c, a, chat_text);
-}
-
-sinter_status sinter_chat(const sinter_artifact *a, const char *messages_json, int32_t *ids,
-                          size_t cap, size_t *out_count)
-{
-   sinter_chat_options o = {.size = sizeof o, .messages = messages_json};
-
-   return sinter_chat_tokens(a, &o, ids, cap, out_count);
 }
 
 /* ---- grammars ---- */

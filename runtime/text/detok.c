@@ -119,14 +119,20 @@ static uint8_t byte_of(const uint8_t *spelling)
    return value;
 }
 
+static sinter_status check_id(const vocab *v, int32_t id)
+{
+   if (id >= 0 && (uint32_t)id < v->header->num_pieces)
+      return SINTER_ok;
+   return base_fail(SINTER_usage, "detokenize", "use ids below the vocabulary's size",
+                    "there is no token %d: the vocabulary has %u", id, v->header->num_pieces);
+}
+
 static sinter_status push(decoder *d, int32_t id)
 {
    const vocab *v = &d->t->v;
    size_t len;
 
-   if (id < 0 || (uint32_t)id >= v->header->num_pieces)
-      return base_fail(SINTER_usage, "detokenize", "use ids below the vocabulary's size",
-                       "there is no token %d: the vocabulary has %u", id, v->header->num_pieces);
+   SINTER_TRY(check_id(v, id));
    if ((v->attr[id] & (VOCAB_special | VOCAB_shown)) == VOCAB_special)
       return SINTER_ok;
    const uint8_t *p = vocab_piece(v, (uint32_t)id, &len);
@@ -185,13 +191,28 @@ static void spell(decoder *d, uint32_t id, text_buf *out)
    }
 }
 
+static void init_spelling(decoder *d, const text_tokenizer *t, arena *a)
+{
+   init(d, t, a);
+   d->to_strip = 0;
+   d->started = true;
+}
+
+sinter_status text_spell_one(const text_tokenizer *t, arena *a, int32_t id, text_buf *out)
+{
+   decoder d;
+
+   SINTER_TRY(check_id(&t->v, id));
+   init_spelling(&d, t, a);
+   spell(&d, (uint32_t)id, out);
+   return SINTER_ok;
+}
+
 void text_spell(const text_tokenizer *t, arena *a, text_buf *out, uint32_t *offset)
 {
    decoder d;
 
-   init(&d, t, a);
-   d.to_strip = 0;
-   d.started = true;
+   init_spelling(&d, t, a);
    for (uint32_t id = 0; id < t->v.header->num_pieces; id++) {
       offset[id] = (uint32_t)out->len;
       spell(&d, id, out);

@@ -87,12 +87,15 @@ static sinter_sampling sampling_of(const options *o)
 static sinter_status prompt_ids(const session *s, const char *messages, const char *text,
                                 size_t len, int32_t **out, size_t *out_count)
 {
+   sinter_chat_options chat = SINTER_INIT(sinter_chat_options);
+
+   chat.messages = messages;
    for (size_t cap = 256;; cap = *out_count) {
       *out = realloc(*out, cap * sizeof **out);
       if (!*out)
          exit(6);
       sinter_status status = messages
-                                ? sinter_chat(s->artifact, messages, *out, cap, out_count)
+                                ? sinter_chat_tokens(s->artifact, &chat, *out, cap, out_count)
                                 : sinter_tokenize(s->artifact, text, len, 0, *out, cap, out_count);
       if (status != SINTER_ok || *out_count <= cap)
          return status;
