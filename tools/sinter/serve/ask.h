@@ -54,10 +54,12 @@ typedef struct ask {
    const tool_format *calls; /* that are looked for in the answer, or NULL */
    bool thinks;              /* the answer may begin with reasoning */
    bool opens_thought;       /* the prompt ends in the middle of it */
+   bool is_prose;            /* the grammar leaves text beside calls free */
    buffer grammar;           /* what the answer may be: a description, and compiled */
    const char *grammar_param;
    sinter_grammar *rules;
    buffer ignored; /* names of unknown fields, comma-separated */
+   buffer echoed;  /* what /v1/responses repeats of the request */
 } ask;
 
 /* Reads a body. False with a fault. */

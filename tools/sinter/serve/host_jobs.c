@@ -39,7 +39,8 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
       }
       c->last = now;
       m->generated_tokens += t->id >= 0;
-      if (choice_token(c, t)) {
+      if (choice_token(c, t) || split_is_over(c)) {
+         c->finish = c->finish ? c->finish : "stop";
          j->left--;
          if (t->finish == SINTER_FINISH_none)
             sinter_cancel(c->request);
@@ -137,15 +138,29 @@ void host_job_watch(job *j)
    pthread_mutex_unlock(&j->lock);
 }
 
+/* A prompt counts once, however many answers it gets: with what none of them had to compute, nor
+ * had again after it was preempted. */
+static void take_cached(job *j, uint32_t i, uint32_t hits, uint32_t *least)
+{
+   uint32_t n = (uint32_t)j->ask.n, most = (uint32_t)j->choices[i].prompt->count;
+
+   hits = hits < most ? hits : most;
+   *least = i % n == 0 || hits < *least ? hits : *least;
+   j->cached_tokens += i % n == n - 1 ? *least : 0;
+}
+
 static void take_stats(host *h, job *j)
 {
+   uint32_t least = 0;
+
    for (uint32_t i = 0; i < j->num_choices; i++) {
       sinter_request_stats s = SINTER_INIT(sinter_request_stats);
 
+      if (j->choices[i].request)
+         sinter_request_get_stats(j->choices[i].request, &s);
+      take_cached(j, i, s.prefix_hit_tokens, &least);
       if (!j->choices[i].request)
          continue;
-      sinter_request_get_stats(j->choices[i].request, &s);
-      j->cached_tokens += s.prefix_hit_tokens;
       j->queued = !i || s.queue_seconds < j->queued ? s.queue_seconds : j->queued;
       h->metrics.preemptions += s.preemptions;
    }

@@ -27,8 +27,8 @@ static int queue(call *c, int status, struct MHD_Response *r)
 {
    c->status = status;
    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-   if (c->trace[0])
-      MHD_add_response_header(r, "X-Request-Id", c->trace);
+   if (c->trace[0] || c->job)
+      MHD_add_response_header(r, "X-Request-Id", c->trace[0] ? c->trace : c->job->id);
    if (c->job) {
       char name[80];
 
@@ -247,10 +247,18 @@ static bool is_local(const char *name)
    return false;
 }
 
+/* What a browser sends of the page that asks; other clients send none. */
+static bool is_local_page(const char *origin)
+{
+   const char *name = strstr(origin, "://");
+
+   return name && is_local(name + 3);
+}
+
 static bool check_headers(call *c)
 {
    const char *site = header(c, "Host"), *type = header(c, "Content-Type"),
-              *length = header(c, "Content-Length");
+              *length = header(c, "Content-Length"), *origin = header(c, "Origin");
    counts n = {0, 0};
 
    MHD_get_connection_values(c->connection, MHD_HEADER_KIND, count_header, &n);
@@ -260,6 +268,9 @@ static bool check_headers(call *c)
    if (c->server->loopback && site && !is_local(site))
       return fault_set(&c->fault, 403, "foreign_host", NULL,
                        "this server answers to localhost only");
+   if (c->server->loopback && !c->server->num_keys && origin && !is_local_page(origin))
+      return fault_set(&c->fault, 403, "foreign_origin", NULL,
+                       "pages of other sites may not ask a server without API keys");
    if (header(c, "Content-Encoding"))
       return fault_set(&c->fault, 415, "unsupported_encoding", NULL,
                        "bodies must not be compressed");

@@ -22,8 +22,9 @@ typedef enum split_state {
 typedef struct tool_call {
    char id[SERVE_ID_BYTES], name[65];
    buffer arguments;
-   size_t given; /* of them, to the client */
-   bool named;   /* the client knows of it */
+   size_t content_at; /* bytes of content before it */
+   size_t given;      /* of the arguments, to the client */
+   bool named;        /* the client knows of it */
 } tool_call;
 
 /* One answer to one prompt. */
@@ -42,10 +43,9 @@ typedef struct choice {
    size_t reasoning_given;
    tool_call *calls;
    uint32_t num_calls;
-   bool is_calling;                          /* the last call goes on */
-   uint32_t num_items, item_kind, item_call; /* of a stream of /v1/responses (responses.c) */
-   char item_id[SERVE_ID_BYTES];
-   buffer probs; /* JSON of the tokens not yet given, comma-separated */
+   bool is_calling;                        /* the last call goes on */
+   uint32_t num_items, item_kind, item_at; /* of a stream of /v1/responses (responses.c) */
+   buffer probs;                           /* JSON of the tokens not yet given, comma-separated */
    buffer tokens, token_probs, tops, offsets; /* the same for completions, as four lists */
    size_t offset;                             /* characters of the tokens so far */
    float *state; /* an embedding (embed.c); complete once it has so many: */

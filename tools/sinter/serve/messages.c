@@ -62,7 +62,8 @@ static bool add_parts(ask *a, const tree *content, buffer *json, fault *f)
    return true;
 }
 
-/* Text of a message: a string, or parts of type text, joined. */
+/* Text of a message: a string, or parts of type text, a line each, as vLLM and llama-server join
+ * them. */
 static bool message_text(const tree *content, buffer *out, fault *f)
 {
    if (content->kind == TREE_string) {
@@ -71,9 +72,12 @@ static bool message_text(const tree *content, buffer *out, fault *f)
    }
    if (content->kind != TREE_array)
       return unfit(f, "'messages' must have contents that are strings or parts of type text");
-   for (const tree *part = tree_first(content); part; part = part->next)
+   for (const tree *part = tree_first(content); part; part = part->next) {
+      if (part != tree_first(content))
+         buffer_add(out, "\n", 1);
       if (!part_text(part, out, f))
          return false;
+   }
    return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "params.h"
 #include "pictures.h"
+#include "reply.h"
 #include "values.h"
 
 /* ---- prompts ---- */
@@ -164,7 +165,7 @@ static bool opens_thought(const ask *a, const host *h)
    static const char mark[] = "<think>";
    buffer text = {0};
    fault ignored;
-   bool opens = a->thinks && !a->rules && render(a, h, &text, &ignored);
+   bool opens = a->thinks && (!a->rules || a->is_prose) && render(a, h, &text, &ignored);
    size_t len = text.len;
 
    while (opens && len && (text.data[len - 1] == '\n' || text.data[len - 1] == ' '))
@@ -348,16 +349,34 @@ static bool take_num(const tree *t, const char *name, int kind, double least, do
                     kind == INT ? "whole number" : "number", least, most);
 }
 
-static bool take_not(const tree *t, const char *name, const char *neutral, fault *f)
+/* Nothing but nulls: an empty list, an object that SDKs make of fields nobody set. */
+static bool asks_nothing(const tree *t)
+{
+   const tree *e = tree_first(t);
+
+   while (e && value_is_null(e))
+      e = e->next;
+   return (t->kind == TREE_array || t->kind == TREE_object) && !e;
+}
+
+static bool is_neutral(const tree *t, const char *neutral)
 {
    const char *given = t->kind == TREE_object ? tree_string(tree_get(t, "type")) : tree_string(t);
+   double number;
+   char *end;
 
-   /* A list or object without members asks for nothing. */
-   if ((t->kind == TREE_array || t->kind == TREE_object) && !tree_first(t))
-      return true;
    if (t->kind == TREE_array && tree_count(t) == 1)
       given = tree_string(tree_first(t));
-   if (neutral[0] ? strcmp(given, neutral) == 0 : t->kind == TREE_string && !t->len)
+   if (!neutral[0])
+      return t->kind == TREE_string && !t->len;
+   double wanted = strtod(neutral, &end);
+   return strcmp(given, neutral) == 0 ||
+          (!*end && value_number(t, false, &number) && number == wanted);
+}
+
+static bool take_not(const tree *t, const char *name, const char *neutral, fault *f)
+{
+   if (asks_nothing(t) || is_neutral(t, neutral))
       return true;
    return fault_set(f, 400, "unsupported_parameter", name, "'%s' is not supported by this server",
                     name);
@@ -502,6 +521,8 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
       ask_free(a);
       return false;
    }
+   if (e == SERVE_RESPONSES)
+      responses_echo(a, body);
    if (a->sampling.top_p <= 0) /* what OpenAI allows: the likeliest only */
       a->sampling.top_p = FLT_MIN;
    a->sampling.top_k = a->top_k > 0 ? (int32_t)a->top_k : 0;
@@ -518,8 +539,8 @@ void ask_free(ask *a)
       free(a->stops[i]);
    for (uint32_t i = 0; i < a->num_tools; i++)
       buffer_free(&a->tools[i].parameters);
-   buffer *const texts[] = {&a->messages, &a->instructions, &a->tools_json,
-                            &a->extra,    &a->grammar,      &a->ignored};
+   buffer *const texts[] = {&a->messages, &a->instructions, &a->tools_json, &a->extra,
+                            &a->grammar,  &a->ignored,      &a->echoed};
    for (size_t i = 0; i < countof(texts); i++)
       buffer_free(texts[i]);
    sinter_grammar_destroy(a->rules);

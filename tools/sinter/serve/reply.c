@@ -101,6 +101,7 @@ static void number(buffer *b, float v)
       add(b, "-9999.0");
 }
 
+/* Half a character has no text of its own: a client puts characters together from the bytes. */
 static void chat_entry(const choice *c, buffer *b, int32_t id, float logprob)
 {
    char text[256];
@@ -108,6 +109,9 @@ static void chat_entry(const choice *c, buffer *b, int32_t id, float logprob)
 
    add(b, "{\"token\":");
    add_text(b, text, len);
+   if (sinter_token_bytes(c->job->host->session.artifact, id, text, sizeof text, &len) != SINTER_ok)
+      len = 0;
+   len = len < sizeof text ? len : sizeof text;
    add(b, ",\"logprob\":");
    number(b, logprob);
    add(b, ",\"bytes\":[");
@@ -187,7 +191,7 @@ static void logprobs(choice *c, buffer *b)
    if (c->job->ask.endpoint == SERVE_CHAT) {
       add(b, ",\"logprobs\":{\"content\":[");
       take(b, &c->probs);
-      add(b, "]}");
+      add(b, "],\"refusal\":null}");
       return;
    }
    add(b, ",\"logprobs\":{\"tokens\":[");

@@ -15,6 +15,8 @@ void embed_whole(job *j, buffer *out);
 void responses_stream(job *j, choice *c);
 void responses_stream_end(job *j);
 void responses_whole(job *j, buffer *out);
+/* Notes what such an answer repeats of the request. */
+void responses_echo(ask *a, const tree *body);
 /* A token's entry in logprobs. */
 void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *top_ids,
                  const float *top_logprobs);

@@ -1,6 +1,7 @@
 /* routes.c - what each endpoint answers. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <microhttpd.h>
 
@@ -92,14 +93,23 @@ int route_health(call *c)
 
 /* ---- models ---- */
 
+/* Seconds since 1970 of the model's file, or of the artifact of a name; 0: neither is known yet. */
+static int64_t created(const host *h)
+{
+   struct stat st;
+   bool known = stat(h->path, &st) == 0 || (h->ready && stat(h->session.path, &st) == 0);
+
+   return known ? (int64_t)st.st_mtime : 0;
+}
+
 static void describe(host *h, buffer *b)
 {
    buffer_printf(b, "{\"id\":");
    quoted(b, h->name);
    buffer_printf(b,
-                 ",\"object\":\"model\",\"created\":0,\"owned_by\":\"sinter\",\"ready\":%s,"
+                 ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"sinter\",\"ready\":%s,"
                  "\"stage\":\"%s\"",
-                 h->ready ? "true" : "false", h->stage);
+                 (long long)created(h), h->ready ? "true" : "false", h->stage);
    if (h->ready)
       buffer_printf(b,
                     ",\"artifact\":\"blake2b:%s\",\"context_length\":%u,\"vocab\":%u,\"layers\":%u,"

@@ -175,7 +175,7 @@ static tool_call *new_call(choice *c)
    if (!c->calls)
       exit(6);
    tool_call *t = &c->calls[c->num_calls++];
-   *t = (tool_call){0};
+   *t = (tool_call){.content_at = c->content.len};
    job_id(t->id, "call_", 20);
    return t;
 }
@@ -353,6 +353,14 @@ void split_text(choice *c)
       case SPLIT_END: more = at_end(c, last); break;
       }
    }
+}
+
+bool split_is_over(choice *c)
+{
+   if (!c->job->ask.calls || c->job->ask.parallel)
+      return false;
+   split_text(c);
+   return c->num_calls && !c->is_calling && c->split != SPLIT_CALL && c->split != SPLIT_END;
 }
 
 void split_free(choice *c)

@@ -2,7 +2,8 @@
  * calls it must make.
  *
  * A call is looked for in every answer of a request with tools (split.c). Where tool_choice demands
- * one, the grammar lets nothing else through, and arguments obey the tool's schema. */
+ * one, the grammar lets nothing else through, and arguments obey the tool's schema; those of strict
+ * tools do so everywhere. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,20 +133,21 @@ static bool has_signs(const char *template, const char *signs)
 /* One tool's call, without what stands around it. */
 static void describe_call(const ask *a, const tool *t, buffer *b)
 {
+   bool obeys = t->strict || a->tool_choice != TOOL_AUTO || a->grammar.len;
+
    buffer_printf(b,
                  "{\"seq\":[{\"literal\":\"{\\\"name\\\": \\\"%s\\\", \\\"%s\\\": \"},"
                  "{\"json_schema\":%s},{\"literal\":\"}\"}]}",
-                 t->name, a->calls->arguments, t->parameters.data);
+                 t->name, a->calls->arguments,
+                 obeys ? t->parameters.data : "{\"type\":\"object\"}");
 }
 
-/* The calls that are demanded, as a grammar. */
-static void describe_calls(const ask *a, buffer *b)
+/* One call of any tool that may be called, with its marks. */
+static void describe_one(const ask *a, buffer *b)
 {
-   const char *comma = "";
-   bool marked = a->calls->begin[0] != 0;
+   const char *comma = "", *line = a->calls->begin[0] ? "\\n" : "";
 
-   buffer_printf(b, "{\"repeat\":{\"seq\":[{\"literal\":\"%s%s\"},{\"any\":[", a->calls->begin,
-                 marked ? "\\n" : "");
+   buffer_printf(b, "{\"seq\":[{\"literal\":\"%s%s\"},{\"any\":[", a->calls->begin, line);
    for (uint32_t i = 0; i < a->num_tools; i++) {
       if (a->tool_choice == TOOL_NAMED && strcmp(a->tools[i].name, a->chosen) != 0)
          continue;
@@ -153,9 +155,36 @@ static void describe_calls(const ask *a, buffer *b)
       describe_call(a, &a->tools[i], b);
       comma = ",";
    }
-   buffer_printf(b, "]},{\"literal\":\"%s%s\"}]},\"min\":1,\"max\":%d,\"between\":\"\\n\"}",
-                 marked ? "\\n" : "", a->calls->end,
-                 marked && a->parallel && a->tool_choice == TOOL_REQUIRED ? SERVE_MAX_CALLS : 1);
+   buffer_printf(b, "]},{\"literal\":\"%s%s\"}]}", line, a->calls->end);
+}
+
+/* The calls that are demanded, as a grammar. */
+static void describe_calls(const ask *a, buffer *b)
+{
+   bool many = a->calls->begin[0] && a->parallel && a->tool_choice == TOOL_REQUIRED;
+
+   buffer_printf(b, "{\"repeat\":");
+   describe_one(a, b);
+   buffer_printf(b, ",\"min\":1,\"max\":%d,\"between\":\"\\n\"}", many ? SERVE_MAX_CALLS : 1);
+}
+
+/* Any text, with calls in it. A format without marks begins with its call, or has none. */
+static bool let_calls(ask *a, fault *f)
+{
+   buffer b = {0};
+
+   if (a->calls->begin[0]) {
+      buffer_printf(&b, "{\"seq\":[{\"without\":\"%s\"},{\"repeat\":{\"seq\":[", a->calls->begin);
+      describe_one(a, &b);
+      buffer_printf(&b, ",{\"without\":\"%s\"}]},\"min\":0,\"max\":%d}]}", a->calls->begin,
+                    a->parallel ? SERVE_MAX_CALLS : 1);
+   } else {
+      buffer_printf(&b, "{\"any\":[");
+      describe_one(a, &b);
+      buffer_printf(&b, ",{\"regex\":\"([ \\t\\r\\n;]*[^ \\t\\r\\n;{](.|\\n)*)?\"}]}");
+   }
+   a->is_prose = true;
+   return format_set(a, "tools", &b, f);
 }
 
 static bool demand_calls(ask *a, fault *f)
@@ -196,15 +225,14 @@ bool tools_prepare(ask *a, const host *h, fault *f)
    if (!a->calls || !strstr(template, "tools"))
       return fault_set(f, 400, "unsupported_parameter", "tools",
                        "the chat template of this model has no tool calls of a known form");
-   for (uint32_t i = 0; i < a->num_tools && a->tool_choice == TOOL_AUTO; i++) {
-      if (a->tools[i].strict)
-         return fault_set(f, 400, "unsupported_parameter", "tools",
-                          "'strict' is held to where 'tool_choice' demands a call only");
-   }
    if (a->tool_choice != TOOL_AUTO)
       return demand_calls(a, f);
-   if (a->grammar.len &&
-       (strcmp(a->grammar_param, "response_format") == 0 || strcmp(a->grammar_param, "text") == 0))
+   bool is_content = a->grammar.len && (strcmp(a->grammar_param, "response_format") == 0 ||
+                                        strcmp(a->grammar_param, "text") == 0);
+   if (is_content)
       allow_calls(a);
-   return true;
+   bool any_strict = false;
+   for (uint32_t i = 0; i < a->num_tools; i++)
+      any_strict |= a->tools[i].strict;
+   return is_content || !any_strict || let_calls(a, f);
 }
