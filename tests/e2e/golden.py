@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SINTER = os.path.join(ROOT, "build", "sinter")
+SINTER = os.environ.get("SINTER_TESTED", os.path.join(ROOT, "build", "sinter"))
 GOLDEN = os.path.join(ROOT, "tests", "golden")
 
 passed = 0

@@ -26,7 +26,6 @@ def sdk(s, want):
     person = c.chat.completions.parse(model="hermes", messages=TALK, response_format=Person, seed=1).choices[0].message.parsed
     check(isinstance(person, Person) and 0 <= person.age <= 130, "sdk: a parsed answer", person)
     tool = openai.pydantic_function_tool(Person, name="person")
-    del tool["function"]["strict"]
     call = c.chat.completions.create(model="hermes", messages=TALK, tools=[tool], tool_choice="required", parallel_tool_calls=False).choices[0].message.tool_calls[0]
     check(Person.model_validate_json(call.function.arguments), "sdk: arguments of a tool", call)
     check({m.id for m in c.models.list()} == {"hermes"} and c.models.retrieve("hermes").id == "hermes", "sdk: models")

@@ -1,0 +1,261 @@
+"""The fine print of answers, as clients read it: fields that others give, too, items of /v1/responses, bytes behind log-probabilities,
+what usage counts, calls of strict tools, fields that cannot be obeyed. Alone: `tests/e2e/serve_forms.py`, which plants of
+tests/mutations/mutations.def run. Kills: an item that calls itself whole, ids that a stream and its end do not share, tokens that are
+counted twice or in the wrong part, a strict tool whose arguments are only hoped for, a field that is left out in silence."""
+import inspect
+
+from server import *  # noqa: F403
+
+import jsonschema  # noqa: E402
+import openai  # noqa: E402
+
+TALK = [{"role": "user", "content": "hello"}]
+PLACE = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer", "minimum": 1, "maximum": 5}},
+         "required": ["city", "days"], "additionalProperties": False}
+TOOLS = [{"type": "function", "function": {"name": "weather", "strict": True, "parameters": PLACE}}, {"type": "function", "function": {"name": "now"}}]
+FLAT = [{"type": "function", **t["function"]} for t in TOOLS]
+ONE, TWO = '{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}', '{"name": "now", "arguments": {}}'
+
+
+def call(text):
+    return f"<tool_call>\n{text}\n</tool_call>"
+
+
+def models(s, folder):
+    listed = json.loads(s.get("/v1/models")[1])["data"]
+    made = int(os.stat(folder).st_mtime)
+    check([m["created"] for m in listed][:1] == [made] == [json.loads(s.get("/v1/models/hermes")[1])["created"]], "models: when they were made", (listed, made))
+
+
+def logprobs(s, c):
+    """Kills: bytes of the sign that stands for half a character."""
+    text = "\U0001f642é漢"
+    ask = dict(model="hermes", messages=TALK, logprobs=True, top_logprobs=2, temperature=0, max_tokens=60, extra_body={"guided_choice": [text]})
+    whole = c.chat.completions.create(**ask).choices[0]
+    streamed = [t for x in c.chat.completions.create(**ask, stream=True) for y in x.choices if y.logprobs for t in y.logprobs.content]
+    for tokens in (whole.logprobs.content, streamed):
+        check(bytes(b for t in tokens for b in t.bytes).decode() == text == whole.message.content, "logprobs: bytes make the text", tokens)
+    check(all(t.top_logprobs[0].logprob >= t.top_logprobs[1].logprob and len(t.top_logprobs) == 2 for t in streamed), "logprobs: the likeliest", streamed)
+    check(whole.logprobs.refusal is None and "refusal" in whole.logprobs.model_fields_set, "logprobs: refusal is null", whole.logprobs)
+
+
+def usage(s, c):
+    """Kills: a cached prompt that counts for each of its answers; tokens of reasoning that are counted behind it."""
+    ask = dict(model="hermes", messages=[{"role": "user", "content": "x" * 300}], max_tokens=4, n=4, extra_body={"ignore_eos": True, "cache_salt": "n"})
+    for want in (lambda u: u.prompt_tokens_details.cached_tokens == 0, lambda u: 0 < u.prompt_tokens_details.cached_tokens < u.prompt_tokens):
+        r = c.chat.completions.create(**ask)
+        check(want(r.usage) and r.usage.completion_tokens == 16 and r.timings["prompt_n"] == r.usage.prompt_tokens - r.timings["cache_n"], "usage: cached tokens", r.usage)
+    # All of an answer is reasoning, a part of it, nothing.
+    for text, fits in (("<think>only thought", lambda r, n: n / 2 < r <= n), ("<think>a</think>and quite a lot more than that", lambda r, n: 0 < r < n / 2),
+                       ("<tool_call>what?</tool_call> no", lambda r, n: r == 0)):
+        ask = dict(model="hermes", messages=TALK, temperature=0, max_tokens=100, extra_body={"guided_choice": [text]})
+        usages = [c.chat.completions.create(**ask).usage, list(c.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}))[-1].usage]
+        check(all(fits(u.completion_tokens_details.reasoning_tokens, u.completion_tokens) for u in usages) and usages[0].completion_tokens_details ==
+              usages[1].completion_tokens_details, f"usage: reasoning tokens of {text[:20]!r}", usages)
+
+
+def headers(s):
+    """Kills: an answer that its request cannot be found by; a page of another site that asks this machine's server."""
+    body = json.dumps({"model": "hermes", "prompt": "a", "max_tokens": 1})
+    for more, want in (({}, None), ({"X-Request-Id": "mine-7"}, "mine-7")):
+        status, got, answer = s.send("POST", "/v1/completions", body, {"Content-Type": "application/json", **more})
+        check(status == 200 and got["X-Request-Id"] == (want or json.loads(answer)["id"]), "headers: a request's id", got)
+    for origin, want in (("http://evil.example", 403), ("null", 403), ("http://localhost.evil.example", 403), ("http://localhost:3000", 200), ("http://127.0.0.1", 200)):
+        status, _, answer = s.send("POST", "/v1/completions", body, {"Content-Type": "application/json", "Origin": origin})
+        check(status == want and (want == 200 or json.loads(answer)["error"]["code"] == "foreign_origin"), f"headers: a page of {origin}", (status, answer))
+
+
+def messages(s):
+    def prompt(*parts):
+        return s.post("/apply-template", model="hermes", messages=[{"role": "user", "content": list(parts)}])[1]["prompt"]
+    one, two = {"type": "text", "text": "one"}, {"type": "text", "text": "two"}
+    check("one\ntwo" in prompt(one, two) and "one\n" not in prompt(one), "messages: parts are lines", prompt(one, two))
+
+
+def table():
+    with open(os.path.join(ROOT, "tools", "sinter", "serve", "params.def"), encoding="utf-8") as f:
+        rows = re.findall(r"^(NUM|FLAG|OWN|SKIP|NOT)\((\w+), (.*)\)$", f.read(), re.M)
+    sets = {"ALL": "CHAT TEXT RESP", "BOTH": "CHAT TEXT", "TALK": "CHAT RESP", "ANY": "CHAT TEXT RESP EMBED"}
+    for kind, name, rest in rows:
+        fields = re.split(r', (?=(?:[^"]*"[^"]*")*[^"]*$)', rest)
+        on = next(f for f in fields if re.fullmatch(r"(?:[A-Z]{3,}(?: \| )?)+", f) and f not in ("INT", "FLOAT"))
+        yield kind, name, {e for part in on.split(" | ") for e in sets.get(part, part).split()}, fields[0].strip('"') if kind == "NOT" else ""
+
+
+BODIES = {"CHAT": ("/v1/chat/completions", {"messages": TALK, "max_tokens": 1}), "TEXT": ("/v1/completions", {"prompt": "a", "max_tokens": 1}),
+          "RESP": ("/v1/responses", {"input": "a", "max_output_tokens": 1})}
+
+
+def fields(s, c):
+    """Kills: a parameter of the SDK that nobody thought of; one that is refused although it asks for nothing."""
+    rows = list(table())
+    for kind, name, on, neutral in rows:
+        for e in on & set(BODIES) if kind == "NOT" else ():
+            path, body = BODIES[e]
+            status, r = s.post(path, model="hermes", **body, **{name: "zzz"})
+            check(status == 400 and r["error"]["code"] == "unsupported_parameter" and r["error"]["param"] == name, f"{path}: {name}", r)
+            usual = {"yes": True, "no": False, "": []}.get(neutral, float(neutral) if neutral.isdigit() else neutral)
+            for value in (None, usual, {"a": None}):
+                status, r = s.post(path, model="hermes", **body, **{name: value})
+                check(status == 200, f"{path}: {name} {value!r}", r)
+    methods = {"CHAT": c.chat.completions.create, "TEXT": c.completions.create, "RESP": c.responses.create, "EMBED": c.embeddings.create}
+    for e, method in methods.items():
+        taken = {name for _, name, on, _ in rows if e in on}
+        ours = set(inspect.signature(method).parameters) - {"extra_headers", "extra_query", "extra_body", "timeout"}
+        check(not ours - taken, f"openai's parameters of {e} have rows", ours - taken)
+
+
+def collected(events):
+    """Items as a client puts them together from a stream: (id, type, status, text)."""
+    items = []
+    for e in events:
+        if e.type == "response.output_item.added":
+            items.append([e.item.id, e.item.type, e.item.status, ""])
+        elif e.type.endswith(".delta"):
+            check(e.item_id == items[e.output_index][0], "responses: a delta is its item's", e)
+            items[e.output_index][3] += e.delta
+        elif e.type == "response.output_item.done":
+            items[e.output_index][2] = e.item.status
+            check(e.item.id == items[e.output_index][0] and text_of(e.item) == items[e.output_index][3], "responses: an item is what was streamed", e.item)
+    return [tuple(i) for i in items]
+
+
+def text_of(item):
+    return item.arguments if item.type == "function_call" else "".join(p.text for p in item.content)
+
+
+def shown(r):
+    return [(i.id, i.type, i.status, text_of(i)) for i in r.output]
+
+
+def items(c):
+    """What is made to be said, as items: those of the stream are those of its end, and of an answer that is not streamed."""
+    cases = [
+        ("plain", {}, [("message", "completed", "plain")], "completed"),
+        ("<think>why</think>so", {}, [("reasoning", "completed", "why"), ("message", "completed", "so")], "completed"),
+        (f"a{call(ONE)}\nb{call(TWO)}", {}, [("message", "completed", "a"), ("function_call", "completed", '{"city": "Oslo", "days": 2}'), ("message", "completed", "b"),
+                                          ("function_call", "completed", "{}")], "completed"),
+        ("x" * 400, {"max_output_tokens": 9}, [("message", "incomplete", None)], "incomplete"),
+        ("<think>" + "x" * 400, {"max_output_tokens": 20}, [("reasoning", "incomplete", None)], "incomplete"),
+        ("hm" + call('{"name": "weather", "arguments": {"city": "' + "O" * 300 + '"}}'), {"max_output_tokens": 70},
+         [("message", "completed", "hm"), ("function_call", "incomplete", None)], "incomplete"),
+    ]
+    for text, more, want, status in cases:
+        plain = [{k: v for k, v in t.items() if k != "strict"} for t in FLAT]
+        ask = dict(model="hermes", input="x", temperature=0, tools=plain, extra_body={"structured_outputs": {"choice": [text]}}, **more)
+        whole = c.responses.create(**ask)
+        events = list(c.responses.create(**ask, stream=True))
+        end = events[-1].response
+        kinds = [i[1:] for i in shown(whole)]
+        check(len(kinds) == len(want) and all(k[:2] == w[:2] and w[2] in (None, k[2]) for k, w in zip(kinds, want)), f"responses: items of {text[:30]!r}", kinds)
+        check(whole.status == end.status == status and events[-1].type == f"response.{status}", f"responses: {text[:30]!r} ends", (whole.status, events[-1].type))
+        check(collected(events) == shown(end) and [i[1:] for i in shown(end)] == kinds, f"responses: the stream of {text[:30]!r}", (collected(events), shown(end)))
+        check(len({i[0] for i in shown(end)}) == len(want), "responses: every item has an id of its own", shown(end))
+
+
+def echoed(s, c):
+    given = dict(instructions="be brief", metadata={"a": "b"}, tools=FLAT, tool_choice={"type": "function", "name": "now"}, parallel_tool_calls=False, user="me")
+    r = json.loads(s.send("POST", "/v1/responses", json.dumps({"model": "hermes", "input": "x", "max_output_tokens": 30, **given}))[2])
+    check(all(r[k] == v for k, v in given.items()) and r["text"] == {"format": {"type": "text"}}, "responses: a request is repeated", r)
+    bare = c.responses.create(model="hermes", input="x", max_output_tokens=1)
+    check((bare.instructions, bare.metadata, bare.tools, bare.tool_choice, bare.store) == (None, {}, [], "auto", False), "responses: and what it left out", bare)
+
+
+def turns(c):
+    """Calls of one turn, and its text, are one message of the template: its tokens are the same as the chat's."""
+    calls = [{"id": str(i), "type": "function", "function": {"name": "now", "arguments": '{"n": %d}' % i}} for i in range(2)]
+    chat = [TALK[0], {"role": "assistant", "content": "let me", "tool_calls": calls}, {"role": "tool", "tool_call_id": "0", "content": "a"},
+            {"role": "assistant", "content": "", "tool_calls": calls[:1]}]
+    as_item = lambda t: {"type": "function_call", "call_id": t["id"], "name": "now", "arguments": t["function"]["arguments"]}
+    given = [TALK[0], {"role": "assistant", "content": "let me"}, {"type": "reasoning", "summary": [], "id": "rs"}, *map(as_item, calls),
+             {"type": "function_call_output", "call_id": "0", "output": "a"}, as_item(calls[0])]
+    want = c.chat.completions.create(model="hermes", messages=chat, max_tokens=1).usage.prompt_tokens
+    got = c.responses.create(model="hermes", input=given, max_output_tokens=1).usage.input_tokens
+    check(want == got, "responses: turns", (want, got))
+
+
+def strict(c, begins):
+    """Under auto, calls of a strict tool obey its schema; the text around them is free. The model is pushed to begin calls, no more."""
+    for model, token in begins.items():
+        for seed in range(4):
+            ask = dict(model=model, messages=TALK, tools=TOOLS, seed=seed, temperature=1, max_tokens=400, logit_bias={token: 100}, parallel_tool_calls=bool(seed % 2))
+            r = c.chat.completions.create(**ask).choices[0]
+            calls = r.message.tool_calls or []
+            whole = calls[:-1] if r.finish_reason == "length" else calls
+            check(calls and (seed % 2 or len(calls) == 1), f"strict: {model} calls", r)
+            for t in whole:
+                jsonschema.validate(json.loads(t.function.arguments), PLACE if t.function.name == "weather" else {"type": "object"})
+        r = c.chat.completions.create(model=model, messages=TALK, tools=TOOLS, seed=1, max_tokens=20, logit_bias={token: -100}, extra_body={"ignore_eos": True}).choices[0]
+        check(r.message.content and not r.message.tool_calls, f"strict: {model} may write text", r)
+    try:
+        c.chat.completions.create(model="hermes", messages=TALK, tools=[{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"not": {}}}}])
+        check(False, "strict: a schema that cannot be held to is refused")
+    except openai.BadRequestError as e:
+        check(e.param == "tools", "strict: a schema that cannot be held to is refused", e)
+
+
+def parsed(c, token):
+    """The SDK's own way with tools, which are strict."""
+    import pydantic
+
+    class Weather(pydantic.BaseModel):
+        city: str = pydantic.Field(max_length=6)
+        days: int = pydantic.Field(ge=1, le=9)
+    ask = dict(model="hermes", messages=TALK, tools=[openai.pydantic_function_tool(Weather)], logit_bias={token: 100}, parallel_tool_calls=False, temperature=1, seed=2)
+    one = c.chat.completions.parse(**ask).choices[0].message.tool_calls[0].function.parsed_arguments
+    with c.chat.completions.stream(**ask) as stream:
+        two = stream.get_final_completion().choices[0].message.tool_calls[0].function.parsed_arguments
+    check(isinstance(one, Weather) and one == two, "strict: arguments that the SDK parses", (one, two))
+    with c.responses.stream(model="hermes", input="x", text_format=Weather, max_output_tokens=200, temperature=1) as stream:
+        three = stream.get_final_response().output_parsed
+    check(isinstance(three, Weather), "responses: an answer that the SDK parses", three)
+
+
+def single(c):
+    """parallel_tool_calls false: an answer ends behind its first call, whatever the model would go on with."""
+    plain = [{"type": "function", "function": {k: v for k, v in t["function"].items() if k != "strict"}} for t in TOOLS]
+    for many, names in ((True, ["weather", "now"]), (False, ["weather"])):
+        ask = dict(model="hermes", messages=TALK, tools=plain, temperature=0, max_tokens=300, parallel_tool_calls=many,
+                   extra_body={"guided_choice": [f"so{call(ONE)}\n{call(TWO)} and more"]})
+        r = c.chat.completions.create(**ask).choices[0]
+        chunks = [x.choices[0] for x in c.chat.completions.create(**ask, stream=True)]
+        streamed = [t.function.name for x in chunks for t in x.delta.tool_calls or [] if t.function.name]
+        text = "".join(x.delta.content or "" for x in chunks)
+        check([t.function.name for t in r.message.tool_calls] == names == streamed and r.finish_reason == "tool_calls" == chunks[-1].finish_reason and
+              r.message.content == text == ("soand more" if many else "so"), f"parallel_tool_calls {many}", (r, streamed, text))
+
+
+def calling(name, template):
+    """A model with one token for the mark of a call, as those have that were trained to call."""
+    folder = templated(name, template)
+    path = os.path.join(folder, "tokenizer.json")
+    with open(path, encoding="utf-8") as f:
+        added = json.load(f)["added_tokens"]
+    added[0].update(content="<tool_call>", special=False)
+    edit_json(path, added_tokens=added)
+    return folder, str(added[0]["id"])
+
+
+def run():
+    (folder, mark), (other, _) = calling("forms/hermes", HERMES), calling("forms/llama3", LLAMA3)
+    s = Server(folder, other)
+    c = openai.OpenAI(base_url=f"http://127.0.0.1:{s.port}/v1", api_key="x", max_retries=0)
+    models(s, folder)
+    logprobs(s, c)
+    usage(s, c)
+    headers(s)
+    messages(s)
+    items(c)
+    echoed(s, c)
+    turns(c)
+    single(c)
+    strict(c, {"hermes": mark, "llama3": str(s.post("/tokenize", model="llama3", content="{")[1]["tokens"][0])})
+    parsed(c, mark)
+    fields(s, c)
+    check(s.idle() and s.settled("hermes")["kv_tokens_used"] == 0, "forms: nothing is left")
+    s.stop()
+
+
+if __name__ == "__main__":
+    run()
+    finish()
