@@ -2,6 +2,7 @@
 #include "target_cpu.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -76,13 +77,14 @@ sinter_status cg_dump(const char *name, const char *ending, const void *data, si
       return SINTER_ok;
    if (snprintf(path, sizeof path, "%s/%s.%s", dir, name, ending) >= (int)sizeof path)
       return base_fail(SINTER_io, dir, "use a shorter path", "the dump folder's name is too long");
+   (void)mkdir(dir, 0777); /* where it fails, opening does */
    FILE *f = fopen(path, "wb");
    bool ok = f && fwrite(data, 1, size, f) == size;
    if (f && fclose(f) != 0)
       ok = false;
    return ok ? SINTER_ok
-             : base_fail(SINTER_io, path, "make the folder that SINTER_DUMP names",
-                         "the dump cannot be written");
+             : base_fail(SINTER_io, path, "let SINTER_DUMP name a folder that can be written",
+                         "the dump cannot be written: %s", strerror(errno));
 }
 
 static sinter_status dump_all(vec_module *m, const char *level, const uint8_t *object, size_t size)

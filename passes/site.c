@@ -89,7 +89,7 @@ void pass_propose(pass_site *s)
 {
    s->gain_ns = pass_gain(s);
    if (s->gain_ns <= 0 && !s->forced) {
-      (void)pass_decline(s, "costs more than it saves");
+      (void)pass_decline(s, "costs more than it saves, by %.0f ns", -s->gain_ns);
       return;
    }
    *vec_push(s->f->a, &s->run->proposals) = s;

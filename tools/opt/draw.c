@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BOX_W = 250, LINE_H = 14, GAP_X = 24, GAP_Y = 34, MARGIN = 20, SWEEPS = 8, MAX_LINES = 5 };
+enum { BOX_W = 320, LINE_H = 14, GAP_X = 24, GAP_Y = 34, MARGIN = 20, SWEEPS = 8, MAX_LINES = 5 };
 
 /* ---- DOT ---- */
 
@@ -209,7 +209,7 @@ static void svg_text(text_buf *out, const char *s, size_t len)
 static void svg_line(text_buf *out, double x, double y, const char *style, const char *s,
                      size_t len)
 {
-   const size_t most = 38;
+   const size_t most = 43; /* with three dots, in a box of 320 */
 
    text_printf(out, "<text x=\"%.0f\" y=\"%.0f\"%s>", x, y, style);
    svg_text(out, s, MIN(len, most));

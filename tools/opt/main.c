@@ -159,7 +159,9 @@ static sinter_status run_func(session *s, ir_func *f, const char *path)
    if (s->o.reduce)
       return opt_reduce(s->a, f, &s->o);
    if (s->o.view)
-      return opt_view(s->a, f, &s->o);
+      SINTER_TRY(opt_view(s->a, f, &s->o));
+   if (s->o.view && !s->o.dot && !s->o.svg)
+      return SINTER_ok;
    if (runs_passes(&s->o))
       return run_passes(s, f);
    if (s->o.dot || s->o.svg)
