@@ -54,6 +54,8 @@ sinter_status gemma3_derive(model_source *s, model_config *c)
    if (!(c->query_scalar > 0))
       return config_bad(s, "query_pre_attn_scalar is not positive");
    c->attention_scale = 1 / sqrt(c->query_scalar);
+   if (c->row->traits & MODEL_TRAIT_uncapped)
+      c->final_softcap = 0;
    SINTER_TRY(find_sliding(s, c));
    return config_read_rope(s, c, true);
 }

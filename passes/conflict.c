@@ -40,21 +40,29 @@ static int better(const void *a, const void *b)
    return x->number < y->number ? -1 : x->number > y->number;
 }
 
-/* The only chosen site that s conflicts with; *out_many when there are several. */
-static pass_site *rival(const solver *v, const pass_site *s, bool *out_many)
+/* Chosen sites that own an op of s, each once. */
+static size_t rivals(const solver *v, const pass_site *s, pass_site *out[MAX_RIVALS])
 {
-   pass_site *found = NULL;
+   size_t n = 0;
 
-   *out_many = false;
    for (size_t i = 0; i < s->own.count; i++) {
       pass_site *c = v->by_op[s->own.data[i]->id].chosen;
+      size_t known = 0;
 
-      if (c && found && c != found)
-         *out_many = true;
-      if (c)
-         found = c;
+      while (known < n && out[known] != c)
+         known++;
+      if (c && known == n && n < MAX_RIVALS)
+         out[n++] = c;
    }
-   return found;
+   return n;
+}
+
+/* Whether `by` is chosen, and nothing else is, among the sites that s conflicts with. */
+static bool is_only_rival(const solver *v, const pass_site *s, const pass_site *by)
+{
+   pass_site *all[MAX_RIVALS];
+
+   return rivals(v, s, all) == 1 && all[0] == by;
 }
 
 static void choose(solver *v, pass_site *s, pass_site *to)
@@ -70,9 +78,9 @@ static bool is_chosen(const solver *v, const pass_site *s)
 
 static bool take_if_free(solver *v, pass_site *s)
 {
-   bool many;
+   pass_site *all[MAX_RIVALS];
 
-   if (rival(v, s, &many))
+   if (rivals(v, s, all))
       return false;
    choose(v, s, s);
    return true;
@@ -87,11 +95,11 @@ static size_t kept_out_by(const solver *v, const pass_site *s, pass_site **out)
       const claims *c = &v->by_op[s->own.data[i]->id];
 
       for (size_t j = 0; j < c->sites.count && n < MAX_RIVALS; j++) {
-         bool many, seen = false;
+         bool seen = false;
 
          for (size_t k = 0; k < n; k++)
             seen |= out[k] == c->sites.data[j];
-         if (!seen && c->sites.data[j] != s && rival(v, c->sites.data[j], &many) == s && !many)
+         if (!seen && c->sites.data[j] != s && is_only_rival(v, c->sites.data[j], s))
             out[n++] = c->sites.data[j];
       }
    }
@@ -136,6 +144,28 @@ static void search(solver *v)
    }
 }
 
+/* Says to whom s lost: what took its ops saves at least as much, all together. */
+static void lose(const solver *v, pass_site *s)
+{
+   pass_site *by[MAX_RIVALS];
+   size_t n = rivals(v, s, by);
+   text_buf names = {.a = v->a};
+
+   qsort(by, n, sizeof *by, better);
+   s->lost_to = by[0];
+   for (size_t i = 0; i < n; i++) {
+      s->lost_ns += by[i]->gain_ns;
+      text_printf(&names, "%s%s:%u",
+                  !i          ? ""
+                  : i + 1 < n ? ", "
+                              : " and ",
+                  pass_infos[by[i]->pass].name, by[i]->number);
+   }
+   (void)pass_decline(s, "%s save%s %s: %.0f ns against %.0f ns%s", names.data, n > 1 ? "" : "s",
+                      s->lost_ns > s->gain_ns || by[0]->forced ? "more" : "as much", s->lost_ns,
+                      s->gain_ns, by[0]->forced ? ", and is forced" : "");
+}
+
 void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n)
 {
    solver v = {.a = a, .by_op = arena_array(a, claims, f->num_ops + 1), .n = n};
@@ -150,15 +180,7 @@ void pass_resolve(arena *a, const ir_func *f, pass_site **sites, size_t n)
    for (size_t i = 0; i < n; i++)
       (void)take_if_free(&v, v.order[i]);
    search(&v);
-   for (size_t i = 0; i < n; i++) {
-      bool many;
-      pass_site *winner = rival(&v, sites[i], &many);
-
-      if (winner == sites[i])
-         continue;
-      sites[i]->lost_to = winner;
-      (void)pass_decline(sites[i], "%s:%u saves more: %.0f ns against %.0f ns%s",
-                         pass_infos[winner->pass].name, winner->number, winner->gain_ns,
-                         sites[i]->gain_ns, winner->forced ? ", and is forced" : "");
-   }
+   for (size_t i = 0; i < n; i++)
+      if (!is_chosen(&v, sites[i]))
+         lose(&v, sites[i]);
 }

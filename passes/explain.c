@@ -24,8 +24,8 @@ static void write_site(text_buf *out, const pass_site *s)
    member(out, ",", "at", s->at);
    member(out, ",", "reason", s->reason);
    if (s->lost_to)
-      text_printf(out, ",\"gain_ns\":%.0f,\"lost_to\":\"%s:%u\",\"its_gain_ns\":%.0f", s->gain_ns,
-                  pass_infos[s->lost_to->pass].name, s->lost_to->number, s->lost_to->gain_ns);
+      text_printf(out, ",\"gain_ns\":%.0f,\"lost_to\":\"%s:%u\",\"lost_ns\":%.0f", s->gain_ns,
+                  pass_infos[s->lost_to->pass].name, s->lost_to->number, s->lost_ns);
    text_printf(out, "}");
 }
 

@@ -112,7 +112,8 @@ typedef struct pass_site {
    double gain_ns;     /* FUSE: what the cost model expects */
    double again_ns;    /* of that: what it costs to compute something again in every tile */
    bool forced;
-   const struct pass_site *lost_to; /* the site that took its ops, NULL none */
+   const struct pass_site *lost_to; /* the best of those that took its ops, NULL none */
+   double lost_ns;                  /* what all of them save */
    bool extends;                    /* a kernel that it joins keeps its rule's name */
    /* NULL or the last check before grouping, when earlier sites have been applied: false with a
     * reason. */
@@ -323,7 +324,7 @@ pass_id pass_find(const char *name, size_t len);
 /* What the passes did, as JSON; layout NULL leaves what is behind the target empty:
  *
  *    {"fusions": [{"name","matched","fired","rounding",
- *                  "declined":[{"site","at","reason"[,"gain_ns","lost_to","its_gain_ns"]}],
+ *                  "declined":[{"site","at","reason"[,"gain_ns","lost_to","lost_ns"]}],
  *                  "chosen":[{"site","at","gain_ns"}], "near":[{"at","matched","of","missing"}]}],
  *     "notes": […], "target": {…},
  *     "attention": [{"form","at","count","chosen","refused":[{"name","reason"}]}],

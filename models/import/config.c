@@ -11,7 +11,8 @@ typedef struct key_row {
    const char *hf, *gguf;
    key_kind kind;
    int need;
-   size_t at; /* offset of the field */
+   size_t at;          /* offset of the field */
+   const char *family; /* a row of models.def instead: the keys behind it are this family's */
 } key_row;
 
 typedef struct fixed_row {
@@ -21,8 +22,9 @@ typedef struct fixed_row {
 } fixed_row;
 
 #define KEY(field, kind, need, hf, gguf)                                                           \
-   {hf, gguf, KIND_##kind, NEED_##need, offsetof(model_config, field)},
-#define ALSO(field, kind, hf) {hf, "", KIND_##kind, NEED_OPT, offsetof(model_config, field)},
+   {hf, gguf, KIND_##kind, NEED_##need, offsetof(model_config, field), NULL},
+#define ALSO(field, kind, hf) {hf, "", KIND_##kind, NEED_OPT, offsetof(model_config, field), NULL},
+#define MODEL(name, family, ...) {"", "", KIND_INT, NEED_OPT, 0, #family},
 static const key_row keys[] = {
 #include "config.def"
 };
@@ -154,14 +156,22 @@ static sinter_status read_hf(model_source *s, model_config *c, const json *j)
    return SINTER_ok;
 }
 
-/* Whether the key means something for this architecture; what does not stays unread, and
- * unknown. */
-static bool is_of(const key_row *k, const model_row *row)
+/* Whether the key means something for this family; what does not is unknown. */
+static bool is_of_family(size_t key, const model_row *row)
+{
+   while (key-- > 0)
+      if (keys[key].family)
+         return strcmp(keys[key].family, row->family) == 0;
+   return true;
+}
+
+/* The same in GGUF, where it also stays unread. */
+static bool is_of(size_t key, const model_row *row)
 {
    for (size_t i = 0; i < countof(only); i++)
-      if (only[i].at == k->at && !(row->traits & only[i].trait))
+      if (only[i].at == keys[key].at && !(row->traits & only[i].trait))
          return false;
-   return true;
+   return is_of_family(key, row);
 }
 
 /* What the family reads for each layer: the first one's counts for the checks. */
@@ -176,7 +186,7 @@ static sinter_status read_gguf(model_source *s, model_config *c)
    double v;
 
    for (size_t i = 0; i < countof(keys); i++) {
-      const gguf_value *value = is_of(&keys[i], c->row) ? arch_key(s, c->row, keys[i].gguf) : NULL;
+      const gguf_value *value = is_of(i, c->row) ? arch_key(s, c->row, keys[i].gguf) : NULL;
       if (!value)
          continue;
       /* one flag a layer: layer types, read by the family */
@@ -224,13 +234,13 @@ static sinter_status check_fixed(model_source *s, const model_row *row, const js
 
 /* ---- keys nobody read ---- */
 
-static bool is_known(const char *name)
+static bool is_known(const char *name, const model_row *row)
 {
    for (size_t i = 0; i < countof(known); i++)
       if (strcmp(known[i], name) == 0)
          return true;
    for (size_t i = 0; i < countof(keys); i++)
-      if (strcmp(keys[i].hf, name) == 0)
+      if (strcmp(keys[i].hf, name) == 0 && is_of_family(i, row))
          return true;
    for (size_t i = 0; i < countof(fixed); i++)
       if (strcmp(fixed[i].hf, name) == 0)
@@ -238,11 +248,12 @@ static bool is_known(const char *name)
    return *name == '_'; /* notes of the library that wrote the file */
 }
 
-static sinter_status check_unknown_hf(const model_source *s, const json *j)
+static sinter_status check_unknown_hf(const model_source *s, const model_row *row, const json *j)
 {
    for (size_t i = 0; i < j->len; i++) {
       const json *v = j->items[i];
-      if (v->kind == JSON_null || (v->kind == JSON_bool && !v->boolean) || is_known(j->keys[i]))
+      if (v->kind == JSON_null || (v->kind == JSON_bool && !v->boolean) ||
+          is_known(j->keys[i], row))
          continue;
       return base_fail(
          SINTER_unsupported, s->path, "remove the key if it changes nothing, else report the model",
@@ -456,11 +467,11 @@ static sinter_status read_folder(model_source *s, model_config *c)
       const json *tied = json_get(s->config, "tie_word_embeddings");
       if (tied && tied->kind == JSON_bool)
          c->tied = tied->boolean;
-      SINTER_TRY(check_unknown_hf(s, s->config));
+      SINTER_TRY(check_unknown_hf(s, c->row, s->config));
    }
    SINTER_TRY(read_hf(s, c, text));
    SINTER_TRY(check_fixed(s, c->row, text));
-   SINTER_TRY(check_unknown_hf(s, text));
+   SINTER_TRY(check_unknown_hf(s, c->row, text));
    SINTER_TRY(check_per_layer(s, c, text));
    SINTER_TRY(check_direction(s, text));
    if (!act || act->kind != JSON_string)

@@ -19,6 +19,7 @@ enum {
    MODEL_TRAIT_by_layer = 2048,     /* GGUF: kv heads and widths that differ between layers */
    MODEL_TRAIT_vision = 4096, /* a vision_config describes a tower that sees images (vision.c) */
    MODEL_TRAIT_vision_old = 8192, /* of Qwen2-VL: hidden_size is that of the features, mlp_ratio */
+   MODEL_TRAIT_uncapped = 16384,  /* the library never applies final_logit_softcapping */
 };
 
 /* Places of models.def's rows. */

@@ -166,6 +166,9 @@ Test(config, unknown_keys)
    arena *a = new_arena();
 
    refused(LLAMA, "\"attention_twist\":3", SINTER_unsupported, "attention_twist");
+   refused(LLAMA, "\"hc_mult\":4", SINTER_unsupported, "hc_mult");
+   refused("DeepseekV3ForCausalLM", "\"index_topk\":4", SINTER_unsupported, "index_topk");
+   refused(GEMMA4, "\"query_pre_attn_scalar\":16", SINTER_unsupported, "query_pre_attn_scalar");
    refused(LLAMA, "\"num_local_experts\":4", SINTER_unsupported, "experts are not known");
    refused(LLAMA, "\"rope_interleaved\":true", SINTER_unsupported, "rope_interleaved");
    refused(LLAMA, "\"quantization_config\":{\"quant_method\":\"gptq\"}", SINTER_unsupported,
@@ -338,6 +341,21 @@ Test(config, gemma_layers)
    cr_expect(m->ropes[0].truncate, "truncate counts beside the nested dictionaries only");
    cr_expect_eq(m->ropes[1].base, 1e4);
    cr_expect_eq(ir_find(m->f, "logits")->def->code, IR_OP_softcap);
+   arena_destroy(a);
+}
+
+/* Kills: a cap that the library's class with images reads and never applies. */
+Test(config, gemma_with_images_is_not_capped)
+{
+   arena *a = new_arena();
+   const char *json =
+      "{\"architectures\":[\"Gemma3ForConditionalGeneration\"],\"text_config\":{"
+      "\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":4,"
+      "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":16,\"vocab_size\":384,"
+      "\"sliding_window\":16,\"final_logit_softcapping\":5}}";
+   const model *m = opened_golden(a, "gemma3_mm_textonly", json);
+
+   cr_expect_eq(ir_find(m->f, "logits")->def->code, IR_OP_matmul);
    arena_destroy(a);
 }
 

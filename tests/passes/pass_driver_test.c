@@ -228,7 +228,8 @@ static pass_site *made_up(outcome *o, pass_id id, uint32_t number, double gain, 
    return s;
 }
 
-/* Kills: greedy choice alone, which takes the best single site and loses the better pair. */
+/* Kills: greedy choice alone, which takes the best single site and loses the better pair; a loser
+ * that is told of one of them only, which saves less than it. */
 Test(solver, two_small_sites_beat_a_larger_one)
 {
    outcome o = start(1);
@@ -241,6 +242,8 @@ Test(solver, two_small_sites_beat_a_larger_one)
 
    pass_resolve(o.a, o.f, sites, countof(sites));
    cr_expect_eq(sites[0]->verdict, PASS_DECLINED);
+   cr_expect_str_eq(sites[0]->reason, "rope_kv:0 and rope_kv:1 save more: 12 ns against 10 ns");
+   cr_expect(sites[0]->lost_to == sites[1] && sites[0]->lost_ns == 12);
    cr_expect_eq(sites[1]->verdict, PASS_OPEN);
    cr_expect_eq(sites[2]->verdict, PASS_OPEN);
    arena_destroy(o.a);

@@ -87,6 +87,18 @@ static void see(void *user, pass_id pass, bool after, bool changed, const ir_fun
    expect_same(w, f, 1u << PASS_PROBE_normal, pass_infos[pass].name);
 }
 
+/* Sites that make way are worth no more than what takes their ops, all together. */
+static void expect_best(const char *family, const pass_report *report)
+{
+   for (pass_id id = 0; id < pass_count(); id++)
+      for (size_t i = 0; i < report->entry[id].sites.count; i++) {
+         const pass_site *s = report->entry[id].sites.data[i];
+
+         cr_expect(!s->lost_to || s->lost_ns >= s->gain_ns, "%s: %s:%u: %s", family,
+                   pass_infos[id].name, s->number, s->reason);
+      }
+}
+
 /* fired: which passes did something, NULL not wanted. */
 static void run_family(const char *family, sinter_numerics numerics, const char *without,
                        bool fired[PASS_MAX])
@@ -108,6 +120,7 @@ static void run_family(const char *family, sinter_numerics numerics, const char 
       expect_same(&w, f, PASS_PROBES_ALL, "all passes");
    cr_assert_eq(pass_finish(f, &o, &report, &layout), SINTER_ok, "%s", sinter_error());
    cr_expect(numerics == SINTER_NUMERICS_fast || w.changes >= 2, "%s: nothing was done", family);
+   expect_best(family, &report);
    replay(w.a, &layout);
    ir_op_foreach (f, op)
       cr_expect(op->group || pass_is_leaf(op) || ir_is_alias(op) ||

@@ -35,9 +35,10 @@ static void print_site(const pass_site *s, const char *at, uint32_t *shown)
    printf("%-20s %-18s %s%s%s\n", site, s->at, verdicts[s->verdict], s->reason ? ": " : "",
           s->reason ? s->reason : "");
    if (s->lost_to)
-      printf("%-20s %-18s it would save %.0f ns, %s:%u at %s saves %.0f: %.0f ns more\n", "", "",
+      printf("%-20s %-18s it would save %.0f ns, %s:%u at %s%s %.0f: %.0f ns more\n", "", "",
              s->gain_ns, pass_infos[s->lost_to->pass].name, s->lost_to->number, s->lost_to->at,
-             s->lost_to->gain_ns, s->lost_to->gain_ns - s->gain_ns);
+             s->lost_ns > s->lost_to->gain_ns ? " and the others save" : " saves", s->lost_ns,
+             s->lost_ns - s->gain_ns);
    ++*shown;
 }
 

@@ -58,9 +58,8 @@ static void why_not(const options *o, const tree *fusion)
          continue;
       printf("   %-18s %-18s %s\n", site, at, tree_string(tree_get(d, "reason")));
       if (gain)
-         printf("   %-18s %-18s would save %s ns; %s, which has its ops, saves %s ns\n", "", "",
-                tree_string(gain), tree_string(tree_get(d, "lost_to")),
-                tree_string(tree_get(d, "its_gain_ns")));
+         printf("   %-18s %-18s would save %s ns; what has its ops saves %s ns\n", "", "",
+                tree_string(gain), tree_string(tree_get(d, "lost_ns")));
    }
    for (const tree *n = tree_first(tree_get(fusion, "near")); n; n = n->next) {
       const char *at = tree_string(tree_get(n, "at"));
