@@ -133,7 +133,7 @@ Test(sparse, split_chunk)
    for (size_t i = 0; i < countof(pools); i++) {
       const pool *p = &pools[i];
       harness *h = compile_pool(p, isa_best());
-      int64_t span = MIN(3 * (int64_t)p->ratio, 40);
+      int64_t span = MAX(MIN(3 * (int64_t)p->ratio, 40), p->ratio);
       for (int64_t at = 0; at < span; at++) {
          harness_step step = {.num_seqs = 1, .stored = {at + 16}, .rows = {span + 1 - at}};
          harness_run *r = harness_go(h, step);
