@@ -1,13 +1,14 @@
-/* gemm.c - GEMM kernels: the tile loop; what becomes of its products is gemm_epilogue.c.
+/* gemm.c - GEMM kernels: what a tile, the work that a thread takes at once, computes; what becomes
+ * of its products is gemm_epilogue.c.
  *
  *    for each panel of the tile
  *       dot products of 8 to 1 rows at a time    -> block[64][16] on the stack   (L1)
  *       with a second weight: the same           -> second[64][16]
  *       epilogue row by row                      -> y
  *
- * With many rows a panel is first unpacked, TILE_K columns at a time, where that is cheaper than
- * unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits, and to
- * bytes that are values where tile registers multiply them, 16 rows at a time.
+ * With many rows a panel is first unpacked, UNPACKED_K columns at a time, where that is cheaper
+ * than unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits,
+ * and to bytes that are values where AMX multiplies them, 16 rows at a time.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_kernel.h"
 
@@ -22,13 +23,13 @@ vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
    return vec_at(f, vec_arg(f, base), vec_mul(f, number, vec_arg(f, stride)));
 }
 
-/* Columns of an unpacked tile (at most 16 KiB), and the rows that pay for tile registers. */
-enum { TILE_K = 256, TILE_BYTES = TILE_K * PANEL_ROWS * 4, AMX_ROWS = 8 };
+/* Columns that are unpacked at a time (at most 16 KiB), and the rows that pay for AMX. */
+enum { UNPACKED_K = 256, UNPACKED_BYTES = UNPACKED_K * PANEL_ROWS * 4, AMX_ROWS = 8 };
 
 /* The rows that pay for unpacking: those of a second call, which would unpack anew. */
 static int64_t rows_to_unpack(const gemm_kernel *g)
 {
-   return g->on_tiles[0][0] ? AMX_ROWS : (int64_t)2 << g->most_log;
+   return g->amx_dots[0][0] ? AMX_ROWS : (int64_t)2 << g->most_log;
 }
 
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
@@ -36,17 +37,15 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
 {
    static const char *const names[] = {[DOT_float] = "float",
                                        [DOT_int8] = "int8",
-                                       [DOT_int8_tile] = "int8_tile",
-                                       [DOT_tiles] = "tiles",
+                                       [DOT_int8_unpacked] = "int8_unpacked",
+                                       [DOT_amx] = "amx",
                                        [DOT_two] = "two"};
    vec_elem args[DOT_MAX_ARGS];
 
    for (int i = 0; i < DOT_MAX_ARGS; i++)
       args[i] = i <= DOT_number || (i >= DOT_ARGS && i != DOT_rows) ? VEC_ptr : VEC_i64;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
-   uint32_t num = family == DOT_two     ? DOT_TWO_ARGS
-                  : family == DOT_tiles ? DOT_TILES_ARGS
-                                        : DOT_ARGS;
+   uint32_t num = family == DOT_two ? DOT_TWO_ARGS : family == DOT_amx ? DOT_AMX_ARGS : DOT_ARGS;
    vec_fn *f = vec_local(m, out, num, args);
    if (!f)
       return;
@@ -168,8 +167,8 @@ static void fill_last_call(gemm_kernel *g)
    vec_loop_end(f, &l, NULL);
 }
 
-/* Also the rows that the last call, or the last 16 on tile registers, has too many: what happens to
- * lie there may be numbers that are slow to add to. */
+/* Also the rows that the last call, or the last 16 with AMX, has too many: what happens to lie
+ * there may be numbers that are slow to add to. */
 static vec_value rows_to_clear(gemm_kernel *g)
 {
    vec_fn *f = g->f;
@@ -191,39 +190,39 @@ static void clear_block(gemm_kernel *g, uint32_t weight)
    vec_loop_end(f, &l, NULL);
 }
 
-/* The same on tile registers, 16 rows at a time. */
-static void tile_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
+/* The same with AMX, 16 rows at a time. */
+static void amx_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, PANEL_ROWS, 0, NULL);
-   vec_value args[DOT_TILES_ARGS];
+   vec_value args[DOT_AMX_ARGS];
 
    fill_dot(g, weight, s, l.i, args);
    args[DOT_products] = g->products;
    args[DOT_set] = g->set;
    args[DOT_rows] = vec_imin(f, vec_sub(f, g->rows, l.i), vec_i(f, PANEL_ROWS));
-   vec_call(f, g->on_tiles[weight], DOT_TILES_ARGS, args);
+   vec_call(f, g->amx_dots[weight], DOT_AMX_ARGS, args);
    vec_loop_end(f, &l, NULL);
 }
 
-/* The panel tile by tile, unpacked where it has to be; every row passes over a tile. */
-static void tiled_rows(gemm_kernel *g, uint32_t weight, vec_value panel)
+/* The panel part by part, unpacked where it has to be; every row passes over a part. */
+static void rows_by_parts(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
    vec_fn *f = g->f;
    bool unpacks = g->unpack[weight][0] != '\0';
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], TILE_K, 1, &panel);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->k[C_K], UNPACKED_K, 1, &panel);
    vec_value left = vec_sub(f, g->k[C_K], l.i);
-   stretch s = {.dots = g->tile_dots[weight],
-                .panel = unpacks ? g->tile : l.var[0],
+   stretch s = {.dots = g->unpacked_dots[weight],
+                .panel = unpacks ? g->unpacked : l.var[0],
                 .from = l.i,
-                .k = vec_imin(f, left, vec_i(f, TILE_K)),
+                .k = vec_imin(f, left, vec_i(f, UNPACKED_K)),
                 .ahead = vec_i(f, PANEL_AHEAD)};
 
    if (unpacks)
-      vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->tile, s.k});
-   (g->set ? tile_rows : all_rows)(g, weight, &s);
-   uint64_t step = TILE_K / p->block * p->block_bytes;
+      vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->unpacked, s.k});
+   (g->set ? amx_rows : all_rows)(g, weight, &s);
+   uint64_t step = UNPACKED_K / p->block * p->block_bytes;
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
 
@@ -247,7 +246,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
                      .k = g->k[C_K],
                      .ahead = ahead_of(g, weight)};
    vec_if here, many;
-   bool tiled = g->unpack[weight][0] || g->on_tiles[weight][0];
+   bool in_parts = g->unpack[weight][0] || g->amx_dots[weight][0];
 
    if (g->key->parts) {
       vec_call(f, g->parts, 6,
@@ -258,13 +257,13 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
    clear_block(g, weight);
    if (g->has_expert)
       here = vec_if_begin(f, g->has_expert);
-   if (tiled) {
+   if (in_parts) {
       many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, rows_to_unpack(g))));
-      tiled_rows(g, weight, panel);
+      rows_by_parts(g, weight, panel);
       vec_if_else(f, &many);
    }
    all_rows(g, weight, &direct);
-   if (tiled)
+   if (in_parts)
       vec_if_end(f, &many);
    if (g->has_expert)
       vec_if_end(f, &here);
@@ -313,7 +312,7 @@ static vec_loop each_panel(gemm_kernel *g, vec_value column_tile)
    return vec_loop_begin(f, first, end, 1, 0, NULL);
 }
 
-static void tile_panels(gemm_kernel *g, vec_value column_tile)
+static void all_panels(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_loop l = each_panel(g, column_tile);
@@ -335,7 +334,7 @@ static void tile_panels(gemm_kernel *g, vec_value column_tile)
    vec_loop_end(f, &l, NULL);
 }
 
-/* Tile registers are set once for all panels, where the rows are many. */
+/* AMX is set up once for all panels, where the rows are many. */
 void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
@@ -343,14 +342,14 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
    vec_if i;
 
    fill_last_call(g);
-   if (g->on_tiles[0][0]) {
+   if (g->amx_dots[0][0]) {
       many = vec_icmp(f, VEC_ge, g->rows, vec_i(f, AMX_ROWS));
       i = vec_if_begin(f, many);
       g->set = amx_begin(f, g->rows);
       vec_if_end(f, &i);
    }
-   tile_panels(g, column_tile);
-   if (g->on_tiles[0][0]) {
+   all_panels(g, column_tile);
+   if (g->amx_dots[0][0]) {
       i = vec_if_begin(f, many);
       vec_tiles_end(f);
       vec_if_end(f, &i);
@@ -502,8 +501,8 @@ void gemm_take_stack(gemm_kernel *g)
    for (uint32_t i = 0; i < 2 && g->w[i]; i++)
       g->block[i] = vec_stack(f, GEMM_ROWS * PANEL_ROWS * 4, 64);
    if (g->unpack[0][0] || g->unpack[1][0])
-      g->tile = vec_stack(f, TILE_BYTES, 64);
-   if (g->on_tiles[0][0])
+      g->unpacked = vec_stack(f, UNPACKED_BYTES, 64);
+   if (g->amx_dots[0][0])
       g->products = vec_stack(f, 2 * 2 * PANEL_ROWS * PANEL_ROWS * 4, 64);
    g->from = g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->grouped || g->key->norm.k)
@@ -521,8 +520,8 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
    const panel_info *p = &panel_infos[w];
    bool int8 = g->key->int8, few = g->key->norm.k != 0; /* rows at a time */
    bool amx = int8 && !few && !g->key->grouped && vec_module_isa(m)->amx;
-   bool tiles = int8 ? p->high > 0 : p->kind != PANEL_KIND_FLOAT;
-   tiles = tiles && !amx && !few;
+   bool unpacks = int8 ? p->high > 0 : p->kind != PANEL_KIND_FLOAT;
+   unpacks = unpacks && !amx && !few;
 
    if (w == PANEL_none)
       return;
@@ -531,16 +530,16 @@ static void emit_dots(vec_module *m, gemm_kernel *g, uint32_t weight)
       return;
    }
    if (amx)
-      dot_emit(m, w, DOT_tiles, PANEL_ROWS, g->on_tiles[weight]);
+      dot_emit(m, w, DOT_amx, PANEL_ROWS, g->amx_dots[weight]);
    for (uint32_t log = 0; log <= g->most_log; log++) {
       dot_emit(m, w, int8 ? DOT_int8 : DOT_float, 1 << log, g->dots[weight][log]);
-      if (tiles)
-         dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_tile : DOT_float, 1 << log,
-                  g->tile_dots[weight][log]);
+      if (unpacks)
+         dot_emit(m, int8 ? w : PANEL_f32, int8 ? DOT_int8_unpacked : DOT_float, 1 << log,
+                  g->unpacked_dots[weight][log]);
    }
-   if (int8 && (tiles || (amx && p->low < 8))) /* bytes lie as tiles want them */
+   if (int8 && (unpacks || (amx && p->low < 8))) /* bytes lie as AMX wants them */
       unpack_emit_int8(m, w, amx, g->unpack[weight]);
-   else if (tiles)
+   else if (unpacks)
       unpack_emit_float(m, w, g->unpack[weight]);
 }
 

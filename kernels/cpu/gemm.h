@@ -2,7 +2,7 @@
  *
  * w is packed in panels of 16 rows (base/pack.h). Two families:
  *    float   x is f32; w is widened exactly; one fma per k, ascending, per output. Any layout.
- *            On tile registers, bf16 weights take x in three bf16 parts (gemm_amx.c) for any M.
+ *            With AMX, bf16 weights take x in three bf16 parts (gemm_amx.c) for any M.
  *    int8    x is quantised (pack.h: codes and scales, group pack_quant_group); integer dot
  *            products per block, f32 across blocks, ascending. Layouts of block formats.
  * An output's bits depend on its own row and column only: not on M, the tile or the thread.
@@ -155,7 +155,7 @@ void gemm_pair_emit(vec_module *m, const gemm_pair *pair);
 void gemm_pair_launch(const plan_launch *routed, const plan_launch *dense, plan_launch *out);
 
 /* ---- parts ----
- * f32 x as the exact sum of three bf16, for tile registers: a kernel of its own before the product.
+ * f32 x as the exact sum of three bf16, for AMX: a kernel of its own before the product.
  */
 
 /* Whether the product of this key is one of parts at that level. */

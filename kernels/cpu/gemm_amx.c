@@ -1,5 +1,6 @@
-/* gemm_amx.c - products on tile registers. A line of a panel, 16 rows x 4 k of bytes, is one row of
- * what the machine calls a B tile; 16 rows of activations are an A tile.
+/* gemm_amx.c - products by AMX. Its registers are what "tile" means here, not a thread's part of a
+ * launch. A line of a panel, 16 rows x 4 k of bytes, is one row of what the machine calls a B tile;
+ * 16 rows of activations are an A tile.
  *
  * int8, many rows: the i32 products of a cell, for the f32 arithmetic of gemm_blocks.c. Integer
  * sums are exact, so the bits are those of vpdpbusd.

@@ -67,13 +67,13 @@ static void dot_block32(dot *d)
 
    for (uint32_t i = 0; i < n; i++)
       vars[1 + i] = get(d, &memory, i);
-   if (d->tiles)
+   if (d->amx)
       dot_make_products(d, w, from, from);
    if (d->keeps)
       d->out.memory = NULL;
    vec_loop l = vec_loop_begin(f, from, to, CELL_K, 1 + n, vars);
    memcpy(d->out.r.v, l.var + 1, n * sizeof *vars);
-   if (d->tiles)
+   if (d->amx)
       dot_next_products(d, l.var[0], l.i, to);
    if (d->fetches)
       panel_prefetch(f, l.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
@@ -242,7 +242,7 @@ static void dot_block256(dot *d)
    vec_value to = vec_add(f, from, vec_arg(f, DOT_k));
    uint32_t n = d->keeps ? dot_regs(d) : 0;
 
-   if (d->tiles)
+   if (d->amx)
       dot_make_products(d, w, from, from);
    if (!d->keeps)
       d->sums.memory = vec_stack(f, d->rows * PANEL_ROWS * 4, 64);
@@ -254,7 +254,7 @@ static void dot_block256(dot *d)
    vec_loop in = vec_loop_begin(f, vec_i(f, 0), vec_i(f, 256), CELL_K, 1 + n, vars);
    vec_value k = vec_add(f, l.i, in.i);
    memcpy(d->sums.r.v, in.var + 1, n * sizeof *vars);
-   if (d->tiles)
+   if (d->amx)
       dot_next_products(d, in.var[0], k, to);
    if (d->fetches)
       panel_prefetch(f, in.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
@@ -270,10 +270,10 @@ static void dot_block256(dot *d)
 
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 {
-   const panel_info *p = &panel_infos[w], bytes = panel_tile_info(w);
+   const panel_info *p = &panel_infos[w], bytes = panel_unpacked_info(w);
    dot d = dot_begin(f, family == DOT_int8 ? p : &bytes, p->low + p->high, family, rows);
 
-   d.fetches = family != DOT_tiles || p->low == 8;
+   d.fetches = family != DOT_amx || p->low == 8;
    if (p->block == CELL_K)
       dot_block32(&d);
    else

@@ -17,7 +17,7 @@ typedef struct fdot {
    uint32_t rows, lanes, halves;
    uint32_t panels; /* 1, or 2 whose products are made side by side: float panels */
    vec_value w, w2, k, ahead, x[MAX_ROWS];
-   vec_value tile; /* not NULL: values go there, as f32[k][16], and nothing is added */
+   vec_value unpacked; /* not NULL: values go there, as f32[k][16], and nothing is added */
 } fdot;
 
 typedef struct facc {
@@ -29,11 +29,11 @@ typedef struct span {
    vec_value d[MAX_HALVES], m[MAX_HALVES];
 } span;
 
-/* acc += w[h] * x[r][at / 4], or w to the tile. */
+/* acc += w[h] * x[r][at / 4], or w to what is unpacked. */
 static void add_k(fdot *d, const vec_value *w, vec_value at, vec_value *acc)
 {
-   for (uint32_t h = 0; h < d->halves && d->tile; h++) {
-      vec_value line = vec_at(d->f, d->tile, vec_shl_i(d->f, at, 4));
+   for (uint32_t h = 0; h < d->halves && d->unpacked; h++) {
+      vec_value line = vec_at(d->f, d->unpacked, vec_shl_i(d->f, at, 4));
       vec_store(d->f, w[h], vec_at_i(d->f, line, h * d->lanes * 4), 32);
    }
    for (uint32_t r = 0; r < d->rows; r++) {
@@ -395,7 +395,7 @@ void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX])
    fdot d = fdot_of(f, w, 0);
    facc none;
    d.w = vec_arg(f, 0);
-   d.tile = vec_arg(f, 1);
+   d.unpacked = vec_arg(f, 1);
    d.k = vec_arg(f, 2);
    d.ahead = vec_i(f, PANEL_AHEAD);
    dot_panel(&d, &none);

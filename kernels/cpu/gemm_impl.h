@@ -6,7 +6,7 @@
  *       w       one panel, at column `from`
  *       x, s    activations (int8: codes), scales (int8): row 0, from column 0
  *       number  i64[rows]: which row of x and s each row is
- *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there (DOT_tiles: what it
+ *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there (DOT_amx: what it
  *               leaves in rows behind the last, up to 16, is nobody's)
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *       ahead   bytes behind what is read that are fetched meanwhile
@@ -97,11 +97,11 @@ void panel_prefetch(vec_fn *f, vec_value ptr, vec_value ahead, uint32_t bytes);
 
 /* Which panels a dot product reads. */
 typedef enum dot_family {
-   DOT_float,     /* as packed, f32 activations */
-   DOT_int8,      /* as packed, int8 activations */
-   DOT_int8_tile, /* as unpack_int8 leaves them */
-   DOT_tiles,     /* a value a byte, in tile registers: up to 16 rows at once */
-   DOT_two,       /* as packed: one row with panels of two matrices, each step of k with both */
+   DOT_float,         /* as packed, f32 activations */
+   DOT_int8,          /* as packed, int8 activations */
+   DOT_int8_unpacked, /* as unpack_int8 leaves them */
+   DOT_amx,           /* a value a byte, by AMX: up to 16 rows at once */
+   DOT_two,           /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
 
 /* The most rows of a call are 1 << this: 8 sums in registers, of 16 outputs or of half of them. */
@@ -110,18 +110,18 @@ static inline uint32_t dot_most_log(const isa_info *isa)
    return isa->lanes == PANEL_ROWS ? MAX_LOG : MAX_LOG - 1;
 }
 
-/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_tiles:
+/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_amx:
  * most. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 
-/* Sets the tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The
+/* Sets the AMX tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The
  * result is DOT_set of a dot product. */
 vec_value amx_begin(vec_fn *f, vec_value rows);
 
-/* A cell's products on tiles: i32[spans][16][16] at `to`. */
+/* A cell's products by AMX: i32[spans][16][16] at `to`. */
 typedef struct amx_cell {
    uint32_t spans;
    bool is_signed;               /* values of w */
@@ -146,8 +146,8 @@ plan_extent gemm_row_extent(int64_t k, gemm_rows rows, uint32_t div);
 void unpack_emit_float(vec_module *m, panel_layout w, char out[GEMM_SYMBOL_MAX]);
 void unpack_emit_int8(vec_module *m, panel_layout w, bool as_values, char out[GEMM_SYMBOL_MAX]);
 
-/* The layout of a tile that unpack_emit_int8 makes. */
-panel_info panel_tile_info(panel_layout w);
+/* The layout that unpack_emit_int8 makes. */
+panel_info panel_unpacked_info(panel_layout w);
 
 /* Row r of the call: its address in x or s. */
 vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride);
@@ -168,11 +168,11 @@ typedef enum dot_arg {
    DOT_w2 = DOT_ARGS, /* DOT_two only */
    DOT_out2,
    DOT_TWO_ARGS,
-   DOT_products = DOT_ARGS, /* DOT_tiles only: two cells' products; what amx_begin returned; rows */
+   DOT_products = DOT_ARGS, /* DOT_amx only: two cells' products; what amx_begin returned; rows */
    DOT_set,
    DOT_rows,
-   DOT_TILES_ARGS,
-   DOT_MAX_ARGS = DOT_TILES_ARGS
+   DOT_AMX_ARGS,
+   DOT_MAX_ARGS = DOT_AMX_ARGS
 } dot_arg;
 
 /* Whether DOT_two has a form for that layout. */

@@ -7,7 +7,7 @@
  *                             the sub-block scales
  *    bytes                    maddubs(|w|, sign(x, w)), maddwd at once
  *    vnni                     dpbusd(codes, x); signed codes as unsigned ones, and 128 * sum(x) taken off
- *    amx, many rows           16 rows at once: a cell's products in tiles (gemm_amx.c) while those of the one before it
+ *    amx, many rows           16 rows at once: a cell's products by AMX (gemm_amx.c) while those of the one before it
  *                             are scaled */
 #include "gemm_int8.h"
 
@@ -36,7 +36,7 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, dot_family fami
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
    d.spans = 8 / span_groups;
    d.out.memory = vec_arg(f, DOT_out);
-   d.keeps = family == DOT_tiles || d.lanes == PANEL_ROWS;
+   d.keeps = family == DOT_amx || d.lanes == PANEL_ROWS;
    return d;
 }
 
@@ -50,7 +50,7 @@ static void find_rows(dot *d)
 
 /* Rows follow each other; where there are fewer than 16, scales of the last one stand in for
  * theirs. */
-static void find_tile_rows(dot *d)
+static void find_amx_rows(dot *d)
 {
    vec_fn *f = d->f;
    vec_value rows = vec_arg(f, DOT_rows), last = vec_add_i(f, rows, -1);
@@ -69,9 +69,9 @@ dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, 
 {
    dot d = dot_of(f, p, bits, family, rows);
 
-   d.tiles = family == DOT_tiles;
-   if (d.tiles)
-      find_tile_rows(&d);
+   d.amx = family == DOT_amx;
+   if (d.amx)
+      find_amx_rows(&d);
    else
       find_rows(&d);
    return d;
@@ -337,7 +337,7 @@ dot_sums dot_read(dot *d, vec_value at, vec_value k)
 {
    dot_sums c = {0};
 
-   if (!d->tiles) {
+   if (!d->amx) {
       cell_sums(d, at, k, &c.sum);
       return c;
    }
@@ -357,7 +357,7 @@ vec_value dot_sum(dot *d, const dot_sums *c, uint32_t i)
    vec_fn *f = d->f;
    vec_value sum = NULL;
 
-   if (!d->tiles)
+   if (!d->amx)
       return vec_itof(f, c->sum.v[i]);
    for (uint32_t s = 0; s < d->spans; s++) {
       vec_value at = vec_at_i(f, dot_slot(d, c->products, i), s * TILE_ROWS * PANEL_ROWS * 4);

@@ -22,11 +22,11 @@ typedef struct dot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves, spans, bits;
-   bool vnni, bytes;    /* bytes: the signed path */
-   bool is_signed;      /* vnni: codes have PANEL_SIGNED added */
-   bool tiles, fetches; /* fetches: cells that lie ahead in memory */
-   bool keeps;          /* f32 sums are variables of the loops: there are registers for them */
-   vec_value full;      /* i1, tiles: the call has 16 rows */
+   bool vnni, bytes;  /* bytes: the signed path */
+   bool is_signed;    /* vnni: codes have PANEL_SIGNED added */
+   bool amx, fetches; /* fetches: cells that lie ahead in memory */
+   bool keeps;        /* f32 sums are variables of the loops: there are registers for them */
+   vec_value full;    /* i1, amx: the call has 16 rows */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
    place out;  /* accumulators */
    place sums; /* of a super-block */
@@ -44,7 +44,7 @@ static inline vec_value dot_slot(dot *d, vec_value base, uint32_t i)
 }
 
 /* Of the function under construction: how codes lie, how large they are, and so many rows
- * (DOT_tiles: 16). p must outlive it. */
+ * (DOT_amx: 16). p must outlive it. */
 dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows);
 
 /* i16[lanes][2] of the sub-blocks of 16 of a cell: scales, or minima. */
@@ -63,7 +63,7 @@ void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end);
  * are used, which keeps the registers of 16 rows free. */
 typedef struct dot_sums {
    regs sum;
-   vec_value products, scale[2]; /* tiles: i32[spans][16][16]; i32, f32 of a single one */
+   vec_value products, scale[2]; /* amx: i32[spans][16][16]; i32, f32 of a single one */
 } dot_sums;
 
 /* The cell at `at`, column k. */

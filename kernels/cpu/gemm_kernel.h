@@ -1,4 +1,4 @@
-/* gemm_kernel.h - a GEMM kernel under construction: the tile loop (gemm.c) and the epilogue. */
+/* gemm_kernel.h - a GEMM kernel under construction: its products (gemm.c) and the epilogue. */
 #ifndef KERNEL_GEMM_KERNEL_H
 #define KERNEL_GEMM_KERNEL_H
 
@@ -10,9 +10,10 @@ typedef struct gemm_kernel {
    const gemm_key *key;
    uint32_t most_log;                          /* of the rows of a dot product */
    char dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
-   char tile_dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX], unpack[2][GEMM_SYMBOL_MAX]; /* "": no tiles */
+   char unpacked_dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX],
+      unpack[2][GEMM_SYMBOL_MAX];                             /* "": as packed */
    char two[GEMM_SYMBOL_MAX];                                 /* "": one after the other */
-   char on_tiles[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX]; /* "": no tile registers */
+   char amx_dots[2][GEMM_SYMBOL_MAX], parts[GEMM_SYMBOL_MAX]; /* "": no AMX */
    vec_value k[GEMM_CONSTS];
    vec_value y, x, s, w[2], operand[GEMM_MAX_STEPS];
    vec_value order, offsets;  /* grouped */
@@ -25,8 +26,8 @@ typedef struct gemm_kernel {
    vec_value block[2];        /* f32[64][16] of the two weights */
    vec_value normed, norm_weight; /* of a norm: normed is NULL when it is not stored */
    vec_value scales, group;       /* quant: of y; f32[64][32], a group of each row of the chunk */
-   vec_value tile;                /* TILE_BYTES; NULL when nothing is unpacked */
-   vec_value products, set; /* i32[2 cells][2][16][16]; the tiles of the chunk: NULL without */
+   vec_value unpacked;            /* UNPACKED_BYTES; NULL when nothing is unpacked */
+   vec_value products, set; /* i32[2 cells][2][16][16]; the AMX tiles of the chunk: NULL without */
 } gemm_kernel;
 
 /* The chunk's products with one panel, through the steps, to y: columns 16 * panel on. With quant,
