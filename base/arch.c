@@ -5,9 +5,10 @@
 #include "simt_abi.h"
 
 static const arch_info infos[] = {
-#define ARCH(name, machine, shared_kib, gb_s, f32, bf16, launch_ns, fp8, matrix, warp, units)      \
-   {#name, machine, shared_kib * 1024, gb_s, f32, bf16, launch_ns, ARCH_FP8_##fp8, matrix,         \
-    warp,  units},
+#define ARCH(name, machine, shared_kib, gb_s, f32, bf16, launch_ns, fp8, matrix, warp, units,      \
+             registers, rows, columns, stages, ahead)                                              \
+   {#name, machine, shared_kib * 1024, gb_s, f32,     bf16,   launch_ns, ARCH_FP8_##fp8, matrix,   \
+    warp,  units,   registers,         rows, columns, stages, ahead},
 #include "archs.def"
 #undef ARCH
 };

@@ -15,9 +15,12 @@ typedef struct arch_info {
    double f32_tflops, bf16_tflops; /* of plain multiply-adds, of matrix units (0: none) */
    double launch_ns;
    arch_fp8 fp8;
-   bool matrix;    /* there are kernels for its matrix units */
-   uint32_t warp;  /* threads that run in step */
-   uint32_t units; /* multiprocessors */
+   bool matrix;            /* there are kernels for its matrix units */
+   uint32_t warp;          /* threads that run in step */
+   uint32_t units;         /* multiprocessors */
+   uint32_t registers;     /* of a multiprocessor; 0: launch bounds are not said */
+   uint32_t rows, columns; /* of a product's tile */
+   uint32_t stages, ahead; /* copies under way: of a product, of an attention */
 } arch_info;
 
 /* Rows in order; NULL past the last. */

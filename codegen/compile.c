@@ -287,9 +287,8 @@ static sinter_status make_simt(compiling *c, const target *t, const cg_plan *cp,
    cg_dialect dialect = is_mock(t) ? CG_HOST : t->info->id == TARGET_cuda ? CG_CUDA : CG_HIP;
    text_buf text = {.a = c->a};
 
-   const cg_machine machine = {t->arch->warp,
-                               t->arch->matrix && c->request->numerics == SINTER_NUMERICS_fast,
-                               arch_block_shared(t->arch)};
+   const cg_machine machine = {t->arch,
+                               t->arch->matrix && c->request->numerics == SINTER_NUMERICS_fast};
    SINTER_TRY(
       cg_simt_text(c->a, dialect, machine, t->name, cp->kernels, cp->plan.num_kernels, &text));
    SINTER_TRY(cg_simt_substitute(c->a, t->name, &text));

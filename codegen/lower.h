@@ -25,8 +25,8 @@ const cg_simt_kind *cg_simt_gemm_of(const gemm_key *key);
 const cg_simt_kind *cg_simt_attention_of(const attention_key *key);
 
 /* Whether a product can go to matrix instructions, and in how many slices of k it does there, for a
- * machine and weights of so many bytes: more than one where columns alone leave units idle, for
- * longer than one more launch takes. The same for any number of rows. */
+ * machine that has them and weights of so many bytes: more than one where columns alone leave units
+ * idle, for longer than one more launch takes. The same for any number of rows. */
 bool cg_simt_has_matrix(const gemm_key *key);
 /* Whether a product with such weights can take codes of inputs there. */
 bool cg_simt_has_int8(const gemm_key *key);
@@ -48,7 +48,8 @@ typedef struct cg_lower {
    const pass_layout *layout;
    const isa_info *isa;
    bool simt; /* kernels are SIMT text: isa is the lowest level, for the shape of launches */
-   const arch_info *arch; /* that in fast may use matrix instructions; NULL: none */
+   const arch_info *arch; /* of SIMT text; NULL: a CPU */
+   bool matrix;           /* products may use its matrix instructions */
    uint64_t parts_at;     /* in the arena: sums of slices of products */
    int64_t max_rows;      /* of the variant */
    bool decode;           /* few rows: attention is parallel over the context */

@@ -343,7 +343,7 @@ sinter_status cg_chain_alone(cg_chain *c, const ir_value **split, cg_launches *o
    SINTER_TRY(cg_chain_plan(c, &own)); /* what cannot be has no split in front of it */
    cg_chain_parts(c, split, out);
    SINTER_TRY(cg_chain_plan(c, &own));
-   if (l->arch && own.bytes.k > 0)
+   if (l->matrix && own.bytes.k > 0)
       c->key.slices = cg_simt_slices(&c->key, l->arch, (uint64_t)own.consts[C_N],
                                      (uint64_t)own.consts[C_K], (uint64_t)own.bytes.k);
    if (c->key.slices > 1 && l->decode) {

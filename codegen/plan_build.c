@@ -59,7 +59,7 @@ static sinter_status add_picks(build *b, cg_launches *to)
    cg_lower_picks(&b->l, p->model.vocab, plan_output_picks(p), to);
    for (size_t i = first; i < to->list.count; i++) {
       to->list.data[i].launch.group = p->num_groups - 1;
-      SINTER_TRY(cg_simt_launch(b->a, p->target, &to->list.data[i]));
+      SINTER_TRY(cg_simt_launch(b->a, p->target, b->l.arch, &to->list.data[i]));
    }
    return SINTER_ok;
 }
@@ -84,8 +84,8 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
          if (above[i])
             cg_set_condition(&launches.list.data[k].launch, above[i]);
          if (b->l.simt)
-            SINTER_TRY_IN(l->kernels[i]->name,
-                          cg_simt_launch(b->a, b->out->plan.target, &launches.list.data[k]));
+            SINTER_TRY_IN(l->kernels[i]->name, cg_simt_launch(b->a, b->out->plan.target, b->l.arch,
+                                                              &launches.list.data[k]));
       }
    }
    if (b->picks)
@@ -218,7 +218,8 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
                     .layout = form->layout,
                     .isa = isa,
                     .simt = form->arch != NULL,
-                    .arch = numerics == SINTER_NUMERICS_fast ? form->arch : NULL},
+                    .arch = form->arch,
+                    .matrix = form->arch && form->arch->matrix && numerics == SINTER_NUMERICS_fast},
               .forms = {form, prompts},
               .out = out,
               .kernels.a = a};

@@ -12,9 +12,6 @@
 #include "base/compiler_api.h"
 #include "lower.h"
 
-/* Outputs of one block of the plain GEMM. */
-enum { CG_SIMT_GEMM_ROWS = 16, CG_SIMT_GEMM_COLUMNS = 64 };
-
 /* Of sample.cuh: constants of its launches; logits that a block looks at first. */
 enum { SAMPLE_V, SAMPLE_CHUNKS, SAMPLE_CONSTS };
 enum { SAMPLE_CHUNK = 4096 };
@@ -24,17 +21,16 @@ struct cg_simt_kind {
    /* what: the family's key. */
    void (*emit)(arena *a, text_buf *out, const char *symbol, const void *what);
    /* Tiles of a launch that was made for a CPU; NULL: the same ones. */
-   void (*grid)(const void *what, plan_launch *launch);
+   void (*grid)(const arch_info *arch, const void *what, plan_launch *launch);
 };
 
 /* The text that is put in front of everything else gives the words their meaning. */
 typedef enum cg_dialect { CG_CUDA, CG_HIP, CG_HOST } cg_dialect;
 
-/* What the text has to know of a machine. */
+/* What kernels are made for. */
 typedef struct cg_machine {
-   uint32_t warp;   /* lanes */
-   bool matrix;     /* products may use matrix instructions */
-   uint64_t shared; /* bytes that a block may share */
+   const arch_info *arch;
+   bool matrix; /* products may use its matrix instructions */
 } cg_machine;
 
 /* The language, then every kernel behind a line that names it. Equal inputs, equal text. Errors
@@ -49,7 +45,8 @@ SINTER_CHECKED sinter_status cg_simt_substitute(arena *a, const char *target, te
 
 /* Fails unless the kernel has a SIMT form; then sets the launch's tiles, and makes its symbol one
  * of C. */
-SINTER_CHECKED sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch);
+SINTER_CHECKED sinter_status cg_simt_launch(arena *a, const char *target, const arch_info *arch,
+                                            cg_launch *launch);
 
 /* Appends the text of a file of kernels/, with a line directive. */
 void cg_simt_include(text_buf *out, const char *name);

@@ -75,11 +75,12 @@ uint64_t cg_simt_attention_scratch(const attention_key *k, int64_t max_rows)
 }
 
 /* Of parts a block each chunk; of merged columns one each. */
-static void attention_grid(const void *what, plan_launch *to)
+static void attention_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const attention_key *k = what;
    int64_t each = k->columns && k->form == ATTENTION_merge ? k->columns : 1;
 
+   (void)arch;
    to->tiles = (plan_extent){.k = attention_blocks(k) * each,
                              .num_factors = 1,
                              .factor = {{k->columns ? SYM_A : SYM_T, 1}, {SYM_C, 1}}};
@@ -128,10 +129,11 @@ static void emit_expanded(arena *a, text_buf *out, const char *symbol, const voi
 
 /* A block each head and chunk, through which the step's runs pass one by one; merged, each row and
  * head. */
-static void expanded_grid(const void *what, plan_launch *to)
+static void expanded_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const attention_key *k = what;
 
+   (void)arch;
    to->tiles = (plan_extent){.k = k->heads,
                              .num_factors = 1,
                              .factor = {{k->form == ATTENTION_expanded_merge ? SYM_T : SYM_C, 1}}};

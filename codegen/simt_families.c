@@ -60,10 +60,11 @@ static void write_step(text_buf *out, const gemm_step *s, uint32_t *ptr)
    }
 }
 
-/* Codes that bf16 holds exactly, which all but wide floats are. */
+/* What bf16 holds exactly, in two parts where it is f16; f32 would take three, each times three of
+ * the input. */
 static bool has_matrix_form(panel_layout w)
 {
-   return w != PANEL_f32 && w != PANEL_f16;
+   return w != PANEL_f32;
 }
 
 bool cg_simt_has_matrix(const gemm_key *key)
@@ -74,7 +75,7 @@ bool cg_simt_has_matrix(const gemm_key *key)
 uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, uint64_t k,
                         uint64_t weight_bytes)
 {
-   uint64_t tiles = (n + CG_SIMT_GEMM_COLUMNS - 1) / CG_SIMT_GEMM_COLUMNS;
+   uint64_t tiles = (n + arch->columns - 1) / arch->columns;
    uint64_t most = MIN(MIN(arch->units / tiles, k / LEAST_SLICE), MOST_SLICES);
 
    if (!arch->matrix || key->grouped || !cg_simt_has_matrix(key) || most < 2)
@@ -84,15 +85,18 @@ uint32_t cg_simt_slices(const gemm_key *key, const arch_info *arch, uint64_t n, 
    return all - all / (double)most > arch->launch_ns ? (uint32_t)most : 1;
 }
 
-/* Scales of sub-blocks, two matrices of experts, and codes of inputs take more registers than
- * compilers leave that guess how many blocks should fit. */
-static int wide_blocks(const gemm_key *key)
+/* Registers of a thread: compilers that guess how many blocks should fit keep some in memory. A
+ * second matrix of codes, scales of sub-blocks, experts, f16 and codes of inputs take more. */
+static int matrix_registers(const gemm_key *key)
 {
    bool has_second = key->w2 != PANEL_none, has_subs = panel_infos[key->w].block == 256;
+   bool has_codes = panel_infos[key->w].kind != PANEL_KIND_FLOAT;
 
    if (has_second && (has_subs || panel_infos[key->w2].block == 256))
-      return 3;
-   return has_subs || key->int8 || (has_second && key->grouped) ? 4 : 0;
+      return 168;
+   return (has_second && has_codes) || has_subs || key->int8 || key->grouped || key->w == PANEL_f16
+             ? 128
+             : 96;
 }
 
 static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *what)
@@ -106,10 +110,10 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
    assert(cg_simt_gemm_of(key));
    text_printf(out,
                "#define GEMM_NAME %s\n#define GEMM_GROUPED %d\n#define GEMM_ORDER %u\n"
-               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n#define GEMM_BLOCKS %d\n"
+               "#define GEMM_SLICES %u\n#define GEMM_FORM %d\n#define GEMM_REGISTERS %d\n"
                "#define GEMM_INT8 %d\n#define GEMM_QUANT %d\n#define GEMM_X %u\n"
                "#define GEMM_AT_W %u\n",
-               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form, wide_blocks(key),
+               symbol, key->grouped, ptr, MAX(key->slices, 1), key->form, matrix_registers(key),
                key->int8, quant, x, w);
    ptr += 2 * key->grouped;
    cg_simt_format(out, "GEMM_W", key->w);
@@ -141,10 +145,10 @@ static void emit_gemm(arena *a, text_buf *out, const char *symbol, const void *w
    cg_simt_include(out, "gemm_end.cuh");
 }
 
-static void gemm_grid(const void *what, plan_launch *to)
+static void gemm_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const int64_t *c = to->consts;
-   int64_t columns = (c[C_N] + CG_SIMT_GEMM_COLUMNS - 1) / CG_SIMT_GEMM_COLUMNS;
+   int64_t columns = (c[C_N] + arch->columns - 1) / arch->columns;
    gemm_rows rows = {.is_sym = c[C_ROWS_PER_SYM] > 0,
                      .sym = (sym)c[C_SYM],
                      .num = c[C_ROWS_PER_SYM] > 0 ? c[C_ROWS_PER_SYM] : c[C_ROWS]};
@@ -157,7 +161,7 @@ static void gemm_grid(const void *what, plan_launch *to)
    }
    /* Of slots there may be a tile each: as many as experts that have one. */
    to->tiles = gemm_row_extent(columns * c[C_HEADS], rows,
-                               ((const gemm_key *)what)->grouped ? 1 : CG_SIMT_GEMM_ROWS);
+                               ((const gemm_key *)what)->grouped ? 1 : arch->rows);
 }
 
 const cg_simt_kind cg_simt_gemm = {emit_gemm, gemm_grid};

@@ -100,10 +100,11 @@ static void emit_gdn(arena *a, text_buf *out, const char *symbol, const void *wh
 }
 
 /* A tile is a run and a head. */
-static void gdn_grid(const void *what, plan_launch *to)
+static void gdn_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const gdn_key *k = what;
 
+   (void)arch;
    to->tiles = (plan_extent){.k = k->heads, .num_factors = 1, .factor = {{SYM_Q, 1}}};
 }
 

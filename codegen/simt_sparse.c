@@ -23,10 +23,11 @@ static void emit_compress(arena *a, text_buf *out, const char *symbol, const voi
 }
 
 /* A tile is a row and as many channels as there are threads. */
-static void compress_grid(const void *what, plan_launch *to)
+static void compress_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const compress_key *k = what;
 
+   (void)arch;
    to->tiles.k = (k->d + SIMT_THREADS - 1) / SIMT_THREADS;
 }
 
@@ -85,10 +86,11 @@ static void emit_sparse(arena *a, text_buf *out, const char *symbol, const void 
 }
 
 /* A tile is a row and a block of heads. */
-static void sparse_grid(const void *what, plan_launch *to)
+static void sparse_grid(const arch_info *arch, const void *what, plan_launch *to)
 {
    const sparse_key *k = what;
 
+   (void)arch;
    to->tiles.k = k->heads / sparse_block(k);
 }
 

@@ -114,8 +114,6 @@ static const struct {
    N(PANEL_ROWS),
    N(ATTN_CHUNK),
    N(ATTN_ROWS),
-   {"GEMM_TILE_ROWS", CG_SIMT_GEMM_ROWS},
-   {"GEMM_TILE_COLUMNS", CG_SIMT_GEMM_COLUMNS},
 #include "base/syms.def"
    GEMM_CONST_LIST(C) /* then those of other families */
    N(E_N),
@@ -171,9 +169,16 @@ static const struct {
 
 static void write_constants(text_buf *out, const cg_machine *machine)
 {
+   const arch_info *arch = machine->arch;
+
    number(out, "SIMT_MATRIX", machine->matrix);
-   number(out, "SIMT_ARCH_WARP", machine->warp);
-   number(out, "SIMT_BLOCK_SHARED", (int64_t)machine->shared);
+   number(out, "SIMT_ARCH_WARP", arch->warp);
+   number(out, "SIMT_BLOCK_SHARED", (int64_t)arch_block_shared(arch));
+   number(out, "SIMT_REGISTERS", arch->registers);
+   number(out, "GEMM_TILE_ROWS", arch->rows);
+   number(out, "GEMM_TILE_COLUMNS", arch->columns);
+   number(out, "GEMM_STAGES", arch->stages);
+   number(out, "ATTN_AHEAD", arch->ahead);
    for (size_t i = 0; i < countof(constants); i++)
       number(out, constants[i].name, constants[i].value);
    text_printf(out, "#define SIMT_PASTE_(a, b) a##b\n#define SIMT_PASTE(a, b) SIMT_PASTE_(a, b)\n");
@@ -229,7 +234,7 @@ static const char *identifier(arena *a, const char *symbol)
    return out;
 }
 
-sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch)
+sinter_status cg_simt_launch(arena *a, const char *target, const arch_info *arch, cg_launch *launch)
 {
    const cg_simt_kind *kind = launch->kernel.simt;
 
@@ -237,7 +242,7 @@ sinter_status cg_simt_launch(arena *a, const char *target, cg_launch *launch)
       return no_form(target, launch->kernel.family, launch->kernel.symbol);
    launch->kernel.symbol = identifier(a, launch->kernel.symbol);
    if (kind->grid)
-      kind->grid(launch->kernel.what, &launch->launch);
+      kind->grid(arch, launch->kernel.what, &launch->launch);
    return SINTER_ok;
 }
 

@@ -19,6 +19,8 @@ sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint
       "-ffp-contract=off",
       "-fno-math-errno",
       "-fno-strict-aliasing",
+      "-fsanitize=bounds", /* an index past an array, in memory that is there, is a trap */
+      "-fsanitize-undefined-trap-on-error",
       "-fvisibility=hidden",
       "-fPIC",
       "-shared",

@@ -170,7 +170,7 @@ SIMT_FN void SIMT_PASTE(ATTN_NAME, _chunk)(const attn_row *r, SIMT_PASTE(ATTN_NA
 #if ATTN_FORM == ATTENTION_merge
 SIMT_KERNEL(ATTN_NAME)
 #else
-SIMT_WIDE_KERNEL(ATTN_NAME, 4)
+SIMT_WIDE_KERNEL(ATTN_NAME, 128)
 #endif
 {
    enum { P = ATTN_IN + 1 + ATTN_SINKS + (ATTN_FORM == ATTENTION_merge ? 0 : 1 + ATTN_LATENT) }; /* tiles */

@@ -86,7 +86,7 @@ SIMT_FN void EXPAND_FN(_panel)(const simt_format f, const simt_u8 *panel, const 
          sum[e / 4][e % 4] = 0;
       for (int k = g; k < g + group; k += EXPAND_SIDE) {
          simt_u32 w[MMA_A];
-         gemm_mma_w(f, panel, k, EXPAND_R, w);
+         gemm_mma_w(f, panel, k, EXPAND_R, 0, w);
          SIMT_UNROLL
          for (int t = 0; t < EXPAND_TILES; t++) {
             simt_u32 parts[EXPAND_PARTS][2];
@@ -390,7 +390,7 @@ SIMT_FN void EXPAND_FN(_rows)(const simt_args *a, EXPAND_FN(_shared) * s, simt_i
    }
 }
 
-SIMT_WIDE_KERNEL(EXPAND_NAME, 1)
+SIMT_WIDE_KERNEL(EXPAND_NAME, 512)
 {
    SIMT_BEGIN(a);
    SIMT_SHARED(EXPAND_FN(_shared), s);

@@ -18,7 +18,7 @@ SIMT_FN int ATTN_FN(_value)(int e)
 #if ATTN_FORM == ATTENTION_merge
 SIMT_KERNEL(ATTN_NAME)
 #else
-SIMT_WIDE_KERNEL(ATTN_NAME, 4)
+SIMT_WIDE_KERNEL(ATTN_NAME, 128)
 #endif
 {
    enum {

@@ -20,7 +20,6 @@
 
 enum {
    ATTN_SIDE = 16, /* rows of the instruction, and positions of a page */
-   ATTN_AHEAD = 3,
    ATTN_STAGES = ATTN_AHEAD + 1,
    ATTN_PAGES = ATTN_CHUNK / PAGE_TOKENS,
    ATTN_OWN = ATTN_PAGES / SIMT_WARPS, /* pages of a chunk that a warp scores */

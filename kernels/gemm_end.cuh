@@ -6,7 +6,7 @@
 #undef GEMM_GROUPED
 #undef GEMM_ORDER
 #undef GEMM_SLICES
-#undef GEMM_BLOCKS
+#undef GEMM_REGISTERS
 #undef GEMM_FORM
 #undef GEMM_INT8
 #undef GEMM_QUANT

@@ -3,23 +3,23 @@
  *    GEMM_SLICES   k is cut into so many slices of whole tiles, whose sums are added in order
  *    GEMM_FORM     GEMM_whole: one block does that; GEMM_part: a block takes a slice and leaves its sums in memory; GEMM_merge: adds them,
  *                  and what follows. So both ways have the same bits
- *    GEMM_BLOCKS   of a wide kernel (simt.h); 0: it is none
+ *    GEMM_REGISTERS  of a thread (simt.h)
  *
  *    GEMM_INT8     x are codes with scales: a tile's product is that of gemm_mma_int8.cuh
  *
- *    w codes (bf16, exactly)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
+ *    w codes (bf16, exactly; f16: two, c0 + c1)   x = x0 + x1 + x2 (bf16, exactly: base/pack.h calls them parts)
  *    a block of k: sum = codes x0 + codes x1 + codes x2 in f32;   total += d sum + m (sum of x)
  *
- * A warp takes panels of 16 outputs and GEMM_TILE_ROWS rows of x; w is the 16 x 16 matrix of the instruction. The tile of x comes
- * by asynchronous copies, one tile ahead. Scales are applied to sums, so codes are never rounded and neither is x. An
+ * A warp takes panels of 16 outputs and GEMM_TILE_ROWS rows of x; w is the 16 x 16 matrix of the instruction. Tiles of x come
+ * by asynchronous copies, GEMM_STAGES - 1 of them ahead. Scales are applied to sums, so codes are never rounded and neither is x. An
  * output's bits depend on its own row and column only, for any M. Layouts: all of blocks or sub-blocks of 16 and
- * 32, e4m3, bf16. Parts: f32[slice][weight][row][column]. */
+ * 32, e4m3, bf16, f16. Parts: f32[slice][weight][row][column]. */
 #ifndef GEMM_MMA_CUH
 #define GEMM_MMA_CUH
 
 typedef struct gemm_mma_shared {
    /* rows are 4 floats apart from a multiple of 32: lanes of a fragment read different banks */
-   float x[MMA_STAGES][GEMM_TILE_ROWS][GEMM_TILE_K + 4];
+   float x[GEMM_STAGES][GEMM_TILE_ROWS][GEMM_TILE_K + 4];
 } gemm_mma_shared;
 
 /* Starts the copy of columns k0 … of the rows; what is not there becomes 0. */
@@ -82,15 +82,20 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
          for (int i = 0; i < 4; i++)
             sum[t][i] = 0;
       for (int k = g; k < g + group; k += MMA_K) {
-         simt_u32 w[MMA_A];
-         gemm_mma_w(f, panel, k0 + k, depth, w);
+         simt_u32 w[MMA_A], rest[MMA_A];
+         gemm_mma_w(f, panel, k0 + k, depth, 0, w);
+         if (gemm_mma_is_halves(f))
+            gemm_mma_w(f, panel, k0 + k, depth, 1, rest);
          SIMT_UNROLL
          for (int t = 0; t < MMA_TILES; t++) {
             simt_u32 parts[3][2];
             gemm_mma_x(x, t, k, parts);
             SIMT_UNROLL
-            for (int p = 2; p >= 0; p--)
+            for (int p = 2; p >= 0; p--) {
+               if (gemm_mma_is_halves(f))
+                  simt_mma(sum[t], rest, parts[p]);
                simt_mma(sum[t], w, parts[p]);
+            }
          }
       }
       if (k0 + g >= depth)
@@ -169,11 +174,7 @@ typedef struct SIMT_PASTE(GEMM_NAME, _shared) {
 #endif
 } SIMT_PASTE(GEMM_NAME, _shared);
 
-#if GEMM_BLOCKS
-SIMT_WIDE_KERNEL(GEMM_NAME, GEMM_BLOCKS)
-#else
-SIMT_KERNEL(GEMM_NAME)
-#endif
+SIMT_WIDE_KERNEL(GEMM_NAME, GEMM_REGISTERS)
 {
    SIMT_BEGIN(a);
    SIMT_SHARED(SIMT_PASTE(GEMM_NAME, _shared), s);
@@ -223,10 +224,15 @@ SIMT_KERNEL(GEMM_NAME)
    float before2[MMA_PANELS][MMA_TILES][4];
 #endif
 #endif
-   if (from < to)
-      GEMM_FETCH(s->in.x[0], from);
+   /* Each tile is a group of copies, an empty one where there is no tile. */
+   for (int i = 0; i < GEMM_STAGES - 1; i++)
+      if (from + i * GEMM_TILE_K < to)
+         GEMM_FETCH(s->in.x[i], from + i * GEMM_TILE_K);
+      else
+         simt_copy_end();
    for (simt_i64 k0 = from; k0 < to; k0 += GEMM_TILE_K) {
-      const int stage = (int)((k0 - from) / GEMM_TILE_K % MMA_STAGES);
+      const int number = (int)((k0 - from) / GEMM_TILE_K), stage = number % GEMM_STAGES;
+      const simt_i64 next = k0 + (GEMM_STAGES - 1) * GEMM_TILE_K;
 #if GEMM_SLICES > 1 && GEMM_FORM == GEMM_whole
       if (k0 && k0 % slice == 0) {
          SIMT_UNROLL
@@ -239,12 +245,11 @@ SIMT_KERNEL(GEMM_NAME)
          }
       }
 #endif
-      if (k0 + GEMM_TILE_K < to) {
-         GEMM_FETCH(s->in.x[1 - stage], k0 + GEMM_TILE_K);
-         simt_copy_wait(1);
-      } else {
-         simt_copy_wait(0);
-      }
+      if (next < to)
+         GEMM_FETCH(s->in.x[(number + GEMM_STAGES - 1) % GEMM_STAGES], next);
+      else
+         simt_copy_end();
+      simt_copy_wait(GEMM_STAGES - 1);
       simt_sync(); /* what every thread has copied is there */
       SIMT_UNROLL
       for (int p = 0; p < MMA_PANELS; p++) {

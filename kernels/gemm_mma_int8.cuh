@@ -3,7 +3,7 @@
 #define GEMM_MMA_INT8_CUH
 
 typedef struct gemm_mma_int8_shared {
-   gemm_codes x[MMA_STAGES];
+   gemm_codes x[GEMM_STAGES];
 } gemm_mma_int8_shared;
 
 /* Columns k0 … of the tile: total[tile][4] gains their products, of a group of columns at a time. */

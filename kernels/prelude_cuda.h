@@ -13,9 +13,10 @@
 #define SIMT_KERNEL(name)                                                                          \
    extern "C" __global__ void __launch_bounds__(SIMT_THREADS)                                      \
       name(const __grid_constant__ simt_args simt_given)
-/* Three blocks leave 168 registers to a thread, four 128. */
-#define SIMT_WIDE_KERNEL(name, blocks)                                                             \
-   extern "C" __global__ void __launch_bounds__(SIMT_THREADS, blocks)                              \
+/* As many blocks as registers are enough for. */
+#define SIMT_WIDE_KERNEL(name, registers)                                                          \
+   extern "C" __global__ void __launch_bounds__(SIMT_THREADS,                                      \
+                                                SIMT_REGISTERS / SIMT_THREADS / (registers))       \
       name(const __grid_constant__ simt_args simt_given)
 #define SIMT_BEGIN(a)                                                                              \
    const simt_args *a = &simt_given;                                                               \

@@ -14,7 +14,7 @@
    extern "C"                                                                                      \
       __attribute__((global, amdgpu_flat_work_group_size(SIMT_THREADS, SIMT_THREADS))) void        \
       name(const simt_args simt_given)
-#define SIMT_WIDE_KERNEL(name, blocks) SIMT_KERNEL(name)
+#define SIMT_WIDE_KERNEL(name, registers) SIMT_KERNEL(name)
 #define SIMT_BEGIN(a)                                                                              \
    const simt_args *a = &simt_given;                                                               \
    if (simt_tile() >= simt_tiles(a))                                                               \

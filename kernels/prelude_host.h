@@ -21,7 +21,7 @@ __attribute__((visibility("default"))) simt_fiber *simt_self;
 #define SIMT_KERNEL(name)                                                                          \
    __attribute__((visibility("default"))) void name(const simt_args *simt_given);                  \
    void name(const simt_args *simt_given)
-#define SIMT_WIDE_KERNEL(name, blocks) SIMT_KERNEL(name)
+#define SIMT_WIDE_KERNEL(name, registers) SIMT_KERNEL(name)
 #define SIMT_BEGIN(a)                                                                              \
    const simt_args *a = simt_given;                                                                \
    if (simt_tile() >= simt_tiles(a))                                                               \
@@ -137,7 +137,8 @@ SIMT_FN int simt_dot4(unsigned a, unsigned b, int c)
 
 enum { SIMT_MAX_COPIES = 64 };
 
-/* A thread's copies under way: they are made as late as can be, so that reading too early shows. */
+/* A thread's copies under way: they are made as late as can be, so that reading too early shows;
+ * or at once, so that it shows where others still read what was there. */
 static struct simt_copies {
    int num, groups;
    struct simt_one_copy {
@@ -147,17 +148,25 @@ static struct simt_copies {
    } copy[SIMT_MAX_COPIES];
 } simt_copies[SIMT_THREADS];
 
+SIMT_FN void simt_copy_now(const struct simt_one_copy *one)
+{
+   if (one->there)
+      __builtin_memcpy(one->to, one->from, (unsigned long)one->bytes);
+   else
+      __builtin_memset(one->to, 0, (unsigned long)one->bytes);
+}
+
 SIMT_FN void simt_copy_later(void *to, const void *from, int bytes, int there)
 {
    struct simt_copies *c = &simt_copies[simt_self->thread];
+   const struct simt_one_copy one = {to, from, bytes, there, c->groups};
 
    if (c->num == SIMT_MAX_COPIES)
       __builtin_trap();
-   c->copy[c->num].to = to;
-   c->copy[c->num].from = from;
-   c->copy[c->num].bytes = bytes;
-   c->copy[c->num].there = there;
-   c->copy[c->num++].group = c->groups;
+   if (simt_self->early)
+      simt_copy_now(&one);
+   else
+      c->copy[c->num++] = one;
 }
 
 SIMT_FN void simt_copy16(void *to, const void *from, int there)
@@ -186,10 +195,8 @@ SIMT_FN void simt_copy_wait(int left)
       const struct simt_one_copy *one = &c->copy[i];
       if (one->group >= c->groups - left)
          c->copy[kept++] = *one;
-      else if (one->there)
-         __builtin_memcpy(one->to, one->from, (unsigned long)one->bytes);
       else
-         __builtin_memset(one->to, 0, (unsigned long)one->bytes);
+         simt_copy_now(one);
    }
    c->num = kept;
 }

@@ -95,6 +95,7 @@ SIMT_FN void ROUTE_FN(_choose)(ROUTE_FN(_shared) *s, const float *bias, simt_i32
       simt_sync();
    }
    int n = 0;
+   SIMT_LOOP
    for (int i = 0; t == 0 && i < ROUTE_EXPERTS && n < ROUTE_K; i++)
       if (s->taken[i] == 2)
          ids[n++] = i;

@@ -6,8 +6,8 @@
  *       SIMT_SHARED(some_struct, s);    s->…: the block's memory; it holds anything at the start
  *       … simt_thread(), simt_tile(), simt_sync(), simt_shfl_xor() …
  *    }
- *    SIMT_WIDE_KERNEL(name, blocks)     one that holds much: so many blocks of it on a multiprocessor are enough. A compiler that is not
- *                                       told guesses how many, and keeps registers in memory for that
+ *    SIMT_WIDE_KERNEL(name, registers)  one that holds much: a thread may have so many. A compiler that is not told guesses how many
+ *                                       blocks should fit, and keeps registers in memory for that
  *
  * A prelude gives the words a meaning: prelude_cuda.h, prelude_hip.h, prelude_host.h. Text is
  * assembled by codegen/simt_text.c, which puts constants of our tables (SYM_T, C_N, PAGE_TOKENS, …)

@@ -19,6 +19,7 @@ struct simt_fiber {
    const simt_meet *meet;
    long long tile;
    int thread;
+   int early; /* asynchronous copies are made at once, else when they are waited for */
 };
 
 #endif

@@ -198,7 +198,7 @@ static void start_block(uint32_t tile)
    the.is_shared = false;
    for (uint32_t i = 0; i < the.threads; i++) {
       lane *l = &the.lanes[i];
-      *l = (lane){.f = {&meet, tile, (int)i}};
+      *l = (lane){.f = {&meet, tile, (int)i, the.order == MOCK_LAST}};
       l->sp = mock_stack(stack_of(i), STACK, entry);
    }
    the.current = the.threads - 1;

@@ -158,28 +158,33 @@ bool mock_is_device(const void *memory)
    return (uintptr_t)memory - (uintptr_t)mock.space < SPACE;
 }
 
-static struct sigaction before;
+enum { NUM_FAULTS = 2 };
+static const int faults[NUM_FAULTS] = {SIGSEGV, SIGILL};
+static struct sigaction before[NUM_FAULTS];
 
-/* A kernel that reads what no memory is behind ends with words; for all else the fault is what it
- * is. */
+/* A kernel that reads what no memory is behind, or comes to a trap of its text, ends with words;
+ * for all else the fault is what it is. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
    char text[160];
 
-   (void)number;
    (void)context;
-   if (mock_is_device(info->si_addr))
+   if (number == SIGILL)
+      mock_block_fault("an index past the end of its array, or an access that is not aligned");
+   else if (mock_is_device(info->si_addr))
       mock_block_fault(mock_where((uintptr_t)info->si_addr, text));
-   sigaction(SIGSEGV, &before, NULL); /* and so it happens again */
+   sigaction(number, &before[number == SIGILL], NULL); /* and so it happens again */
 }
 
 static void catch_faults(void)
 {
    struct sigaction now = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER}, is;
 
-   sigaction(SIGSEGV, NULL, &is);
-   if (!(is.sa_flags & SA_SIGINFO) || is.sa_sigaction != on_fault)
-      sigaction(SIGSEGV, &now, &before);
+   for (int i = 0; i < NUM_FAULTS; i++) {
+      sigaction(faults[i], NULL, &is);
+      if (!(is.sa_flags & SA_SIGINFO) || is.sa_sigaction != on_fault)
+         sigaction(faults[i], &now, &before[i]);
+   }
 }
 
 int mock_start(uint32_t warp)

@@ -268,15 +268,15 @@ static double multiplications(const kernel *k, const ir_op *op)
    }
 }
 
-/* One multiply-add with the weight of op: matrix units take codes, and floats of two bytes that are
- * bf16. */
+/* One multiply-add with the weight of op: matrix units take codes and bf16, f16 in two parts. */
 static double product_ns(const kernel *k, const ir_op *op)
 {
    const ir_op *w = pass_weight_behind(op->operands[op->num_operands - 1]);
    dtype stored = w ? w->results[0]->type.dtype : DT_f32;
 
-   return k->t->code_ns != 0 && stored != DT_f32 && stored != DT_f16 ? k->t->code_ns
-                                                                     : k->t->float_ns;
+   if (k->t->code_ns == 0 || stored == DT_f32)
+      return k->t->float_ns;
+   return stored == DT_f16 ? 2 * k->t->code_ns : k->t->code_ns;
 }
 
 /* One multiply-add of an attention: plain, or on matrix instructions for each part, of columns that

@@ -167,9 +167,9 @@ static inline void harness_pack(harness *h)
 }
 
 /* What kernels that are SIMT text are made for. */
-static inline const arch_info *harness_arch(const harness_simt *simt)
+static inline const arch_info *harness_arch(uint32_t warp)
 {
-   return arch_find(simt->warp == 32 ? "sm_90a" : "gfx950");
+   return arch_find(warp == 32 ? "sm_90a" : "gfx950");
 }
 
 static inline void harness_load_simt(harness *h, sinter_numerics numerics)
@@ -178,8 +178,7 @@ static inline void harness_load_simt(harness *h, sinter_numerics numerics)
    const uint8_t *object;
    size_t size;
 
-   const cg_machine machine = {h->simt->warp, numerics == SINTER_NUMERICS_fast,
-                               arch_block_shared(harness_arch(h->simt))};
+   const cg_machine machine = {harness_arch(h->simt->warp), numerics == SINTER_NUMERICS_fast};
    HARNESS_OK(cg_simt_text(h->a, CG_HOST, machine, "test", h->plan.kernels,
                            h->plan.plan.num_kernels, &text));
    HARNESS_OK(cg_host_object(h->a, text.data, text.len, &object, &size));
@@ -205,7 +204,7 @@ static inline harness *harness_compile(const char *text, harness_options o)
 {
    o.simt = o.simt ? o.simt : harness_stand_in;
    pass_target target =
-      pass_target_arch(o.simt ? harness_arch(o.simt)->name : isa_infos[o.level].name);
+      pass_target_arch(o.simt ? harness_arch(o.simt->warp)->name : isa_infos[o.level].name);
    pass_options options = {
       .target = &target, .numerics = o.numerics, .with = o.with, .attention = o.attention};
    pass_report *report;

@@ -21,7 +21,7 @@ typedef struct module {
 
 static module compile(const harness_simt *simt, bool matrix)
 {
-   const cg_machine machine = {simt->warp, matrix, SIMT_MAX_SHARED};
+   const cg_machine machine = {harness_arch(simt->warp), matrix};
    cg_kernel kernels[MAX_FORMATS];
    module m = {.simt = simt};
    const uint8_t *object;
@@ -79,7 +79,7 @@ static void check_format(const module *m, uint32_t i, uint64_t k)
    launch l;
 
    set_launch(&l, &m->key[i], &w);
-   cg_simt_gemm.grid(&m->key[i], &l.plan);
+   cg_simt_gemm.grid(harness_arch(m->simt->warp), &m->key[i], &l.plan);
    l.args.ptr[set_input(&l, &in, 0)] = w.panels;
    for (size_t c = 0; c < countof(row_counts); c++) {
       uint64_t rows = row_counts[countof(row_counts) - 1 - c];

@@ -26,7 +26,7 @@ static size_t object_of(arena *a, const char *kernels, const uint8_t **out)
    text_buf text = {.a = a};
    size_t size;
 
-   OK(cg_simt_text(a, CG_HOST, (cg_machine){32, false, SIMT_MAX_SHARED}, "mock", NULL, 0, &text));
+   OK(cg_simt_text(a, CG_HOST, (cg_machine){arch_find("sm_90a"), false}, "mock", NULL, 0, &text));
    text_printf(&text, "%s", kernels);
    OK(cg_host_object(a, text.data, text.len, out, &size));
    return size;

@@ -32,7 +32,7 @@ static void *graph_over(const rt_gpu_ops *ops, rt_gpu *gpu, arena *a, uint64_t p
    void *module, *kernel, *graph, *node, *exec;
    size_t size;
 
-   const cg_machine host = {ops == &rt_cuda_ops ? 32 : 64, false, SIMT_MAX_SHARED};
+   const cg_machine host = {arch_find(ops == &rt_cuda_ops ? "sm_90a" : "gfx950"), false};
    OK(cg_simt_text(a, CG_HOST, host, "mock", NULL, 0, &text));
    text_printf(&text, "SIMT_KERNEL(more) { SIMT_BEGIN(a); if (simt_thread() == 0) ((float "
                       "*)a->ptr[0])[0] += 1; }\n");

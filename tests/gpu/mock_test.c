@@ -50,7 +50,7 @@ static void load(device *d, const char *kernels)
 
    cr_assert(eq(int, arena_create(&d->a), SINTER_ok));
    text.a = d->a;
-   const cg_machine machine = {32, true, SIMT_MAX_SHARED};
+   const cg_machine machine = {arch_find("sm_90a"), true};
    cr_assert(eq(int, cg_simt_text(d->a, CG_HOST, machine, "mock-cuda", NULL, 0, &text), SINTER_ok));
    text_printf(&text, "typedef struct { float x[SIMT_THREADS]; } some;\n%s", kernels);
    cr_assert(eq(int, cg_host_object(d->a, text.data, text.len, &object, &size), SINTER_ok), "%s",
@@ -223,6 +223,21 @@ Test(mock, a_kernel_cannot_read_past_the_end)
    ERROR(MOCK_ERROR_failed, run(&d, "k", MOCK_FIRST, x));
    cr_assert(ne(ptr, strstr(mock_message(), "kernel k, tile 0, thread 9: address "), NULL), "%s",
              mock_message());
+}
+
+/* Kills: an index that nobody looks at, since there is memory behind it. */
+Test(mock, an_index_past_its_array_is_named)
+{
+   device d = {0};
+   float x[SIMT_THREADS];
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(k) " BEGIN
+            "float z[2] = {1, 2}; s->x[t] = 0; y[t] = z[t == 9 ? 2 : t % 2]; }");
+   cr_assert(eq(int, run(&d, "k", MOCK_FIRST, x), MOCK_ERROR_failed));
+   cr_assert(
+      ne(ptr, strstr(mock_message(), "kernel k, tile 0, thread 9: an index past the end"), NULL),
+      "%s", mock_message());
 }
 
 static const struct gpu_piece ours = {.type = GPU_PIECE_pinned, .place = GPU_PLACE_device};

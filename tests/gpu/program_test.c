@@ -78,7 +78,7 @@ static void build(machine *m, const rt_gpu_ops *ops)
    *m = (machine){.ops = ops};
    OK(arena_create(&m->a));
    text.a = m->a;
-   const cg_machine host = {ops == &rt_cuda_ops ? 32 : 64, false, SIMT_MAX_SHARED};
+   const cg_machine host = {arch_find(ops == &rt_cuda_ops ? "sm_90a" : "gfx950"), false};
    OK(cg_simt_text(m->a, CG_HOST, host, "mock", NULL, 0, &text));
    text_append(&text, kernels, sizeof kernels - 1);
    OK(cg_host_object(m->a, text.data, text.len, &object, &size));

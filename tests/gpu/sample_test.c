@@ -62,7 +62,7 @@ static const char *text_of(arena *a, uint32_t warp, const char *was, const char 
       {.symbol = "sample_pick", .family = "sample", .simt = &cg_simt_sample}};
    text_buf text = {.a = a}, changed = {.a = a};
 
-   const cg_machine host = {warp, false, SIMT_MAX_SHARED};
+   const cg_machine host = {harness_arch(warp), false};
    HARNESS_OK(cg_simt_text(a, CG_HOST, host, "test", kernels, countof(kernels), &text));
    const char *at = was ? strstr(text.data, was) : NULL;
    cr_assert(!was || at, "the text has no %s", was);

@@ -36,12 +36,8 @@ static const char *const models[] = {
    TEST_ROOT "/golden/mixtral",
    TEST_ROOT "/golden/qwen3_moe",
    TEST_ROOT "/golden/gguf_llama_k/Q4_K_M_mix.gguf",
-   TEST_ROOT "/golden/gguf_llama/Q4_1.gguf",
-};
-
-/* Models whose kernels only a CPU has. */
-static const char *const cpu_models[] = {
    TEST_ROOT "/golden/deepseek_v4",
+   TEST_ROOT "/golden/gguf_llama/Q4_1.gguf",
 };
 
 static void on_token(void *user, sinter_request *r, const sinter_token *t)
@@ -194,12 +190,6 @@ static void same_everywhere(sinter_numerics numerics)
 {
    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
       same_for(models[m], numerics);
-   for (size_t m = 0; m < sizeof cpu_models / sizeof *cpu_models; m++) {
-      if (getenv("SINTER_TEST_DEVICE"))
-         fprintf(stderr, "skip: %s has kernels for a CPU only\n", cpu_models[m]);
-      else
-         same_for(cpu_models[m], numerics);
-   }
 }
 
 Test(invariance, fast)
@@ -210,6 +200,23 @@ Test(invariance, fast)
 Test(invariance, exact)
 {
    same_everywhere(SINTER_NUMERICS_exact);
+}
+
+/* For other processes to compare: what requests of several lengths get, whose steps take buckets of
+ * rows in turns, of the golden folder $SINTER_TEST_STEPS. */
+Test(invariance, steps)
+{
+   const char *name = getenv("SINTER_TEST_STEPS");
+   char path[1024];
+
+   if (!name)
+      return;
+   snprintf(path, sizeof path, TEST_ROOT "/golden/%s", name);
+   sinter_artifact *a = open_model(path, SINTER_NUMERICS_exact);
+   outcome o = run(a, (setting){.threads = 1, .step_tokens = 16, .neighbours = 3, .period = 11});
+   for (uint32_t i = 0; i < o.count; i++)
+      fprintf(stderr, "%s: %d %a\n", name, o.ids[i], o.logprobs[i]);
+   sinter_artifact_close(a);
 }
 
 /* Guessing ahead changes neither tokens nor logprobs, beside neighbours and in a pool that is too
