@@ -2,6 +2,7 @@
 what usage counts, calls of strict tools, fields that cannot be obeyed. Alone: `tests/e2e/serve_forms.py`, which plants of
 tests/mutations/mutations.def run. Kills: an item that calls itself whole, ids that a stream and its end do not share, tokens that are
 counted twice or in the wrong part, a strict tool whose arguments are only hoped for, a field that is left out in silence."""
+import concurrent.futures
 import inspect
 
 from server import *  # noqa: F403
@@ -69,6 +70,9 @@ def messages(s):
     def prompt(*parts):
         return s.post("/apply-template", model="hermes", messages=[{"role": "user", "content": list(parts)}])[1]["prompt"]
     one, two = {"type": "text", "text": "one"}, {"type": "text", "text": "two"}
+    answer = [{"role": "assistant", "content": [{"type": "refusal", "refusal": "not that"}]}]
+    text = s.post("/apply-template", model="hermes", messages=TALK + answer)[1]["prompt"]
+    check("not that" in text, "messages: a refusal is what was said", text)
     check("one\ntwo" in prompt(one, two) and "one\n" not in prompt(one), "messages: parts are lines", prompt(one, two))
 
 
@@ -211,6 +215,13 @@ def parsed(c, token):
     check(isinstance(three, Weather), "responses: an answer that the SDK parses", three)
 
 
+def half_marks(s):
+    """A call that is demanded and cut off leaves no half of its mark, or of itself, as content."""
+    for n in range(1, 30):
+        r = s.post("/v1/chat/completions", model="hermes", messages=TALK, tools=TOOLS, tool_choice="required", max_tokens=n, temperature=0)[1]["choices"][0]
+        check(not r["message"]["content"] and r["finish_reason"] in ("length", "stop", "tool_calls"), f"a demanded call, {n} tokens", r)
+
+
 def single(c):
     """parallel_tool_calls false: an answer ends behind its first call, whatever the model would go on with."""
     plain = [{"type": "function", "function": {k: v for k, v in t["function"].items() if k != "strict"}} for t in TOOLS]
@@ -223,6 +234,31 @@ def single(c):
         text = "".join(x.delta.content or "" for x in chunks)
         check([t.function.name for t in r.message.tool_calls] == names == streamed and r.finish_reason == "tool_calls" == chunks[-1].finish_reason and
               r.message.content == text == ("soand more" if many else "so"), f"parallel_tool_calls {many}", (r, streamed, text))
+
+
+def long_bodies(s):
+    """Kills: a text of one long word that stops the threads of HTTP, and with them everybody."""
+    slow, waits = [], []
+
+    def long(path, field):
+        body = json.dumps({"model": "hermes", field: "x" * (8 * 1024 * 1024 - 100)})
+        slow.append((path, s.send("POST", path, body)))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(long, *w) for w in (("/v1/completions", "prompt"), ("/v1/responses", "input"), ("/tokenize", "content"), ("/v1/completions", "prompt"))]
+        begun = time.time()
+        while not all(r.done() for r in running):
+            started = time.time()
+            check(s.get("/livez")[0] == 200, "long bodies: others are served")
+            waits.append(time.time() - started)
+            time.sleep(0.02)
+        whole = time.time() - begun
+    codes = sorted((path, status, (json.loads(body).get("error") or {}).get("code")) for path, (status, _, body) in slow)
+    check(codes == [("/tokenize", 200, None)] + [("/v1/completions", 400, "context_length_exceeded")] * 2 + [("/v1/responses", 400, "context_length_exceeded")],
+          "long bodies: their answers", codes)
+    check(len(waits) > 5 and sum(waits) < whole / 2, "long bodies: nobody waits for them", (whole, sorted(waits)[-5:]))
+    with socket.create_connection(("127.0.0.1", s.port)) as gone:  # leaves while it is read
+        body = json.dumps({"model": "hermes", "prompt": "x" * (2 << 20)}).encode()
+        gone.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
 def calling(name, template):
@@ -249,9 +285,11 @@ def run():
     echoed(s, c)
     turns(c)
     single(c)
+    half_marks(s)
     strict(c, {"hermes": mark, "llama3": str(s.post("/tokenize", model="llama3", content="{")[1]["tokens"][0])})
     parsed(c, mark)
     fields(s, c)
+    long_bodies(s)
     check(s.idle() and s.settled("hermes")["kv_tokens_used"] == 0, "forms: nothing is left")
     s.stop()
 

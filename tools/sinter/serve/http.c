@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "log.h"
+#include "readers.h"
 #include "reply.h"
 #include "slow.h"
 
@@ -183,6 +184,7 @@ static void completed(void *user, struct MHD_Connection *connection, void **stat
       pthread_mutex_unlock(&j->lock);
       job_release(j);
    }
+   reading_free(c);
    buffer_free(&c->body);
    free(c);
    *state = NULL;
@@ -555,6 +557,8 @@ bool http_start(server *s)
    }
    raise_limit();
    pthread_mutex_init(&s->watching, NULL);
+   if (!readers_start(s))
+      return false;
    bool ok = listen_on(s, at, (uint16_t)port);
    freeaddrinfo(at);
    return ok;
@@ -562,6 +566,7 @@ bool http_start(server *s)
 
 void http_stop(server *s)
 {
+   readers_stop(s);
    if (s->daemon)
       MHD_stop_daemon(s->daemon);
    s->daemon = NULL;

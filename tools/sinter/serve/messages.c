@@ -1,7 +1,7 @@
 /* messages.c - the messages of a chat, as the template gets them.
  *
  *    system, developer (as system), user     content: text, or parts of type text and images
- *    assistant                               content, reasoning_content, tool_calls
+ *    assistant                               content (also a refusal), reasoning_content, tool_calls
  *    tool                                    content, tool_call_id */
 #include <string.h>
 
@@ -16,8 +16,9 @@ static bool unfit(fault *f, const char *what)
 static bool part_text(const tree *part, buffer *out, fault *f)
 {
    static const char *const types[] = {"text", "input_text", "output_text"};
-   const tree *text = tree_get(part, "text");
-   bool known = false;
+   bool is_refusal = value_is(tree_get(part, "type"), "refusal");
+   const tree *text = tree_get(part, is_refusal ? "refusal" : "text");
+   bool known = is_refusal;
 
    for (size_t i = 0; i < countof(types); i++)
       known |= value_is(tree_get(part, "type"), types[i]);

@@ -6,6 +6,7 @@
 #include <microhttpd.h>
 
 #include "models.h"
+#include "readers.h"
 #include "values.h"
 
 static int json(call *c, int status, buffer *b)
@@ -302,21 +303,68 @@ static bool gives(const host *h, endpoint e, fault *f)
       h->name);
 }
 
+/* Begins to read the body, once its model is ready. True when it has been read; false with the
+ * answer to give until then. */
+static bool is_read(call *c, bool (*read)(call *), int *answer)
+{
+   reading *r = &c->reading;
+   fault f = {0};
+
+   *answer = MHD_YES;
+   if (!r->host) {
+      r->read = read;
+      r->host = open_body(c, &r->body, &f);
+      if (!r->host) {
+         tree_free(r->body);
+         r->body = NULL;
+         *answer = closed(c, &f);
+         return false;
+      }
+   }
+   return readers_read(c);
+}
+
+static host *take_host(call *c)
+{
+   host *h = c->reading.host;
+
+   c->reading.host = NULL;
+   return h;
+}
+
+static bool read_ask(call *c)
+{
+   reading *r = &c->reading;
+
+   return gives(r->host, r->endpoint, &r->fault) &&
+          ask_read(&r->ask, r->endpoint, r->body, r->host, &r->fault);
+}
+
 static int complete(call *c, endpoint e)
 {
-   tree *body;
-   ask a;
-   fault f = {0};
-   host *h = open_body(c, &body, &f);
-   bool ok = h && gives(h, e, &f) && ask_read(&a, e, body, h, &f);
+   int answer;
 
-   tree_free(body);
-   if (!h)
-      return closed(c, &f);
+   c->reading.endpoint = e;
+   if (!is_read(c, read_ask, &answer))
+      return answer;
+   host *h = take_host(c);
    buffer_free(&c->body);
-   int answer = ok ? http_follow(c, job_create(h, &a)) : http_fault(c, &f);
+   answer = c->reading.ok ? http_follow(c, job_create(h, &c->reading.ask))
+                          : http_fault(c, &c->reading.fault);
    host_release(h);
    return answer;
+}
+
+void reading_free(call *c)
+{
+   reading *r = &c->reading;
+
+   if (r->host) { /* read, and its client had gone */
+      if (r->ok && !r->of_text)
+         ask_free(&r->ask);
+      host_release(r->host);
+   }
+   buffer_free(&r->answer);
 }
 
 int route_load(call *c)
@@ -460,22 +508,22 @@ static bool template_of(host *h, const tree *body, buffer *b, fault *f)
    return ok;
 }
 
-static int text_route(call *c, bool (*answer)(host *, const tree *, buffer *, fault *))
+static bool read_text(call *c)
 {
-   tree *body;
-   buffer b = {0};
-   fault f = {0};
-   host *h = open_body(c, &body, &f);
-   bool ok = h && answer(h, body, &b, &f);
+   reading *r = &c->reading;
 
-   tree_free(body);
-   if (!h)
-      return closed(c, &f);
-   host_release(h);
-   if (ok)
-      return json(c, 200, &b);
-   buffer_free(&b);
-   return http_fault(c, &f);
+   return r->of_text(r->host, r->body, &r->answer, &r->fault);
+}
+
+static int text_route(call *c, bool (*of_text)(host *, const tree *, buffer *, fault *))
+{
+   int answer;
+
+   c->reading.of_text = of_text;
+   if (!is_read(c, read_text, &answer))
+      return answer;
+   host_release(take_host(c));
+   return c->reading.ok ? json(c, 200, &c->reading.answer) : http_fault(c, &c->reading.fault);
 }
 
 int route_apply_template(call *c)

@@ -32,6 +32,11 @@ typedef struct server {
    FILE *log, *trace; /* NULL: none */
    atomic_bool log_is_lossy, trace_is_lossy;
    buffer tls_cert, tls_key; /* PEM, empty: no TLS */
+   pthread_t reader;         /* of long bodies */
+   pthread_mutex_t reading;
+   pthread_cond_t any_unread;
+   struct call *unread;
+   bool no_more;
    pthread_mutex_t watching; /* connections, for slow.c */
    struct watched *watched;
    double swept; /* clock */
@@ -39,6 +44,19 @@ typedef struct server {
    atomic_ulong answers[SERVE_ROUTES + 1]
                        [6]; /* by route, the last: none; by hundreds of the status */
 } server;
+
+/* A body on its way to what its handler needs (readers.c). */
+typedef struct reading {
+   host *host; /* NULL: not begun; held until the handler is done */
+   tree *body;
+   bool (*read)(struct call *c); /* fills the rest; false with a fault */
+   endpoint endpoint;
+   bool (*of_text)(host *h, const tree *body, buffer *out, fault *f);
+   bool done, ok;
+   ask ask;
+   buffer answer;
+   fault fault;
+} reading;
 
 /* One request of a connection. */
 typedef struct call {
@@ -55,7 +73,8 @@ typedef struct call {
    int status;
    double started;
    job *job;
-   struct call *next_waiting; /* for the same host */
+   struct call *next_waiting; /* for the same host, or to be read */
+   reading reading;
 } call;
 
 /* Makes TLS possible (tls.c). False after saying why not. */
@@ -71,6 +90,8 @@ int http_reply(call *c, int status, const char *type, const buffer *body);
 int http_fault(call *c, const fault *f);
 /* Hands the job to its host and leaves the answer to it. */
 int http_follow(call *c, job *j);
+/* Frees what was read for a call that needs it no more. */
+void reading_free(call *c);
 
 #define ROUTE(method, path, handler, guarded, what) int route_##handler(call *c);
 #include "routes.def"

@@ -258,7 +258,7 @@ static bool in_content(choice *c, bool last)
       return true;
    }
    at = find_mark(text, len, a->calls->begin, &whole);
-   if (at < len && !whole && last)
+   if (at < len && !whole && last && a->tool_choice == TOOL_AUTO)
       at = len;
    /* Blanks before a call belong to neither. */
    size_t end = at;
@@ -303,7 +303,8 @@ static bool in_call(choice *c, bool last)
       c->is_calling = true;
    }
    if (found == SCAN_OPEN && last && !c->is_calling) {
-      take_back(c, len);
+      if (a->tool_choice == TOOL_AUTO) /* else it can only have been a call */
+         take_back(c, len);
       return false;
    }
    if (c->is_calling) {
