@@ -31,12 +31,12 @@ def sdk(s, want):
     check({m.id for m in c.models.list()} == {"hermes"} and c.models.retrieve("hermes").id == "hermes", "sdk: models")
 
     async def streams():
-        a = openai.AsyncOpenAI(base_url=c.base_url, api_key="secret")
         ask = dict(model="hermes", messages=TALK, temperature=0, stream=True)
-        whole = [x async for x in await a.chat.completions.create(**ask, max_tokens=12)]
-        async with await a.chat.completions.create(**ask, max_tokens=3000, extra_body={"ignore_eos": True}) as left:
-            async for _ in left:
-                break
+        async with openai.AsyncOpenAI(base_url=c.base_url, api_key="secret") as a:
+            whole = [x async for x in await a.chat.completions.create(**ask, max_tokens=12)]
+            async with await a.chat.completions.create(**ask, max_tokens=3000, extra_body={"ignore_eos": True}) as left:
+                async for _ in left:
+                    break
         return "".join(x.choices[0].delta.content or "" for x in whole if x.choices)
     check(asyncio.run(streams()) == want, "sdk: an async stream")
     check(s.idle(), "sdk: a stream left by its context manager ends its request")
