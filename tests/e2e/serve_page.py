@@ -50,7 +50,7 @@ await until(() => $("sum").textContent.includes("launches"));
 return { sum: $("sum").textContent, shares: [...$("launches").rows].slice(1).map(r => r.cells[5].textContent), boxes: [...$("strip").children].map(b => b.title) };
 """
 CLICKED = """
-await until(() => $("requests").rows.length > 1);
+await until(() => $("requests").rows.length > 1 && Number($("requests").rows[1].cells[4].textContent));
 const row = [...$("requests").rows[1].cells].map(c => c.textContent);
 $("requests").rows[1].onclick();
 await until(() => $("launches").rows.length > 1);
@@ -59,7 +59,7 @@ await until(() => $("kernel").textContent.includes("kernel"));
 return { row, open: $("kernels").open, kernel: $("kernel").textContent.slice(0, 200), variant: $("variant").value };
 """
 KEY = """
-await until(() => !$("key").hidden);
+await until(() => !$("key").hidden && $("state").textContent);
 const before = $("model").options.length, said = $("state").textContent;
 $("key").value = "secret"; $("key").onchange();
 await until(() => $("model").options.length);
@@ -156,17 +156,22 @@ def talk(s):
 
 
 def kernels(s):
-    stop = threading.Event()
+    stop, tokens = threading.Event(), [400]
 
     def busy():
         while not stop.is_set():
-            s.post("/v1/completions", prompt=[5, 6, 7], max_tokens=400, ignore_eos=True)
+            body = json.dumps({"prompt": [5, 6, 7], "max_tokens": tokens[0], "ignore_eos": True, "stream": True}).encode()
+            with socket.create_connection(("127.0.0.1", s.port)) as c:
+                c.sendall(POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                while not stop.is_set() and c.recv(65536):
+                    pass
     worker = threading.Thread(target=busy)
     worker.start()
     try:
         seen = Proxy(s, ROOFLESS, roof=False).look()
         check(seen.get("shares") and set(seen["shares"]) == {"–"} and not any("roof" in b for b in seen["boxes"]) and "the roof is measured" in seen["sum"],
               "page: no share of a roof that is not known", str(seen)[:600])
+        tokens[0] = 8000  # what a request holds is looked at now and then
         seen = Proxy(s, CLICKED).look()
         check(seen.get("row", [""])[0] == "llama" and seen["open"] and int(seen["row"][2]) == 3 and int(seen["row"][4]) > 0 and "kernel" in seen["kernel"] and
               seen["variant"] in ("decode", "prefill"), "page: a click on a request, one on a kernel", seen)
@@ -186,7 +191,7 @@ def key():
 
 
 def run():
-    s = Server(SMALL)
+    s = Server(templated("page/llama", "{{ messages[0].content }}", 32768))
     talk(s)
     kernels(s)
     s.stop()
