@@ -8,7 +8,8 @@
  *
  * With many rows a panel is first unpacked, UNPACKED_K columns at a time, where that is cheaper
  * than unpacking for every 4 rows: to f32 for float products, to bytes for codes with high bits,
- * and to bytes that are values where AMX multiplies them, 16 rows at a time.
+ * and to bytes that are values where AMX multiplies them, 16 rows at a time; what rows are left of
+ * those are dot products.
  * The panel stays in L1 while the rows of the chunk (L2) pass over it. */
 #include "gemm_kernel.h"
 
@@ -23,13 +24,14 @@ vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
    return vec_at(f, vec_arg(f, base), vec_mul(f, number, vec_arg(f, stride)));
 }
 
-/* Columns that are unpacked at a time (at most 16 KiB), and the rows that pay for AMX. */
-enum { UNPACKED_K = 256, UNPACKED_BYTES = UNPACKED_K * PANEL_ROWS * 4, AMX_ROWS = 8 };
+/* Columns that are unpacked at a time (at most 16 KiB). */
+enum { UNPACKED_K = 256, UNPACKED_BYTES = UNPACKED_K * PANEL_ROWS * 4 };
 
-/* The rows that pay for unpacking: those of a second call, which would unpack anew. */
+/* The rows that pay for unpacking: those of a second call, which would unpack anew; with AMX those
+ * of a block, of which fewer rows cost as much, and more than dot products. */
 static int64_t rows_to_unpack(const gemm_kernel *g)
 {
-   return g->amx_dots[0][0] ? AMX_ROWS : (int64_t)2 << g->most_log;
+   return g->amx_dots[0][0] ? PANEL_ROWS : (int64_t)2 << g->most_log;
 }
 
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
@@ -43,7 +45,7 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
    vec_elem args[DOT_MAX_ARGS];
 
    for (int i = 0; i < DOT_MAX_ARGS; i++)
-      args[i] = i <= DOT_number || (i >= DOT_ARGS && i != DOT_rows) ? VEC_ptr : VEC_i64;
+      args[i] = i <= DOT_number || i >= DOT_ARGS ? VEC_ptr : VEC_i64;
    snprintf(out, GEMM_SYMBOL_MAX, "dot_%s_%s_%u", names[family], panel_infos[w].name, rows);
    uint32_t num = family == DOT_two ? DOT_TWO_ARGS : family == DOT_amx ? DOT_AMX_ARGS : DOT_ARGS;
    vec_fn *f = vec_local(m, out, num, args);
@@ -127,13 +129,13 @@ static void call_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
    vec_call(g->f, s->dots[log], DOT_ARGS, args);
 }
 
-/* All rows of the stretch: the most at once, then what is left. */
-static void all_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
+/* All rows of the stretch from `first` on: the most at once, then what is left. */
+static void dot_rows(gemm_kernel *g, uint32_t weight, const stretch *s, vec_value first)
 {
    vec_fn *f = g->f;
    int64_t most = (int64_t)1 << g->most_log;
    vec_value done = vec_and_i(f, g->called, -most);
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), done, most, 0, NULL);
+   vec_loop l = vec_loop_begin(f, first, done, most, 0, NULL);
 
    call_dot(g, weight, s, l.i, g->most_log);
    vec_loop_end(f, &l, NULL);
@@ -167,45 +169,35 @@ static void fill_last_call(gemm_kernel *g)
    vec_loop_end(f, &l, NULL);
 }
 
-/* Also the rows that the last call, or the last 16 with AMX, has too many: what happens to lie
- * there may be numbers that are slow to add to. */
-static vec_value rows_to_clear(gemm_kernel *g)
-{
-   vec_fn *f = g->f;
-
-   if (!g->set)
-      return g->called;
-   vec_value whole = vec_and_i(f, vec_add_i(f, g->rows, PANEL_ROWS - 1), -PANEL_ROWS);
-   return vec_select(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, AMX_ROWS)), whole, g->called);
-}
-
+/* Also the rows that the last call has too many: what happens to lie there may be numbers that are
+ * slow to add to. */
 static void clear_block(gemm_kernel *g, uint32_t weight)
 {
    vec_fn *f = g->f;
    uint32_t bytes = 4 * vec_lanes(f);
-   vec_value end = vec_mul_i(f, rows_to_clear(g), PANEL_ROWS * 4);
+   vec_value end = vec_mul_i(f, g->called, PANEL_ROWS * 4);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), end, bytes, 0, NULL);
 
    vec_store(f, vec_float(f, vec_lanes(f), 0), vec_at(f, g->block[weight], l.i), 32);
    vec_loop_end(f, &l, NULL);
 }
 
-/* The same with AMX, 16 rows at a time. */
+/* Whole blocks of 16 rows, with AMX. */
 static void amx_rows(gemm_kernel *g, uint32_t weight, const stretch *s)
 {
    vec_fn *f = g->f;
-   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, PANEL_ROWS, 0, NULL);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->in_blocks, PANEL_ROWS, 0, NULL);
    vec_value args[DOT_AMX_ARGS];
 
    fill_dot(g, weight, s, l.i, args);
    args[DOT_products] = g->products;
    args[DOT_set] = g->set;
-   args[DOT_rows] = vec_imin(f, vec_sub(f, g->rows, l.i), vec_i(f, PANEL_ROWS));
    vec_call(f, g->amx_dots[weight], DOT_AMX_ARGS, args);
    vec_loop_end(f, &l, NULL);
 }
 
-/* The panel part by part, unpacked where it has to be; every row passes over a part. */
+/* The panel part by part, unpacked where it has to be; every row, or block of rows, passes over a
+ * part. */
 static void rows_by_parts(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
    const panel_info *p = &panel_infos[weight ? g->key->w2 : g->key->w];
@@ -221,7 +213,10 @@ static void rows_by_parts(gemm_kernel *g, uint32_t weight, vec_value panel)
 
    if (unpacks)
       vec_call(f, g->unpack[weight], 3, (vec_value[]){l.var[0], g->unpacked, s.k});
-   (g->set ? amx_rows : all_rows)(g, weight, &s);
+   if (g->set)
+      amx_rows(g, weight, &s);
+   else
+      dot_rows(g, weight, &s, vec_i(f, 0));
    uint64_t step = UNPACKED_K / p->block * p->block_bytes;
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
@@ -246,7 +241,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
                      .k = g->k[C_K],
                      .ahead = ahead_of(g, weight)};
    vec_if here, many;
-   bool in_parts = g->unpack[weight][0] || g->amx_dots[weight][0];
+   bool blocks = g->amx_dots[weight][0], in_parts = g->unpack[weight][0] || blocks;
 
    if (g->key->parts) {
       vec_call(f, g->parts, 6,
@@ -260,10 +255,13 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
    if (in_parts) {
       many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, rows_to_unpack(g))));
       rows_by_parts(g, weight, panel);
-      vec_if_else(f, &many);
+      if (blocks)
+         vec_if_end(f, &many);
+      else
+         vec_if_else(f, &many);
    }
-   all_rows(g, weight, &direct);
-   if (in_parts)
+   dot_rows(g, weight, &direct, blocks ? g->in_blocks : zero);
+   if (in_parts && !blocks)
       vec_if_end(f, &many);
    if (g->has_expert)
       vec_if_end(f, &here);
@@ -343,9 +341,10 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
 
    fill_last_call(g);
    if (g->amx_dots[0][0]) {
-      many = vec_icmp(f, VEC_ge, g->rows, vec_i(f, AMX_ROWS));
+      g->in_blocks = vec_and_i(f, g->rows, -PANEL_ROWS);
+      many = vec_icmp(f, VEC_gt, g->in_blocks, vec_i(f, 0));
       i = vec_if_begin(f, many);
-      g->set = amx_begin(f, g->rows);
+      g->set = amx_begin(f);
       vec_if_end(f, &i);
    }
    all_panels(g, column_tile);

@@ -23,48 +23,34 @@ enum { TILE_ROWS = 16, K_STEP = 32, PARTS = 3, TILE_BYTES = TILE_ROWS * LINE_BYT
 
 /* ---- int8 ---- */
 
-/* Sums, activations and weights; those of the rest of a chunk's rows behind those of 16; a set for
- * cells of two spans behind those of one. */
-enum { SUMS, SUMS_REST, X, X_REST, W, SET = 3, INT8_TILES = X + 2 * SET };
+/* Sums, activations and weights; a set for cells of two spans behind those of one. */
+enum { SUMS, X, W, SET = 2, INT8_TILES = X + 2 * SET };
 
-vec_value amx_begin(vec_fn *f, vec_value rows)
+vec_value amx_begin(vec_fn *f)
 {
    vec_value all = vec_i(f, TILE_ROWS);
-   vec_value rest = vec_add_i(f, vec_and_i(f, vec_add_i(f, rows, -1), TILE_ROWS - 1), 1);
-   vec_tile_shape shapes[INT8_TILES] = {{all, LINE_BYTES}, {rest, LINE_BYTES}};
+   vec_tile_shape shapes[INT8_TILES] = {[SUMS] = {all, LINE_BYTES}};
 
    for (uint32_t spans = 1; spans <= 2; spans++) {
       vec_tile_shape *set = shapes + (spans - 1) * SET;
       set[X] = (vec_tile_shape){all, K_STEP / spans};
-      set[X_REST] = (vec_tile_shape){rest, K_STEP / spans};
       set[W] = (vec_tile_shape){vec_i(f, 8 / spans), LINE_BYTES};
    }
    return vec_tiles_begin(f, INT8_TILES, shapes);
 }
 
-static void emit_span(vec_fn *f, const amx_cell *c, uint32_t span, uint32_t sums, uint32_t x)
-{
-   uint32_t w = W + (c->spans - 1) * SET;
-   vec_value line = vec_i(f, LINE_BYTES);
-
-   vec_tile_zero(f, sums);
-   vec_tile_load(f, x, vec_at_i(f, c->x, span * K_STEP / c->spans), c->x_stride);
-   vec_tile_load(f, w, vec_at_i(f, c->w, span * 8 / c->spans * LINE_BYTES), line);
-   (c->is_signed ? vec_tile_dpbssd : vec_tile_dpbsud)(f, sums, x, w);
-   vec_tile_store(f, sums, vec_at_i(f, c->to, span * TILE_BYTES), line);
-}
-
 void amx_emit_cell(vec_fn *f, const amx_cell *c)
 {
-   uint32_t set = (c->spans - 1) * SET;
-   vec_if full = vec_if_begin(f, c->full);
+   uint32_t x = X + (c->spans - 1) * SET, w = W + (c->spans - 1) * SET;
+   vec_value line = vec_i(f, LINE_BYTES);
 
-   for (uint32_t s = 0; s < c->spans; s++)
-      emit_span(f, c, s, SUMS, X + set);
-   vec_if_else(f, &full);
-   for (uint32_t s = 0; s < c->spans; s++)
-      emit_span(f, c, s, SUMS_REST, X_REST + set);
-   vec_if_end(f, &full);
+   for (uint32_t s = 0; s < c->spans; s++) {
+      vec_tile_zero(f, SUMS);
+      vec_tile_load(f, x, vec_at_i(f, c->x, s * K_STEP / c->spans), c->x_stride);
+      vec_tile_load(f, w, vec_at_i(f, c->w, s * 8 / c->spans * LINE_BYTES), line);
+      (c->is_signed ? vec_tile_dpbssd : vec_tile_dpbsud)(f, SUMS, x, w);
+      vec_tile_store(f, SUMS, vec_at_i(f, c->to, s * TILE_BYTES), line);
+   }
 }
 
 /* ---- bf16 ---- */

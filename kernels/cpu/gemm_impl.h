@@ -6,8 +6,7 @@
  *       w       one panel, at column `from`
  *       x, s    activations (int8: codes), scales (int8): row 0, from column 0
  *       number  i64[rows]: which row of x and s each row is
- *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there (DOT_amx: what it
- *               leaves in rows behind the last, up to 16, is nobody's)
+ *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
  *       ahead   bytes behind what is read that are fetched meanwhile
  *
@@ -100,7 +99,7 @@ typedef enum dot_family {
    DOT_float,         /* as packed, f32 activations */
    DOT_int8,          /* as packed, int8 activations */
    DOT_int8_unpacked, /* as unpack_int8 leaves them */
-   DOT_amx,           /* a value a byte, by AMX: up to 16 rows at once */
+   DOT_amx,           /* a value a byte, by AMX: 16 rows at once */
    DOT_two,           /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
 
@@ -110,23 +109,20 @@ static inline uint32_t dot_most_log(const isa_info *isa)
    return isa->lanes == PANEL_ROWS ? MAX_LOG : MAX_LOG - 1;
 }
 
-/* Ensures the dot product is in the module and returns its name in out; rows: of a call, DOT_amx:
- * most. */
+/* Ensures the dot product is in the module and returns its name in out; rows: of a call. */
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 
-/* Sets the AMX tiles of a kernel whose chunk has that many rows: 16 at a time, then the rest. The
- * result is DOT_set of a dot product. */
-vec_value amx_begin(vec_fn *f, vec_value rows);
+/* Sets the AMX tiles of a kernel. The result is DOT_set of a dot product. */
+vec_value amx_begin(vec_fn *f);
 
 /* A cell's products by AMX: i32[spans][16][16] at `to`. */
 typedef struct amx_cell {
    uint32_t spans;
    bool is_signed;               /* values of w */
    vec_value x, x_stride, w, to; /* 32 k of the first row; lines; where to */
-   vec_value full;               /* i1: 16 rows, else what is left of the chunk's */
 } amx_cell;
 void amx_emit_cell(vec_fn *f, const amx_cell *c);
 
@@ -168,9 +164,8 @@ typedef enum dot_arg {
    DOT_w2 = DOT_ARGS, /* DOT_two only */
    DOT_out2,
    DOT_TWO_ARGS,
-   DOT_products = DOT_ARGS, /* DOT_amx only: two cells' products; what amx_begin returned; rows */
+   DOT_products = DOT_ARGS, /* DOT_amx only: two cells' products; what amx_begin returned */
    DOT_set,
-   DOT_rows,
    DOT_AMX_ARGS,
    DOT_MAX_ARGS = DOT_AMX_ARGS
 } dot_arg;

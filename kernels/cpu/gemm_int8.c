@@ -48,20 +48,15 @@ static void find_rows(dot *d)
    }
 }
 
-/* Rows follow each other; where there are fewer than 16, scales of the last one stand in for
- * theirs. */
+/* Rows follow each other. */
 static void find_amx_rows(dot *d)
 {
    vec_fn *f = d->f;
-   vec_value rows = vec_arg(f, DOT_rows), last = vec_add_i(f, rows, -1);
 
-   d->full = vec_icmp(f, VEC_eq, rows, vec_i(f, TILE_ROWS));
    d->x[0] = dot_row(f, 0, DOT_x, DOT_x_stride);
    d->s[0] = dot_row(f, 0, DOT_s, DOT_s_stride);
-   for (uint32_t r = 1; r < d->rows; r++) {
-      vec_value row = vec_imin(f, vec_i(f, r), last);
-      d->s[r] = vec_at(f, d->s[0], vec_mul(f, row, vec_arg(f, DOT_s_stride)));
-   }
+   for (uint32_t r = 1; r < d->rows; r++)
+      d->s[r] = vec_at(f, d->s[r - 1], vec_arg(f, DOT_s_stride));
    vec_tiles_use(f, vec_arg(f, DOT_set));
 }
 
@@ -293,8 +288,7 @@ void dot_make_products(dot *d, vec_value cell, vec_value k, vec_value to)
                                    .x = vec_at(d->f, d->x[0], k),
                                    .x_stride = vec_arg(d->f, DOT_x_stride),
                                    .w = cell,
-                                   .to = products_of(d, to),
-                                   .full = d->full});
+                                   .to = products_of(d, to)});
 }
 
 void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end)

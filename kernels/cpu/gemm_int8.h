@@ -26,7 +26,6 @@ typedef struct dot {
    bool is_signed;    /* vnni: codes have PANEL_SIGNED added */
    bool amx, fetches; /* fetches: cells that lie ahead in memory */
    bool keeps;        /* f32 sums are variables of the loops: there are registers for them */
-   vec_value full;    /* i1, amx: the call has 16 rows */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
    place out;  /* accumulators */
    place sums; /* of a super-block */
