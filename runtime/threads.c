@@ -26,7 +26,7 @@
 
 enum {
    LINE = 64,
-   GRAINS = 16,         /* a thread takes its range in about so many pieces */
+   GRAINS = 16,         /* a thread takes its range in about so many pieces, or in more */
    SPINS_PER_LOOK = 64, /* pauses between two looks at the clock */
    /* Longer than nearly all gaps between barriers of an undisturbed step: whoever waits longer
     * looks whether a thread has lost its core, each time so long has passed. */
@@ -60,8 +60,14 @@ typedef struct worker {
 /* What is open in an epoch. */
 typedef struct round {
    _Atomic(const rt_phase *) phase; /* NULL: nothing */
-   _Atomic uint32_t tiles;
+   _Atomic uint32_t tiles, grain;   /* of it; of a piece */
 } round;
+
+/* The same as a thread has read it. */
+typedef struct view {
+   const rt_phase *phase;
+   uint32_t epoch, tiles, grain;
+} view;
 
 struct rt_pool {
    /* One line: who sees the epoch move has what it opened. */
@@ -216,6 +222,17 @@ static void run_alone(const rt_phase *phases, uint32_t num_phases)
       run_tiles(&phases[k], 0, phases[k].tiles);
 }
 
+/* Tiles that are taken at once. The task with the fewest says it: one of its tiles may take as long
+ * as hundreds of another's, and several in one piece would leave the other threads waiting. */
+static uint32_t grain_of(const rt_pool *p, const rt_phase *phase)
+{
+   uint32_t least = phase->tiles;
+
+   for (const rt_task *t = phase->tasks; t->first + t->tiles < phase->tiles; t++)
+      least = MIN(least, MIN(t[0].tiles, t[1].tiles));
+   return MAX(least / (p->num_threads * GRAINS), 1);
+}
+
 /* Opens a phase, or none, to all threads. */
 static void open_round(rt_pool *p, const rt_phase *phase)
 {
@@ -226,22 +243,25 @@ static void open_round(rt_pool *p, const rt_phase *phase)
    atomic_thread_fence(memory_order_release);
    atomic_store_explicit(&r->phase, phase, memory_order_relaxed);
    atomic_store_explicit(&r->tiles, phase ? phase->tiles : 0, memory_order_relaxed);
+   atomic_store_explicit(&r->grain, phase ? grain_of(p, phase) : 0, memory_order_relaxed);
    atomic_store_explicit(&p->left, phase ? phase->tiles : 0, memory_order_relaxed);
    gate_open(&p->gate, epoch);
 }
 
-/* What is open now; returns its epoch. */
-static uint32_t read_round(rt_pool *p, const rt_phase **out_phase, uint32_t *out_tiles)
+/* What is open now. */
+static view read_round(rt_pool *p)
 {
    for (;;) {
       uint32_t epoch = atomic_load_explicit(&p->gate.epoch, memory_order_acquire);
       round *r = &p->rounds[epoch & 1];
+      const view v = {.phase = atomic_load_explicit(&r->phase, memory_order_relaxed),
+                      .epoch = epoch,
+                      .tiles = atomic_load_explicit(&r->tiles, memory_order_relaxed),
+                      .grain = atomic_load_explicit(&r->grain, memory_order_relaxed)};
 
-      *out_phase = atomic_load_explicit(&r->phase, memory_order_relaxed);
-      *out_tiles = atomic_load_explicit(&r->tiles, memory_order_relaxed);
       atomic_thread_fence(memory_order_acquire);
       if (atomic_load_explicit(&p->gate.epoch, memory_order_relaxed) == epoch)
-         return epoch;
+         return v;
    }
 }
 
@@ -296,22 +316,21 @@ static uint32_t next_tile(const worker *v, uint32_t epoch, uint32_t first, uint3
    return atomic_load_explicit(&v->pool->gate.epoch, memory_order_relaxed) == epoch ? first : end;
 }
 
-/* Runs what is left of v's range of a phase; returns how many tiles. */
-static uint32_t take_range(worker *v, uint32_t epoch, const rt_phase *phase, uint32_t tiles)
+/* Runs what is left of w's range of a phase; returns how many tiles. */
+static uint32_t take_range(worker *w, const view *v)
 {
-   uint32_t n = v->pool->num_threads, ran = 0;
-   uint32_t first = first_of_range(v, tiles);
-   uint32_t end = (uint32_t)((uint64_t)tiles * (v->index + 1) / n);
-   uint32_t grain = MAX((end - first) / GRAINS, 1), from;
+   uint32_t n = w->pool->num_threads, ran = 0;
+   uint32_t first = first_of_range(w, v->tiles);
+   uint32_t end = (uint32_t)((uint64_t)v->tiles * (w->index + 1) / n), from;
    uint64_t taken;
 
-   while ((from = next_tile(v, epoch, first, end, &taken)) < end) {
-      uint32_t to = MIN(end, from + grain);
+   while ((from = next_tile(w, v->epoch, first, end, &taken)) < end) {
+      uint32_t to = MIN(end, from + v->grain);
 
-      if (!atomic_compare_exchange_weak_explicit(&v->taken, &taken, (uint64_t)epoch << 32 | to,
+      if (!atomic_compare_exchange_weak_explicit(&w->taken, &taken, (uint64_t)v->epoch << 32 | to,
                                                  memory_order_acq_rel, memory_order_relaxed))
          continue;
-      run_tiles(phase, from, to);
+      run_tiles(v->phase, from, to);
       ran += to - from;
    }
    return ran;
@@ -320,24 +339,24 @@ static uint32_t take_range(worker *v, uint32_t epoch, const rt_phase *phase, uin
 /* Takes part in what is open, then waits until something else is. False when nothing was. */
 static bool join(rt_pool *p, worker *w)
 {
-   const rt_phase *phase;
-   uint32_t tiles, ran = 0, epoch = read_round(p, &phase, &tiles);
+   const view v = read_round(p);
+   uint32_t ran = 0;
    ahead next = {.size = {0}};
 
-   if (!phase)
+   if (!v.phase)
       return false;
    rt_seat_work(&w->seat);
    for (uint32_t i = 0; i < p->num_threads; i++)
-      ran += take_range(&p->workers[(w->index + i) % p->num_threads], epoch, phase, tiles);
+      ran += take_range(&p->workers[(w->index + i) % p->num_threads], &v);
    if (ran)
-      next = look_ahead(w, phase);
+      next = look_ahead(w, v.phase);
    if (ran && atomic_fetch_sub_explicit(&p->left, ran, memory_order_acq_rel) == ran) {
-      close_phase(p, phase);
+      close_phase(p, v.phase);
       return true;
    }
    if (w->index != 0) /* whoever called has to go on behind the run */
       rt_seat_rest(&w->seat);
-   gate_wait(p, w, epoch, &next);
+   gate_wait(p, w, v.epoch, &next);
    return true;
 }
 

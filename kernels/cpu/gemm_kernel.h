@@ -20,7 +20,7 @@ typedef struct gemm_kernel {
    vec_value weights, factor; /* combine: of all slots; f32[64], of the chunk's rows */
    vec_value row0, rows;      /* of the chunk; grouped: row0 is NULL, rows lie anywhere */
    vec_value called;          /* rows, and those behind them in the last call */
-   vec_value in_blocks;       /* tile registers: rows in whole blocks of 16 */
+   vec_value in_blocks;       /* AMX: rows in whole blocks of 16 */
    vec_value from, to;        /* i64[64], row of x and row of y of each; the same unless grouped */
    vec_value has_expert;      /* i1: the chunk's rows are multiplied, else they are 0; NULL: yes */
    vec_value y_column;        /* of the head's first output */

@@ -181,6 +181,31 @@ Test(threads, one_that_is_away_holds_nobody_up, .timeout = 60)
    rt_pool_destroy(pool);
 }
 
+static void quick(const sinter_kargs *k, unsigned tile)
+{
+   (void)k;
+   (void)tile;
+}
+
+/* Kills: pieces of a phase that are as large for few long tiles as for many short ones. */
+Test(threads, few_tiles_behind_many_are_shared, .timeout = 60)
+{
+   sinter_kargs args = {0};
+   rt_task tasks[] = {{.kernel = quick, .args = &args, .tiles = 500},
+                      {.kernel = meet, .args = &args, .first = 500, .tiles = 2}};
+   rt_phase phase = {tasks, 502};
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   caller = pthread_self();
+   for (int run = 0; run < 20; run++) {
+      atomic_store(&done_in[0], 0);
+      rt_pool_run(pool, &phase, 1);
+      cr_assert(atomic_load(&done_in[0]) == 2);
+   }
+   rt_pool_destroy(pool);
+}
+
 static cpu_set_t masks[2];
 
 static void note_mask(const sinter_kargs *k, unsigned tile)
