@@ -298,8 +298,10 @@ static sinter_status open_external(const rt_artifact *a, const artifact_section 
    if (fd < 0 || fstat(fd, out_stat) != 0) {
       if (fd >= 0)
          close(fd);
-      return base_fail(SINTER_not_found, path, remedy_again, "the weights cannot be opened: %s",
-                       strerror(errno));
+      return base_fail(SINTER_not_found, path,
+                       "compile the model again with --no-cache; to copy an artifact out of the "
+                       "cache, compile it with -o",
+                       "the weights cannot be opened: %s", strerror(errno));
    }
    if ((uint64_t)out_stat->st_size != s->size) {
       close(fd);

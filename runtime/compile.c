@@ -34,6 +34,8 @@ static const char *compiler_stand_in; /* build name of a compiler given by rt_co
 
 /* ---- the compiler library ---- */
 
+static const char remedy_library[] = "run ./setup, or use an artifact that is already compiled";
+
 /* The file this code was loaded from, and the compiler library beside it. */
 static bool find_libraries(char self[PATH_BYTES], char library[PATH_BYTES])
 {
@@ -51,14 +53,14 @@ static bool find_libraries(char self[PATH_BYTES], char library[PATH_BYTES])
 static sinter_status open_library(const compiler_api **out)
 {
    char self[PATH_BYTES], path[PATH_BYTES];
-   const char *remedy = "run ./setup, or use an artifact that is already compiled";
 
    if (!find_libraries(self, path))
-      return base_fail(SINTER_failed, "compiler", remedy, "this library's own folder is not known");
+      return base_fail(SINTER_failed, "compiler", remedy_library,
+                       "this library's own folder is not known");
    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
    if (!library)
-      return base_fail(SINTER_no_device, path, remedy, "the compiler library cannot be opened: %s",
-                       dlerror());
+      return base_fail(SINTER_no_device, path, remedy_library,
+                       "the compiler library cannot be opened: %s", dlerror());
    compiler_entry *entry = (compiler_entry *)(uintptr_t)dlsym(library, "sinter_compiler");
    const compiler_api *api = entry ? entry() : NULL;
    if (!api || api->abi != COMPILER_ABI) {
@@ -112,8 +114,11 @@ sinter_status rt_compiler_build(const char *cache, digest *out)
       return SINTER_ok;
    }
    if (!find_libraries(self, library))
-      return base_fail(SINTER_failed, "compiler", "run ./setup",
+      return base_fail(SINTER_failed, "compiler", remedy_library,
                        "this library's own folder is not known");
+   if (access(library, R_OK) != 0)
+      return base_fail(SINTER_no_device, library, remedy_library,
+                       "the compiler library cannot be opened: %s", strerror(errno));
    SINTER_TRY_IN("compiler library", rt_key_digest(cache, library, &parts[0], &size));
    SINTER_TRY(rt_key_digest(cache, self, &parts[1], &size));
    if (SINTER_LLVM_FILE[0] && access(SINTER_LLVM_FILE, R_OK) == 0)

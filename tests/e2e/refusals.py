@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 from golden import *  # noqa: F403
@@ -163,6 +164,24 @@ def remedies(folder):
         check(says in text, f"a config with {key} {value}", text)
 
 
+def left_behind(folder):
+    """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
+    bare, cache = os.path.join(folder, "bare"), os.path.join(folder, "bare-cache")
+    os.mkdir(bare)
+    for name in ("sinter", "libsinter_rt.so"):
+        shutil.copy(os.path.join(ROOT, "build", name), bare)
+    env = {"LD_LIBRARY_PATH": bare, "SINTER_CACHE": cache}
+    kept = sinter("compile", LLAMA, "--quiet", env={"SINTER_CACHE": cache}).decode().strip()
+    run = subprocess.run([os.path.join(bare, "sinter"), "run", LLAMA, *map(str, IDS)], capture_output=True, text=True, env={**os.environ, **env})
+    check(run.returncode == 5 and "the compiler library cannot be opened" in run.stderr and "try: run ./setup" in run.stderr,
+          "a missing compiler library is named", run.stderr)
+    run = subprocess.run([os.path.join(bare, "sinter"), "run", kept, *map(str, IDS)], capture_output=True, text=True, env={**os.environ, **env})
+    check(run.returncode == 0, "artifacts run without it", run.stderr)
+    shutil.copy(kept, os.path.join(bare, "copied.sinter"))
+    said = refused(1, "the weights cannot be opened", "run", os.path.join(bare, "copied.sinter"), *IDS)
+    check("compile it with -o" in said, "an artifact without its weights: how to copy one", said)
+
+
 def tables():
     """Without --json results are for people, with it JSON. Kills: a document printed raw; an answer in a form that was not asked for."""
     for command in (["cache", "why", LLAMA], ["cache", "verify"], ["cache", "gc"], ["inspect", LLAMA, "--quiet"], ["doctor"]):
@@ -191,4 +210,5 @@ def all_of_them(folder):
     port_of_choice()
     help_texts()
     remedies(folder)
+    left_behind(folder)
     tables()
