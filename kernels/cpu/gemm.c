@@ -27,13 +27,6 @@ vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
 /* Columns that are unpacked at a time (at most 16 KiB). */
 enum { UNPACKED_K = 256, UNPACKED_BYTES = UNPACKED_K * PANEL_ROWS * 4 };
 
-/* The rows that pay for unpacking: those of a second call, which would unpack anew; with AMX those
- * of a block, of which fewer rows cost as much, and more than dot products. */
-static int64_t rows_to_unpack(const gemm_kernel *g)
-{
-   return g->amx_dots[0][0] ? PANEL_ROWS : (int64_t)2 << g->most_log;
-}
-
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX])
 {
@@ -230,6 +223,31 @@ static vec_value ahead_of(gemm_kernel *g, uint32_t weight)
    return vec_select(f, again, g->k[C_PANEL_BYTES + weight], vec_i(f, PANEL_AHEAD));
 }
 
+/* With AMX whole blocks from what is unpacked, and what is left as it is packed: a block of fewer
+ * rows costs as much, and more than dot products. */
+static void amx_then_dots(gemm_kernel *g, uint32_t weight, vec_value panel, const stretch *direct)
+{
+   vec_fn *f = g->f;
+   vec_if some = vec_if_begin(f, vec_icmp(f, VEC_gt, g->in_blocks, vec_i(f, 0)));
+
+   rows_by_parts(g, weight, panel);
+   vec_if_end(f, &some);
+   dot_rows(g, weight, direct, g->in_blocks);
+}
+
+/* Unpacked where a second call would unpack anew. */
+static void many_or_few(gemm_kernel *g, uint32_t weight, vec_value panel, const stretch *direct)
+{
+   vec_fn *f = g->f;
+   vec_value least = vec_i(f, (int64_t)2 << g->most_log);
+   vec_if many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, least));
+
+   rows_by_parts(g, weight, panel);
+   vec_if_else(f, &many);
+   dot_rows(g, weight, direct, vec_i(f, 0));
+   vec_if_end(f, &many);
+}
+
 /* All rows of the chunk against one panel. */
 static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
 {
@@ -240,8 +258,7 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
                      .from = zero,
                      .k = g->k[C_K],
                      .ahead = ahead_of(g, weight)};
-   vec_if here, many;
-   bool blocks = g->amx_dots[weight][0], in_parts = g->unpack[weight][0] || blocks;
+   vec_if here;
 
    if (g->key->parts) {
       vec_call(f, g->parts, 6,
@@ -252,17 +269,12 @@ static void panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel)
    clear_block(g, weight);
    if (g->has_expert)
       here = vec_if_begin(f, g->has_expert);
-   if (in_parts) {
-      many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, vec_i(f, rows_to_unpack(g))));
-      rows_by_parts(g, weight, panel);
-      if (blocks)
-         vec_if_end(f, &many);
-      else
-         vec_if_else(f, &many);
-   }
-   dot_rows(g, weight, &direct, blocks ? g->in_blocks : zero);
-   if (in_parts && !blocks)
-      vec_if_end(f, &many);
+   if (g->amx_dots[weight][0])
+      amx_then_dots(g, weight, panel, &direct);
+   else if (g->unpack[weight][0])
+      many_or_few(g, weight, panel, &direct);
+   else
+      dot_rows(g, weight, &direct, zero);
    if (g->has_expert)
       vec_if_end(f, &here);
 }
