@@ -188,7 +188,7 @@ static void quick(const sinter_kargs *k, unsigned tile)
 }
 
 /* Kills: pieces of a phase that are as large for few long tiles as for many short ones. */
-Test(threads, few_tiles_behind_many_are_shared, .timeout = 60)
+Test(threads, few_tiles_behind_many_are_shared, .timeout = 20)
 {
    sinter_kargs args = {0};
    rt_task tasks[] = {{.kernel = quick, .args = &args, .tiles = 500},
