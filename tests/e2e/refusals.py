@@ -166,7 +166,7 @@ def remedies(folder):
 
 def left_behind(folder):
     """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
-    bare, cache = os.path.join(folder, "bare"), os.path.join(folder, "bare-cache")
+    bare, cache = os.path.join(folder, "left-behind"), os.path.join(folder, "left-behind-cache")
     os.mkdir(bare)
     for name in ("sinter", "libsinter_rt.so"):
         shutil.copy(os.path.join(ROOT, "build", name), bare)
