@@ -20,6 +20,7 @@ typedef enum tool_choice { TOOL_AUTO, TOOL_NONE, TOOL_REQUIRED, TOOL_NAMED } too
 typedef struct tool {
    char name[65];
    bool strict;
+   bool barred;       /* shown to the model, and not to be called: tool_choice names others */
    buffer parameters; /* JSON schema */
 } tool;
 
@@ -49,7 +50,8 @@ typedef struct ask {
    tool *tools;
    uint32_t num_tools;
    tool_choice tool_choice;
-   char chosen[65]; /* of TOOL_NAMED */
+   char (*chosen)[65]; /* names that tool_choice gives; none: all tools */
+   uint32_t num_chosen;
    bool parallel;
    const tool_format *calls; /* that are looked for in the answer, or NULL */
    bool thinks;              /* the answer may begin with reasoning */
@@ -67,7 +69,7 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f);
 void ask_free(ask *a);
 /* The text of a chat's prompt, for /apply-template. False with a fault. */
 bool ask_render(const tree *body, const host *h, buffer *out, fault *f);
-/* A tool of the request, NULL when there is none of that name. */
+/* A tool of the request that may be called, NULL when there is none of that name. */
 const tool *tool_find(const ask *a, const char *name, size_t len);
 
 #endif

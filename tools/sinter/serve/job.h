@@ -39,6 +39,7 @@ typedef struct choice {
    size_t given; /* of text or content, to the client */
    split_state split;
    size_t split_at; /* in text: before it, all is in one of these */
+   size_t gap;      /* bytes before the mark of a call, which are content if it is none */
    buffer reasoning, content;
    size_t reasoning_given;
    tool_call *calls;

@@ -153,6 +153,19 @@ void message_close(ask *a)
    buffer_add(&a->messages, "]", 1);
 }
 
+/* What came before tools, and is named so that nobody takes it for read. */
+static bool is_of_old(const tree *m, const char *role, fault *f)
+{
+   bool is_answer = strcmp(role, "function") == 0;
+
+   if (!is_answer && value_is_null(tree_get(m, "function_call")))
+      return false;
+   fault_set(f, 400, "unsupported_parameter", "messages",
+             is_answer ? "role 'function' is not supported: use role 'tool' with a 'tool_call_id'"
+                       : "'function_call' of a message is not supported: use 'tool_calls'");
+   return true;
+}
+
 bool message_add(ask *a, const tree *m, fault *f)
 {
    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
@@ -161,6 +174,8 @@ bool message_add(ask *a, const tree *m, fault *f)
    buffer *json = &a->messages, text = {0};
    size_t i = 0;
 
+   if (is_of_old(m, role, f))
+      return false;
    while (i < countof(roles) && strcmp(roles[i], role) != 0)
       i++;
    if (m->kind != TREE_object || i == countof(roles))

@@ -546,6 +546,7 @@ void ask_free(ask *a)
    sinter_grammar_destroy(a->rules);
    pictures_free(a);
    free(a->tools);
+   free(a->chosen);
    free(a->prompts);
    free(a->stop_ids);
    free(a->bias_ids);

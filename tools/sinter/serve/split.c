@@ -254,6 +254,7 @@ static bool in_content(choice *c, bool last)
          return false;
       }
       c->split_at += blanks;
+      c->gap = blanks;
       c->split = SPLIT_CALL;
       return true;
    }
@@ -267,6 +268,7 @@ static bool in_content(choice *c, bool last)
    if (whole || (!last && end < at)) {
       move_to(c, &c->content, end);
       c->split_at += whole ? at - end : 0;
+      c->gap = at - end;
    } else {
       move_to(c, &c->content, at);
    }
@@ -280,8 +282,10 @@ static bool in_content(choice *c, bool last)
 /* What is no call after all. */
 static void take_back(choice *c, size_t len)
 {
-   buffer_printf(&c->content, "%s", c->job->ask.calls->begin);
-   move_to(c, &c->content, len);
+   size_t before = strlen(c->job->ask.calls->begin) + c->gap;
+
+   c->split_at -= before;
+   move_to(c, &c->content, before + len);
    c->split = SPLIT_CONTENT;
 }
 

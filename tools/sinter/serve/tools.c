@@ -26,13 +26,20 @@ static bool is_name(const tree *t)
           strspn(t->text, letters) == t->len;
 }
 
-const tool *tool_find(const ask *a, const char *name, size_t len)
+static tool *find(const ask *a, const char *name, size_t len)
 {
    for (uint32_t i = 0; i < a->num_tools; i++) {
       if (strlen(a->tools[i].name) == len && memcmp(a->tools[i].name, name, len) == 0)
          return &a->tools[i];
    }
    return NULL;
+}
+
+const tool *tool_find(const ask *a, const char *name, size_t len)
+{
+   const tool *t = find(a, name, len);
+
+   return t && !t->barred ? t : NULL;
 }
 
 /* One tool: {"type":"function","function":{…}}, or flat as /v1/responses has it. */
@@ -46,7 +53,7 @@ static bool add_tool(ask *a, const tree *t, fault *f)
 
    if (t->kind != TREE_object || !value_is(type, "function"))
       return fault_set(f, 400, "unsupported_parameter", "tools", "tools must be of type function");
-   if (!is_name(name) || tool_find(a, name->text, name->len))
+   if (!is_name(name) || find(a, name->text, name->len))
       return value_bad(f, "tools", "functions with names of their own, 1 to 64 of A-Za-z0-9_.-");
    if (!value_is_null(parameters) && parameters->kind != TREE_object)
       return value_bad(f, "tools", "functions whose parameters are a JSON schema");
@@ -92,10 +99,42 @@ bool take_tools(ask *a, const tree *t, const host *h, fault *f)
    return ok;
 }
 
-bool take_tool_choice(ask *a, const tree *t, const host *h, fault *f)
+/* A function by its name, as add_tool takes them. */
+static bool choose(ask *a, const tree *t)
 {
    const tree *function = tree_get(t, "function");
    const tree *name = tree_get(function ? function : t, "name");
+
+   if (!value_is(tree_get(t, "type"), "function") || !is_name(name))
+      return false;
+   memcpy(a->chosen[a->num_chosen++], name->text, name->len + 1);
+   return true;
+}
+
+/* {"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}, or flat as /v1/responses has it.
+ */
+static bool choose_some(ask *a, const tree *t, fault *f)
+{
+   const tree *inner = tree_get(t, "allowed_tools"), *of = inner ? inner : t;
+   const tree *mode = tree_get(of, "mode"), *tools = tree_get(of, "tools");
+   bool ok = tools && tools->kind == TREE_array && tree_first(tools) &&
+             tree_count(tools) <= (size_t)serve_most.tools;
+
+   if (!value_is(mode, "auto") && !value_is(mode, "required"))
+      return value_bad(f, "tool_choice", "allowed_tools with a mode auto or required");
+   a->tool_choice = value_is(mode, "auto") ? TOOL_AUTO : TOOL_REQUIRED;
+   if (ok)
+      a->chosen = calloc(tree_count(tools), sizeof *a->chosen);
+   if (ok && !a->chosen)
+      exit(6);
+   for (const tree *e = ok ? tree_first(tools) : NULL; e && ok; e = e->next)
+      ok = choose(a, e);
+   return ok || value_bad(f, "tool_choice", "allowed_tools with an array of functions by name");
+}
+
+bool take_tool_choice(ask *a, const tree *t, const host *h, fault *f)
+{
+   const tree *type = t->kind == TREE_object ? tree_get(t, "type") : NULL;
 
    (void)h;
    if (value_is(t, "none"))
@@ -104,11 +143,33 @@ bool take_tool_choice(ask *a, const tree *t, const host *h, fault *f)
       a->tool_choice = TOOL_AUTO;
    else if (value_is(t, "required"))
       a->tool_choice = TOOL_REQUIRED;
-   else if (t->kind == TREE_object && value_is(tree_get(t, "type"), "function") && is_name(name)) {
+   else if (value_is(type, "allowed_tools"))
+      return choose_some(a, t, f);
+   else {
       a->tool_choice = TOOL_NAMED;
-      memcpy(a->chosen, name->text, name->len + 1);
-   } else
-      return value_bad(f, "tool_choice", "none, auto, required, or a function by its name");
+      a->chosen = calloc(1, sizeof *a->chosen);
+      if (!a->chosen)
+         exit(6);
+      return choose(a, t) || value_bad(f, "tool_choice",
+                                       "none, auto, required, a function by its name, or "
+                                       "allowed_tools");
+   }
+   return true;
+}
+
+/* Bars the tools that tool_choice does not name, where it names any. */
+static bool bar_others(ask *a, fault *f)
+{
+   for (uint32_t i = 0; i < a->num_tools; i++)
+      a->tools[i].barred = a->num_chosen > 0;
+   for (uint32_t i = 0; i < a->num_chosen; i++) {
+      tool *t = find(a, a->chosen[i], strlen(a->chosen[i]));
+
+      if (!t)
+         return fault_set(f, 400, "invalid_value", "tool_choice",
+                          "there is no tool '%s' in 'tools'", a->chosen[i]);
+      t->barred = false;
+   }
    return true;
 }
 
@@ -149,7 +210,7 @@ static void describe_one(const ask *a, buffer *b)
 
    buffer_printf(b, "{\"seq\":[{\"literal\":\"%s%s\"},{\"any\":[", a->calls->begin, line);
    for (uint32_t i = 0; i < a->num_tools; i++) {
-      if (a->tool_choice == TOOL_NAMED && strcmp(a->tools[i].name, a->chosen) != 0)
+      if (a->tools[i].barred)
          continue;
       buffer_printf(b, "%s", comma);
       describe_call(a, &a->tools[i], b);
@@ -213,9 +274,8 @@ bool tools_prepare(ask *a, const host *h, fault *f)
    const char *template = sinter_artifact_document(h->session.artifact, "template");
 
    a->thinks = template && strstr(template, "<think>");
-   if (a->tool_choice == TOOL_NAMED && !tool_find(a, a->chosen, strlen(a->chosen)))
-      return fault_set(f, 400, "invalid_value", "tool_choice", "there is no tool '%s' in 'tools'",
-                       a->chosen);
+   if (!bar_others(a, f))
+      return false;
    if (a->tool_choice == TOOL_REQUIRED && !a->num_tools)
       return fault_set(f, 400, "invalid_value", "tool_choice", "'tool_choice' needs 'tools'");
    if (!a->num_tools || a->tool_choice == TOOL_NONE)
@@ -231,8 +291,8 @@ bool tools_prepare(ask *a, const host *h, fault *f)
                                         strcmp(a->grammar_param, "text") == 0);
    if (is_content)
       allow_calls(a);
-   bool any_strict = false;
+   bool held = a->num_chosen > 0;
    for (uint32_t i = 0; i < a->num_tools; i++)
-      any_strict |= a->tools[i].strict;
-   return is_content || !any_strict || let_calls(a, f);
+      held |= a->tools[i].strict;
+   return is_content || !held || let_calls(a, f);
 }
