@@ -130,6 +130,46 @@ def limits():
         sinter("serve", SMALL, "--limit", bad, "--port", free_port(), expect=2)
 
 
+def own_address():
+    """An address of this machine that is not a loopback one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as c:
+        c.connect(("192.0.2.1", 9))
+        return c.getsockname()[0]
+
+
+def answered(s, host, count, timeout=5):
+    """How many of so many connections at once get an answer in time."""
+    held, good = [], []
+    for _ in range(count):
+        try:
+            c = socket.create_connection((host, s.port), timeout=timeout)
+            held.append(c)
+            c.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            good.append(c.recv(100))
+        except OSError:
+            good.append(b"")
+    for c in held:
+        c.close()
+    return sum(a.startswith(b"HTTP/1.1 200 ") for a in good), good
+
+
+def many_connections():
+    """Kills: a number of connections that nothing bounds, one that stays taken, a proxy on this machine that is taken for a stranger."""
+    s = Server(SMALL, "--limit", "connections=8")
+    for _ in range(2):
+        open_, seen = answered(s, "127.0.0.1", 12, timeout=1)
+        check(1 <= open_ <= 8, "limits: connections", (open_, seen))
+    check(answered(s, "127.0.0.1", 1)[0] == 1, "limits: connections come free")
+    s.stop()
+    s = Server(SMALL, "--host", "0.0.0.0", "--insecure", "--limit", "connections_per_address=4")
+    for _ in range(2):
+        open_, seen = answered(s, own_address(), 12)
+        check(open_ == 4 and all(not a or a.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 429 ")) for a in seen), "limits: connections of one address", (open_, seen))
+        check(answered(s, "127.0.0.1", 12)[0] == 12, "limits: clients of this machine are not counted")
+        time.sleep(.3)
+    s.stop()
+
+
 def slow_headers():
     """Kills: a time that every byte begins anew, on a new connection or behind an answer; one that goes on behind the headers."""
     s = Server(SMALL, "--limit", "header_seconds=1")
@@ -262,8 +302,14 @@ def run():
     s.stop()
     metrics()
     limits()
+    many_connections()
     slow_headers()
     trace()
     full_disk()
     loading()
     disks()
+
+
+if __name__ == "__main__":
+    run()
+    finish()

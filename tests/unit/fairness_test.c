@@ -150,8 +150,8 @@ Test(fairness, a_long_prompt_holds_up_nobody_and_is_read)
    close_bench(&b);
 }
 
-/* Kills: an order that is not that of arrival; a large one that small ones pass as long as there are
- * any. */
+/* Kills: an order that is not that of arrival; a large one that small ones pass as long as there
+ * are any. */
 Test(fairness, one_that_needs_most_of_the_pool_is_not_passed)
 {
    bench b;

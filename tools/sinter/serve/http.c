@@ -525,10 +525,8 @@ static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
       (unsigned)serve_most.connections, MHD_OPTION_CONNECTION_TIMEOUT,
       (unsigned)serve_most.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
       (size_t)serve_most.header_bytes, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-      s->loopback ? 0 : (unsigned)serve_most.connections_per_address, MHD_OPTION_UNESCAPE_CALLBACK,
-      unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-      slow_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+      MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, s,
+      MHD_OPTION_NOTIFY_CONNECTION, slow_connection, s, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
    if (!s->daemon)
       return cannot_listen(s, port, errno);
    const union MHD_DaemonInfo *at_port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
