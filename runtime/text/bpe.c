@@ -3,12 +3,17 @@
  *    symbols: a linked list over the word      queue: allowed merges, best first
  *    pop ─▶ still true? ─▶ join the two symbols ─▶ push the merges with the new neighbours
  *
+ * The merges of the word as it comes are sorted once, those that are pushed are a heap unless they
+ * come in order, and the better of both fronts is next: a heap of everything misses the caches in a
+ * word of a megabyte.
  * Every merge removes a symbol and pushes at most two entries: O(n log n) whatever the word. Listed
  * merges come from a table by (left, right). Implied merges (SentencePiece vocabularies in GGUF)
  * are allowed when the joined text is a piece; ties go to the longer left part, as if the list had
  * been derived and sorted. */
 #include "internal.h"
 #include "utf8.h"
+
+enum { LONG_WORD = 256 }; /* symbols from which on sorting pays */
 
 typedef struct symbol {
    int32_t prev, next; /* -1 at the ends; len 0: joined into the one before */
@@ -23,6 +28,10 @@ typedef struct candidate {
 
 struct text_bpe {
    VEC(symbol) symbols;
+   VEC(candidate) first; /* sorted; those of a short word are in the queue */
+   size_t taken;         /* of first */
+   candidate *spare;     /* as large, to sort with */
+   size_t spare_cap;
    VEC(candidate) queue;
 };
 
@@ -60,6 +69,69 @@ static void sift_up(bpe *b, size_t i)
       i = (i - 1) / 2;
    }
    b->queue.data[i] = c;
+}
+
+/* The best of the queue, which is not empty. */
+static candidate take(bpe *b)
+{
+   candidate c = b->queue.data[0];
+
+   b->queue.data[0] = b->queue.data[--b->queue.count];
+   if (b->queue.count > 0)
+      sift_down(b, 0);
+   return c;
+}
+
+static bool next_candidate(bpe *b, candidate *out)
+{
+   const candidate *c = b->taken < b->first.count ? &b->first.data[b->taken] : NULL;
+
+   if (!c && !b->queue.count)
+      return false;
+   bool is_first = c && (!b->queue.count || is_before(c, &b->queue.data[0]));
+   b->taken += is_first;
+   *out = is_first ? *c : take(b);
+   return true;
+}
+
+/* ---- sorting ---- */
+
+static uint32_t digit(const candidate *c, int byte)
+{
+   uint64_t word = byte < 4 ? c->made : c->key;
+
+   return (uint32_t)(word >> (byte < 4 ? byte : byte - 4) * 8) & 255;
+}
+
+/* Sorts b->first by one byte, and keeps the order of what has the same. */
+static void sort_by(bpe *b, int byte)
+{
+   size_t at[257] = {0}, n = b->first.count;
+   candidate *from = b->first.data, *to = b->spare;
+
+   for (size_t i = 0; i < n; i++)
+      at[digit(&from[i], byte) + 1]++;
+   if (at[digit(&from[0], byte) + 1] == n)
+      return; /* all have the same */
+   for (int i = 0; i < 256; i++)
+      at[i + 1] += at[i];
+   for (size_t i = 0; i < n; i++)
+      to[at[digit(&from[i], byte)]++] = from[i];
+   b->first.data = to;
+   b->spare = from;
+}
+
+/* The entries are in the order of `at`: sorting by made, then by key, is all there is to do. */
+static void sort_first(text_job *job)
+{
+   bpe *b = job->bpe;
+
+   if (b->spare_cap < b->first.cap) {
+      b->spare = arena_array(job->a, candidate, b->first.cap);
+      b->spare_cap = b->first.cap;
+   }
+   for (int byte = 0; byte < 12; byte++)
+      sort_by(b, byte);
 }
 
 /* ---- which merges there are ---- */
@@ -188,14 +260,20 @@ static void cut(text_job *job, const uint8_t *word, uint32_t len)
 
 /* ---- merging ---- */
 
+/* A long run of one character makes its merges in order: they need no heap. */
 static void push(text_job *job, const uint8_t *word, int32_t left)
 {
+   bpe *b = job->bpe;
    candidate c;
 
-   if (!consider(job->bpe, &job->t->v, word, left, &c))
+   if (!consider(b, &job->t->v, word, left, &c))
       return;
-   *vec_push(job->a, &job->bpe->queue) = c;
-   sift_up(job->bpe, job->bpe->queue.count - 1);
+   if (b->first.count && !is_before(&c, &b->first.data[b->first.count - 1])) {
+      *vec_push(job->a, &b->first) = c;
+      return;
+   }
+   *vec_push(job->a, &b->queue) = c;
+   sift_up(b, b->queue.count - 1);
 }
 
 static void join(bpe *b, const candidate *c)
@@ -210,22 +288,35 @@ static void join(bpe *b, const candidate *c)
       b->symbols.data[left->next].prev = (int32_t)c->at;
 }
 
+/* All merges of the word as it is. */
+static void find_first(text_job *job, const uint8_t *word)
+{
+   bpe *b = job->bpe;
+   candidate c;
+
+   b->queue.count = b->first.count = b->taken = 0;
+   bool is_long = b->symbols.count > LONG_WORD;
+   for (size_t i = 0; i + 1 < b->symbols.count; i++) {
+      if (!consider(b, &job->t->v, word, (int32_t)i, &c))
+         continue;
+      if (is_long)
+         *vec_push(job->a, &b->first) = c;
+      else
+         *vec_push(job->a, &b->queue) = c;
+   }
+   for (size_t i = b->queue.count / 2; i-- > 0;)
+      sift_down(b, i);
+   if (b->first.count > 1)
+      sort_first(job);
+}
+
 static void merge_all(text_job *job, const uint8_t *word)
 {
    bpe *b = job->bpe;
    candidate c, now;
 
-   b->queue.count = 0;
-   for (size_t i = 0; i + 1 < b->symbols.count; i++)
-      if (consider(b, &job->t->v, word, (int32_t)i, &c))
-         *vec_push(job->a, &b->queue) = c;
-   for (size_t i = b->queue.count / 2; i-- > 0;)
-      sift_down(b, i);
-   while (b->queue.count > 0) {
-      c = b->queue.data[0];
-      b->queue.data[0] = b->queue.data[--b->queue.count];
-      if (b->queue.count > 0)
-         sift_down(b, 0);
+   find_first(job, word);
+   while (next_candidate(b, &c)) {
       /* A neighbour may have changed since: the entry stands if the pair still makes the same
        * piece. */
       if (b->symbols.data[c.at].len == 0 || !consider(b, &job->t->v, word, (int32_t)c.at, &now) ||
