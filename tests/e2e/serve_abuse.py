@@ -23,7 +23,7 @@ def schemas(*all_):
 COMPLETIONS = {
     "invalid_json": [
         b"", b"[]", b"nonsense", b"NaN", b'{"prompt":"a"} x', b'{"prompt":"a"}{"prompt":"b"}', b"[" * 100000, b'{"prompt":' + b"[" * 100000,
-        b'{"prompt":"\xff"}', b'{"prompt":"\xc0\x80"}', b'{"prompt":"\xed\xa0\x80"}', b'{"prompt":"\xf4\x90\x80\x80"}', b'{"prompt":"\\ud800"}',
+        b'{"prompt":"\xff"}', b'{"prompt":"a","stop":"\xff"}', b'{"prompt":"a","stop":["\xed\xa0\x80"]}', b'{"prompt":"\xc0\x80"}', b'{"prompt":"\xed\xa0\x80"}', b'{"prompt":"\xf4\x90\x80\x80"}', b'{"prompt":"\\ud800"}',
         b'{"prompt":"a","max_tokens":01}', b'{"prompt":"a","temperature":NaN}', b'{"prompt":"a","temperature":+1}', b'{"prompt":"a\x01"}',
         b'{"prompt":[' + b"1," * 400000 + b"1]}", b'{"prompt":"a"', b'{"prompt":"a",}', b"{'prompt':'a'}"],
     "duplicate_parameter": [b'{"prompt":"a","prompt":"b"}', b'{"model":"llama","prompt":"a","model":"x"}', b'{"prompt":"a","n":1,"n":2}'],
@@ -43,6 +43,10 @@ COMPLETIONS = {
     many("guided_choice", [], [1], 3) + many("repetition_penalty", 0, -1) + many("presence_penalty", 3) + many("frequency_penalty", -3) + [
         {"prompt": v} for v in ([], [-1], [512], [1.5], 5, {}, [[]], [["a"]], ["a", 1], [2**40])],
 }
+# What is wrong with a body, and where.
+SAYS = [(b"", "empty"), (b"[]", "no object"), (b'{"prompt":"a",}', "no JSON, seen at byte 15"), (b'{"prompt":"a"', "ends too early, seen at byte 13"),
+        (b'{"prompt":"\xff"}', "no UTF-8, seen at byte 11"), (b'{"prompt":"\\ud800"}', "surrogate pair, seen at byte 11"), (b"[" * 1000, "nested too deeply, seen at byte 129"),
+        (b'{"prompt":[' + b"1," * 400000 + b"1]}", "too many values")]
 ALTERNATIVES = {"$defs": {**{f"r{i}": {"$ref": f"#/$defs/r{i + 1}"} for i in range(5000)}, "r5000": {"type": "null"}}, "$ref": "#/$defs/r0"}
 NESTED = {"type": "null"}
 for _ in range(60):
@@ -93,7 +97,8 @@ CHATS = {
 }
 # A template that a model came with can do no harm either: the same code, soon.
 TEMPLATES = ["{% for i in range(10**9) %}x{% endfor %}", "{{ 'a' * 10**9 }}", "{% if %}", "{{ x.__class__.__mro__ }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-             "{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}", "{% if true %}" * 300 + "{% endif %}" * 300, "{{ messages[0].content"]
+             "{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}", "{% if true %}" * 300 + "{% endif %}" * 300, "{% if true %}" * 10000 + "{% endif %}" * 10000,
+             "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns | tojson }}", "{% set ns = namespace(a=[1]) %}{% set ns.a = ns.a * 10**9 %}{{ ns.a }}", "{{ messages[0].content"]
 
 OTHERS = {
     ("/tokenize", "missing_parameter"): [{}], ("/tokenize", "invalid_json"): [b"{"], ("/tokenize", "invalid_value"): [{"content": 5}, {"content": "x", "add_special": 3}],
@@ -209,6 +214,9 @@ def completions(s):
     for table in (COMPLETIONS, FORMATS):
         for code, bodies in table.items():
             refused(s, "/v1/completions", code, bodies)
+    for body, says in SAYS:
+        message = json.loads(s.send("POST", "/v1/completions", body, {"Content-Type": "application/json"})[2])["error"]["message"]
+        check(says in message, f"{body[:30]!r}: what is wrong", message)
     for b in RIGHT:
         body = b if isinstance(b, bytes) else json.dumps({"max_tokens": 2, **b}).encode()
         status, _, answer = s.send("POST", "/v1/completions", body, {"Content-Type": "application/json"})

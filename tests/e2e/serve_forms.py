@@ -40,6 +40,16 @@ def logprobs(s, c):
     check(whole.logprobs.refusal is None and "refusal" in whole.logprobs.model_fields_set, "logprobs: refusal is null", whole.logprobs)
 
 
+def top_logprobs(c):
+    """Kills: a token that is not among its own alternatives."""
+    for n in (0, 2):
+        for echo in (False, True):
+            r = c.completions.create(model="hermes", prompt=[5, 6, 7, 8], max_tokens=6, logprobs=n, echo=echo, temperature=5, seed=3, extra_body={"ignore_eos": True})
+            p = r.choices[0].logprobs
+            for token, logprob, tops in list(zip(p.tokens, p.token_logprobs, p.top_logprobs))[int(echo):]:
+                check(abs(tops[token] - logprob) < 1e-6 and len(tops) <= n + 1, f"logprobs {n}, echo {echo}: the token is among them", (token, logprob, tops))
+
+
 def usage(s, c):
     """Kills: a cached prompt that counts for each of its answers; tokens of reasoning that are counted behind it."""
     ask = dict(model="hermes", messages=[{"role": "user", "content": "x" * 300}], max_tokens=4, n=4, extra_body={"ignore_eos": True, "cache_salt": "n"})
@@ -282,6 +292,7 @@ def run():
     c = openai.OpenAI(base_url=f"http://127.0.0.1:{s.port}/v1", api_key="x", max_retries=0)
     models(s, folder)
     logprobs(s, c)
+    top_logprobs(c)
     usage(s, c)
     headers(s)
     messages(s)

@@ -22,6 +22,7 @@ typedef struct builder {
    tree *root, *stack[TREE_MAX_DEPTH];
    int depth;
    size_t nodes_left;
+   const char *fault; /* of ours, for which yajl only stops */
    block *blocks, *current;
    char *key;
    const char *name;
@@ -71,8 +72,10 @@ static tree *add(builder *b, tree_kind kind, const char *text, size_t len)
    tree *t = b->nodes_left ? take(b, sizeof *t) : NULL;
    char *own = t && text ? copy(b, text, len) : NULL;
 
-   if (!t || (text && !own))
+   if (!t || (text && !own)) {
+      b->fault = b->nodes_left ? "there is no memory for it" : "it has too many values";
       return NULL;
+   }
    b->nodes_left--;
    *t = (tree){.kind = kind,
                .text = own,
@@ -120,6 +123,8 @@ static int open_container(builder *b, tree_kind kind)
 
    if (t)
       b->stack[b->depth++] = t;
+   else if (!b->fault)
+      b->fault = "it is nested too deeply";
    return t != NULL;
 }
 
@@ -167,38 +172,45 @@ static long escape_at(const char *s, const char *end)
    return *stop ? -1 : v;
 }
 
-/* Half a surrogate pair is no character: yajl would make a question mark of it. */
-static bool has_lone_surrogate(const char *s, size_t len)
+/* Where half a surrogate pair is, len when nowhere. It is no character: yajl would make a question
+ * mark of it. */
+static size_t lone_surrogate(const char *text, size_t len)
 {
+   const char *s = text;
+
    for (const char *end = s + len; s < end; s++) {
       if (*s != '\\')
          continue;
       long v = escape_at(s, end);
       if (v >= 0xdc00 && v <= 0xdfff)
-         return true;
+         return (size_t)(s - text);
       if (v >= 0xd800 && v <= 0xdbff) {
          long low = escape_at(s + 6, end);
          if (low < 0xdc00 || low > 0xdfff)
-            return true;
+            return (size_t)(s - text);
          s += 11;
       } else {
          s++; /* what is escaped may be a backslash */
       }
    }
-   return false;
+   return len;
 }
 
-/* Without overlong characters, halves of surrogate pairs and what lies past U+10FFFF: yajl lets
- * these through. */
-static bool is_utf8(const char *text, size_t len)
+/* How many bytes are UTF-8, without overlong characters, halves of surrogate pairs and what lies
+ * past U+10FFFF: yajl lets these through. */
+static size_t utf8_until(const char *text, size_t len)
 {
    utf8proc_int32_t ignored;
-   utf8proc_ssize_t n = 1;
+   size_t at = 0;
 
-   for (size_t at = 0; at < len && n > 0; at += n > 0 ? (size_t)n : 0)
-      n = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(len - at),
-                           &ignored);
-   return n > 0;
+   while (at < len) {
+      utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
+                                            (utf8proc_ssize_t)(len - at), &ignored);
+      if (n <= 0)
+         break;
+      at += (size_t)n;
+   }
+   return at;
 }
 
 static void free_blocks(block *b)
@@ -209,12 +221,8 @@ static void free_blocks(block *b)
    }
 }
 
-tree *tree_parse(const char *text, size_t len)
-{
-   return tree_parse_limited(text, len, SIZE_MAX);
-}
-
-tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
+/* Parses text of good characters; NULL with what is wrong. */
+static tree *build(builder *b, const char *text, size_t len, tree_fault *out)
 {
    static const yajl_callbacks callbacks = {
       .yajl_null = on_null,
@@ -227,17 +235,45 @@ tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
       .yajl_start_array = on_array,
       .yajl_end_array = on_close,
    };
-   builder b = {.nodes_left = max_nodes};
-   if (!is_utf8(text, len) || has_lone_surrogate(text, len))
-      return NULL;
-   yajl_handle y = yajl_alloc(&callbacks, NULL, &b);
-   int ok = yajl_parse(y, (const unsigned char *)text, len) == yajl_status_ok &&
-            yajl_complete_parse(y) == yajl_status_ok;
+   yajl_handle y = yajl_alloc(&callbacks, NULL, b);
+   bool read = yajl_parse(y, (const unsigned char *)text, len) == yajl_status_ok;
+   bool ok = read && yajl_complete_parse(y) == yajl_status_ok;
 
+   if (!ok)
+      *out = (tree_fault){b->fault ? b->fault
+                          : read   ? "it ends too early"
+                                   : "it is no JSON",
+                          read ? len : yajl_get_bytes_consumed(y)};
    yajl_free(y);
    if (!ok)
-      free_blocks(b.blocks);
-   return ok ? b.root : NULL;
+      free_blocks(b->blocks);
+   return ok ? b->root : NULL;
+}
+
+tree *tree_parse_telling(const char *text, size_t len, size_t max_nodes, tree_fault *out)
+{
+   builder b = {.nodes_left = max_nodes};
+   size_t good = utf8_until(text, len), half = lone_surrogate(text, good);
+
+   if (good < len)
+      *out = (tree_fault){"it is no UTF-8", good};
+   else if (half < len)
+      *out = (tree_fault){"it has half of a surrogate pair", half};
+   else
+      return build(&b, text, len, out);
+   return NULL;
+}
+
+tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes)
+{
+   tree_fault ignored;
+
+   return tree_parse_telling(text, len, max_nodes, &ignored);
+}
+
+tree *tree_parse(const char *text, size_t len)
+{
+   return tree_parse_limited(text, len, SIZE_MAX);
 }
 
 void tree_free(tree *root)

@@ -34,6 +34,12 @@ typedef struct tree {
 tree *tree_parse(const char *text, size_t len);
 /* The same, NULL also when there are more than max_nodes values: a bound on memory. */
 tree *tree_parse_limited(const char *text, size_t len, size_t max_nodes);
+/* The same, with what is wrong and the byte at which it was seen, when NULL is returned. */
+typedef struct tree_fault {
+   const char *what;
+   size_t at;
+} tree_fault;
+tree *tree_parse_telling(const char *text, size_t len, size_t max_nodes, tree_fault *out);
 /* Takes a root, or NULL. */
 void tree_free(tree *root);
 

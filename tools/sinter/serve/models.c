@@ -4,6 +4,7 @@
  * (host.c). */
 #include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,23 +98,23 @@ static bool add(server *s, const char *name)
 bool models_scan(server *s)
 {
    const char *folder = s->options->models_dir;
-   struct dirent *entry;
+   struct dirent **entries = NULL;
    bool ok = true;
 
    if (!folder)
       return true;
    pthread_mutex_lock(&s->adding);
-   DIR *d = opendir(folder);
-   while (d && ok && s->num_hosts < SERVE_MAX_MODELS && (entry = readdir(d)))
-      ok = add(s, entry->d_name);
-   int error = errno;
-   if (d)
-      closedir(d);
+   int n = scandir(folder, &entries, NULL, alphasort), error = errno;
+   for (int i = 0; i < n; i++) {
+      ok = ok && (s->num_hosts == SERVE_MAX_MODELS || add(s, entries[i]->d_name));
+      free(entries[i]);
+   }
+   free(entries);
    pthread_mutex_unlock(&s->adding);
-   if (!d)
+   if (n < 0)
       (void)cli_fail(1, folder, "name a folder of models", "--models-dir cannot be read: %s",
                      strerror(error));
-   return d && ok;
+   return n >= 0 && ok;
 }
 
 bool models_has(host *h)

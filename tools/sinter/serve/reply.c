@@ -136,6 +136,19 @@ static void chat_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    add(&c->probs, "]}");
 }
 
+static void top_entry(choice *c, int32_t id, float prob, const char *comma)
+{
+   char text[256];
+   size_t len = token_text(c, id, text, sizeof text);
+
+   add(&c->tops, comma);
+   add_text(&c->tops, text, len);
+   add(&c->tops, ":");
+   number(&c->tops, prob);
+}
+
+/* The token itself is among the likeliest in any case, as OpenAI has it: so many of them, and one
+ * more. */
 static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *ids,
                        const float *probs)
 {
@@ -157,14 +170,13 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    }
    number(&c->token_probs, logprob);
    add(&c->tops, "{");
+   bool is_among = false;
    for (uint32_t i = 0; i < num_top; i++) {
-      if (i)
-         add(&c->tops, ",");
-      len = token_text(c, ids[i], text, sizeof text);
-      add_text(&c->tops, text, len);
-      add(&c->tops, ":");
-      number(&c->tops, probs[i]);
+      top_entry(c, ids[i], probs[i], i ? "," : "");
+      is_among |= ids[i] == id;
    }
+   if (!is_among)
+      top_entry(c, id, logprob, num_top ? "," : "");
    add(&c->tops, "}");
 }
 

@@ -262,18 +262,32 @@ int route_experts(call *c)
 
 /* ---- completions ---- */
 
+/* The body as a JSON object; NULL with a fault. */
+static tree *read_body(const call *c, fault *f)
+{
+   tree_fault why = {"it is empty", 0};
+   tree *body = c->body.len ? tree_parse_telling(c->body.data, c->body.len,
+                                                 (size_t)serve_most.body_values, &why)
+                            : NULL;
+
+   if (body && body->kind == TREE_object)
+      return body;
+   if (body)
+      fault_set(f, 400, "invalid_json", NULL, "the body is JSON, but no object");
+   else
+      fault_set(f, 400, "invalid_json", NULL,
+                "the body is not one JSON object in UTF-8: %s, seen at byte %zu", why.what, why.at);
+   tree_free(body);
+   return NULL;
+}
+
 /* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a
  * fault, or without one when the call sleeps until the model is loaded. */
 static host *open_body(call *c, tree **out, fault *f)
 {
-   *out = c->body.len
-             ? tree_parse_limited(c->body.data, c->body.len, (size_t)serve_most.body_values)
-             : NULL;
-   if (!*out || (*out)->kind != TREE_object) {
-      fault_set(f, 400, "invalid_json", NULL,
-                "the body is not one JSON object of a sane size in UTF-8");
+   *out = read_body(c, f);
+   if (!*out)
       return NULL;
-   }
    const tree *model = tree_get(*out, "model");
    if (model && (model->kind == TREE_string ? strlen(model->text) != model->len
                                             : model->kind != TREE_null)) {
