@@ -211,6 +211,13 @@ def trace():
     status, headers, _ = s.send("POST", "/v1/completions", json.dumps(ASK), {"Content-Type": "application/json", "X-Request-Id": "mine-1"})
     check(status == 200 and headers["X-Request-Id"] == "mine-1", "a client's own request id comes back", headers)
     check("X-Request-Id" not in s.send("GET", "/livez", headers={"X-Request-Id": "a b\tc"})[1], "an id that is none does not")
+    for _ in range(100):  # it is written when the request is over, which its client may see first
+        with open(path, encoding="utf-8") as f:
+            seen = f.read()
+        if seen.count('"name":"request"') == 10:
+            break
+        time.sleep(0.02)
+    check(seen.count('"name":"request"') == 10 and seen.endswith("}\n") and json.loads(seen + "]"), "trace: whole requests while the server runs", seen[-300:])
     s.stop()
     with open(path, encoding="utf-8") as f:
         events = json.load(f)

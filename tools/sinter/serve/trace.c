@@ -29,9 +29,9 @@ bool trace_open(server *s)
    return true;
 }
 
-static void put(server *s, buffer *b)
+static void put(server *s, buffer *b, bool now)
 {
-   log_put(s->trace, b, false, &s->trace_is_lossy, s->options->trace);
+   log_put(s->trace, b, now, &s->trace_is_lossy, s->options->trace);
    buffer_free(b);
 }
 
@@ -55,7 +55,7 @@ void trace_step(const host *h, double begin, uint64_t rows, const sinter_stats *
    buffer_printf(&b, ",\"rows\":%llu,\"running\":%u,\"waiting\":%u,\"kv_tokens_used\":%llu}}\n",
                  (unsigned long long)rows, after->running, after->waiting,
                  (unsigned long long)after->kv_tokens_used);
-   put(s, &b);
+   put(s, &b, false);
 }
 
 static void span(buffer *b, const job *j, const char *name, double begin, double end)
@@ -93,7 +93,7 @@ void trace_job(server *s, const job *j)
                  ",{\"ph\":\"e\",\"cat\":\"request\",\"name\":\"request\",\"id\":\"%s\",\"pid\":1,"
                  "\"tid\":0,\"ts\":%.1f}\n",
                  j->id, us(end));
-   put(s, &b);
+   put(s, &b, true); /* who looks while the server runs sees whole requests */
 }
 
 void trace_close(server *s)
