@@ -86,6 +86,11 @@ MOCK_CALL(cuStreamCreate, (void **stream, unsigned flags),
           ((void)flags, mock_stream_create(stream)))
 MOCK_CALL(cuStreamDestroy_v2, (void *stream), mock_stream_destroy(stream))
 MOCK_CALL(cuStreamSynchronize, (void *stream), mock_stream_wait(stream))
+MOCK_CALL(cuEventCreate, (void **event, unsigned flags), mock_event_create(flags, event))
+MOCK_CALL(cuEventRecord, (void *event, void *stream), mock_event_record(event, stream))
+MOCK_CALL(cuEventElapsedTime_v2, (float *ms, void *from, void *to),
+          mock_event_elapsed(from, to, ms))
+MOCK_CALL(cuEventDestroy_v2, (void *event), mock_event_destroy(event))
 MOCK_CALL(cuModuleLoadData, (void **module, const void *image), mock_module_load(image, module))
 MOCK_CALL(cuModuleUnload, (void *module), mock_module_unload(module))
 MOCK_CALL(cuModuleGetFunction, (void **function, void *module, const char *name),
@@ -112,7 +117,12 @@ int cuGraphAddKernelNode_v2(void **node, void *graph, void *const *after, size_t
 }
 
 MOCK_CALL(cuGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags),
-          flags ? CUDA_ERROR_invalid_value : mock_graph_make(graph, exec))
+          mock_graph_make(graph, flags, exec))
+MOCK_CALL(cuCtxGetStreamPriorityRange, (int *least, int *greatest),
+          mock_priorities(least, greatest))
+MOCK_CALL(cuGraphKernelNodeSetAttribute,
+          (void *node, int attribute, const struct gpu_attribute *value),
+          mock_graph_attribute(node, attribute, value))
 MOCK_CALL(cuGraphNodeSetEnabled, (void *exec, void *node, unsigned on),
           mock_graph_switch(exec, node, on != 0))
 MOCK_CALL(cuGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
 enum { PAGE = 4096, MAX_SYMBOLS = 96 };
@@ -44,7 +45,7 @@ static void write_counts(void)
       fclose(f);
 }
 
-/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3,granularity=0,count=FILE (FILE last) */
+/* SINTER_MOCK=order=last,fail=cuMemAlloc_v2:3,granularity=0,reuse,count=FILE (FILE last) */
 static void read_environment(void)
 {
    static const char *const orders[] = {"first", "last", "round"};
@@ -58,6 +59,7 @@ static void read_environment(void)
             mock.order = (mock_order)i;
       if (strncmp(p, "granularity=", 12) == 0)
          mock.granularity = (size_t)atol(p + 12);
+      mock.reuses |= strncmp(p, "reuse", 5) == 0;
       if (strncmp(p, "count=", 6) == 0 && !count_file) {
          count_file = p + 6;
          atexit(write_counts);
@@ -203,6 +205,12 @@ int mock_start(uint32_t warp)
 
 /* ---- memory ---- */
 
+void mock_hide_behind(void *memory, uint64_t size, uint64_t whole)
+{
+   ASAN_UNPOISON_MEMORY_REGION(memory, size);
+   ASAN_POISON_MEMORY_REGION((uint8_t *)memory + size, whole - size);
+}
+
 int mock_building(const char *what)
 {
    if (!mock.building)
@@ -211,9 +219,14 @@ int mock_building(const char *what)
                     what);
 }
 
+static uint64_t whole_pages(uint64_t size)
+{
+   return (size + PAGE - 1) / PAGE * PAGE;
+}
+
 bool mock_addresses(uint64_t size, uint64_t *out)
 {
-   uint64_t whole = (size + PAGE - 1) / PAGE * PAGE;
+   uint64_t whole = whole_pages(size);
 
    if (!size || whole > SPACE || mock.used + whole + PAGE > SPACE)
       return false;
@@ -251,6 +264,32 @@ void mock_set_memory(uint64_t bytes)
    mock.memory = bytes;
 }
 
+/* A piece that was given back, of the same pages; NULL: there is none, or addresses are not used
+ * again. */
+static mock_piece *left_by_others(uint64_t size)
+{
+   for (uint32_t i = 0; mock.reuses && i < mock.num_pieces; i++) {
+      mock_piece *p = &mock.pieces[i];
+      if (!p->live && p->address && !p->handle && whole_pages(p->size) == whole_pages(size))
+         return p;
+   }
+   return NULL;
+}
+
+/* Under the lock; false: there is no room. */
+static bool take_piece(uint64_t size, uint64_t *out)
+{
+   mock_piece *p = left_by_others(size);
+
+   if (!p && (mock.num_pieces == MOCK_MAX_PIECES || !mock_addresses(size, out)))
+      return false;
+   *out = p ? p->address : *out;
+   p = p ? p : &mock.pieces[mock.num_pieces++];
+   *p = (mock_piece){.address = *out, .size = size, .live = true};
+   mock_hide_behind((void *)(uintptr_t)*out, size, whole_pages(size));
+   return true;
+}
+
 int mock_alloc(size_t size, uint64_t *out)
 {
    int error = mock_ready();
@@ -262,10 +301,8 @@ int mock_alloc(size_t size, uint64_t *out)
    if (error)
       return error;
    pthread_mutex_lock(&mock.lock);
-   if (mock.num_pieces == MOCK_MAX_PIECES || !mock_addresses(size, out))
+   if (!take_piece(size, out))
       error = mock_says(CUDA_ERROR_out_of_memory, "the device has no room for %zu bytes", size);
-   else
-      mock.pieces[mock.num_pieces++] = (mock_piece){.address = *out, .size = size, .live = true};
    pthread_mutex_unlock(&mock.lock);
    return error;
 }
@@ -332,7 +369,7 @@ int mock_free(uint64_t address)
    else
       p->live = false;
    if (!error)
-      madvise((void *)(uintptr_t)address, (p->size + PAGE - 1) / PAGE * PAGE, MADV_DONTNEED);
+      madvise((void *)(uintptr_t)address, whole_pages(p->size), MADV_DONTNEED);
    pthread_mutex_unlock(&mock.lock);
    return error;
 }
@@ -353,8 +390,7 @@ void mock_memory_open(bool open)
 {
    for (uint32_t i = 0; i < mock.num_pieces; i++)
       if (mock.pieces[i].live)
-         mprotect((void *)(uintptr_t)mock.pieces[i].address,
-                  (mock.pieces[i].size + PAGE - 1) / PAGE * PAGE,
+         mprotect((void *)(uintptr_t)mock.pieces[i].address, whole_pages(mock.pieces[i].size),
                   open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
@@ -369,6 +405,8 @@ int mock_host_alloc(size_t size, void **out)
    if (error)
       return error;
    *out = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+   if (*out != MAP_FAILED)
+      mock_hide_behind(*out, size, size + PAGE);
    pthread_mutex_lock(&mock.lock);
    if (*out == MAP_FAILED || mock.num_pinned == MOCK_MAX_PIECES)
       error = mock_says(CUDA_ERROR_out_of_memory, "%zu bytes cannot be pinned", size);
@@ -397,6 +435,8 @@ int mock_host_free(void *memory)
       mock_piece *p = &mock.pinned[i];
       if (p->live && p->address == (uintptr_t)memory) {
          p->live = false;
+         mock_hide_behind(memory, p->size + PAGE,
+                          p->size + PAGE); /* others may get the addresses */
          munmap(memory, p->size + PAGE);
          return 0;
       }

@@ -7,13 +7,14 @@
 
 #include <stdlib.h>
 
-enum { MAX_NODES = 1 << 16, NODE_BYTES = 2048, GRAPH_BYTES = 1 << 16 };
+enum { GREATEST_PRIORITY = -5, MAX_NODES = 1 << 16, NODE_BYTES = 2048, GRAPH_BYTES = 1 << 16 };
 
 typedef struct node {
    struct graph *of;
    mock_work work;
    size_t num_after;
    struct node **after;
+   int priority;
    bool done;
 } node;
 
@@ -149,10 +150,37 @@ static node *next_node(const graph *g)
    return NULL;
 }
 
-int mock_graph_make(void *given, void **out)
+int mock_priorities(int *least, int *greatest)
+{
+   int error = mock_ready();
+
+   *least = 0;
+   *greatest = GREATEST_PRIORITY;
+   return error;
+}
+
+int mock_graph_attribute(void *given, int id, const struct gpu_attribute *value)
+{
+   node *n = given;
+   int error = n ? check_graph(n->of) : mock_says(CUDA_ERROR_invalid_handle, "this is no node");
+
+   if (!error && n->of->made)
+      error = mock_says(CUDA_ERROR_invalid_value, "the graph has been made already");
+   if (!error &&
+       (id != GPU_ATTRIBUTE_priority || value->priority > 0 || value->priority < GREATEST_PRIORITY))
+      error = mock_says(CUDA_ERROR_invalid_value, "this is no attribute of kernels, or no value");
+   if (!error)
+      n->priority = value->priority;
+   return error;
+}
+
+int mock_graph_make(void *given, unsigned long long flags, void **out)
 {
    graph *g = given;
    int error = check_graph(g);
+
+   if (!error && (flags & ~(unsigned long long)GPU_MAKE_by_priority))
+      error = mock_says(CUDA_ERROR_invalid_value, "a graph cannot be made so");
 
    if (error)
       return error;
@@ -174,9 +202,12 @@ int mock_graph_make(void *given, void **out)
    e->of = g;
    e->next = execs;
    execs = e;
+   for (uint32_t i = 0; i < g->num_nodes; i++)
+      g->nodes[i]->done = false; /* it may have been made before */
    for (node *n; (n = next_node(g)) != NULL; n->done = true) {
       e->nodes[e->num_work] = n;
-      e->work[e->num_work++] = n->work;
+      e->work[e->num_work] = n->work;
+      e->work[e->num_work++].priority = flags ? n->priority : 0;
    }
    mock.graph_bytes += bytes_of(e->num_work);
    *out = e;

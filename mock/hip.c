@@ -56,6 +56,10 @@ MOCK_CALL(hipStreamCreateWithFlags, (void **stream, unsigned flags),
           ((void)flags, mock_stream_create(stream)))
 MOCK_CALL(hipStreamDestroy, (void *stream), mock_stream_destroy(stream))
 MOCK_CALL(hipStreamSynchronize, (void *stream), mock_stream_wait(stream))
+MOCK_CALL(hipEventCreateWithFlags, (void **event, unsigned flags), mock_event_create(flags, event))
+MOCK_CALL(hipEventRecord, (void *event, void *stream), mock_event_record(event, stream))
+MOCK_CALL(hipEventElapsedTime, (float *ms, void *from, void *to), mock_event_elapsed(from, to, ms))
+MOCK_CALL(hipEventDestroy, (void *event), mock_event_destroy(event))
 MOCK_CALL(hipModuleLoadData, (void **module, const void *image), mock_module_load(image, module))
 MOCK_CALL(hipModuleUnload, (void *module), mock_module_unload(module))
 MOCK_CALL(hipModuleGetFunction, (void **function, void *module, const char *name),
@@ -81,9 +85,13 @@ int hipGraphAddKernelNode(void **node, void *graph, void *const *after, size_t n
                          (unsigned[]){what->bx, what->by, what->bz}, what->parameters, node);
 }
 
-MOCK_CALL(hipGraphInstantiate,
-          (void **exec, void *graph, void **error_node, char *log, size_t log_size),
-          ((void)error_node, (void)log, (void)log_size, mock_graph_make(graph, exec)))
+MOCK_CALL(hipGraphInstantiateWithFlags, (void **exec, void *graph, unsigned long long flags),
+          mock_graph_make(graph, flags, exec))
+MOCK_CALL(hipDeviceGetStreamPriorityRange, (int *least, int *greatest),
+          mock_priorities(least, greatest))
+MOCK_CALL(hipGraphKernelNodeSetAttribute,
+          (void *node, int attribute, const struct gpu_attribute *value),
+          mock_graph_attribute(node, attribute, value))
 MOCK_CALL(hipGraphNodeSetEnabled, (void *exec, void *node, unsigned on),
           mock_graph_switch(exec, node, on != 0))
 MOCK_CALL(hipGraphLaunch, (void *exec, void *stream), mock_graph_launch(exec, stream))

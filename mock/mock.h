@@ -22,7 +22,7 @@
 enum { MOCK_ERROR_failed = 719, MOCK_ERROR_planted = 999 };
 
 /* ---- for tests; also by the environment:
- * SINTER_MOCK=order=last,fail=NAME:N,granularity=N,count=FILE ---- */
+ * SINTER_MOCK=order=last,fail=NAME:N,granularity=N,reuse,count=FILE ---- */
 
 /* Which thread goes on where several can. */
 void mock_set_order(mock_order order);
@@ -38,6 +38,8 @@ void mock_set_granularity(size_t bytes);
 void mock_set_memory(uint64_t bytes);
 /* Kernels that were run so far. */
 uint64_t mock_grids(void);
+/* Of those, how many a graph has put in front of others. */
+uint64_t mock_urgent_grids(void);
 /* Bytes of device memory in use, graphs with them: they take some for each node when they are
  * made. */
 uint64_t mock_memory(void);
@@ -72,6 +74,11 @@ int mock_fill(uint64_t to, uint8_t byte, size_t size, void *stream);
 int mock_stream_create(void **out);
 int mock_stream_destroy(void *stream);
 int mock_stream_wait(void *stream);
+int mock_event_create(unsigned flags, void **out);
+/* Its time is when the work before it was done. */
+int mock_event_record(void *event, void *stream);
+int mock_event_elapsed(void *from, void *to, float *ms);
+int mock_event_destroy(void *event);
 int mock_module_load(const void *image, void **out);
 int mock_module_unload(void *module);
 int mock_function(void *module, const char *name, void **out);
@@ -81,7 +88,10 @@ int mock_graph_create(void **out);
 int mock_graph_destroy(void *graph);
 int mock_graph_add(void *graph, void *const *after, size_t num_after, void *function,
                    const unsigned *grid, const unsigned *threads, void **parameters, void **out);
-int mock_graph_make(void *graph, void **out);
+int mock_priorities(int *least, int *greatest);
+/* Ids and values as gpu_api.h; flags: GPU_MAKE_by_priority or 0. */
+int mock_graph_attribute(void *node, int id, const struct gpu_attribute *value);
+int mock_graph_make(void *graph, unsigned long long flags, void **out);
 /* Leaves a node out of later launches. Refused once the graph that was made is gone. */
 int mock_graph_switch(void *exec, void *node, bool on);
 int mock_graph_launch(void *exec, void *stream);

@@ -23,13 +23,14 @@ typedef struct mock_memory_handle {
 
 /* One thing to do on the stream. */
 typedef struct mock_work {
-   enum { MOCK_WORK_copy, MOCK_WORK_fill, MOCK_WORK_kernel } kind;
+   enum { MOCK_WORK_copy, MOCK_WORK_fill, MOCK_WORK_kernel, MOCK_WORK_event } kind;
    void *to;
    const void *from;
    size_t size;
    uint8_t byte;
    const mock_kernel *kernel;
    uint32_t grid, threads;
+   int priority;
    uint8_t args[MOCK_MAX_ARGS];
 } mock_work;
 
@@ -45,7 +46,8 @@ typedef struct mock_state {
    uint32_t num_pieces, num_pinned, num_work, room;
    mock_piece pieces[MOCK_MAX_PIECES], pinned[MOCK_MAX_PIECES];
    size_t granularity;
-   uint64_t grids, graph_bytes, memory; /* mock_set_memory */
+   bool reuses;                                 /* addresses that were given back */
+   uint64_t grids, urgent, graph_bytes, memory; /* mock_set_memory */
    uint32_t num_ranges, num_handles;
    mock_piece ranges[MOCK_MAX_PIECES];
    mock_memory_handle handles[MOCK_MAX_PIECES];
@@ -70,6 +72,8 @@ void mock_memory_open(bool open);
 /* Takes addresses that were never used, with ones that fault behind them. Under the lock; false:
  * there are none. */
 bool mock_addresses(uint64_t size, uint64_t *out);
+/* In a sanitized build: of `whole` bytes only the first `size` may be touched. */
+void mock_hide_behind(void *memory, uint64_t size, uint64_t whole);
 bool mock_is_device(const void *memory);
 /* Words for an address that no memory is behind. */
 const char *mock_where(uint64_t address, char text[160]);

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/simt_abi.h"
 
 typedef struct module {
@@ -26,6 +27,14 @@ typedef struct function {
    char name[256];
 } function;
 
+typedef struct event {
+   uint32_t magic;
+   bool asked; /* for its time, which is 0 until the stream has come to it */
+   double time;
+} event;
+
+enum { EVENT = 0x65766e74 };
+
 static char the_stream;
 
 /* ---- work ---- */
@@ -36,6 +45,10 @@ static int do_work(const mock_work *w)
    int gone = 0;
 
    /* What was there when it was asked for may have been given back. */
+   if (w->kind == MOCK_WORK_event) {
+      ((event *)w->to)->time = clock_now();
+      return 0;
+   }
    if (w->kind != MOCK_WORK_kernel && mock_is_device(w->to))
       gone = mock_check((uintptr_t)w->to, w->size);
    if (!gone && w->kind == MOCK_WORK_copy && mock_is_device(w->from))
@@ -43,10 +56,12 @@ static int do_work(const mock_work *w)
    if (gone)
       return gone;
    switch (w->kind) {
+   case MOCK_WORK_event: return 0;
    case MOCK_WORK_copy: memcpy(w->to, w->from, w->size); return 0;
    case MOCK_WORK_fill: memset(w->to, w->byte, w->size); return 0;
    case MOCK_WORK_kernel:
       mock.grids++;
+      mock.urgent += w->priority < 0;
       error = mock_run_grid(w->kernel, w->grid, w->threads, mock.warp, mock.order, w->args);
       return error ? mock_says(MOCK_ERROR_failed, "%s", error) : 0;
    }
@@ -56,6 +71,11 @@ static int do_work(const mock_work *w)
 uint64_t mock_grids(void)
 {
    return mock.grids;
+}
+
+uint64_t mock_urgent_grids(void)
+{
+   return mock.urgent;
 }
 
 int mock_drain(void)
@@ -150,6 +170,81 @@ int mock_fill(uint64_t to, uint8_t byte, size_t size, void *stream)
    if (!error)
       error = mock_check(to, size);
    return error ? error : push(&w);
+}
+
+/* ---- events ---- */
+
+static int check_event(const event *e)
+{
+   int error = mock_ready();
+
+   if (!error && (!e || e->magic != EVENT))
+      error = mock_says(CUDA_ERROR_invalid_handle, "this is no event");
+   return error;
+}
+
+int mock_event_create(unsigned flags, void **out)
+{
+   int error = mock_ready();
+   event *e;
+
+   if (!error)
+      error = mock_building("an event is made");
+   if (!error && flags)
+      error = mock_says(CUDA_ERROR_invalid_value, "an event without time");
+   if (error)
+      return error;
+   e = calloc(1, sizeof *e);
+   if (!e)
+      return mock_says(CUDA_ERROR_out_of_memory, "no memory for an event");
+   e->magic = EVENT;
+   *out = e;
+   return 0;
+}
+
+int mock_event_record(void *given, void *stream)
+{
+   event *e = given;
+   const mock_work w = {.kind = MOCK_WORK_event, .to = e};
+   int error = check_event(e);
+
+   if (!error)
+      error = check_stream(stream);
+   if (error)
+      return error;
+   e->asked = true;
+   e->time = 0;
+   return push(&w);
+}
+
+int mock_event_elapsed(void *from, void *to, float *ms)
+{
+   const event *a = from, *b = to;
+   int error = check_event(a);
+
+   if (!error)
+      error = check_event(b);
+   if (!error && (!a->asked || !b->asked))
+      error = mock_says(CUDA_ERROR_invalid_handle, "an event that was never recorded");
+   if (!error && (a->time == 0 || b->time == 0))
+      error = mock_says(CUDA_ERROR_not_ready, "the stream has not come to the event yet");
+   if (!error)
+      *ms = (float)(1e3 * (b->time - a->time));
+   return error;
+}
+
+/* What is on the stream may still refer to it. */
+int mock_event_destroy(void *given)
+{
+   event *e = given;
+   int error = check_event(e);
+
+   if (!error)
+      error = mock_drain();
+   if (error)
+      return error;
+   e->magic = 0;
+   return 0; /* handles stay, as those of modules do */
 }
 
 /* ---- modules ---- */

@@ -29,7 +29,7 @@ _Static_assert(sizeof(cuda_api) == countof(names) * sizeof(void *), "a pointer f
 struct rt_gpu {
    cuda_api api;
    void *library, *context, *stream;
-   int device;
+   int device, urgent;
    char arch[16];
 };
 
@@ -39,7 +39,6 @@ struct rt_gpu {
 #define LIBRARY "libcuda.so.1"
 #define MAKER "NVIDIA"
 #define NODE struct cuda_node
-#define MAKE_GRAPH 0
 #define ORDINAL(g) (g)->device
 
 #include "gpu_calls.h"

@@ -17,6 +17,7 @@
 #include "gpu_modules.h"
 #include "gpu_pool.h"
 #include "gpu_program.h"
+#include "launch_times.h"
 #include "meta.h"
 
 enum { MAX_MEMORY = 4096, PATH_BYTES = 4096 };
@@ -53,8 +54,7 @@ static sinter_status take(rt_device *d, uint64_t size, const char *what, uint64_
    if (d->num_device == MAX_MEMORY)
       return base_fail(SINTER_unsupported, what, "report the model",
                        "the device would need more than %d pieces of memory", MAX_MEMORY);
-   /* Kernels may load whole vectors at the end of a buffer. */
-   SINTER_TRY_IN(what, d->ops->alloc(d->gpu, base_align(size + 64, 256), out));
+   SINTER_TRY_IN(what, d->ops->alloc(d->gpu, MAX(size, 1), out));
    d->device_memory[d->num_device++] = *out;
    return SINTER_ok;
 }
@@ -64,7 +64,7 @@ static sinter_status take_host(rt_device *d, uint64_t size, void **out)
    if (d->num_host == MAX_MEMORY)
       return base_fail(SINTER_unsupported, "staging", "report the model",
                        "the device would need more than %d pieces of memory", MAX_MEMORY);
-   SINTER_TRY_IN("staging", d->ops->host_alloc(d->gpu, base_align(size + 64, 64), out));
+   SINTER_TRY_IN("staging", d->ops->host_alloc(d->gpu, MAX(size, 1), out));
    d->host_memory[d->num_host++] = *out;
    return SINTER_ok;
 }
@@ -211,8 +211,10 @@ static sinter_status load(rt_device *d, const char *name, const rt_artifact *art
    rt_gpu_conditions conditions = debug_is_on(DEBUG_break)    ? RT_GPU_CONDITIONS_break
                                   : debug_is_on(DEBUG_blocks) ? RT_GPU_CONDITIONS_blocks
                                                               : RT_GPU_CONDITIONS_nodes;
-   return rt_gpu_program_create(d->ops, d->gpu, d->modules.of, d->plan, &d->memory, d->most, graphs,
-                                conditions, &d->program);
+   SINTER_TRY(rt_gpu_program_create(d->ops, d->gpu, d->modules.of, d->plan, &d->memory, d->most,
+                                    graphs, conditions, &d->program));
+   return limits->time_launches ? rt_gpu_program_time_steps(d->program, RT_TIMES_always)
+                                : SINTER_ok;
 }
 
 /* May come from another thread than the steps. */
@@ -357,7 +359,7 @@ static sinter_status gpu_run(rt_device *d, const float **out_logits)
    SINTER_TRY(rt_gpu_program_run(d->program, &d->step->block));
    SINTER_TRY(fetch(d));
    *out_logits = d->logits;
-   return SINTER_ok;
+   return rt_gpu_program_read_times(d->program, d->step->block.sym);
 }
 
 static const int32_t *gpu_picks(const rt_device *d)
@@ -449,6 +451,17 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
    }
 }
 
+static sinter_status gpu_time_steps(rt_device *d, uint32_t steps)
+{
+   SINTER_TRY(d->ops->enter(d->gpu));
+   return rt_gpu_program_time_steps(d->program, steps);
+}
+
+static uint32_t gpu_launches(const rt_device *d, const sinter_launch_time **out)
+{
+   return rt_gpu_program_launches(d->program, out);
+}
+
 /* One table for each device name. */
 #define DEVICE_TABLE(id, text, vendor)                                                             \
    static sinter_status open_##id(const rt_artifact *artifact, const rt_limits *limits,            \
@@ -469,6 +482,8 @@ static void gpu_stats(const rt_device *d, sinter_stats *out)
       .grow = gpu_grow,                                                                            \
       .poison_page = gpu_poison_page,                                                              \
       .stats = gpu_stats,                                                                          \
+      .time_steps = gpu_time_steps,                                                                \
+      .launches = gpu_launches,                                                                    \
    };
 
 DEVICE_TABLE(cuda, "cuda", cuda)

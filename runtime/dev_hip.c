@@ -29,6 +29,7 @@ _Static_assert(sizeof(hip_api) == countof(names) * sizeof(void *), "a pointer fo
 struct rt_gpu {
    hip_api api;
    void *library, *stream;
+   int urgent;
    char arch[16];
 };
 
@@ -38,7 +39,6 @@ struct rt_gpu {
 #define LIBRARY "libamdhip64.so"
 #define MAKER "AMD"
 #define NODE struct hip_node
-#define MAKE_GRAPH NULL, NULL, 0
 #define ORDINAL(g) 0
 
 #include "gpu_calls.h"

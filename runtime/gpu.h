@@ -46,11 +46,20 @@ typedef struct rt_gpu_ops {
    SINTER_CHECKED sinter_status (*fill)(rt_gpu *g, uint64_t to, uint8_t byte, size_t size);
    SINTER_CHECKED sinter_status (*launch)(rt_gpu *g, void *kernel, uint32_t grid, void *args);
    SINTER_CHECKED sinter_status (*wait)(rt_gpu *g);
+   /* Marks on the stream, which the device's clock is read at. Once both were waited for: the
+    * seconds between. */
+   SINTER_CHECKED sinter_status (*event_create)(rt_gpu *g, void **out_event);
+   SINTER_CHECKED sinter_status (*event_record)(rt_gpu *g, void *event);
+   SINTER_CHECKED sinter_status (*event_elapsed)(rt_gpu *g, void *from, void *to, double *seconds);
+   void (*event_destroy)(rt_gpu *g, void *event);
    /* Graphs are built node by node; args are copied when the node is added. */
    SINTER_CHECKED sinter_status (*graph_create)(rt_gpu *g, void **out_graph);
    SINTER_CHECKED sinter_status (*graph_add)(rt_gpu *g, void *graph, void *const *after,
                                              size_t num_after, void *kernel, uint32_t grid,
                                              void *args, void **out_node);
+   /* Blocks of the node go before those of other work that waits for the device, where its driver
+    * can. */
+   SINTER_CHECKED sinter_status (*graph_prefer)(rt_gpu *g, void *node);
    /* Makes it ready to run; the graph itself stays. */
    SINTER_CHECKED sinter_status (*graph_make)(rt_gpu *g, void *graph, void **out_exec);
    void (*graph_drop)(rt_gpu *g, void *graph);

@@ -37,6 +37,15 @@ struct gpu_access {
    int place, device, flags;
 };
 
+/* CUlaunchAttributeValue, hipLaunchAttributeValue: one of them, in 64 bytes. */
+struct gpu_attribute {
+   int priority; /* lower numbers go first */
+   unsigned char rest[60];
+};
+
+/* The id of that attribute; that a graph's nodes run by theirs. */
+enum { GPU_ATTRIBUTE_priority = 8, GPU_MAKE_by_priority = 8 };
+
 enum { GPU_PIECE_pinned = 1, GPU_PLACE_device = 1, GPU_ACCESS_both = 3, GPU_GRANULARITY_least = 0 };
 
 enum {
@@ -47,6 +56,7 @@ enum {
    CUDA_ERROR_invalid_context = 201,
    CUDA_ERROR_invalid_handle = 400,
    CUDA_ERROR_not_found = 500,
+   CUDA_ERROR_not_ready = 600,
    CUDA_ERROR_illegal_address = 700,
    CUDA_ERROR_not_supported = 801,
    CUDA_ERROR_stream_capture_unsupported = 900,

@@ -6,11 +6,10 @@
  *    OPS            the table to define
  *    LIBRARY, MAKER the driver's file and who makes the GPUs
  *    NODE           struct of a kernel's node
- *    MAKE_GRAPH     arguments of graph_make behind the graph
  *    ORDINAL(g)     the device's number
  *
- * Before it stand struct rt_gpu (api, library, stream, arch) and names; behind it what differs,
- * which is declared here. */
+ * Before it stand struct rt_gpu (api, library, stream, urgent, arch) and names; behind it what
+ * differs, which is declared here. */
 #ifndef RT_GPU_CALLS_H
 #define RT_GPU_CALLS_H
 
@@ -49,6 +48,16 @@ static sinter_status failed(const rt_gpu *g, int error, const char *what)
          return failed(g, error_, what);                                                           \
    } while (0)
 
+/* The priority that goes first; 0: the driver has but one, or none for kernels of graphs. */
+static sinter_status find_priorities(rt_gpu *g)
+{
+   int least;
+
+   if (g->api.priorities && g->api.graph_attribute)
+      CALL("the GPU's priorities are not known", priorities(&least, &g->urgent));
+   return SINTER_ok;
+}
+
 static sinter_status FN(open)(const char *library, rt_gpu **out)
 {
    rt_gpu *g = calloc(1, sizeof *g);
@@ -60,6 +69,8 @@ static sinter_status FN(open)(const char *library, rt_gpu **out)
                                          (void **)&g->api, &g->library);
    if (status == SINTER_ok)
       status = start(g);
+   if (status == SINTER_ok)
+      status = find_priorities(g);
    if (status != SINTER_ok) {
       FN(close)(g);
       return status;
@@ -183,6 +194,32 @@ static sinter_status FN(wait)(rt_gpu *g)
    return SINTER_ok;
 }
 
+static sinter_status FN(event_create)(rt_gpu *g, void **out_event)
+{
+   CALL("launches cannot be timed", event_create(out_event, 0));
+   return SINTER_ok;
+}
+
+static sinter_status FN(event_record)(rt_gpu *g, void *event)
+{
+   CALL("a launch cannot be timed", event_record(event, g->stream));
+   return SINTER_ok;
+}
+
+static sinter_status FN(event_elapsed)(rt_gpu *g, void *from, void *to, double *seconds)
+{
+   float ms;
+
+   CALL("the time of a launch is not known", event_elapsed(&ms, from, to));
+   *seconds = (double)ms * 1e-3;
+   return SINTER_ok;
+}
+
+static void FN(event_destroy)(rt_gpu *g, void *event)
+{
+   g->api.event_destroy(event);
+}
+
 static sinter_status FN(graph_create)(rt_gpu *g, void **out_graph)
 {
    CALL("no graph can be made", graph_create(out_graph, 0));
@@ -207,6 +244,17 @@ static sinter_status FN(graph_add)(rt_gpu *g, void *graph, void *const *after, s
    return SINTER_ok;
 }
 
+/* A driver from before this attribute says that the value is none: then all kernels are alike. */
+static sinter_status FN(graph_prefer)(rt_gpu *g, void *node)
+{
+   const struct gpu_attribute value = {.priority = g->urgent};
+   int error = g->urgent ? g->api.graph_attribute(node, GPU_ATTRIBUTE_priority, &value) : 0;
+
+   if (error == CUDA_ERROR_invalid_value)
+      error = g->urgent = 0;
+   return error ? failed(g, error, "a kernel of a graph cannot go first") : SINTER_ok;
+}
+
 static void FN(graph_drop)(rt_gpu *g, void *graph)
 {
    g->api.graph_destroy(graph);
@@ -214,7 +262,8 @@ static void FN(graph_drop)(rt_gpu *g, void *graph)
 
 static sinter_status FN(graph_make)(rt_gpu *g, void *graph, void **out_exec)
 {
-   CALL("a graph cannot be made ready", graph_make(out_exec, graph, MAKE_GRAPH));
+   CALL("a graph cannot be made ready",
+        graph_make(out_exec, graph, g->urgent ? GPU_MAKE_by_priority : 0));
    return SINTER_ok;
 }
 
@@ -266,8 +315,13 @@ const rt_gpu_ops OPS = {
    OP(fill),
    OP(launch),
    OP(wait),
+   OP(event_create),
+   OP(event_record),
+   OP(event_elapsed),
+   OP(event_destroy),
    OP(graph_create),
    OP(graph_add),
+   OP(graph_prefer),
    OP(graph_make),
    OP(graph_drop),
    OP(can_switch),

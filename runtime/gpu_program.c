@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/simt_abi.h"
+#include "gpu_clock.h"
 
 enum { MAX_BUCKETS = 24 };
 
@@ -62,6 +63,7 @@ struct rt_gpu_program {
    uint32_t made_nodes, most_nodes; /* of graphs: so far; of all of them at most */
    uint32_t num_bounds, bounds[countof(((sinter_step_block *)0)->holds)]; /* chunks of context */
    rt_gpu_counters counters;
+   rt_gpu_clock clock;
 };
 
 /* ---- binding ---- */
@@ -223,6 +225,12 @@ static sinter_status grid_of(const rt_gpu_program *g, const plan_launch *l, cons
    return SINTER_ok;
 }
 
+/* Steps of few rows wait for nobody's prompt: another engine's, on the same device. */
+static bool is_urgent(const rt_gpu_program *g, const variant *v)
+{
+   return v->plan->max_rows < g->plan->variants[g->plan->num_variants - 1].max_rows;
+}
+
 /* Nodes of the launches of a piece: nodes[before .. first) are the phase that the next ones wait
  * for. */
 static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece *s,
@@ -243,6 +251,8 @@ static sinter_status add_nodes(rt_gpu_program *g, const variant *v, const piece 
       SINTER_TRY_IN(g->plan->kernels[l->kernel].symbol,
                     g->ops->graph_add(g->gpu, to->graph, g->nodes + before, first - before,
                                       g->kernels[l->kernel], grid, &v->args[i], &g->nodes[num]));
+      if (is_urgent(g, v))
+         SINTER_TRY(g->ops->graph_prefer(g->gpu, g->nodes[num]));
       node_switch one = {.node = g->nodes[num]};
       if (to->switches && condition_of(l, &one.when))
          to->switches[to->num_switches++] = one;
@@ -404,6 +414,7 @@ sinter_status rt_gpu_program_create(const rt_gpu_ops *ops, rt_gpu *gpu, void *co
    g->ops = ops;
    g->gpu = gpu;
    g->plan = p;
+   g->clock = (rt_gpu_clock){.ops = ops, .gpu = gpu, .plan = p};
    g->conditions = conditions != RT_GPU_CONDITIONS_nodes || ops->can_switch(gpu)
                       ? conditions
                       : RT_GPU_CONDITIONS_break;
@@ -436,6 +447,7 @@ void rt_gpu_program_destroy(rt_gpu_program *g)
       free(v->args);
       free(v->pieces);
    }
+   rt_gpu_clock_free(&g->clock);
    free(g->variants);
    free(g->kernels);
    free(g->nodes);
@@ -492,27 +504,65 @@ static sinter_status switch_nodes(rt_gpu_program *g, recorded *r, const int64_t 
    return SINTER_ok;
 }
 
+/* Launch by launch, each between two events. */
+static sinter_status run_timed(rt_gpu_program *g, const variant *v, const int64_t *syms)
+{
+   SINTER_TRY(rt_gpu_clock_begin(&g->clock, v->plan));
+   for (uint32_t i = 0; i < v->plan->num_launches; i++) {
+      const piece one = {.first = i, .num = 1};
+      SINTER_TRY(run_eager(g, v, &one, syms));
+      SINTER_TRY(rt_gpu_clock_mark(&g->clock, i));
+   }
+   return SINTER_ok;
+}
+
+sinter_status rt_gpu_program_time_steps(rt_gpu_program *g, int64_t steps)
+{
+   return rt_gpu_clock_ask(&g->clock, steps);
+}
+
+sinter_status rt_gpu_program_read_times(rt_gpu_program *g, const int64_t *syms)
+{
+   return rt_gpu_clock_read(&g->clock, syms);
+}
+
+uint32_t rt_gpu_program_launches(const rt_gpu_program *g, const sinter_launch_time **out)
+{
+   *out = g->clock.times.launches;
+   return g->clock.times.num_launches;
+}
+
+static sinter_status run_pieces(rt_gpu_program *g, const variant *v, const int64_t *syms)
+{
+   const bucket *b = bucket_of(v, syms[SYM_T]);
+
+   for (uint32_t i = 0; i < v->num_pieces; i++) {
+      if (v->pieces[i].conditional && !holds(v->pieces[i].when, syms))
+         continue;
+      if (b && b->graphs[i].exec) {
+         SINTER_TRY(switch_nodes(g, &b->graphs[i], syms));
+         SINTER_TRY(g->ops->graph_launch(g->gpu, b->graphs[i].exec));
+         g->counters.graphs++;
+      } else {
+         SINTER_TRY(run_eager(g, v, &v->pieces[i], syms));
+      }
+   }
+   return SINTER_ok;
+}
+
 sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *block)
 {
    const variant *v = choose(g, block->sym);
-   const bucket *b = v ? bucket_of(v, block->sym[SYM_T]) : NULL;
 
    if (!v)
       return base_fail(SINTER_bad_input, g->plan->target, "compile the model again",
                        "no variant of the plan takes a step of %lld rows",
                        (long long)block->sym[SYM_T]);
    g->counters.segments += v->plan->num_segments;
-   for (uint32_t i = 0; i < v->num_pieces; i++) {
-      if (v->pieces[i].conditional && !holds(v->pieces[i].when, block->sym))
-         continue;
-      if (b && b->graphs[i].exec) {
-         SINTER_TRY(switch_nodes(g, &b->graphs[i], block->sym));
-         SINTER_TRY(g->ops->graph_launch(g->gpu, b->graphs[i].exec));
-         g->counters.graphs++;
-      } else {
-         SINTER_TRY(run_eager(g, v, &v->pieces[i], block->sym));
-      }
-   }
+   if (g->clock.times.steps)
+      SINTER_TRY(run_timed(g, v, block->sym));
+   else
+      SINTER_TRY(run_pieces(g, v, block->sym));
    for (uint32_t i = 0; i < v->plan->num_launches; i++) {
       g->counters.launches += plan_extent_eval(&v->plan->launches[i].tiles, block->sym) > 0;
       g->counters.bytes += (uint64_t)plan_extent_eval(&v->plan->launches[i].bytes, block->sym);

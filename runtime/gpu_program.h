@@ -62,6 +62,14 @@ void rt_gpu_program_conditions(const rt_gpu_program *g, sinter_step_block *block
  * it. */
 SINTER_CHECKED sinter_status rt_gpu_program_run(rt_gpu_program *g, const sinter_step_block *block);
 
+/* As sinter_engine_time_steps (steps: RT_TIMES_always, too) and sinter_engine_launches. Such steps
+ * are no graphs: an event behind every launch is what it is timed by. Errors OUT_OF_MEMORY, those
+ * of the driver. */
+SINTER_CHECKED sinter_status rt_gpu_program_time_steps(rt_gpu_program *g, int64_t steps);
+uint32_t rt_gpu_program_launches(const rt_gpu_program *g, const sinter_launch_time **out);
+/* Once the step of these symbols was waited for: what its launches took, if it was timed. */
+SINTER_CHECKED sinter_status rt_gpu_program_read_times(rt_gpu_program *g, const int64_t *syms);
+
 const rt_gpu_counters *rt_gpu_program_counters(const rt_gpu_program *g);
 
 #endif

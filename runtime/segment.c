@@ -2,6 +2,7 @@
 #include "segment.h"
 
 #include "base/clock.h"
+#include "launch_times.h"
 
 #include <stdlib.h>
 
@@ -15,8 +16,7 @@ typedef struct variant {
    const plan_variant *plan;
    sinter_kargs *args; /* by launch */
    sinter_kernel **kernels;
-   matrices *reads;           /* by launch */
-   sinter_launch_time *times; /* by launch; NULL when nobody asks */
+   matrices *reads; /* by launch */
 } variant;
 
 struct rt_program {
@@ -27,9 +27,7 @@ struct rt_program {
    rt_task *tasks; /* room for the longest variant */
    rt_phase *phases;
    rt_counters counters;
-   sinter_launch_time *times; /* of all variants, one behind the other; NULL: nobody asked yet */
-   uint32_t num_times;
-   uint64_t timed_steps; /* to come, whose launches run alone and are timed */
+   rt_launch_times times;
 };
 
 /* The address of a reference; plan_check has proven that it lies inside its memory. */
@@ -131,45 +129,12 @@ static sinter_status allocate(rt_program *g)
    return SINTER_ok;
 }
 
-static void name_launches(const plan *p, variant *v)
-{
-   for (uint32_t i = 0; i < v->plan->num_launches; i++) {
-      const plan_launch *l = &v->plan->launches[i];
-      plan_group none = {"", ""}, from = l->group < p->num_groups ? p->groups[l->group] : none;
-
-      v->times[i] = (sinter_launch_time){.variant = v->plan->name,
-                                         .group = from.name,
-                                         .rule = from.rule,
-                                         .kernel = p->kernels[l->kernel].symbol};
-   }
-}
-
-static sinter_status make_times(rt_program *g)
-{
-   uint32_t first = 0;
-
-   g->num_times = 0;
-   for (uint32_t i = 0; i < g->num_variants; i++)
-      g->num_times += g->variants[i].plan->num_launches;
-   g->times = calloc(MAX(g->num_times, 1), sizeof *g->times);
-   if (!g->times)
-      return base_fail(SINTER_out_of_memory, "launches", "", "no memory for their times");
-   for (uint32_t i = 0; i < g->num_variants; i++) {
-      g->variants[i].times = g->times + first;
-      first += g->variants[i].plan->num_launches;
-      name_launches(g->plan, &g->variants[i]);
-   }
-   return SINTER_ok;
-}
-
 static sinter_status fill(rt_program *g, const rt_memory *m, rt_find_kernel *find, void *user,
                           bool times_launches)
 {
    SINTER_TRY(allocate(g));
-   if (times_launches) {
-      g->timed_steps = UINT64_MAX;
-      SINTER_TRY(make_times(g));
-   }
+   if (times_launches)
+      SINTER_TRY(rt_launch_times_ask(&g->times, g->plan, RT_TIMES_always));
    for (uint32_t i = 0; i < g->num_variants; i++)
       SINTER_TRY(bind_variant(g, &g->variants[i], m, find, user));
    return SINTER_ok;
@@ -204,7 +169,7 @@ void rt_program_destroy(rt_program *g)
       free(g->variants[i].reads);
    }
    free(g->variants);
-   free(g->times);
+   rt_launch_times_free(&g->times);
    free(g->tasks);
    free(g->phases);
    free(g);
@@ -267,19 +232,14 @@ static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, u
    list to = {.program = g};
 
    SINTER_TRY(append(&to, v, i));
-   if (!g->timed_steps || !to.num_phases) {
+   if (!g->times.steps || !to.num_phases) {
       rt_pool_run(pool, g->phases, to.num_phases);
       return SINTER_ok;
    }
-   sinter_launch_time *t = &v->times[i];
    double begin = clock_now();
    rt_pool_run(pool, g->phases, to.num_phases);
    double seconds = clock_now() - begin;
-   t->bytes = (uint64_t)plan_extent_eval(&v->plan->launches[i].bytes, g->block->sym);
-   t->ops = (uint64_t)plan_extent_eval(&v->plan->launches[i].flops, g->block->sym);
-   t->best_seconds = t->runs ? MIN(t->best_seconds, seconds) : seconds;
-   t->seconds += seconds;
-   t->runs++;
+   rt_launch_times_add(&g->times, g->plan, v->plan, i, g->block->sym, seconds);
    return SINTER_ok;
 }
 
@@ -316,23 +276,18 @@ sinter_status rt_program_run(rt_program *g, rt_pool *pool)
       const plan_segment *s = &v->plan->segments[i];
 
       g->counters.segments++;
-      if (s->kind == PLAN_SEGMENT_recorded && !g->timed_steps)
+      if (s->kind == PLAN_SEGMENT_recorded && !g->times.steps)
          SINTER_TRY(run_recorded(g, pool, v, s));
       else
          SINTER_TRY(run_eager(g, pool, v, s));
    }
-   if (g->timed_steps && g->timed_steps < UINT64_MAX)
-      g->timed_steps--;
+   rt_launch_times_step(&g->times);
    return SINTER_ok;
 }
 
 sinter_status rt_program_time_steps(rt_program *g, uint32_t steps)
 {
-   if (!g->times)
-      SINTER_TRY(make_times(g));
-   if (g->timed_steps < UINT64_MAX)
-      g->timed_steps = steps;
-   return SINTER_ok;
+   return rt_launch_times_ask(&g->times, g->plan, steps);
 }
 
 const rt_counters *rt_program_counters(const rt_program *g)
@@ -342,6 +297,6 @@ const rt_counters *rt_program_counters(const rt_program *g)
 
 uint32_t rt_program_launches(const rt_program *g, const sinter_launch_time **out)
 {
-   *out = g->times;
-   return g->num_times;
+   *out = g->times.launches;
+   return g->times.num_launches;
 }

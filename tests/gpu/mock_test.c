@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/sanitized.h"
 #include "base/simt_abi.h"
 #include "codegen/simt.h"
 #include "mock/mock.h"
@@ -111,7 +113,7 @@ Test(mock, refuses_while_a_graph_is_built)
    ERROR(
       CUDA_ERROR_stream_capture_unsupported,
       mock_module_load("no image at all, and too short for one.......................", &memory));
-   OK(mock_graph_make(graph, &exec));
+   OK(mock_graph_make(graph, 0, &exec));
    OK(mock_alloc(64, &address));
    OK(mock_graph_destroy(graph));
 }
@@ -183,7 +185,7 @@ Test(mock, refuses_bad_launches)
    OK(mock_graph_add(another, NULL, 0, k, one, threads, parameters, &node));
    ERROR(CUDA_ERROR_invalid_value,
          mock_graph_add(graph, &node, 1, k, one, threads, parameters, &node));
-   OK(mock_graph_make(another, &exec));
+   OK(mock_graph_make(another, 0, &exec));
    ERROR(CUDA_ERROR_invalid_value,
          mock_graph_add(another, NULL, 0, k, one, threads, parameters, &node));
    OK(mock_graph_destroy(graph));
@@ -346,6 +348,39 @@ Test(mock, pinned_memory_is_read_late)
 
 /* ---- kernels ---- */
 
+/* Kills: a time before the stream has come to it; an event's time that is when it was asked for;
+ * one of its last use. */
+Test(mock, events_are_times_of_the_stream)
+{
+   device d;
+   void *a, *b, *c;
+   float ms = -1, behind = -1;
+   int x = 0;
+
+   open_device(&d);
+   OK(mock_event_create(0, &a));
+   OK(mock_event_create(0, &b));
+   OK(mock_event_create(0, &c));
+   ERROR(CUDA_ERROR_invalid_handle, mock_event_elapsed(a, b, &ms));
+   ERROR(CUDA_ERROR_invalid_handle, mock_event_record(&x, d.stream));
+   ERROR(CUDA_ERROR_invalid_handle, mock_event_record(a, &x));
+   OK(mock_event_record(a, d.stream));
+   usleep(20000); /* the host's */
+   OK(mock_event_record(b, d.stream));
+   ERROR(CUDA_ERROR_not_ready, mock_event_elapsed(a, b, &ms));
+   OK(mock_stream_wait(d.stream));
+   OK(mock_event_record(c, d.stream));
+   OK(mock_stream_wait(d.stream));
+   OK(mock_event_elapsed(a, b, &ms));
+   OK(mock_event_elapsed(b, c, &behind));
+   cr_assert(ms >= 0 && behind > 0);
+   OK(mock_event_record(b, d.stream));
+   ERROR(CUDA_ERROR_not_ready, mock_event_elapsed(a, b, &ms));
+   OK(mock_event_destroy(a)); /* waits */
+   OK(mock_event_elapsed(c, b, &ms));
+   ERROR(CUDA_ERROR_invalid_handle, mock_event_elapsed(a, b, &ms));
+}
+
 Test(mock, barriers_and_shuffles)
 {
    static const mock_order orders[] = {MOCK_FIRST, MOCK_LAST, MOCK_ROUND};
@@ -437,7 +472,7 @@ Test(mock, edges_order_nodes)
       OK(mock_graph_add(graph, nodes, (size_t)edge, find(&d, "second"), one, threads, parameters,
                         &nodes[1]));
       args.k.ptr[0] = NULL; /* nodes have copies of their arguments */
-      OK(mock_graph_make(graph, &exec));
+      OK(mock_graph_make(graph, 0, &exec));
       args = args_of(&d);
       OK(mock_fill(d.memory, 0, 512, d.stream));
       OK(mock_graph_launch(exec, d.stream));
@@ -447,3 +482,76 @@ Test(mock, edges_order_nodes)
       OK(mock_graph_destroy(graph));
    }
 }
+
+/* Kills: a priority out of the device's range, or of a graph that has been made; one that counts
+ * though the graph was not made so. */
+Test(mock, priorities_of_nodes)
+{
+   device d = {0};
+   simt_args args;
+   void *parameters[] = {&args}, *exec[2], *graph, *node;
+   int least, greatest;
+
+   open_device(&d);
+   load(&d, "SIMT_KERNEL(first) " BEGIN "s->x[t] = 0; y[t] = 2 * y[t] + 1; }");
+   args = args_of(&d);
+   OK(mock_priorities(&least, &greatest));
+   cr_assert(greatest < least);
+   const struct gpu_attribute high = {.priority = greatest}, beyond = {.priority = greatest - 1};
+   OK(mock_graph_create(&graph));
+   OK(mock_graph_add(graph, NULL, 0, find(&d, "first"), one, threads, parameters, &node));
+   ERROR(CUDA_ERROR_invalid_value, mock_graph_attribute(node, GPU_ATTRIBUTE_priority, &beyond));
+   ERROR(CUDA_ERROR_invalid_value, mock_graph_attribute(node, 2, &high));
+   OK(mock_graph_attribute(node, GPU_ATTRIBUTE_priority, &high));
+   ERROR(CUDA_ERROR_invalid_value, mock_graph_make(graph, 1, &exec[0]));
+   OK(mock_graph_make(graph, 0, &exec[0]));
+   OK(mock_graph_make(graph, GPU_MAKE_by_priority, &exec[1]));
+   ERROR(CUDA_ERROR_invalid_value, mock_graph_attribute(node, GPU_ATTRIBUTE_priority, &high));
+   for (uint64_t i = 0; i < 2; i++) {
+      OK(mock_fill(d.memory, 0, 512, d.stream));
+      OK(mock_graph_launch(exec[i], d.stream));
+      OK(mock_stream_wait(d.stream));
+      cr_assert(eq(u64, mock_urgent_grids(), i));
+   }
+}
+
+/* ---- checked kernels ---- */
+
+#if BASE_SANITIZED
+/* One element behind 25: the page goes on, so only a checked kernel sees it. */
+static void reads_behind(const char *body)
+{
+   device d = {0};
+
+   open_device(&d);
+   OK(mock_free(d.memory));
+   OK(mock_alloc(25 * sizeof(float), &d.memory));
+   load(&d, body);
+   simt_args args = args_of(&d);
+   void *parameters[] = {&args};
+   OK(mock_launch(find(&d, "k"), one, threads, 0, parameters, d.stream));
+   OK(mock_stream_wait(d.stream));
+}
+
+Test(mock, a_kernel_within_its_memory)
+{
+   reads_behind("SIMT_KERNEL(k) " BEGIN "s->x[t] = 0; if (t < 24) y[t + 1] = y[t]; }");
+}
+
+Test(mock, a_kernel_reads_one_element_behind, .exit_code = 1)
+{
+   reads_behind("SIMT_KERNEL(k) " BEGIN "s->x[t] = 0; if (t < 25) s->x[t] = y[t + 1]; "
+                "if (t == 0 && s->x[24] == 12345) y[0] = 0; }");
+}
+
+Test(mock, a_copy_reads_behind_pinned_memory, .exit_code = 1)
+{
+   device d = {0};
+   void *pinned;
+
+   open_device(&d);
+   OK(mock_host_alloc(100, &pinned));
+   OK(mock_copy((void *)(uintptr_t)d.memory, pinned, 104, HIP_COPY_in, d.stream));
+   OK(mock_stream_wait(d.stream));
+}
+#endif

@@ -14,6 +14,7 @@
 #include <malloc.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/simt_abi.h"
 #include "codegen/simt.h"
 #include "mock/mock.h"
@@ -35,7 +36,8 @@ static const char kernels[] =
    "#define ONE if (simt_thread() == 0)\n"
    "SIMT_KERNEL(first) { SIMT_BEGIN(a); ONE AT(0) = 2 * AT(1) + (float)a->konst[0]; }\n"
    "SIMT_KERNEL(times) { SIMT_BEGIN(a); ONE AT(0) = 3 * AT(1); }\n"
-   "SIMT_KERNEL(plus) { SIMT_BEGIN(a); ONE AT(0) = AT(1) + (float)a->konst[0]; }\n"
+   "SIMT_KERNEL(plus) { SIMT_BEGIN(a); ONE { for (volatile long i = 0; i < a->konst[1]; i++); "
+   "AT(0) = AT(1) + (float)a->konst[0]; } }\n"
    "SIMT_KERNEL(sum) { SIMT_BEGIN(a); ONE AT(0) = AT(1) + AT(2); }\n";
 
 static plan_kernel names[] = {
@@ -140,6 +142,7 @@ static void step(machine *m, rt_gpu_program *g, int64_t rows)
    for (int i = 0; i < 5; i++)
       OK(m->ops->copy_out(m->gpu, got[i], m->memory.arena + (uint64_t)i * ARRAY, ARRAY));
    OK(m->ops->wait(m->gpu));
+   OK(rt_gpu_program_read_times(g, block.sym));
    for (int i = 0; i < ROWS; i++) {
       float y = 2 * x[i] + 5, z = 3 * y, w = y + 7;
       uint32_t bits[4];
@@ -170,9 +173,14 @@ static void all_steps(const rt_gpu_ops *ops, rt_gpu_graphs graphs)
    OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most, graphs,
                             RT_GPU_CONDITIONS_nodes, &g));
    uint32_t before = mock_calls(launches);
-   uint64_t grids = mock_grids();
+   uint64_t grids = mock_grids(), urgent = mock_urgent_grids();
    for (size_t i = 0; i < countof(rows); i++)
       step(&m, g, rows[i]);
+   /* decode's launches of the recorded segment in steps of at most FEW rows */
+   uint32_t few = 0;
+   for (size_t i = 0; i < countof(rows); i++)
+      few += rows[i] <= FEW;
+   cr_assert(eq(u64, mock_urgent_grids() - urgent, graphs == RT_GPU_GRAPHS_none ? 0 : 3 * few));
    uint32_t each = graphs == RT_GPU_GRAPHS_none ? 0 : graphs == RT_GPU_GRAPHS_phases ? 2 : 1;
    cr_assert(eq(u32, mock_calls(launches) - before, each * (uint32_t)countof(rows)));
    cr_assert(eq(u64, rt_gpu_program_counters(g)->graphs, (uint64_t)each * countof(rows)));
@@ -284,6 +292,82 @@ Test(program, conditions)
    }
 }
 
+enum { TIMED = 6 };
+
+/* What so many steps of 4 rows and of 16 left. */
+static void check_times(machine *m, const rt_gpu_program *g, double took)
+{
+   const sinter_launch_time *t;
+   double all = 0;
+
+   cr_assert(eq(u32, rt_gpu_program_launches(g, &t), 8));
+   for (int i = 0; i < 8; i++) {
+      const plan_launch *l = &m->launches[i % 4];
+      cr_assert_str_eq(t[i].variant, i < 4 ? "decode" : "prefill");
+      cr_assert_str_eq(t[i].kernel, names[l->kernel].symbol);
+      cr_assert(eq(u64, t[i].runs, TIMED));
+      cr_assert(eq(u64, t[i].bytes, i < 4 ? 40 : 160));
+      cr_assert(t[i].best_seconds > 0 && TIMED * t[i].best_seconds <= t[i].seconds * 1.000001);
+      all += t[i].seconds;
+   }
+   cr_assert(all <= took, "launches take %g s of %g s", all, took);
+   for (int v = 0; v < 8; v += 4)
+      cr_assert(t[v + 2].best_seconds >
+                   t[v].best_seconds + t[v + 1].best_seconds + t[v + 3].best_seconds,
+                "the long one is the third: %g, %g, %g, %g", t[v].best_seconds,
+                t[v + 1].best_seconds, t[v + 2].best_seconds, t[v + 3].best_seconds);
+}
+
+/* Steps that are timed: launch by launch, with the same results. Kills: a time that is of the
+ * launch before or behind; graphs in a step that is timed, or none behind it; a host's clock, which
+ * launches are asked for by; events that are made in a step; a failure that is not passed on. */
+static void timed_steps(const rt_gpu_ops *ops)
+{
+   const bool cuda = ops == &rt_cuda_ops;
+   const char *create = cuda ? "cuEventCreate" : "hipEventCreateWithFlags",
+              *record = cuda ? "cuEventRecord" : "hipEventRecord",
+              *elapsed = cuda ? "cuEventElapsedTime_v2" : "hipEventElapsedTime";
+   machine m;
+   rt_gpu_program *g;
+
+   build(&m, ops);
+   m.launches[2].consts[1] = 300000;
+   for (int i = 0; i < 4; i++)
+      m.launches[i].bytes = (plan_extent){.k = 10, .num_factors = 1, .factor = {{SYM_T, 1}}};
+   OK(rt_gpu_program_create(ops, m.gpu, m.modules, &m.p, &m.memory, most, RT_GPU_GRAPHS_segments,
+                            RT_GPU_CONDITIONS_nodes, &g));
+   mock_fail(create, 2);
+   cr_assert(eq(int, rt_gpu_program_time_steps(g, 2), SINTER_failed));
+   OK(rt_gpu_program_time_steps(g, 2 * TIMED));
+   uint32_t made = mock_calls(create);
+   double begin = clock_now();
+   for (int i = 0; i < 2 * TIMED; i++)
+      step(&m, g, i % 2 ? ROWS : 4);
+   double took = clock_now() - begin;
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->graphs, 0));
+   step(&m, g, 3);
+   cr_assert(eq(u64, rt_gpu_program_counters(g)->graphs, 1));
+   check_times(&m, g, took);
+   cr_assert(eq(u32, mock_calls(create), made));
+   OK(rt_gpu_program_time_steps(g, 2));
+   sinter_step_block block = {.sym = {[SYM_T] = 1, [SYM_Q] = 1}};
+   mock_fail(record, 1);
+   cr_assert(eq(int, rt_gpu_program_run(g, &block), SINTER_failed));
+   OK(rt_gpu_program_run(g, &block));
+   OK(ops->wait(m.gpu));
+   mock_fail(elapsed, 1);
+   cr_assert(eq(int, rt_gpu_program_read_times(g, block.sym), SINTER_failed));
+   rt_gpu_program_destroy(g);
+   ops->close(m.gpu);
+   arena_destroy(m.a);
+}
+
+Test(program, times)
+{
+   timed_steps(&rt_cuda_ops);
+   timed_steps(&rt_hip_ops);
+}
+
 /* Each call of the building fails once, and the next try succeeds. */
 Test(program, failures)
 {
@@ -322,6 +406,29 @@ Test(program, failures)
    cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());
 }
 
+/* What a driver exports by an older name, or not at all. Kills: a new name that is not looked for
+ * first; a missing function that is found when it is called. */
+Test(program, older_drivers)
+{
+   static const char *const some[][2] = {{"cuAnything_v9", "cuInit"},
+                                         {"cuInit", "cuDeviceGet"},
+                                         {"cuInit", ""},
+                                         {"cuAnything", RT_GPU_MAY_LACK}};
+   static const char *const newer[][2] = {{"cuInit", ""}, {"cuAnything_v9", "cuAnything_v8"}};
+   void *table[countof(some)], *library;
+
+   OK(rt_gpu_library("libsinter_mock.so", "NVIDIA", some, countof(some), table, &library));
+   cr_assert(ne(ptr, table[2], NULL));
+   cr_assert(eq(ptr, table[0], table[2]));
+   cr_assert(eq(ptr, table[1], table[2]));
+   cr_assert(eq(ptr, table[3], NULL));
+   cr_assert(
+      eq(int, rt_gpu_library("libsinter_mock.so", "NVIDIA", newer, countof(newer), table, &library),
+         SINTER_no_device));
+   cr_assert(ne(ptr, strstr(sinter_error(), "too old: it has no cuAnything_v9"), NULL), "%s",
+             sinter_error());
+}
+
 /* Which code a GPU takes. Kills: code for an accelerated architecture on a later one; a family
  * taken for another. */
 Test(program, architectures)
@@ -356,7 +463,8 @@ static uint64_t memory_left(machine *m)
  * driver that is asked until it refuses; graphs that stay behind a failure. */
 static void graphs_take_memory(const rt_gpu_ops *ops)
 {
-   const char *make = ops == &rt_cuda_ops ? "cuGraphInstantiateWithFlags" : "hipGraphInstantiate";
+   const char *make =
+      ops == &rt_cuda_ops ? "cuGraphInstantiateWithFlags" : "hipGraphInstantiateWithFlags";
    machine m;
    rt_gpu_program *g;
 

@@ -177,14 +177,18 @@ static sinter_status measure(session *s, const bench_test *t, int64_t repeat, co
    out->tok_s = median(out->samples, (size_t)repeat);
    out->bytes = bytes_s / out->tok_s;
    out->ops = ops_s / out->tok_s;
-   /* The roof is the limit that is reached first. */
-   out->limit_pct = 100 * fmax(ops_s / l->ops_s, bytes_s / l->bytes_s);
+   /* The roof is the limit that is reached first, where one was measured. */
+   out->limit_pct = l->bytes_s > 0 ? 100 * fmax(ops_s / l->ops_s, bytes_s / l->bytes_s) : 0;
    free(ids);
    return status;
 }
 
 static void print_result(const options *o, const limits *l, const history_test *t, bool first)
 {
+   if (!o->json && l->bytes_s <= 0) {
+      printf("%-16s %10.1f tokens/s\n", t->name, t->tok_s);
+      return;
+   }
    if (!o->json) {
       printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", t->name, t->tok_s,
              t->limit_pct,
@@ -269,7 +273,7 @@ static int bench(const options *o)
    code = cli_engine(o, &s, &e);
    if (code)
       return code;
-   limits_measure((unsigned)cli_int(o->threads, 0), s.info.weight_bytes, &l);
+   limits_measure(o->device, (unsigned)cli_int(o->threads, 0), s.info.weight_bytes, &l);
    code = o->kernels ? bench_kernels(o, &s, &l, repeat) : run_tests(o, &s, &l, tests, repeat);
    cli_close(&s);
    return code;

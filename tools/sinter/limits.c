@@ -149,7 +149,16 @@ static unsigned allowed_cpus(int *cpus)
    return n;
 }
 
-void limits_measure(unsigned threads, uint64_t bytes, limits *out)
+/* Whether the device computes on this processor, with instructions that are measured here. */
+static bool is_measured(const char *device)
+{
+   const char *target = sinter_device_target(device);
+
+   return __builtin_cpu_supports("avx2") && target &&
+          (strcmp(target, "cpu") == 0 || strcmp(target, "ref") == 0);
+}
+
+void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits *out)
 {
    int cpus[MAX_THREADS];
    worker workers[MAX_THREADS];
@@ -157,11 +166,13 @@ void limits_measure(unsigned threads, uint64_t bytes, limits *out)
    unsigned available = allowed_cpus(cpus),
             n = threads && threads < available ? threads : available;
    size_t size = bytes < LEAST_BYTES ? LEAST_BYTES : bytes > MOST_BYTES ? MOST_BYTES : bytes;
-   uint8_t *data =
-      mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
    *out = (limits){.threads = n};
-   if (data == MAP_FAILED || !__builtin_cpu_supports("avx2"))
+   if (!is_measured(device))
+      return;
+   uint8_t *data =
+      mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+   if (data == MAP_FAILED)
       return;
    memset(data, 1, size);
    pthread_barrier_init(&start, NULL, n);

@@ -1,4 +1,4 @@
-/* limits.h - what this machine can do at most, measured now. */
+/* limits.h - what this machine's processor can do at most, measured now. */
 #ifndef LIMITS_H
 #define LIMITS_H
 
@@ -12,7 +12,8 @@ typedef struct limits {
                       threads */
 } limits;
 
-/* Takes about 0.3 s. threads 0: all cores this process may use; bytes: that a step reads. */
-void limits_measure(unsigned threads, uint64_t bytes, limits *out);
+/* Takes about 0.3 s. threads 0: all cores this process may use; bytes: that a step reads. Nothing
+ * of a GPU is measured: for such a device both figures are 0, as they are without AVX2. */
+void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits *out);
 
 #endif

@@ -21,7 +21,8 @@ static void *measure(void *user)
    host *h = user;
    limits found;
 
-   limits_measure((unsigned)cli_int(h->options->threads, 0), h->session.info.weight_bytes, &found);
+   limits_measure(h->options->device, (unsigned)cli_int(h->options->threads, 0),
+                  h->session.info.weight_bytes, &found);
    pthread_mutex_lock(&h->lock);
    h->times.machine = found;
    pthread_mutex_unlock(&h->lock);
