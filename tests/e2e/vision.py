@@ -6,8 +6,9 @@ import struct
 import tempfile
 import zlib
 
-from golden import check, ids_text, logits, max_abs, npy, rms, sinter, sinter_json
+from golden import ROOT, check, ids_text, logits, max_abs, npy, rms, sinter, sinter_json
 
+IMAGES = os.path.join(ROOT, "tests", "data", "images")
 TEXT_ONLY = ("exaone4_5",)  # towers that are not run
 
 
@@ -102,6 +103,29 @@ def patch_rows(width, height, colour, patch, merge, mean, std):
     return out
 
 
+def said(model, image, *options):
+    r = sinter_json("run", model, "what is this", "--image", image, "-n", 4, "--ignore-eos", "--quiet", *options)
+    return r["ids"], r["logprobs"], r["prompt_tokens"]
+
+
+def formats(model, temp, *on):
+    """What `run` says to images of every format, and to broken ones. Kills: a format that is decoded to other pixels, or not at all; half an
+    image that is taken for a whole one; an error that does not name the file."""
+    photo, lossless, lossy, turned = (said(model, os.path.join(IMAGES, name), *on) for name in ("photo.png", "photo.webp", "photo.jpg", "turned.jpg"))
+    check(lossless == photo, "the same pixels as PNG and as WebP", (lossless, photo))
+    apart = [max(abs(a - b) for a, b in zip(other[1], photo[1])) for other in (lossy, turned)]
+    check(lossy[2] == photo[2] and lossy[0] == photo[0] and 0 < 4 * apart[0] < apart[1], "the same picture as JPEG; turned", (apart, lossy, photo))
+    for name in ("photo.png", "photo.webp", "photo.jpg"):
+        with open(os.path.join(IMAGES, name), "rb") as f:
+            whole = f.read()
+        for part in (whole[:len(whole) // 2], whole[:30], b""):
+            bad = os.path.join(temp, "half-" + name)
+            with open(bad, "wb") as f:
+                f.write(part)
+            text = sinter("run", model, "what is this", "--image", bad, "-n", 1, "--quiet", *on, expect=3)
+            check(text == b"", f"{len(part)} bytes of {name}: nothing is said", text)
+
+
 def files(model, device="cpu"):
     """Images from files. Kills: a mean of another channel, patches in another order; features that depend on what else is in a
     step, on the order of images, or on threads; a prompt that gets another number of image tokens."""
@@ -134,6 +158,7 @@ def files(model, device="cpu"):
         check(shape[0] == len(ids) - 2 + 2 * tokens, "an image token becomes as many as there are rows", shape)
         run = sinter_json("run", model, "what is this", "--image", names[0], "-n", 4, "--quiet", *on)
         check(len(run.get("ids", [])) >= 1 and run["prompt_tokens"] > tokens, "a prompt about an image", run)
+        formats(model, temp, *on)
         with open(names[0], "rb") as f:
             whole = f.read()
         bad = os.path.join(temp, "bad.png")

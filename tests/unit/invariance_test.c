@@ -88,10 +88,42 @@ static sinter_request *submit(sinter_engine *e, uint32_t vocab, uint32_t seed, u
    return request;
 }
 
+/* Whose engines come and go between steps; NULL: nobody's. */
+static sinter_artifact *guests;
+
+/* Another engine of the device, which has worked and is still there when the next one comes:
+ * memory, modules and graphs are taken and given back between any two steps of the one that is
+ * looked at. */
+static void change_guests(sinter_engine **there)
+{
+   sinter_model_info info = SINTER_INIT(sinter_model_info);
+   sinter_engine_options o = SINTER_INIT(sinter_engine_options);
+   sinter_engine *before = *there;
+   bool busy;
+
+   sinter_artifact_info(guests, &info);
+   o.device = getenv("SINTER_TEST_DEVICE");
+   o.threads = 1;
+   o.kv_tokens = 256;
+   cr_assert(sinter_engine_create(guests, &o, there) == SINTER_ok, "%s", sinter_error());
+   sinter_request *r = submit(*there, info.vocab, 3, 20, 0, false, NULL);
+   cr_assert(sinter_step(*there, &busy) == SINTER_ok, "%s", sinter_error());
+   sinter_request_destroy(r);
+   if (before)
+      sinter_engine_destroy(before);
+}
+
 static void drain(sinter_engine *e)
 {
-   for (bool busy = true; busy;)
+   sinter_engine *there = NULL;
+
+   for (bool busy = true; busy;) {
+      if (guests)
+         change_guests(&there);
       cr_assert(sinter_step(e, &busy) == SINTER_ok, "%s", sinter_error());
+   }
+   if (there)
+      sinter_engine_destroy(there);
 }
 
 static outcome run(sinter_artifact *a, setting s)
@@ -203,7 +235,8 @@ Test(invariance, exact)
 }
 
 /* For other processes to compare: what requests of several lengths get, whose steps take buckets of
- * rows in turns, of the golden folder $SINTER_TEST_STEPS. */
+ * rows in turns, of the golden folder $SINTER_TEST_STEPS; with $SINTER_TEST_GUESTS beside engines
+ * that come and go. */
 Test(invariance, steps)
 {
    const char *name = getenv("SINTER_TEST_STEPS");
@@ -211,12 +244,16 @@ Test(invariance, steps)
 
    if (!name)
       return;
+   if (getenv("SINTER_TEST_GUESTS"))
+      guests = open_model(TEST_ROOT "/golden/llama", SINTER_NUMERICS_exact);
    snprintf(path, sizeof path, TEST_ROOT "/golden/%s", name);
    sinter_artifact *a = open_model(path, SINTER_NUMERICS_exact);
    outcome o = run(a, (setting){.threads = 1, .step_tokens = 16, .neighbours = 3, .period = 11});
    for (uint32_t i = 0; i < o.count; i++)
       fprintf(stderr, "%s: %d %a\n", name, o.ids[i], o.logprobs[i]);
    sinter_artifact_close(a);
+   if (guests)
+      sinter_artifact_close(guests);
 }
 
 /* Guessing ahead changes neither tokens nor logprobs, beside neighbours and in a pool that is too
