@@ -2,8 +2,18 @@
  * dialect takes. */
 #include "simt.h"
 
+#include "base/sanitized.h"
 #include "base/toolkit.h"
 #include "process.h"
+
+/* A sanitized build checks its kernels, too, by the compiler whose sanitizer it has. */
+#if BASE_SANITIZED
+#define COMPILER TOOLKIT_clang
+#define CHECKS "-fsanitize=address", "-fsanitize-address-use-after-return=never"
+#else
+#define COMPILER TOOLKIT_cc
+#define CHECKS "-fno-sanitize=address"
+#endif
 
 sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint8_t **out,
                              size_t *out_size)
@@ -19,6 +29,7 @@ sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint
       "-ffp-contract=off",
       "-fno-math-errno",
       "-fno-strict-aliasing",
+      CHECKS,
       "-fsanitize=bounds", /* an index past an array, in memory that is there, is a trap */
       "-fsanitize-undefined-trap-on-error",
       "-fvisibility=hidden",
@@ -34,9 +45,8 @@ sinter_status cg_host_object(arena *a, const char *text, size_t size, const uint
       "@out",
       NULL};
 
-   SINTER_TRY(toolkit_find(TOOLKIT_cc, path));
-   return cg_run_compiler(a, argv, text, size, toolkit_infos[TOOLKIT_cc].remedy, NULL, out,
-                          out_size);
+   SINTER_TRY(toolkit_find(COMPILER, path));
+   return cg_run_compiler(a, argv, text, size, toolkit_infos[COMPILER].remedy, NULL, out, out_size);
 }
 
 sinter_status cg_simt_object(arena *a, cg_dialect dialect, const arch_info *arch, const char *dump,

@@ -2,16 +2,19 @@
 #include "block.h"
 
 #include <pthread.h>
+#include <sanitizer/asan_interface.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/base.h"
+#include "base/sanitized.h"
 #include "base/simt_abi.h"
 #include "fiber.h"
 
-enum { STACK = 64 << 10, GUARD = 4096, MAX_WARP = 64 };
+/* Checked kernels have room between their variables. */
+enum { STACK = (BASE_SANITIZED ? 256 : 64) << 10, GUARD = 4096, MAX_WARP = 64 };
 
 typedef enum state { READY, AT_BARRIER, AT_WARP, DONE } state;
 
@@ -102,8 +105,11 @@ static void *shared_of(simt_fiber *self, unsigned long size)
    uint8_t *from = the.shared + SIMT_MOST_SHARED - base_align(size, 16);
 
    (void)self;
-   if (!the.is_shared)
+   if (!the.is_shared) {
+      ASAN_POISON_MEMORY_REGION(the.shared, SIMT_MOST_SHARED);
+      ASAN_UNPOISON_MEMORY_REGION(from, size);
       memset(from, 0xff, size);
+   }
    the.is_shared = true;
    return from;
 }
@@ -259,5 +265,7 @@ const char *mock_run_grid(const mock_kernel *kernel, uint32_t grid, uint32_t thr
    for (uint32_t tile = 0; tile < grid; tile++)
       if (run_block(tile))
          break;
+   for (uint32_t i = 0; the.error && i < threads; i++)
+      ASAN_UNPOISON_MEMORY_REGION(stack_of(i), STACK); /* left with calls on them */
    return the.error;
 }

@@ -3,16 +3,9 @@
 
 #include <stdint.h>
 
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED 1
-#endif
+#include "base/sanitized.h"
 
-#ifdef SANITIZED
+#if BASE_SANITIZED
 #include <sanitizer/common_interface_defs.h>
 
 static const void *own_stack;

@@ -9,15 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sanitized.h"
 #include "codegen/target_cpu.h"
 #include "runtime/elf.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if BASE_SANITIZED
 #define CONFORM_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CONFORM_SANITIZED 1
-#endif
 #endif
 
 /* Address checks make kernels slow to compile, those of emulated wide registers most of all, and
