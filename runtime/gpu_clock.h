@@ -1,7 +1,7 @@
-/* gpu_clock.h - times of launches on a GPU: an event in front of the first one, and one behind each.
+/* gpu_clock.h - times of launches on a GPU: an event in front of the first, one behind each.
  *
- * Events are taken when somebody asks, not in a step. A launch takes from the event before it to its
- * own: where the GPU waits for the host, that is in it. */
+ * Events are taken when somebody asks, not in a step. A launch takes from the event before it to
+ * its own: where the GPU waits for the host, that is in it. */
 #ifndef RT_GPU_CLOCK_H
 #define RT_GPU_CLOCK_H
 
