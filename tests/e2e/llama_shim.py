@@ -144,8 +144,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             fields.pop("model", None)
         if path == "/apply-template" and isinstance(fields, dict):
             fields = self.template(fields)
-        if path == "/tokenize" and isinstance(fields, dict) and fields.get("with_pieces"):
-            return self.pieces(fields)
         self.forward(method, path, json.dumps(fields).encode() if fields is not None else body, self.plain)
 
     # ---- names ----
@@ -217,13 +215,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return out
 
     # ---- answers ----
-
-    def pieces(self, fields):
-        status, body = backend.ask("POST", "/tokenize", {k: v for k, v in fields.items() if k != "with_pieces"})
-        if status == 200:
-            piece = lambda i: backend.ask("POST", "/detokenize", {"tokens": [i]})[1]["content"]
-            body["tokens"] = [{"id": i, "piece": piece(i)} for i in body["tokens"]]
-        self.answer(status, body)
 
     def slots(self):
         if "slots" not in backend.o:

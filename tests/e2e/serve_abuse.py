@@ -87,7 +87,9 @@ def said(*messages):
 CHATS = {
     "missing_parameter": [{}, {"messages": None}],
     "invalid_value": said([], {}, 123, [1], [{"role": "wizard", "content": "x"}], [{"role": "user"}], [{"role": "user", "content": 5}],
-                          [{"role": "user", "content": None}], [[TALK]], [{"role": "user", "content": [{"type": "image_url"}]}], [{"content": "x"}]) +
+                          [{"role": "user", "content": None}], [[TALK]], [{"role": "user", "content": [{"type": "image_url"}]}], [{"content": "x"}],
+                          [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "function": {"name": "f", "arguments": "{}"}}]}],
+                          [{"role": "assistant", "tool_calls": {}}], [{"role": "assistant", "tool_calls": ""}]) +
     chat("tools", [{"type": "function"}], 3, [TOOL] * 2, [{"type": "function", "function": {"name": "a b"}}], [TOOL] * 129) + chat("tool_choice", "required", "perhaps", 3, {"type": "function", "function": {"name": "nobody"}}) + chat("chat_template_kwargs", 1, {"messages": []}) +
     chat("top_logprobs", 3, 10**6) + chat("logprobs", 3) + chat("max_tokens", 0, -1),
     "too_many_messages": said(TALK * 4097),

@@ -76,6 +76,24 @@ def headers(s):
         check(status == want and (want == 200 or json.loads(answer)["error"]["code"] == "foreign_origin"), f"headers: a page of {origin}", (status, answer))
 
 
+def tokens(s):
+    """Kills: a piece that is not its token's, a chat whose tokens are not those of its prompt, a wish that is left out in silence."""
+    text = "hi \U0001f642é"
+    ask = lambda **more: s.post("/tokenize", model="hermes", **more)[1]
+    plain = ask(content=text)["tokens"]
+    pieces, strings = ask(content=text, with_pieces=True)["tokens"], ask(prompt=text, add_special_tokens=False, return_token_strs=True)
+    joined = b"".join(p["piece"].encode() if isinstance(p["piece"], str) else bytes(p["piece"]) for p in pieces)
+    check([p["id"] for p in pieces] == plain and joined.decode() == text, "tokenize: pieces", pieces)
+    check(any(isinstance(p["piece"], list) for p in pieces), "tokenize: half a character is bytes", pieces)
+    check(strings["tokens"] == plain and len(strings["token_strs"]) == len(plain) and "hi" in "".join(strings["token_strs"]), "tokenize: strings", strings)
+    chat = ask(messages=TALK, return_token_strs=True)
+    used = s.post("/v1/chat/completions", model="hermes", messages=TALK, max_tokens=1)[1]["usage"]["prompt_tokens"]
+    check(chat["count"] == len(chat["tokens"]) == len(chat["token_strs"]) == used, "tokenize: a chat", (chat, used))
+    for bad in ({"content": "x", "with_pieces": 1}, {"prompt": "x", "return_token_strs": "yes"}, {"messages": 3}):
+        status, r = s.post("/tokenize", model="hermes", **bad)
+        check(status == 400 and r["error"]["param"] in bad, f"tokenize: {bad}", r)
+
+
 def messages(s):
     def prompt(*parts):
         return s.post("/apply-template", model="hermes", messages=[{"role": "user", "content": list(parts)}])[1]["prompt"]
@@ -296,6 +314,7 @@ def run():
     usage(s, c)
     headers(s)
     messages(s)
+    tokens(s)
     items(c)
     echoed(s, c)
     turns(c)

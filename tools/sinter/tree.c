@@ -213,6 +213,11 @@ static size_t utf8_until(const char *text, size_t len)
    return at;
 }
 
+bool tree_is_utf8(const char *text, size_t len)
+{
+   return utf8_until(text, len) == len;
+}
+
 static void free_blocks(block *b)
 {
    for (block *next; b; b = next) {

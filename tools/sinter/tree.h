@@ -4,6 +4,7 @@
 #ifndef TREE_H
 #define TREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { TREE_MAX_DEPTH = 128 };
@@ -40,6 +41,8 @@ typedef struct tree_fault {
    size_t at;
 } tree_fault;
 tree *tree_parse_telling(const char *text, size_t len, size_t max_nodes, tree_fault *out);
+/* Without overlong characters, halves of surrogate pairs and what lies past U+10FFFF. */
+bool tree_is_utf8(const char *text, size_t len);
 /* Takes a root, or NULL. */
 void tree_free(tree *root);
 

@@ -125,8 +125,10 @@ static bool add_calls(const tree *calls, buffer *json, fault *f)
    buffer_printf(json, ",\"tool_calls\":[");
    for (const tree *c = tree_first(calls); c; c = c->next, comma = ",") {
       const tree *function = tree_get(c, "function"), *id = tree_get(c, "id");
-      const tree *name = tree_get(function, "name");
+      const tree *name = tree_get(function, "name"), *type = tree_get(c, "type");
 
+      if (!value_is_null(type) && !value_is(type, "function"))
+         return unfit(f, "a tool call must be of type function");
       if (!name || name->kind != TREE_string || (!value_is_null(id) && id->kind != TREE_string))
          return unfit(f, "a tool call must have an id and a function with a name");
       buffer_printf(json, "%s{\"id\":", comma);
@@ -200,7 +202,7 @@ bool message_add(ask *a, const tree *m, fault *f)
       ok = ok && add_string(m, "reasoning_content", json, f);
    if (strcmp(role, "tool") == 0)
       ok = ok && add_string(m, "tool_call_id", json, f);
-   if (!value_is_null(calls) && tree_first(calls))
+   if (!value_is_null(calls) && (calls->kind != TREE_array || tree_first(calls)))
       ok = ok && add_calls(calls, json, f);
    buffer_add(json, "}", 1);
    return ok;

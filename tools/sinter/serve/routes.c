@@ -7,6 +7,7 @@
 
 #include "models.h"
 #include "readers.h"
+#include "texts.h"
 #include "values.h"
 
 static int json(call *c, int status, buffer *b)
@@ -420,108 +421,6 @@ int route_embeddings(call *c)
 
 /* ---- text ---- */
 
-/* A flag that may be left out. */
-static bool flag_of(const tree *body, const char *name, bool *out, fault *f)
-{
-   const tree *t = tree_get(body, name);
-
-   return !t || value_flag(t, out) || value_bad(f, name, "true or false");
-}
-
-static bool text_field(const tree *body, const char *name, const tree **out, fault *f)
-{
-   *out = tree_get(body, name);
-   return !*out || (*out)->kind == TREE_string || value_bad(f, name, "a string");
-}
-
-/* "content" as llama-server has it, or "prompt" as vLLM has. */
-static bool tokens_of(host *h, const tree *body, buffer *b, fault *f)
-{
-   const tree *content, *plain;
-   bool llama = false, vllm = true;
-   size_t count = 0;
-
-   if (!text_field(body, "content", &content, f) || !text_field(body, "prompt", &plain, f) ||
-       !flag_of(body, "add_special", &llama, f) || !flag_of(body, "add_special_tokens", &vllm, f))
-      return false;
-   const tree *text = content ? content : plain;
-   if (!text)
-      return fault_set(f, 400, "missing_parameter", "content",
-                       "'content' or 'prompt' must be a string");
-   unsigned flags = (content ? llama : vllm) ? 0 : SINTER_TEXT_no_bos;
-   size_t cap = text->len + 64;
-   int32_t *ids = malloc(cap * sizeof *ids);
-   if (!ids)
-      return fault_set(f, 507, "out_of_memory", NULL, "memory is exhausted");
-   sinter_status status =
-      sinter_tokenize(h->session.artifact, text->text, text->len, flags, ids, cap, &count);
-   buffer_printf(b, "{\"tokens\":[");
-   for (size_t i = 0; i < count && i < cap; i++)
-      buffer_printf(b, "%s%d", i ? "," : "", ids[i]);
-   buffer_printf(b, "],\"count\":%zu,\"max_model_len\":%u}", count, h->context);
-   free(ids);
-   return status == SINTER_ok || fault_from_library(f, status, content ? "content" : "prompt");
-}
-
-static bool read_tokens(const host *h, const tree *list, int32_t *ids, size_t *count, fault *f)
-{
-   for (const tree *e = tree_first(list); e; e = e->next) {
-      char *end;
-      unsigned long id = e->kind == TREE_number ? strtoul(e->text, &end, 10) : 0;
-
-      if (e->kind != TREE_number || *end || e->text[0] == '-' || id >= h->session.info.vocab)
-         return fault_set(f, 400, "invalid_value", "tokens",
-                          "'tokens' has something else than token ids below %u",
-                          h->session.info.vocab);
-      ids[(*count)++] = (int32_t)id;
-   }
-   return true;
-}
-
-static bool text_of(host *h, const tree *body, buffer *b, fault *f)
-{
-   const tree *list = tree_get(body, "tokens");
-   size_t count = 0, len = 0;
-   buffer text = {0};
-
-   if (!list || list->kind != TREE_array)
-      return fault_set(f, 400, "missing_parameter", "tokens",
-                       "'tokens' must be an array of token ids");
-   int32_t *ids = malloc((tree_count(list) + 1) * sizeof *ids);
-   bool ok = ids && read_tokens(h, list, ids, &count, f);
-   sinter_status status = SINTER_ok;
-   if (ok)
-      status = sinter_detokenize(h->session.artifact, ids, count, NULL, 0, &len);
-   buffer_reserve(&text, len);
-   if (ok && status == SINTER_ok)
-      status = sinter_detokenize(h->session.artifact, ids, count, text.data, len, &len);
-   buffer_printf(b, "{\"content\":");
-   buffer_json_string(b, text.data, len);
-   buffer_printf(b, ",\"prompt\":");
-   buffer_json_string(b, text.data, len);
-   buffer_printf(b, "}");
-   buffer_free(&text);
-   free(ids);
-   return ok && (status == SINTER_ok || fault_from_library(f, status, "tokens"));
-}
-
-static bool template_of(host *h, const tree *body, buffer *b, fault *f)
-{
-   buffer text = {0};
-   bool ok = h->session.info.has_chat_template
-                ? ask_render(body, h, &text, f)
-                : fault_set(f, 400, "no_chat_template", "messages",
-                            "this model came without a chat template");
-
-   if (ok) {
-      buffer_printf(b, "{\"prompt\":");
-      buffer_json_string(b, text.data ? text.data : "", text.len);
-      buffer_printf(b, "}");
-   }
-   buffer_free(&text);
-   return ok;
-}
-
 static bool read_text(call *c)
 {
    reading *r = &c->reading;
@@ -542,17 +441,17 @@ static int text_route(call *c, bool (*of_text)(host *, const tree *, buffer *, f
 
 int route_apply_template(call *c)
 {
-   return text_route(c, template_of);
+   return text_route(c, texts_prompt);
 }
 
 int route_tokenize(call *c)
 {
-   return text_route(c, tokens_of);
+   return text_route(c, texts_tokens);
 }
 
 int route_detokenize(call *c)
 {
-   return text_route(c, text_of);
+   return text_route(c, texts_text);
 }
 
 /* ---- requests under way ---- */
