@@ -107,6 +107,24 @@ static vec_value absolute(vec_fn *f, vec_value w)
    return vec_intrinsic_like(f, "llvm.abs", w, 2, (vec_value[]){w, vec_int(f, VEC_i1, 1, 0)});
 }
 
+/* The products of bytes of one group and row: step by step for all halves, which keeps the ports
+ * that multiply busier than one half after the other. */
+static void add_bytes(dot *d, uint32_t r, const vec_value *w, const vec_value *a, vec_value x,
+                      const vec_value *scale, regs *acc)
+{
+   vec_fn *f = d->f;
+   vec_value v[MAX_HALVES];
+
+   for (uint32_t h = 0; h < d->halves; h++)
+      v[h] = vec_sign_of(f, x, w[h]);
+   for (uint32_t h = 0; h < d->halves; h++)
+      v[h] = vec_maddubs(f, a[h], v[h]);
+   for (uint32_t h = 0; h < d->halves; h++)
+      v[h] = vec_maddwd(f, v[h], scale[h]);
+   for (uint32_t h = 0; h < d->halves; h++)
+      acc->v[r * d->halves + h] = vec_add(f, acc->v[r * d->halves + h], v[h]);
+}
+
 /* acc += the products of one group; x at offset `at`. scale: i16 pairs, for bytes. */
 static void add_group(dot *d, const vec_value *codes, vec_value at, const vec_value *scale,
                       regs *acc)
@@ -120,16 +138,13 @@ static void add_group(dot *d, const vec_value *codes, vec_value at, const vec_va
    }
    for (uint32_t r = 0; r < d->rows; r++) {
       vec_value x = broadcast(d, r, at);
+      if (d->bytes) {
+         add_bytes(d, r, w, a, x, scale, acc);
+         continue;
+      }
       for (uint32_t h = 0; h < d->halves; h++) {
-         vec_value *to = &acc->v[r * d->halves + h], sum;
-         if (d->vnni) {
-            *to = vec_dpbusd(f, *to, w[h], x);
-            continue;
-         }
-         sum = vec_maddubs(f, a[h], d->bytes ? vec_sign_of(f, x, w[h]) : x);
-         if (d->bytes)
-            sum = vec_maddwd(f, sum, scale[h]);
-         *to = vec_add(f, *to, sum);
+         vec_value *to = &acc->v[r * d->halves + h];
+         *to = d->vnni ? vec_dpbusd(f, *to, w[h], x) : vec_add(f, *to, vec_maddubs(f, a[h], x));
       }
    }
 }

@@ -25,6 +25,7 @@ typedef struct table {
    row *rows;
    size_t count;
    double seconds[2]; /* of decode steps, of prefill steps */
+   int64_t batch;     /* rows of a decode step */
    tree *explain;
 } table;
 
@@ -101,9 +102,14 @@ static double roof(const row *r, const limits *l)
    return fmax(r->bytes / l->bytes_s, r->work / l->ops_s);
 }
 
-static const char *expected(const row *r)
+/* Microseconds by the cost model, or `none`: of decode steps it knows those of one row only. */
+static const char *expected(const table *t, const row *r, const char *none, char out[32])
 {
-   return tree_string(tree_get(r->kernel, is_prefill(r) ? "prefill_ns" : "decode_ns"));
+   if (!is_prefill(r) && t->batch > 1)
+      return none;
+   const char *ns = tree_string(tree_get(r->kernel, is_prefill(r) ? "prefill_ns" : "decode_ns"));
+   snprintf(out, 32, "%.3f", atof(ns) / 1e3);
+   return out;
 }
 
 static void name_ops(const row *r, buffer *out, const char *between)
@@ -116,6 +122,11 @@ static void name_ops(const row *r, buffer *out, const char *between)
    }
 }
 
+static long long rows_of(const table *t, const row *r)
+{
+   return is_prefill(r) ? STEP_ROWS : t->batch;
+}
+
 static void print_json(const table *t, const limits *l)
 {
    printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"kernels\":[", l->threads,
@@ -123,16 +134,16 @@ static void print_json(const table *t, const limits *l)
    for (size_t i = 0; i < t->count; i++) {
       const row *r = &t->rows[i];
       buffer ops = {0};
+      char us[32];
 
       name_ops(r, &ops, "\",\"");
-      printf("%s\n{\"step\":\"%s\",\"rows\":%d,\"group\":\"%s\",\"rule\":\"%s\",\"ops\":[%s%s%s],"
+      printf("%s\n{\"step\":\"%s\",\"rows\":%lld,\"group\":\"%s\",\"rule\":\"%s\",\"ops\":[%s%s%s],"
              "\"kernel\":\"%s\",\"launches\":%u,\"count\":%u,\"us\":%.3f,\"bytes\":%.0f,"
-             "\"work\":%.0f,\"roof_pct\":%.1f,\"expected_us\":%.3f}",
-             i ? "," : "", r->first->variant, is_prefill(r) ? STEP_ROWS : 1, r->first->group,
-             r->first->rule, ops.data ? "\"" : "", ops.data ? ops.data : "", ops.data ? "\"" : "",
-             r->first->kernel, r->launches, r->count, 1e6 * r->seconds / r->count,
-             r->bytes / r->count, r->work / r->count, 100 * roof(r, l) / r->seconds,
-             atof(expected(r)) / 1e3);
+             "\"work\":%.0f,\"roof_pct\":%.1f,\"expected_us\":%s}",
+             i ? "," : "", r->first->variant, rows_of(t, r), r->first->group, r->first->rule,
+             ops.data ? "\"" : "", ops.data ? ops.data : "", ops.data ? "\"" : "", r->first->kernel,
+             r->launches, r->count, 1e6 * r->seconds / r->count, r->bytes / r->count,
+             r->work / r->count, 100 * roof(r, l) / r->seconds, expected(t, r, "null", us));
       buffer_free(&ops);
    }
    printf("]}\n");
@@ -145,24 +156,25 @@ static void print_table(const table *t, const limits *l)
    for (size_t i = 0; i < t->count; i++) {
       const row *r = &t->rows[i];
       buffer name = {0};
+      char us[32];
 
       if (r->first->rule[0])
          buffer_printf(&name, "%s: ", r->first->rule);
       name_ops(r, &name, " ");
-      printf("%-8s %-44.44s %6u %9.2f %6.1f %% %9.1f %6.1f %% %11.2f\n", r->first->variant,
+      printf("%-8s %-44.44s %6u %9.2f %6.1f %% %9.1f %6.1f %% %11s\n", r->first->variant,
              name.data ? name.data : r->first->group, r->count, 1e6 * r->seconds / r->count,
              100 * r->seconds / t->seconds[is_prefill(r)], r->bytes / r->count / 1024,
-             100 * roof(r, l) / r->seconds, atof(expected(r)) / 1e3);
+             100 * roof(r, l) / r->seconds, expected(t, r, "-", us));
       buffer_free(&name);
    }
 }
 
-/* A prefill of one whole step, then decode steps of one row. Run 0 touches memory; as the fastest
- * run counts, it need not be told apart. */
-static sinter_status run(session *s, int64_t repeat)
+/* A prefill of one whole step, then decode steps of a row for each sequence. Run 0 touches memory;
+ * as the fastest run counts, it need not be told apart. */
+static sinter_status run(session *s, int64_t repeat, int64_t batch)
 {
-   const bench_test prefill = {STEP_ROWS, 0, 0, 1}, decode = {0, DECODE_STEPS, 0, 1};
-   int32_t *ids = bench_ids(s->info.vocab, STEP_ROWS + 1);
+   const bench_test prefill = {STEP_ROWS, 0, 0, 1}, decode = {0, DECODE_STEPS, 0, batch};
+   int32_t *ids = bench_ids(s->info.vocab, STEP_ROWS + (size_t)batch + 1);
    sinter_status status = SINTER_ok;
 
    for (int64_t i = 0; status == SINTER_ok && i <= repeat; i++) {
@@ -181,8 +193,8 @@ int bench_kernels(const options *o, session *s, const limits *l, int64_t repeat)
 {
    const char *explain = sinter_artifact_document(s->artifact, "explain");
    const sinter_launch_time *launches;
-   table t = {0};
-   sinter_status status = run(s, repeat);
+   table t = {.batch = cli_int(o->batch, 1)};
+   sinter_status status = run(s, repeat, t.batch);
 
    if (status != SINTER_ok)
       return cli_error(status);

@@ -262,8 +262,9 @@ static int bench(const options *o)
       return cli_usage_error("-b and -r are 1 to 64");
    if (p == 0 && n == 0)
       return cli_usage_error("nothing to measure: -p 0 and -n 0");
-   if (o->kernels && (p != 512 || d || b != 1))
-      return cli_usage_error("--kernels measures steps of one and of 512 rows: no -p, -d, -b");
+   if (o->kernels && (p != 512 || d))
+      return cli_usage_error(
+         "--kernels measures decode steps and prompts of 512 tokens: no -p, -d");
    int code = cli_open(o, &s);
    if (code)
       return code;
@@ -274,6 +275,8 @@ static int bench(const options *o)
    if (code)
       return code;
    limits_measure(o->device, (unsigned)cli_int(o->threads, 0), s.info.weight_bytes, &l);
+   if (o->kernels && b > 1 && l.bytes_s <= 0)
+      return cli_usage_error("--kernels -b: the limits of this device are known for one sequence");
    code = o->kernels ? bench_kernels(o, &s, &l, repeat) : run_tests(o, &s, &l, tests, repeat);
    cli_close(&s);
    return code;
