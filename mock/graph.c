@@ -150,6 +150,11 @@ static node *next_node(const graph *g)
    return NULL;
 }
 
+void mock_set_priorities(bool has)
+{
+   mock.alike = !has;
+}
+
 int mock_priorities(int *least, int *greatest)
 {
    int error = mock_ready();
@@ -166,8 +171,8 @@ int mock_graph_attribute(void *given, int id, const struct gpu_attribute *value)
 
    if (!error && n->of->made)
       error = mock_says(CUDA_ERROR_invalid_value, "the graph has been made already");
-   if (!error &&
-       (id != GPU_ATTRIBUTE_priority || value->priority > 0 || value->priority < GREATEST_PRIORITY))
+   if (!error && (mock.alike || id != GPU_ATTRIBUTE_priority || value->priority > 0 ||
+                  value->priority < GREATEST_PRIORITY))
       error = mock_says(CUDA_ERROR_invalid_value, "this is no attribute of kernels, or no value");
    if (!error)
       n->priority = value->priority;
@@ -179,7 +184,7 @@ int mock_graph_make(void *given, unsigned long long flags, void **out)
    graph *g = given;
    int error = check_graph(g);
 
-   if (!error && (flags & ~(unsigned long long)GPU_MAKE_by_priority))
+   if (!error && (flags & ~(mock.alike ? 0ull : GPU_MAKE_by_priority)))
       error = mock_says(CUDA_ERROR_invalid_value, "a graph cannot be made so");
 
    if (error)

@@ -34,6 +34,8 @@ uint32_t mock_calls(const char *symbol);
 const char *mock_message(void);
 /* Pieces of reserved ranges are multiples of so many bytes; 0: the device has no ranges. */
 void mock_set_granularity(size_t bytes);
+/* Whether kernels of graphs have priorities: older drivers do not know them. */
+void mock_set_priorities(bool has);
 /* Memory of the device; 0: as much as it has addresses. What goes beyond is refused. */
 void mock_set_memory(uint64_t bytes);
 /* Kernels that were run so far. */

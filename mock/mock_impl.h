@@ -47,6 +47,7 @@ typedef struct mock_state {
    mock_piece pieces[MOCK_MAX_PIECES], pinned[MOCK_MAX_PIECES];
    size_t granularity;
    bool reuses;                                 /* addresses that were given back */
+   bool alike;                                  /* mock_set_priorities */
    uint64_t grids, urgent, graph_bytes, memory; /* mock_set_memory */
    uint32_t num_ranges, num_handles;
    mock_piece ranges[MOCK_MAX_PIECES];

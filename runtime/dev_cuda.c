@@ -30,6 +30,7 @@ struct rt_gpu {
    cuda_api api;
    void *library, *context, *stream;
    int device, urgent;
+   bool prefers;
    char arch[16];
 };
 

@@ -30,6 +30,7 @@ struct rt_gpu {
    hip_api api;
    void *library, *stream;
    int urgent;
+   bool prefers;
    char arch[16];
 };
 

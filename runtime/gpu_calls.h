@@ -8,8 +8,8 @@
  *    NODE           struct of a kernel's node
  *    ORDINAL(g)     the device's number
  *
- * Before it stand struct rt_gpu (api, library, stream, urgent, arch) and names; behind it what
- * differs, which is declared here. */
+ * Before it stand struct rt_gpu (api, library, stream, urgent, prefers, arch) and names; behind it
+ * what differs, which is declared here. */
 #ifndef RT_GPU_CALLS_H
 #define RT_GPU_CALLS_H
 
@@ -252,6 +252,7 @@ static sinter_status FN(graph_prefer)(rt_gpu *g, void *node)
 
    if (error == CUDA_ERROR_invalid_value)
       error = g->urgent = 0;
+   g->prefers |= g->urgent != 0;
    return error ? failed(g, error, "a kernel of a graph cannot go first") : SINTER_ok;
 }
 
@@ -263,7 +264,7 @@ static void FN(graph_drop)(rt_gpu *g, void *graph)
 static sinter_status FN(graph_make)(rt_gpu *g, void *graph, void **out_exec)
 {
    CALL("a graph cannot be made ready",
-        graph_make(out_exec, graph, g->urgent ? GPU_MAKE_by_priority : 0));
+        graph_make(out_exec, graph, g->prefers ? GPU_MAKE_by_priority : 0));
    return SINTER_ok;
 }
 

@@ -406,6 +406,26 @@ Test(program, failures)
    cr_assert(ne(ptr, strstr(sinter_error(), "absent"), NULL), "%s", sinter_error());
 }
 
+/* Kills: a driver that does not know priorities and is not used for it. */
+Test(program, drivers_without_priorities)
+{
+   const rt_gpu_ops *const all[] = {&rt_cuda_ops, &rt_hip_ops};
+   machine m;
+   rt_gpu_program *g;
+
+   mock_set_priorities(false);
+   for (size_t i = 0; i < countof(all); i++) {
+      build(&m, all[i]);
+      OK(rt_gpu_program_create(m.ops, m.gpu, m.modules, &m.p, &m.memory, most,
+                               RT_GPU_GRAPHS_segments, RT_GPU_CONDITIONS_nodes, &g));
+      step(&m, g, 3);
+      cr_assert(eq(u64, mock_urgent_grids(), 0));
+      rt_gpu_program_destroy(g);
+      m.ops->close(m.gpu);
+      arena_destroy(m.a);
+   }
+}
+
 /* What a driver exports by an older name, or not at all. Kills: a new name that is not looked for
  * first; a missing function that is found when it is called. */
 Test(program, older_drivers)
