@@ -46,13 +46,16 @@ def experts(s, folder):
 
 
 def coming_and_going():
-    """Kills: a model that is closed under a request, an answer of another model, a waiting client that is forgotten."""
+    """Kills: a model that is closed under a request, an answer of another model, a waiting client that is forgotten, a folder that is no model."""
     folder = os.path.join(TEMP.name, "models")
     os.makedirs(folder)
     os.symlink(SMALL, os.path.join(folder, "a"))
     os.symlink(os.path.join(GOLDEN, "qwen2"), os.path.join(folder, "b"))
     with open(os.path.join(folder, "bad.gguf"), "wb") as f:
         f.write(b"GGUF nonsense")
+    os.makedirs(os.path.join(folder, "ggufs"))  # no checkpoint: such a folder would be listed and fail to load
+    for name in ("config.json", "x.gguf"):
+        open(os.path.join(folder, "ggufs", name), "w").close()
     s = Server("--models-dir", folder)
     check({m["id"]: m["stage"] for m in json.loads(s.get("/v1/models")[1])["data"]} == {n: "unloaded" for n in ("a", "b", "bad")}, "models: all are there, none is loaded")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:  # all eight wait for the same load

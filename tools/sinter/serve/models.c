@@ -11,18 +11,26 @@
 #include "events.h"
 #include "models.h"
 
-/* A GGUF file, an artifact, or a folder of a checkpoint. */
+static bool has_file(const char *folder, const char *name)
+{
+   char path[4096 + 32];
+
+   snprintf(path, sizeof path, "%s/%s", folder, name);
+   return access(path, R_OK) == 0;
+}
+
+/* A GGUF file, an artifact, or a folder with a checkpoint: one that holds GGUF files has a
+ * config.json, too. */
 static bool is_model(const char *path, const char *name)
 {
    const char *dot = strrchr(name, '.');
-   char config[4096 + 16];
 
    if (name[0] == '.')
       return false;
    if (dot && (strcmp(dot, ".gguf") == 0 || strcmp(dot, ".sinter") == 0))
       return true;
-   snprintf(config, sizeof config, "%s/config.json", path);
-   return access(config, R_OK) == 0;
+   return has_file(path, "config.json") &&
+          (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"));
 }
 
 static host *find(server *s, const char *name)
