@@ -186,7 +186,6 @@ int mock_graph_make(void *given, unsigned long long flags, void **out)
 
    if (!error && (flags & ~(mock.alike ? 0ull : GPU_MAKE_by_priority)))
       error = mock_says(CUDA_ERROR_invalid_value, "a graph cannot be made so");
-
    if (error)
       return error;
    if (!g->made)

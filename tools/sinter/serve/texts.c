@@ -136,7 +136,9 @@ bool texts_text(host *h, const tree *body, buffer *b, fault *f)
       return fault_set(f, 400, "missing_parameter", "tokens",
                        "'tokens' must be an array of token ids");
    int32_t *ids = malloc((tree_count(list) + 1) * sizeof *ids);
-   bool ok = ids && read_tokens(h, list, ids, &count, f);
+   if (!ids)
+      return fault_set(f, 507, "out_of_memory", NULL, "memory is exhausted");
+   bool ok = read_tokens(h, list, ids, &count, f);
    sinter_status status = SINTER_ok;
    if (ok)
       status = sinter_detokenize(h->session.artifact, ids, count, NULL, 0, &len);
