@@ -36,6 +36,8 @@ SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], co
          simt_copy16(&to[m][k], x + row * a->konst[C_X_STRIDE] + 4 * (there ? k0 + k : 0), there);
       }
    } else {
+      /* rare: unrolled, its addresses take 30 registers from the loop that matters */
+      SIMT_LOOP
       for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K; i += SIMT_THREADS) {
          const int m = i / GEMM_TILE_K, k = i % GEMM_TILE_K;
          const int there = m < r->count && k0 + k < depth;
@@ -72,7 +74,7 @@ SIMT_FN void gemm_mma_next(float *before, float *total, int first)
 SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
                            simt_i64 k0, simt_i64 depth, float (*total)[4])
 {
-   const int group = simt_group(f);
+   const int group = simt_group(f), left = (int)simt_least(GEMM_TILE_K, depth - k0);
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
       float sum[MMA_TILES][4], d[4], m[4];
@@ -83,9 +85,9 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
             sum[t][i] = 0;
       for (int k = g; k < g + group; k += MMA_K) {
          simt_u32 w[MMA_A], rest[MMA_A];
-         gemm_mma_w(f, panel, k0 + k, depth, 0, w);
+         gemm_mma_w(f, panel, k0, k, left, 0, w);
          if (gemm_mma_is_halves(f))
-            gemm_mma_w(f, panel, k0 + k, depth, 1, rest);
+            gemm_mma_w(f, panel, k0, k, left, 1, rest);
          SIMT_UNROLL
          for (int t = 0; t < MMA_TILES; t++) {
             simt_u32 parts[3][2];
@@ -98,7 +100,7 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
             }
          }
       }
-      if (k0 + g >= depth)
+      if (g >= left)
          return;
       SIMT_UNROLL
       for (int i = 0; i < 4; i++)
