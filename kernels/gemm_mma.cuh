@@ -36,8 +36,7 @@ SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], co
          simt_copy16(&to[m][k], x + row * a->konst[C_X_STRIDE] + 4 * (there ? k0 + k : 0), there);
       }
    } else {
-      /* rare: unrolled, its addresses take 30 registers from the loop that matters */
-      SIMT_LOOP
+      SIMT_LOOP /* rare: unrolled, its addresses take registers of the loop that matters */
       for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K; i += SIMT_THREADS) {
          const int m = i / GEMM_TILE_K, k = i % GEMM_TILE_K;
          const int there = m < r->count && k0 + k < depth;
@@ -74,7 +73,7 @@ SIMT_FN void gemm_mma_next(float *before, float *total, int first)
 SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const float (*x)[GEMM_TILE_K + 4],
                            simt_i64 k0, simt_i64 depth, float (*total)[4])
 {
-   const int group = simt_group(f), left = (int)simt_least(GEMM_TILE_K, depth - k0);
+   const int group = simt_group(f);
 
    for (int g = 0; g < GEMM_TILE_K; g += group) {
       float sum[MMA_TILES][4], d[4], m[4];
@@ -84,23 +83,21 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
          for (int i = 0; i < 4; i++)
             sum[t][i] = 0;
       for (int k = g; k < g + group; k += MMA_K) {
-         simt_u32 w[MMA_A], rest[MMA_A];
-         gemm_mma_w(f, panel, k0, k, left, 0, w);
-         if (gemm_mma_is_halves(f))
-            gemm_mma_w(f, panel, k0, k, left, 1, rest);
          SIMT_UNROLL
-         for (int t = 0; t < MMA_TILES; t++) {
-            simt_u32 parts[3][2];
-            gemm_mma_x(x, t, k, parts);
+         for (int rest = gemm_mma_is_halves(f); rest >= 0; rest--) {
+            simt_u32 w[MMA_A];
+            gemm_mma_w(f, panel, k0 + k, depth, rest, w);
             SIMT_UNROLL
-            for (int p = 2; p >= 0; p--) {
-               if (gemm_mma_is_halves(f))
-                  simt_mma(sum[t], rest, parts[p]);
-               simt_mma(sum[t], w, parts[p]);
+            for (int t = 0; t < MMA_TILES; t++) {
+               simt_u32 parts[3][2];
+               gemm_mma_x(x, t, k, parts);
+               SIMT_UNROLL
+               for (int p = 2; p >= 0; p--)
+                  simt_mma(sum[t], w, parts[p]);
             }
          }
       }
-      if (g >= left)
+      if (k0 + g >= depth)
          return;
       SIMT_UNROLL
       for (int i = 0; i < 4; i++)

@@ -41,15 +41,16 @@ SIMT_FN simt_u32 gemm_mma_code(const simt_format f, const simt_u8 *panel, simt_i
    return simt_bits((float)(simt_code(f, block + kk / 32 * f.cell_bytes, kk % 32, r) - f.bias)) >> 16;
 }
 
-/* A, from column g of a panel's tile at k0, of which `left` columns are there; rest: of what codes leave of f16. */
-SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, int g, int left, int rest,
+/* A, from columns k0 … of a panel; rest: of what codes leave of f16. */
+SIMT_FN void gemm_mma_w(const simt_format f, const simt_u8 *panel, simt_i64 k0, simt_i64 depth, int rest,
                         simt_u32 *out)
 {
    SIMT_UNROLL
    for (int i = 0; i < MMA_A; i++) {
-      const int k = g + simt_mma_ka(simt_lane(), i), r = simt_mma_row(simt_lane(), i);
-      out[i] = k < left ? gemm_mma_code(f, panel, k0 + k, r, rest) : 0;
-      out[i] |= k + 1 < left ? gemm_mma_code(f, panel, k0 + k + 1, r, rest) << 16 : 0;
+      const simt_i64 k = k0 + simt_mma_ka(simt_lane(), i);
+      const int r = simt_mma_row(simt_lane(), i);
+      out[i] = k < depth ? gemm_mma_code(f, panel, k, r, rest) : 0;
+      out[i] |= k + 1 < depth ? gemm_mma_code(f, panel, k + 1, r, rest) << 16 : 0;
    }
 }
 
