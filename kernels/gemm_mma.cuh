@@ -22,13 +22,15 @@ typedef struct gemm_mma_shared {
    float x[GEMM_STAGES][GEMM_TILE_ROWS][GEMM_TILE_K + 4];
 } gemm_mma_shared;
 
-/* Starts the copy of columns k0 … of the rows; what is not there becomes 0. */
+/* Starts the copy of columns k0 … of the rows; what is not there becomes 0. Unrolled, addresses take up to 30 registers, which the
+ * product needs. */
 SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], const simt_u8 *x,
                             const gemm_rows *r, simt_i64 k0)
 {
    const simt_i64 depth = a->konst[C_K];
 
    if (depth % 4 == 0 && a->konst[C_X_STRIDE] % 16 == 0 && a->konst[C_X_HEAD] % 16 == 0) {
+      SIMT_LOOP
       for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K / 4; i += SIMT_THREADS) {
          const int m = i / (GEMM_TILE_K / 4), k = i % (GEMM_TILE_K / 4) * 4;
          const int there = m < r->count && k0 + k < depth;
@@ -62,6 +64,19 @@ SIMT_FN void gemm_mma_x(const float (*x)[GEMM_TILE_K + 4], int tile, int k0, sim
    }
 }
 
+/* sum gains w x of columns k … of the tile, small parts first. */
+SIMT_FN void gemm_mma_products(const simt_u32 *w, const float (*x)[GEMM_TILE_K + 4], int k, float (*sum)[4])
+{
+   SIMT_UNROLL
+   for (int t = 0; t < MMA_TILES; t++) {
+      simt_u32 parts[3][2];
+      gemm_mma_x(x, t, k, parts);
+      SIMT_UNROLL
+      for (int p = 2; p >= 0; p--)
+         simt_mma(sum[t], w, parts[p]);
+   }
+}
+
 /* A slice is done: its sum joins those before it. */
 SIMT_FN void gemm_mma_next(float *before, float *total, int first)
 {
@@ -83,19 +98,13 @@ SIMT_FN void gemm_mma_tile(const simt_format f, const simt_u8 *panel, const floa
          for (int i = 0; i < 4; i++)
             sum[t][i] = 0;
       for (int k = g; k < g + group; k += MMA_K) {
-         SIMT_UNROLL
-         for (int rest = gemm_mma_is_halves(f); rest >= 0; rest--) {
-            simt_u32 w[MMA_A];
-            gemm_mma_w(f, panel, k0 + k, depth, rest, w);
-            SIMT_UNROLL
-            for (int t = 0; t < MMA_TILES; t++) {
-               simt_u32 parts[3][2];
-               gemm_mma_x(x, t, k, parts);
-               SIMT_UNROLL
-               for (int p = 2; p >= 0; p--)
-                  simt_mma(sum[t], w, parts[p]);
-            }
+         simt_u32 w[MMA_A];
+         if (gemm_mma_is_halves(f)) {
+            gemm_mma_w(f, panel, k0 + k, depth, 1, w);
+            gemm_mma_products(w, x, k, sum);
          }
+         gemm_mma_w(f, panel, k0 + k, depth, 0, w);
+         gemm_mma_products(w, x, k, sum);
       }
       if (k0 + g >= depth)
          return;
