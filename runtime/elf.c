@@ -245,11 +245,13 @@ static function *find_slot(const rt_elf *e, const char *name)
    }
 }
 
+/* A kernel, or what kernels call: that is in no other symbol table that a profiler reads. */
 static bool is_function(const loader *l, const Elf64_Sym *s)
 {
-   return ELF64_ST_BIND(s->st_info) == STB_GLOBAL && s->st_name && s->st_name < l->strings_size &&
-          s->st_shndx < l->num_sections && l->place[s->st_shndx] &&
-          (l->sections[s->st_shndx].sh_flags & SHF_EXECINSTR) &&
+   bool named = ELF64_ST_BIND(s->st_info) == STB_GLOBAL || ELF64_ST_TYPE(s->st_info) == STT_FUNC;
+
+   return named && s->st_name && s->st_name < l->strings_size && s->st_shndx < l->num_sections &&
+          l->place[s->st_shndx] && (l->sections[s->st_shndx].sh_flags & SHF_EXECINSTR) &&
           s->st_value < l->sections[s->st_shndx].sh_size;
 }
 

@@ -19,7 +19,7 @@ SINTER_CHECKED sinter_status rt_elf_load(const uint8_t *bytes, size_t size, cons
                                          rt_elf **out);
 void rt_elf_unload(rt_elf *e);
 
-/* Address of a global function, NULL when there is none of that name. */
+/* Address of a function, NULL when there is none of that name. */
 void *rt_elf_symbol(const rt_elf *e, const char *name);
 
 /* The same with the bytes of its code; 0 with NULL. */

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tiny_elf.h"
 
@@ -38,6 +39,30 @@ Test(elf, runs)
    cr_assert_eq(answer(), 42);
    cr_assert_eq(twice(), 84);
    cr_assert_null(rt_elf_symbol(e, "thrice"));
+   rt_elf_unload(e);
+}
+
+/* Kills: a map of global functions only, where a profile's time is in what they call. */
+Test(elf, perf_map)
+{
+   tiny_elf o;
+   rt_elf *e;
+   char path[64], line[256];
+   int seen = 0;
+
+   tiny_elf_make(&o);
+   o.symbols[2].st_info = ELF64_ST_INFO(STB_LOCAL, STT_FUNC);
+   cr_assert_eq(load(&o, &e), SINTER_ok, "%s", sinter_error());
+   snprintf(path, sizeof path, "/tmp/perf-%d.map", (int)getpid());
+   remove(path);
+   rt_elf_write_perf_map(e);
+   FILE *map = fopen(path, "r");
+   cr_assert(map);
+   while (fgets(line, sizeof line, map))
+      seen += strstr(line, " 7 sinter:answer\n") || strstr(line, " 8 sinter:twice\n");
+   fclose(map);
+   remove(path);
+   cr_assert_eq(seen, 2);
    rt_elf_unload(e);
 }
 
