@@ -134,8 +134,10 @@ static int64_t pending(const sinter_request *r)
    return r->num_tokens - r->kv.stored;
 }
 
-/* Bounds the pieces of prompts in a step that has tokens for others. A prompt leaves half of the
- * time while others have prompts, too: a long one holds up no short one. */
+/* Bounds the pieces of prompts in a step that has tokens for others. They may take half as long as
+ * these tokens do, whatever the bound: steps of a large model, or of a busy machine, would leave
+ * them LEAST_ROWS, for which all weights are read. A prompt leaves half of the time while others
+ * have prompts, too: a long one holds up no short one. */
 static void bound_pieces(rt_scheduler *s)
 {
    uint32_t prompts = s->first_waiting && s->num_free;
@@ -143,7 +145,7 @@ static void bound_pieces(rt_scheduler *s)
 
    for (uint32_t i = 0; i < s->num_running; i++)
       prompts += pending(s->running[i]) > 1;
-   s->until = TIME_SHARE * s->max_step;
+   s->until = MAX(TIME_SHARE * s->max_step, 1.5 * used);
    s->share_until = prompts < 2 ? s->until : used + (s->until - used) / 2;
 }
 
