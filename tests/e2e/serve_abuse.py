@@ -31,8 +31,7 @@ COMPLETIONS = {
     "model_not_found": [{"model": "../../x", "prompt": "a"}, {"model": "", "prompt": "a"}],
     "context_length_exceeded": [{"prompt": list(range(3, 500)) + [1] * 400}, {"prompt": [5] * 512, "max_tokens": 1}, {"prompt": "x" * (1 << 20)}],
     "too_many_prompts": [{"prompt": ["a"] * 65}],
-    "unsupported_parameter": many("best_of", 4) + many("suffix", "x") + many("guided_grammar", "root") + many("prompt_logprobs", 1) + [
-        {"prompt": "a", "echo": True, "stream": True}],
+    "unsupported_parameter": many("best_of", 4) + many("suffix", "x") + many("guided_grammar", "root") + many("prompt_logprobs", 1),
     "invalid_value": many("max_tokens", -1, 1.5, "5", 2**31, 2**53 + 1, 1e300, [], {}) + many("temperature", -1, 1e9, "hot", True) + [
         b'{"prompt":"a","temperature":1e400}'] +
     many("top_p", -0.1, 2, "x") + many("top_k", -5, 1.5) + many("min_p", 2, -1) + many("n", 0, -1, 9, 10**6) + many("seed", 1.5, 2**64, "x") +
@@ -68,7 +67,7 @@ FORMATS = {
 # Odd, and right: answered.
 RIGHT = [b'{"prompt":"a\\u0000b","max_tokens":1}', b'{"prompt":"a","max_tokens":1,"n\\u0000":77}', b'{"prompt":"\\ud83d\\ude00","max_tokens":1}', {"prompt": "a", "seed": -1}, {"prompt": "a", "top_p": 0},
          {"prompt": "a", "temperature": 1e-9}, {"prompt": " " * 100}, {"prompt": "\u200d" * 40}, {"prompt": "e" + "\u0301" * 60}, {"prompt": "a", "user": "u" * (1 << 20)},
-         {"prompt": "a", "n": 2, "stream": True}, {"prompt": "a", "echo": True, "n": 2}, {"prompt": "a", "unknown": [[[1]]]}, {"": 1, "prompt": "a"}, {"\u00e9\r\nX-A: b": 1, "prompt": "a"}, {"prompt": "a", "stop": None},
+         {"prompt": "a", "n": 2, "stream": True}, {"prompt": "a", "echo": True, "n": 2}, {"prompt": "a", "echo": True, "stream": True}, {"prompt": "a", "unknown": [[[1]]]}, {"": 1, "prompt": "a"}, {"\u00e9\r\nX-A: b": 1, "prompt": "a"}, {"prompt": "a", "stop": None},
          *schemas(True, {}, {"type": "object", "properties": {'q"\\u00e9\n': {"type": "null"}}, "required": ['q"\\u00e9\n'], "additionalProperties": False})]
 
 TALK = [{"role": "user", "content": "x"}]

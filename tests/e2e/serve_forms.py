@@ -3,6 +3,7 @@ what usage counts, calls of strict tools, fields that cannot be obeyed. Alone: `
 tests/mutations/mutations.def run. Kills: an item that calls itself whole, ids that a stream and its end do not share, tokens that are
 counted twice or in the wrong part, a strict tool whose arguments are only hoped for, a field that is left out in silence."""
 import concurrent.futures
+import http.client
 import inspect
 
 from server import *  # noqa: F403
@@ -48,6 +49,52 @@ def top_logprobs(c):
             p = r.choices[0].logprobs
             for token, logprob, tops in list(zip(p.tokens, p.token_logprobs, p.top_logprobs))[int(echo):]:
                 check(abs(tops.get(token, 9) - logprob) < 1e-6 and len(tops) <= n + 1, f"logprobs {n}, echo {echo}: the token is among them", (token, logprob, tops))
+
+
+def joined(chunks):
+    """What a client puts together of a stream: (text, logprobs, why it ended) by index, and the first part of each."""
+    parts = {}
+    for x in chunks:
+        for choice in x.choices:
+            parts.setdefault(choice.index, []).append(choice)
+    lists = lambda of: of and [of.tokens, of.token_logprobs, of.top_logprobs, of.text_offset]
+    add = lambda all_: None if all_[0] is None else [sum(one, []) for one in zip(*all_)]
+    ends = {i: [p.finish_reason for p in got] for i, got in parts.items()}
+    check(all(e[-1] and not any(e[:-1]) for e in ends.values()), "stream: each answer ends once", ends)
+    return {i: ("".join(p.text for p in got), add([lists(p.logprobs) for p in got]), ends[i][-1]) for i, got in parts.items()}, \
+        {i: (got[0].text, lists(got[0].logprobs)) for i, got in sorted(parts.items())}
+
+
+def streamed_echo(c):
+    """echo in a stream: it adds up to the whole answer, and the prompt comes first with all its log-probabilities. Kills: a prompt
+    that is left out, comes late, twice or without a part of its scores; a stop string that is looked for in it."""
+    for prompt, n, most, probs in [(p, n, most, probs) for p in ([5, 6, 7, 8], "h\u00e9llo, \u6f22", [[9, 8], "x"], [5], list(range(3, 260)))
+                                   for n in (1, 2) for most in (0, 1, 9) for probs in (None, 0, 2)]:
+        ask = dict(model="hermes", prompt=prompt, n=n, max_tokens=most, logprobs=probs, echo=True, temperature=3, seed=3, stop=["l", "8"], extra_body={"ignore_eos": True})
+        whole = c.completions.create(**ask)
+        bare = c.completions.create(**{**ask, "max_tokens": 0})
+        chunks = list(c.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
+        got, first = joined(chunks)
+        want = lambda r: {x.index: (x.text, x.logprobs and [x.logprobs.tokens, x.logprobs.token_logprobs, x.logprobs.top_logprobs, x.logprobs.text_offset]) for x in r.choices}
+        check({i: g[:2] for i, g in got.items()} == want(whole) and [g[2] for _, g in sorted(got.items())] == [x.finish_reason for x in whole.choices],
+              f"echo in a stream: {str(prompt)[:20]}, n {n}, max_tokens {most}, logprobs {probs}", (want(whole), got))
+        check(first == want(bare), "echo in a stream: the prompt comes first", (want(bare), first))
+        check((chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (whole.usage.prompt_tokens, whole.usage.completion_tokens), "echo in a stream: usage", chunks[-1].usage)
+
+
+def large_echo(folder):
+    """A prompt's log-probabilities come all at once, however little a slow reader may leave unread. Kills: a prompt that counts as unread."""
+    s = Server(folder, "--limit", "unread_bytes=4096")
+    ask = dict(model="hermes", prompt=list(range(3, 503)), n=8, max_tokens=3, logprobs=20, echo=True, temperature=0, ignore_eos=True)
+    want = [x["logprobs"]["token_logprobs"] for x in s.post("/v1/completions", **ask)[1]["choices"]]
+    try:
+        body = s.send("POST", "/v1/completions", json.dumps({**ask, "stream": True}))[2].decode()
+    except http.client.IncompleteRead as cut:
+        body = cut.partial.decode()
+    whole = body.endswith("data: [DONE]\n\n")
+    rows = [json.loads(line[6:])["choices"][0] for line in body.split("\n\n") if line.startswith("data: {") and whole]
+    check(whole and [sum((r["logprobs"]["token_logprobs"] for r in rows if r["index"] == i), []) for i in range(8)] == want, "a large echo", body[-300:])
+    s.stop()
 
 
 def usage(s, c):
@@ -311,6 +358,8 @@ def run():
     models(s, folder)
     logprobs(s, c)
     top_logprobs(c)
+    streamed_echo(c)
+    large_echo(folder)
     usage(s, c)
     headers(s)
     messages(s)

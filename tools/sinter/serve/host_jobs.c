@@ -12,13 +12,25 @@
 
 /* ---- output of a job ---- */
 
-/* After something was added: wakes the reader, gives up on one that does not read. */
+/* After something was added: wakes the reader, gives up on one that does not read. Prompts come all
+ * at once, with more than a quick reader could have read: they do not count. */
 static void flush(job *j)
 {
    j->written = cli_seconds();
-   if (j->ask.stream && j->out.len - j->sent > (size_t)serve_most.unread_bytes)
+   if (j->ask.stream && j->out.len - j->sent > (size_t)serve_most.unread_bytes + j->echoed)
       j->gone = true;
    job_wake(j);
+}
+
+/* The echo of the prompt, with its log probabilities, in front of the first token. */
+static void stream_prompt(choice *c)
+{
+   job *j = c->job;
+   size_t before = j->out.len;
+
+   c->echoes = false;
+   reply_stream(j, c);
+   j->echoed += j->out.len - before;
 }
 
 static void on_token(void *user, sinter_request *r, const sinter_token *t)
@@ -31,6 +43,8 @@ static void on_token(void *user, sinter_request *r, const sinter_token *t)
    (void)r;
    pthread_mutex_lock(&j->lock);
    if (!c->finish) {
+      if (c->echoes && j->ask.stream)
+         stream_prompt(c);
       if (t->id >= 0 && c->num_tokens)
          metrics_add(m, HISTOGRAM_between_tokens, now - c->last);
       if (t->id >= 0 && j->first == 0) {
@@ -79,12 +93,13 @@ void host_job_start(job *j)
 
       if (status != SINTER_ok)
          fault_from_library(&j->fault, status, NULL);
-      if (c->finish) {
-         j->left--;
-         if (j->ask.stream)
-            reply_stream(j, c);
-      }
+      j->left -= c->finish != NULL;
+      /* with log probabilities the prompt is complete only once it has been computed */
+      if (j->ask.stream && (c->finish || (c->echoes && !j->ask.logprobs)))
+         stream_prompt(c);
    }
+   if (j->ask.stream)
+      flush(j);
    pthread_mutex_unlock(&j->lock);
 }
 

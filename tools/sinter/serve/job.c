@@ -51,6 +51,7 @@ job *job_create(host *h, ask *a)
       j->choices[i] = (choice){.job = j,
                                .index = i,
                                .prompt = &j->ask.prompts[i / (uint32_t)a->n],
+                               .echoes = a->echo,
                                .split = a->opens_thought ? SPLIT_THINK : SPLIT_START};
    return j;
 }

@@ -54,6 +54,7 @@ typedef struct choice {
    uint32_t num_tokens, num_reasoning; /* the latter among them */
    double last;                        /* clock of the last token */
    bool has_role;
+   bool echoes;        /* its prompt is yet to be streamed */
    const char *finish; /* NULL: goes on */
 } choice;
 
@@ -77,6 +78,7 @@ typedef struct job {
 
    buffer out;
    size_t sent;
+   size_t echoed;  /* bytes of out that were prompts */
    bool ended;     /* nothing will be added to out */
    bool gone;      /* the client left, or is too slow */
    bool suspended; /* the connection waits for out */

@@ -496,9 +496,6 @@ static bool check(ask *a, const host *h, fault *f)
    if (a->top_logprobs && !a->logprobs)
       return fault_set(f, 400, "invalid_value", "top_logprobs",
                        "'top_logprobs' needs 'logprobs' to be true");
-   if (a->echo && a->stream)
-      return fault_set(f, 400, "unsupported_parameter", "echo",
-                       "'echo' is not supported together with 'stream'");
    if (a->endpoint != SERVE_TEXT && a->endpoint != SERVE_EMBED && !a->max_tokens)
       return value_bad(f, "max_tokens", "at least 1");
    return true;
