@@ -2,6 +2,7 @@
 import concurrent.futures
 import os
 import random
+import re
 import socket
 import subprocess
 import threading
@@ -177,6 +178,40 @@ def idle():
     s.stop()
 
 
+def counters(s):
+    """Every row of /metrics that may not fall."""
+    text = s.get("/metrics")[1].decode()
+    names = re.findall(r"^# TYPE (\S+) (counter|histogram)$", text, re.M)
+    rows = dict(re.findall(r"^([^#\s]\S*?\{.*\}) (\S+)$", text, re.M))
+    return {row: float(v) for row, v in rows.items() if any(re.match(name + ("{" if kind == "counter" else "_(bucket|sum|count){"), row) for name, kind in names)}
+
+
+def counted():
+    """Kills: counters of an engine that begin anew with the next one, or count the earlier one twice; gauges that add up."""
+    s = Server(SMALL, "--device", "mock-cuda", "--speculate", "3", "--kv-tokens", "256", "--max-sequences", "2", "--metrics-compat", "vllm")
+
+    def ask():  # any two of them together have no room
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            codes = pool.map(lambda i: s.post("/v1/completions", prompt=[5, 6, 7 + i] * 30, max_tokens=80, temperature=i % 2, seed=i, ignore_eos=True)[0], range(4))
+            check(set(codes) == {200}, "counters: answers")
+        return s.settled("llama")["steps_total"], counters(s)
+    (steps, first), gone = ask(), None
+    engines = [f"sinter_{n}_total" for n in ("drafted_tokens", "accepted_tokens", "swapped_out_tokens", "swapped_in_tokens", "device_sampled_tokens", "steps", "segments", "launches")]
+    zero = [r for r in first if re.match("|".join(engines) + r"|sinter_preempted_total.*swapped|sinter_(prefill|decode)_seconds", r) and not first[r]]
+    check(not zero, "counters: all of the engine counted", zero)
+    for _ in range(2):  # the second engine does nothing
+        s.post("/v1/artifacts", model="llama")
+        s.send("DELETE", "/v1/artifacts/" + artifact_of(s, "llama"))
+        check(wait_for(s, "llama", "unloaded"), "counters: the model goes")
+        gone = counters(s)
+        check(set(first) <= set(gone) and not [r for r in first if gone[r] < first[r]], "counters: none falls when the model goes", {r: (first[r], gone.get(r)) for r in first if gone.get(r, -1) < first[r]})
+        check(all(gone[f'{n}{{model="llama"}}'] == first[f'{n}{{model="llama"}}'] for n in engines), "counters: nor does one rise", gone)
+        check(s.settled("llama")["kv_tokens_total"] == 0 and s.settled("llama")["sequences_running"] == 0, "counters: nothing is held", s.settled("llama"))
+    again_steps, again = ask()
+    check(not [r for r in gone if again[r] < gone[r]] and steps < again_steps < 3 * steps, "counters: they go on with the next engine", (steps, again_steps, {r: (gone[r], again[r]) for r in gone if again[r] < gone[r]}))
+    s.stop()
+
+
 def connections():
     """512 streams at once without loss, 2,000 idle connections beside them."""
     s = Server(SMALL)
@@ -203,4 +238,10 @@ def run():
     gone_files(os.path.join(TEMP.name, "models"))
     named_loads()
     idle()
+    counted()
     connections()
+
+
+if __name__ == "__main__":
+    run()
+    finish()

@@ -13,6 +13,7 @@ void host_init(host *h, server *s, const char *path, const char *name, bool is_r
    *h = (host){.server = s,
                .options = s->options,
                .stage = "unloaded",
+               .stats = SINTER_INIT(sinter_stats),
                .is_required = is_required,
                .wanted = is_required};
    snprintf(h->path, sizeof h->path, "%s", path);

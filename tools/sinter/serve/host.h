@@ -49,7 +49,8 @@ struct host {
    job *queue, *last; /* not yet seen by the engine */
    job *running;
    uint32_t num_jobs;
-   sinter_stats stats;
+   sinter_stats stats; /* of all its engines; gauges: of the loaded one */
+   sinter_stats gone;  /* counters of those that were unloaded */
    host_metrics shown;
    loads loads;          /* of its experts, since it was loaded */
    host_metrics metrics; /* of the thread, without the lock */

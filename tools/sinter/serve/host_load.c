@@ -140,7 +140,6 @@ static void loaded(host *h, int code)
    h->wanted = false;
    h->used = cli_seconds();
    h->stage = code ? "failed" : "ready";
-   h->stats = SINTER_INIT(sinter_stats);
    resume(h, code ? &f : NULL);
    pthread_mutex_unlock(&h->lock);
 }
@@ -152,7 +151,9 @@ static void unloaded(host *h)
    h->stage = "unloaded";
    h->kv_blocks = h->kv_sum = 0;
    loads_end(&h->loads);
-   h->stats = SINTER_INIT(sinter_stats);
+   h->gone = SINTER_INIT(sinter_stats);
+   metrics_carry(&h->gone, &h->stats);
+   h->stats = h->gone;
    h->wanted |= h->waiting != NULL;
    pthread_mutex_unlock(&h->lock);
 }

@@ -112,6 +112,7 @@ static void publish(host *h)
    for (job *j = h->running; j; j = j->next)
       host_job_watch(j);
    sinter_engine_stats(h->session.engine, &h->stats);
+   metrics_carry(&h->stats, &h->gone);
    h->shown = h->metrics;
    kernels_publish(h);
    pthread_mutex_unlock(&h->lock);

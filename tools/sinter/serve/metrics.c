@@ -33,6 +33,29 @@ void metrics_add(host_metrics *m, histogram_id id, double value)
    h->sum += value;
 }
 
+void metrics_carry(sinter_stats *to, const sinter_stats *gone)
+{
+   to->steps += gone->steps;
+   to->tokens += gone->tokens;
+   to->launches += gone->launches;
+   to->segments += gone->segments;
+   to->graphs += gone->graphs;
+   to->prefix_hit_tokens += gone->prefix_hit_tokens;
+   to->weight_bytes_read += gone->weight_bytes_read;
+   to->prefill_seconds += gone->prefill_seconds;
+   to->decode_seconds += gone->decode_seconds;
+   to->ops += gone->ops;
+   to->drafted_tokens += gone->drafted_tokens;
+   to->accepted_tokens += gone->accepted_tokens;
+   to->swapped_out_tokens += gone->swapped_out_tokens;
+   to->swapped_in_tokens += gone->swapped_in_tokens;
+   for (size_t i = 0; i < countof(to->preempted); i++)
+      to->preempted[i] += gone->preempted[i];
+   for (size_t i = 0; i < countof(to->sampled); i++)
+      to->sampled[i] += gone->sampled[i];
+   to->kv_refused += gone->kv_refused;
+}
+
 /* ---- text ---- */
 
 /* The two ways to name things: our own, and vLLM's for dashboards made for it. */

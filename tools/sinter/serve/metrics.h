@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "sinter.h"
+
 typedef enum histogram_id {
 #define HISTOGRAM(id, name, vllm, unit, what) HISTOGRAM_##id,
 #include "histograms.def"
@@ -23,5 +25,8 @@ typedef struct host_metrics {
 } host_metrics;
 
 void metrics_add(host_metrics *m, histogram_id id, double value);
+/* Adds what engines counted that are gone: a counter must not fall when a model is unloaded. What
+ * is of the moment, such as pages in use, is not added. */
+void metrics_carry(sinter_stats *to, const sinter_stats *gone);
 
 #endif
