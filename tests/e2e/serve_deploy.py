@@ -18,6 +18,11 @@ def top():
     s = Server(SMALL, env={"SINTER_API_KEY": "secret"})
     key = {"SINTER_API_KEY": "secret"}
     body = json.dumps({"prompt": [5, 6], "max_tokens": 400, "ignore_eos": True, "stream": True, "n": 8}).encode()
+    for given, word in (({}, "is needed"), ({"Authorization": "Bearer wrong"}, "does not know"), ({"X-Api-Key": "wrong"}, "does not know"), ({"Authorization": "secret"}, "does not know")):
+        status, headers, answer = s.send("GET", "/v1/models", headers=given)
+        error = json.loads(answer)["error"]
+        check(status == 401 and error["code"] == "invalid_api_key" and word in error["message"] and headers["WWW-Authenticate"] == "Bearer", f"keys: {given}", answer)
+    check(s.get("/v1/models", Authorization="bearer secret")[0] == s.get("/v1/models", **{"X-Api-Key": "secret"})[0] == 200, "keys: the right one")
     sinter("top", "--port", s.port, env={"SINTER_API_KEY": "wrong"}, expect=1)
     sinter("top", "--port", free_port(), expect=1)
     stop = threading.Event()
@@ -134,3 +139,8 @@ def run():
     top()
     installed()
     service()
+
+
+if __name__ == "__main__":
+    run()
+    finish()

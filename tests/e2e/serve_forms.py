@@ -311,6 +311,42 @@ def single(c):
               r.message.content == text == ("soand more" if many else "so"), f"parallel_tool_calls {many}", (r, streamed, text))
 
 
+def mistakes(s):
+    """What clients do wrong most, and what they are told: a code, the field to change, a sentence with the word that helps. Kills: a field that
+    the client did not send, a message without its place, a media type that only begins like JSON."""
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]}
+    chat, text, responses = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+    for path, status, code, param, word, body in [
+            (chat, 404, "model_not_found", "model", "/v1/models", {"model": "gpt-4", "messages": TALK}),
+            (chat, 400, "missing_parameter", "model", "/v1/models", {"model": None, "messages": TALK}),
+            (chat, 400, "missing_parameter", "messages", "missing", {"prompt": "x"}),
+            (chat, 400, "invalid_value", "messages", "at least one", {"messages": []}),
+            (chat, 400, "invalid_value", "messages", "messages[1]: a message must have a content", {"messages": TALK + [{"role": "user"}]}),
+            (chat, 400, "invalid_value", "messages", "messages[2]: a message must be an object whose role", {"messages": TALK * 2 + [{"role": "usr", "content": ""}]}),
+            (chat, 400, "unsupported_parameter", "messages", "use role 'tool'", {"messages": [{"role": "function", "name": "f", "content": ""}]}),
+            (chat, 400, "unsupported_content", "messages", "messages[0]: this model reads parts of type text only", {"messages": [image]}),
+            (chat, 400, "context_length_exceeded", "max_tokens", "1000000 are to follow", {"messages": TALK, "max_tokens": 10**6}),
+            (chat, 400, "context_length_exceeded", "max_completion_tokens", "1000000 are to follow", {"messages": TALK, "max_completion_tokens": 10**6}),
+            (chat, 400, "context_length_exceeded", "messages", "the prompt has", {"messages": [{"role": "user", "content": "x" * 20000}], "max_tokens": 1}),
+            (chat, 400, "invalid_value", "max_tokens", "at least 1", {"messages": TALK, "max_tokens": 0}),
+            (text, 400, "missing_parameter", "prompt", "missing", {"messages": TALK}),
+            (text, 400, "context_length_exceeded", "max_tokens", "the context has room for", {"prompt": "x", "max_tokens": 10**6}),
+            (text, 400, "invalid_value", "logprobs", "from 0 to 20", {"prompt": "x", "logprobs": True}),
+            (responses, 400, "invalid_value", "input", "input[1]: a message must be", {"input": TALK + [{"role": "usr", "content": ""}]}),
+            (responses, 400, "unsupported_content", "input", "input[0]: this model reads", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://example.org/a.png"}]}]}),
+            (responses, 400, "context_length_exceeded", "max_output_tokens", "are to follow", {"input": "x", "max_output_tokens": 10**6}),
+            ("/v1/chat/completion", 404, "unknown_route", None, "/v1/chat/completion", {}),
+            ("/v1/models", 405, "method_not_allowed", None, "takes GET", {})]:
+        got, headers, answer = s.send("POST", path, json.dumps({"model": "hermes", **body}))
+        error = json.loads(answer).get("error") or {}
+        check((got, error.get("code"), error.get("param")) == (status, code, param) and word in error["message"], f"mistakes: {path} {str(body)[:60]}", answer)
+        check(status != 405 or headers["Allow"] == "GET", "mistakes: what is allowed", headers)
+    body = json.dumps({"model": "hermes", "prompt": "x", "max_tokens": 1})
+    for kind, status in (("application/json", 200), ("application/json; charset=utf-8", 200), ("application/JSON", 200), ("application/jsonlines", 415), ("application/json-patch+json", 415), ("text/plain", 415)):
+        got, _, answer = s.send("POST", text, body, {"Content-Type": kind})
+        check(got == status and (got == 200 or json.loads(answer)["error"]["code"] == "unsupported_media_type"), f"mistakes: {kind}", answer)
+
+
 def long_bodies(s):
     """Kills: a text of one long word that stops the threads of HTTP, and with them everybody."""
     slow, waits = [], []
@@ -372,6 +408,7 @@ def run():
     strict(c, {"hermes": mark, "llama3": str(s.post("/tokenize", model="llama3", content="{")[1]["tokens"][0])})
     parsed(c, mark)
     fields(s, c)
+    mistakes(s)
     long_bodies(s)
     check(s.idle() and s.settled("hermes")["kv_tokens_used"] == 0, "forms: nothing is left")
     s.stop()

@@ -54,11 +54,11 @@ static bool exchange(int fd, const buffer *request, buffer *answer)
    return n == 0;
 }
 
-/* The body of a GET, in out; the HTTP status, 0 when nothing answers. */
+/* The body of a GET, in out; the HTTP status, 0 when nothing listens, -1 when it speaks no HTTP. */
 static int get(const place *p, const char *path, buffer *out)
 {
    buffer request = {0}, answer = {0};
-   int status = 0, fd = dial(p);
+   int fd = dial(p), status = fd < 0 ? 0 : -1;
 
    out->len = 0;
    buffer_printf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n", path);
@@ -67,7 +67,7 @@ static int get(const place *p, const char *path, buffer *out)
    buffer_printf(&request, "\r\n");
    if (fd >= 0 && exchange(fd, &request, &answer) && answer.len > 12) {
       const char *body = strstr(answer.data, "\r\n\r\n");
-      status = body ? atoi(answer.data + 9) : 0;
+      status = body && strncmp(answer.data, "HTTP/", 5) == 0 ? atoi(answer.data + 9) : -1;
       if (body)
          buffer_printf(out, "%s", body + 4);
    }
@@ -117,6 +117,9 @@ static int take(const place *p, sample *s)
    forget(s);
    if (status == 401)
       return cli_fail(1, at, "put its key into $SINTER_API_KEY", "the server asks for a key");
+   if (status < 0)
+      return cli_fail(1, at, "ask a server without --tls-cert: top has no TLS",
+                      "what listens there does not answer in HTTP");
    return cli_fail(1, at, "name the server with --host and --port",
                    status ? "the server answers %d" : "no server answers there", status);
 }
@@ -145,7 +148,7 @@ static double rate(const sample *now, const sample *before, const char *name, co
    if (!before->models || time <= 0)
       return 0;
    double more = figure(now, name, model) - figure(before, name, model);
-   return more > 0 ? more / time : 0; /* a model that was loaded again counts from 0 */
+   return more > 0 ? more / time : 0; /* a server that was started again counts from 0 */
 }
 
 /* Mean of a histogram in milliseconds: of what came since, else of all. */

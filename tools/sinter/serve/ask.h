@@ -34,6 +34,7 @@ typedef struct ask {
    sinter_sampling sampling;
    int64_t top_k, seed, n, max_tokens, min_tokens, top_logprobs, timeout_ms, priority;
    bool has_seed, has_max_tokens, stream, echo, ignore_eos, include_usage, logprobs, base64;
+   const char *max_name; /* of the field that set max_tokens, or NULL */
    uint64_t salt;
    prompt *prompts;
    size_t num_prompts;

@@ -7,7 +7,8 @@
 typedef struct fault {
    int http;
    const char *code;
-   char param[64], message[400];
+   char param[64]; /* of a 405: the methods, for the header Allow */
+   char message[400];
 } fault;
 
 /* Fills a fault; always false, so that readers can return it. */

@@ -44,7 +44,7 @@ void fault_json(const fault *f, buffer *out)
    buffer_printf(out, "{\"error\":{\"message\":");
    buffer_json_string(out, f->message, strlen(f->message));
    buffer_printf(out, ",\"type\":\"%s\",\"param\":", fault_type(f->http));
-   if (f->param[0])
+   if (f->param[0] && f->http != 405)
       buffer_json_string(out, f->param, strlen(f->param));
    else
       buffer_printf(out, "null");

@@ -212,13 +212,15 @@ static bool has_key(const server *s, const char *given)
 
 static bool check_key(call *c)
 {
-   const char *bearer = header(c, "Authorization");
+   const char *bearer = header(c, "Authorization"), *bare = header(c, "X-Api-Key");
 
-   if (!c->server->num_keys || has_key(c->server, header(c, "X-Api-Key")) ||
+   if (!c->server->num_keys || has_key(c->server, bare) ||
        (bearer && strncasecmp(bearer, "Bearer ", 7) == 0 && has_key(c->server, bearer + 7)))
       return true;
    return fault_set(&c->fault, 401, "invalid_api_key", NULL,
-                    "an API key is needed: Authorization: Bearer KEY");
+                    bearer || bare
+                       ? "this server does not know the API key (Authorization: Bearer KEY)"
+                       : "an API key is needed: Authorization: Bearer KEY");
 }
 
 typedef struct counts {
@@ -257,6 +259,12 @@ static bool is_local_page(const char *origin)
    return name && is_local(name + 3);
 }
 
+/* application/json, with parameters or without. */
+static bool is_json(const char *type)
+{
+   return strncasecmp(type, "application/json", 16) == 0 && (!type[16] || strchr("; \t", type[16]));
+}
+
 static bool check_headers(call *c)
 {
    const char *site = header(c, "Host"), *type = header(c, "Content-Type"),
@@ -276,7 +284,7 @@ static bool check_headers(call *c)
    if (header(c, "Content-Encoding"))
       return fault_set(&c->fault, 415, "unsupported_encoding", NULL,
                        "bodies must not be compressed");
-   if (strcmp(c->method, "POST") == 0 && type && strncasecmp(type, "application/json", 16) != 0)
+   if (strcmp(c->method, "POST") == 0 && type && !is_json(type))
       return fault_set(&c->fault, 415, "unsupported_media_type", NULL,
                        "bodies must be JSON, and say so: Content-Type: application/json");
    if (length && strtoull(length, NULL, 10) > (uint64_t)serve_most.body_bytes)

@@ -72,7 +72,7 @@ static bool message_text(const tree *content, buffer *out, fault *f)
       return true;
    }
    if (content->kind != TREE_array)
-      return unfit(f, "'messages' must have contents that are strings or parts of type text");
+      return unfit(f, "the content of a message must be a string, or parts of type text");
    for (const tree *part = tree_first(content); part; part = part->next) {
       if (part != tree_first(content))
          buffer_add(out, "\n", 1);
@@ -181,11 +181,11 @@ bool message_add(ask *a, const tree *m, fault *f)
    while (i < countof(roles) && strcmp(roles[i], role) != 0)
       i++;
    if (m->kind != TREE_object || i == countof(roles))
-      return unfit(f, "'messages' must be objects whose role is system, developer, user, assistant "
-                      "or tool");
+      return unfit(f, "a message must be an object whose role is system, developer, user, "
+                      "assistant or tool");
    bool assistant = strcmp(role, "assistant") == 0;
    if (value_is_null(content) && !assistant)
-      return unfit(f, "'messages' must have a content");
+      return unfit(f, "a message must have a content");
    if (!value_is_null(calls) && !assistant)
       return unfit(f, "only an assistant makes tool calls");
    bool parts = strcmp(role, "user") == 0 && has_pictures(content);
@@ -208,19 +208,38 @@ bool message_add(ask *a, const tree *m, fault *f)
    return ok;
 }
 
+bool message_fits(const tree *m, const host *h, fault *f)
+{
+   return h->session.info.patch_width || !has_pictures(tree_get(m, "content")) ||
+          fault_set(f, 400, "unsupported_content", "messages",
+                    "this model reads parts of type text only");
+}
+
+void message_name(const ask *a, size_t i, fault *f)
+{
+   char why[sizeof f->message];
+
+   memcpy(why, f->message, sizeof why);
+   snprintf(f->param, sizeof f->param, "%s", prompt_param(a));
+   snprintf(f->message, sizeof f->message, "%s[%zu]: %.300s", f->param, i, why);
+}
+
 bool take_messages(ask *a, const tree *t, const host *h, fault *f)
 {
    bool ok = true;
+   size_t i = 0;
 
-   (void)h;
    if (t->kind != TREE_array || !tree_first(t))
       return value_bad(f, "messages", "an array with at least one message");
    if (tree_count(t) > (size_t)serve_most.messages)
       return fault_set(f, 400, "too_many_messages", "messages", "at most %lld messages",
                        (long long)serve_most.messages);
    message_open(a);
-   for (const tree *m = tree_first(t); m && ok; m = m->next)
-      ok = message_add(a, m, f);
+   for (const tree *m = tree_first(t); m && ok; m = m->next, i++) {
+      ok = message_fits(m, h, f) && message_add(a, m, f);
+      if (!ok)
+         message_name(a, i, f);
+   }
    message_close(a);
    return ok;
 }

@@ -146,6 +146,6 @@ host *models_find(server *s, const char *name, fault *f)
                 name);
    else if (!h)
       fault_set(f, 400, "missing_parameter", "model",
-                "'model' is missing and there are several models");
+                "'model' is missing and there are several models: see /v1/models");
    return h;
 }

@@ -80,7 +80,7 @@ static bool encode(const host *h, ids_of *of, const void *user, size_t len, cons
    return status == SINTER_ok || fault_from_library(f, status, param);
 }
 
-static const char *prompt_param(const ask *a)
+const char *prompt_param(const ask *a)
 {
    return a->endpoint == SERVE_TEXT ? "prompt" : a->endpoint == SERVE_CHAT ? "messages" : "input";
 }
@@ -198,8 +198,6 @@ bool prompt_add_chat(ask *a, const host *h, fault *f)
    if (!h->session.info.has_chat_template)
       return fault_set(f, 400, "no_chat_template", param,
                        "this model came without a chat template: use /v1/completions");
-   if (!pictures_check(a, h, f))
-      return false;
    put_instructions(a);
    if (!tools_prepare(a, h, f) || !format_compile(a, h, f))
       return false;
@@ -220,7 +218,7 @@ bool ask_render(const tree *body, const host *h, buffer *out, fault *f)
                       : fault_set(f, 400, "missing_parameter", "messages", "'messages' is missing");
    ok = ok && (value_is_null(tools) || take_tools(&a, tools, h, f));
    ok = ok && (value_is_null(extra) || take_chat_template_kwargs(&a, extra, h, f));
-   ok = ok && pictures_check(&a, h, f) && render(&a, h, out, f);
+   ok = ok && render(&a, h, out, f);
    ask_free(&a);
    return ok;
 }
@@ -466,7 +464,10 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
       if (!params[i].take(a, e, h, f))
          return false;
       a->has_seed |= strcmp(e->key, "seed") == 0;
-      a->has_max_tokens |= strncmp(e->key, "max_", 4) == 0;
+      if (strncmp(e->key, "max_", 4) == 0 && strstr(e->key, "_tokens")) {
+         a->has_max_tokens = true;
+         a->max_name = params[i].name;
+      }
    }
    return true;
 }
@@ -490,7 +491,7 @@ static bool check(ask *a, const host *h, fault *f)
    if (longest + (a->max_tokens > 0) > h->context ||
        (a->has_max_tokens && longest + (uint64_t)a->max_tokens > h->context))
       return fault_set(
-         f, 400, "context_length_exceeded", prompt_name,
+         f, 400, "context_length_exceeded", longest < h->context ? a->max_name : prompt_name,
          "the prompt has %zu tokens and %lld are to follow, but the context has room for %u",
          longest, (long long)(a->has_max_tokens ? a->max_tokens : 1), h->context);
    if (a->top_logprobs && !a->logprobs)

@@ -71,13 +71,6 @@ bool picture_take(ask *a, const tree *part, fault *f)
           fault_set(f, 400, "invalid_value", "messages", "an image is no base64");
 }
 
-bool pictures_check(const ask *a, const host *h, fault *f)
-{
-   return !a->num_files || h->session.info.patch_width ||
-          fault_set(f, 400, "unsupported_content", "messages",
-                    "this model reads parts of type text only");
-}
-
 bool pictures_place(ask *a, const host *h, prompt *p, fault *f)
 {
    a->images.images = calloc(a->num_files + 1, sizeof *a->images.images);
@@ -88,9 +81,9 @@ bool pictures_place(ask *a, const host *h, prompt *p, fault *f)
       sinter_status status =
          sinter_image_read(h->session.artifact, a->files[i].data, a->files[i].len, image);
       if (status == SINTER_bad_input)
-         return fault_set(f, 400, "invalid_image", "messages", "%s", sinter_error());
+         return fault_set(f, 400, "invalid_image", prompt_param(a), "%s", sinter_error());
       if (status != SINTER_ok)
-         return fault_from_library(f, status, "messages");
+         return fault_from_library(f, status, prompt_param(a));
       a->images.count++;
       a->images.tokens +=
          (size_t)image->grid[1] * image->grid[2] / (h->session.info.merge * h->session.info.merge);
@@ -112,7 +105,7 @@ void pictures_encode(job *j)
    if (status == SINTER_ok)
       return;
    pthread_mutex_lock(&j->lock);
-   fault_from_library(&j->fault, status, "messages");
+   fault_from_library(&j->fault, status, prompt_param(&j->ask));
    pthread_mutex_unlock(&j->lock);
 }
 

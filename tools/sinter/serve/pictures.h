@@ -7,8 +7,6 @@
 /* Whether a part of a message is an image; takes its file. False with a fault. */
 bool picture_is(const tree *part);
 bool picture_take(ask *a, const tree *part, fault *f);
-/* Whether the model sees the images of the request, if any. */
-bool pictures_check(const ask *a, const host *h, fault *f);
 /* Cuts them, and gives the prompt a token for each row of their features. */
 bool pictures_place(ask *a, const host *h, prompt *p, fault *f);
 void pictures_free(ask *a);

@@ -83,7 +83,7 @@ static bool add_item(ask *a, const tree *item, said *last, fault *f)
    buffer b = {0};
 
    if (item->kind != TREE_object)
-      return unfit(f, "'input' must be text or an array of items");
+      return unfit(f, "an item must be an object");
    if (value_is(type, "reasoning"))
       return true;
    if (value_is(type, "function_call"))
@@ -114,6 +114,7 @@ bool take_input(ask *a, const tree *t, const host *h, fault *f)
 {
    said last = SAID_OTHER;
    bool ok = true;
+   size_t i = 0;
 
    if (a->endpoint == SERVE_EMBED)
       return take_prompt(a, t, h, f);
@@ -127,8 +128,11 @@ bool take_input(ask *a, const tree *t, const host *h, fault *f)
       buffer_json_string(&a->messages, t->text, t->len);
       buffer_printf(&a->messages, "}");
    }
-   for (const tree *e = tree_first(t); e && ok; e = e->next)
-      ok = add_item(a, e, &last, f);
+   for (const tree *e = tree_first(t); e && ok; e = e->next, i++) {
+      ok = message_fits(e, h, f) && add_item(a, e, &last, f);
+      if (!ok)
+         message_name(a, i, f);
+   }
    message_close(a);
    return ok;
 }

@@ -35,6 +35,8 @@ typedef bool value_taker(ask *a, const tree *t, const host *h, fault *f);
 #undef SKIP
 #undef NOT
 
+/* The field that the prompt is made of. */
+const char *prompt_param(const ask *a);
 /* A prompt of the request, tokenized. */
 bool prompt_add_text(ask *a, const char *text, size_t len, const host *h, fault *f);
 bool prompt_add_ids(ask *a, const tree *list, const host *h, fault *f);
@@ -46,6 +48,10 @@ bool prompt_read_ids(const tree *t, const host *h, const char *param, int32_t **
 
 /* Messages of a body, appended to a->messages. */
 bool message_add(ask *a, const tree *m, fault *f);
+/* Whether the model can see all that a message shows; false with a fault. */
+bool message_fits(const tree *m, const host *h, fault *f);
+/* Says which of the messages a fault is of. */
+void message_name(const ask *a, size_t i, fault *f);
 /* Opens and closes the list. */
 void message_open(ask *a);
 void message_close(ask *a);
