@@ -86,13 +86,13 @@ def said(*messages):
 CHATS = {
     "missing_parameter": [{}, {"messages": None}],
     "invalid_value": said([], {}, 123, [1], [{"role": "wizard", "content": "x"}], [{"role": "user"}], [{"role": "user", "content": 5}],
-                          [{"role": "user", "content": None}], [[TALK]], [{"role": "user", "content": [{"type": "image_url"}]}], [{"content": "x"}],
+                          [{"role": "user", "content": None}], [[TALK]], [{"content": "x"}],
                           [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "function": {"name": "f", "arguments": "{}"}}]}],
                           [{"role": "assistant", "tool_calls": {}}], [{"role": "assistant", "tool_calls": ""}]) +
     chat("tools", [{"type": "function"}], 3, [TOOL] * 2, [{"type": "function", "function": {"name": "a b"}}], [TOOL] * 129) + chat("tool_choice", "required", "perhaps", 3, {"type": "function", "function": {"name": "nobody"}}) + chat("chat_template_kwargs", 1, {"messages": []}) +
     chat("top_logprobs", 3, 10**6) + chat("logprobs", 3) + chat("max_tokens", 0, -1),
     "too_many_messages": said(TALK * 4097),
-    "unsupported_content": said([{"role": "user", "content": [{"type": "text"}]}], [{"role": "user", "content": [{"type": "audio"}]}]),
+    "unsupported_content": said([{"role": "user", "content": [{"type": "text"}]}], [{"role": "user", "content": [{"type": "audio"}]}], [{"role": "user", "content": [{"type": "image_url"}]}]),
     "unsupported_parameter": chat("functions", [{}]) + chat("audio", {"voice": "x"}) + chat("tools", [{"type": "magic"}], [1]) +
     chat("chat_template", "{{ 1 }}") + chat("documents", [{}]),
 }

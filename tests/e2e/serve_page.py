@@ -51,12 +51,16 @@ return { sum: $("sum").textContent, shares: [...$("launches").rows].slice(1).map
 """
 CLICKED = """
 await until(() => $("requests").rows.length > 1 && Number($("requests").rows[1].cells[4].textContent));
-const row = [...$("requests").rows[1].cells].map(c => c.textContent);
+const cells = $("requests").rows[1].cells, row = [...cells].map(c => c.textContent);
+$("requests").style.width = "12em"; cells[0].textContent = "long".repeat(20);
+const phase = document.createRange();
+phase.selectNodeContents(cells[1]);
+const lines = phase.getClientRects().length;
 $("requests").rows[1].onclick();
 await until(() => $("launches").rows.length > 1);
 $("launches").rows[1].onclick();
 await until(() => $("kernel").textContent.includes("kernel"));
-return { row, open: $("kernels").open, kernel: $("kernel").textContent.slice(0, 200), variant: $("variant").value };
+return { row, lines, open: $("kernels").open, kernel: $("kernel").textContent.slice(0, 200), variant: $("variant").value };
 """
 KEY = """
 await until(() => !$("key").hidden && $("state").textContent);
@@ -175,6 +179,7 @@ def kernels(s):
         seen = Proxy(s, CLICKED).look()
         check(seen.get("row", [""])[0] == "llama" and seen["open"] and int(seen["row"][2]) == 3 and int(seen["row"][4]) > 0 and "kernel" in seen["kernel"] and
               seen["variant"] in ("decode", "prefill"), "page: a click on a request, one on a kernel", seen)
+        check(seen.get("lines") == 1, "page: a long name leaves the phase in one piece", seen.get("lines"))
     finally:
         stop.set()
         worker.join()
