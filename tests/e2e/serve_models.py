@@ -133,9 +133,22 @@ def gone_files(folder):
 
 def refused(what, cause, *args, env=None):
     """The command ends before it listens, with the cause and a remedy."""
-    p = subprocess.run([SINTER, "serve", *args, "--port", str(free_port())], capture_output=True, text=True, timeout=60,
-                       env={**os.environ, **(env or {})})
+    try:
+        p = subprocess.run([SINTER, "serve", *args, "--port", str(free_port())], capture_output=True, text=True, timeout=60,
+                           env={**os.environ, **(env or {})})
+    except subprocess.TimeoutExpired:
+        check(False, what, "it serves")
+        return
     check(p.returncode == 1 and cause in p.stderr and "\n  try: " in p.stderr and "listen" not in p.stderr, what, f"{p.returncode}: {p.stderr}")
+
+
+def keys():
+    """Kills: a line break of a mounted secret that becomes a part of the key."""
+    s = Server(SMALL, env={"SINTER_API_KEY": "one\r\ntwo\n"})
+    answer = lambda key: s.get("/v1/models", Authorization="Bearer " + key)[0]
+    sinter("top", "--port", s.port, env={"SINTER_API_KEY": "two\r\none\n"})
+    check([answer(k) for k in ("one", "two", "onetwo", "", "three")] == [200, 200, 401, 401, 401], "keys: a line each, by environment")
+    s.stop()
 
 
 def refusals():
@@ -144,6 +157,7 @@ def refusals():
     refused("a folder of keys", "it is a folder", SMALL, "--api-key-file", TEMP.name, env={"SINTER_API_KEY": "x"})
     empty = os.path.join(TEMP.name, "no-keys")
     os.close(os.open(empty, os.O_CREAT, 0o600))
+    refused("a key of nothing", "it is an empty line", SMALL, env={"SINTER_API_KEY": "\r\n\n"})
     refused("no key in the file", "none in the file", SMALL, "--api-key-file", empty, env={"SINTER_API_KEY": "x"})
 
 
@@ -234,6 +248,7 @@ def connections():
 
 def run():
     refusals()
+    keys()
     coming_and_going()
     gone_files(os.path.join(TEMP.name, "models"))
     named_loads()

@@ -62,8 +62,9 @@ static int get(const place *p, const char *path, buffer *out)
 
    out->len = 0;
    buffer_printf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n", path);
-   if (p->key)
-      buffer_printf(&request, "Authorization: Bearer %s\r\n", p->key);
+   if (p->key) /* the first, should there be several */
+      buffer_printf(&request, "Authorization: Bearer %.*s\r\n", (int)strcspn(p->key, "\r\n"),
+                    p->key);
    buffer_printf(&request, "\r\n");
    if (fd >= 0 && exchange(fd, &request, &answer) && answer.len > 12) {
       const char *body = strstr(answer.data, "\r\n\r\n");

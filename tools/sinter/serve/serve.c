@@ -34,17 +34,36 @@ static void add_key(server *s, const char *key, size_t len)
    crypto_generichash(s->keys[s->num_keys++], sizeof *s->keys, (const uint8_t *)key, len, NULL, 0);
 }
 
+/* A key a line, as in a file: a secret that is mounted often ends with a line break, which no
+ * client could send. */
+static bool read_env_keys(server *s)
+{
+   const char *at = getenv("SINTER_API_KEY");
+   const uint32_t before = s->num_keys;
+
+   if (!at || !*at)
+      return true;
+   while (*at) {
+      size_t len = strcspn(at, "\r\n");
+
+      if (len)
+         add_key(s, at, len);
+      at += len + (at[len] != 0);
+   }
+   return s->num_keys > before;
+}
+
 /* A key a line, from --api-key-file, and $SINTER_API_KEY. */
 static int read_keys(server *s)
 {
-   const char *path = s->options->api_key_file, *one = getenv("SINTER_API_KEY");
+   const char *path = s->options->api_key_file;
    char *line = NULL;
    size_t cap = 0;
    struct stat st;
    ssize_t len;
 
-   if (one && *one)
-      add_key(s, one, strlen(one));
+   if (!read_env_keys(s))
+      return no_keys("$SINTER_API_KEY", "put a key into it, or unset it", "it is an empty line");
    if (!path)
       return 0;
    FILE *f = fopen(path, "re");
