@@ -22,16 +22,20 @@ typedef struct gemm_mma_shared {
    float x[GEMM_STAGES][GEMM_TILE_ROWS][GEMM_TILE_K + 4];
 } gemm_mma_shared;
 
-/* Starts the copy of columns k0 … of the rows; what is not there becomes 0. Unrolled, addresses take up to 30 registers, which the
- * product needs. */
+enum { GEMM_COPIES = GEMM_TILE_ROWS * GEMM_TILE_K / 4 / SIMT_THREADS /* of 16 bytes, that a thread makes for a tile */ };
+SIMT_ASSERT(GEMM_COPIES * 4 * SIMT_THREADS == GEMM_TILE_ROWS * GEMM_TILE_K);
+
+/* Starts the copy of columns k0 … of the rows; what is not there becomes 0. Rows that are not aligned are rare: unrolled, their
+ * addresses take 30 registers from the loop that matters. */
 SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], const simt_u8 *x,
                             const gemm_rows *r, simt_i64 k0)
 {
    const simt_i64 depth = a->konst[C_K];
 
    if (depth % 4 == 0 && a->konst[C_X_STRIDE] % 16 == 0 && a->konst[C_X_HEAD] % 16 == 0) {
-      SIMT_LOOP
-      for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K / 4; i += SIMT_THREADS) {
+      SIMT_UNROLL
+      for (int c = 0; c < GEMM_COPIES; c++) {
+         const int i = c * SIMT_THREADS + simt_thread();
          const int m = i / (GEMM_TILE_K / 4), k = i % (GEMM_TILE_K / 4) * 4;
          const int there = m < r->count && k0 + k < depth;
          const simt_i64 row = there ? gemm_row(r, m) / r->share : 0;
