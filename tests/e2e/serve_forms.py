@@ -348,7 +348,7 @@ def mistakes(s):
 
 
 def long_bodies(s):
-    """Kills: a text of one long word that stops the threads of HTTP, and with them everybody."""
+    """Kills: a text of one long word, or its JSON, that stops the threads of HTTP, and with them everybody."""
     slow, waits = [], []
 
     def long(path, field):

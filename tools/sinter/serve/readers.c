@@ -1,8 +1,8 @@
-/* readers.c - a thread that tokenizes long bodies. A text of megabytes takes seconds when it is one
- * word; meanwhile the threads of HTTP serve everybody else.
+/* readers.c - a thread that parses and tokenizes long bodies. A text of megabytes takes seconds when
+ * it is one word; meanwhile the threads of HTTP serve everybody else.
  *
- *    handler ─▶ readers_read ─short─▶ read here
- *                     └─long─▶ the call sleeps ─▶ read by the thread ─▶ handler again */
+ *    handler ─▶ readers_run ─short─▶ done here
+ *                     └─long─▶ the call sleeps ─▶ done by the thread ─▶ handler again */
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,22 +12,22 @@
 
 enum { LONG_BODY = 32 << 10 };
 
-static void read_now(call *c)
+static void work_now(call *c)
 {
-   c->reading.ok = c->reading.read(c);
-   tree_free(c->reading.body);
-   c->reading.body = NULL;
+   c->reading.ok = c->reading.work(c);
    c->reading.done = true;
 }
 
-bool readers_read(call *c)
+bool readers_run(call *c, reader_work *work)
 {
    server *s = c->server;
 
-   if (c->reading.done)
+   if (c->reading.work == work && c->reading.done)
       return true;
+   c->reading.work = work;
+   c->reading.done = false;
    if (c->body.len < LONG_BODY) {
-      read_now(c);
+      work_now(c);
       return true;
    }
    MHD_suspend_connection(c->connection);
@@ -62,7 +62,7 @@ static void *run(void *user)
 
    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), 5); /* behind those who wait for tokens */
    while ((c = next_call(s))) {
-      read_now(c);
+      work_now(c);
       MHD_resume_connection(c->connection);
    }
    return NULL;

@@ -4,9 +4,9 @@
 
 #include "serve.h"
 
-/* Reads c->reading.body by c->reading.read. True when that is done, now or before; false: the call
- * sleeps, and its handler is called again. */
-bool readers_read(call *c);
+/* Does a piece of the work on a body. True when it is done, now or by the call before; false: the
+ * call sleeps, and its handler is called again. */
+bool readers_run(call *c, reader_work *work);
 bool readers_start(server *s);
 /* No call sleeps any more. */
 void readers_stop(server *s);

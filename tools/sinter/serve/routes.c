@@ -282,14 +282,12 @@ static tree *read_body(const call *c, fault *f)
    return NULL;
 }
 
-/* The body as JSON and the model it names, ready; host_release when done with it. NULL: with a
- * fault, or without one when the call sleeps until the model is loaded. */
-static host *open_body(call *c, tree **out, fault *f)
+/* The model that a body names, ready; host_release when done with it. NULL: with a fault, or without
+ * one when the call sleeps until the model is loaded. */
+static host *open_model(call *c, const tree *body, fault *f)
 {
-   *out = read_body(c, f);
-   if (!*out)
-      return NULL;
-   const tree *model = tree_get(*out, "model");
+   const tree *model = tree_get(body, "model");
+
    if (model && (model->kind == TREE_string ? strlen(model->text) != model->len
                                             : model->kind != TREE_null)) {
       fault_set(f, 400, "invalid_value", "model", "'model' must be a string");
@@ -318,25 +316,34 @@ static bool gives(const host *h, endpoint e, fault *f)
       h->name);
 }
 
-/* Begins to read the body, once its model is ready. True when it has been read; false with the
+static bool parse_body(call *c)
+{
+   c->reading.body = read_body(c, &c->reading.fault);
+   return c->reading.body != NULL;
+}
+
+/* Parses the body, and has it read once its model is ready. True when that is done; false with the
  * answer to give until then. */
-static bool is_read(call *c, bool (*read)(call *), int *answer)
+static bool is_read(call *c, reader_work *read, int *answer)
 {
    reading *r = &c->reading;
    fault f = {0};
 
    *answer = MHD_YES;
    if (!r->host) {
-      r->read = read;
-      r->host = open_body(c, &r->body, &f);
+      if (!readers_run(c, parse_body))
+         return false;
+      r->host = r->ok ? open_model(c, r->body, &f) : NULL;
       if (!r->host) {
-         tree_free(r->body);
-         r->body = NULL;
-         *answer = closed(c, &f);
+         *answer = closed(c, r->ok ? &f : &r->fault);
          return false;
       }
    }
-   return readers_read(c);
+   if (!readers_run(c, read))
+      return false;
+   tree_free(r->body);
+   r->body = NULL;
+   return true;
 }
 
 static host *take_host(call *c)
@@ -375,19 +382,20 @@ void reading_free(call *c)
    reading *r = &c->reading;
 
    if (r->host) { /* read, and its client had gone */
-      if (r->ok && !r->of_text)
+      if (r->work == read_ask && r->done && r->ok)
          ask_free(&r->ask);
       host_release(r->host);
    }
+   tree_free(r->body);
    buffer_free(&r->answer);
 }
 
 int route_load(call *c)
 {
-   tree *body;
    buffer b = {0};
    fault f = {0};
-   host *h = open_body(c, &body, &f);
+   tree *body = read_body(c, &f);
+   host *h = body ? open_model(c, body, &f) : NULL;
 
    tree_free(body);
    if (!h)

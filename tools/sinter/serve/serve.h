@@ -45,14 +45,17 @@ typedef struct server {
                        [6]; /* by route, the last: none; by hundreds of the status */
 } server;
 
+/* Fills fields of c->reading; false with its fault. */
+typedef bool reader_work(struct call *c);
+
 /* A body on its way to what its handler needs (readers.c). */
 typedef struct reading {
-   host *host; /* NULL: not begun; held until the handler is done */
-   tree *body;
-   bool (*read)(struct call *c); /* fills the rest; false with a fault */
+   reader_work *work; /* the latest, which is done or not, and whose result is ok or not */
+   bool done, ok;
+   tree *body; /* as JSON */
+   host *host; /* the model that it names; held until the handler is done */
    endpoint endpoint;
    bool (*of_text)(host *h, const tree *body, buffer *out, fault *f);
-   bool done, ok;
    ask ask;
    buffer answer;
    fault fault;
