@@ -1,5 +1,5 @@
-/* readers.c - a thread that parses and tokenizes long bodies. A text of megabytes takes seconds when
- * it is one word; meanwhile the threads of HTTP serve everybody else.
+/* readers.c - a thread that parses and tokenizes long bodies. A text of megabytes takes seconds
+ * when it is one word; meanwhile the threads of HTTP serve everybody else.
  *
  *    handler ─▶ readers_run ─short─▶ done here
  *                     └─long─▶ the call sleeps ─▶ done by the thread ─▶ handler again */

@@ -282,8 +282,8 @@ static tree *read_body(const call *c, fault *f)
    return NULL;
 }
 
-/* The model that a body names, ready; host_release when done with it. NULL: with a fault, or without
- * one when the call sleeps until the model is loaded. */
+/* The model that a body names, ready; host_release when done with it. NULL: with a fault, or
+ * without one when the call sleeps until the model is loaded. */
 static host *open_model(call *c, const tree *body, fault *f)
 {
    const tree *model = tree_get(body, "model");
