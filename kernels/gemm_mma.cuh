@@ -42,7 +42,7 @@ SIMT_FN void gemm_mma_fetch(const simt_args *a, float (*to)[GEMM_TILE_K + 4], co
          simt_copy16(&to[m][k], x + row * a->konst[C_X_STRIDE] + 4 * (there ? k0 + k : 0), there);
       }
    } else {
-      SIMT_LOOP /* rare: unrolled, its addresses take registers of the loop that matters */
+      SIMT_LOOP
       for (int i = simt_thread(); i < GEMM_TILE_ROWS * GEMM_TILE_K; i += SIMT_THREADS) {
          const int m = i / GEMM_TILE_K, k = i % GEMM_TILE_K;
          const int there = m < r->count && k0 + k < depth;

@@ -13,16 +13,22 @@ from server import *  # noqa: F403
 DEPLOY = os.path.join(ROOT, "deploy")
 
 
-def top():
-    """`sinter top` beside a stream: models, rates and the request, on a terminal again and again until it is told to end."""
+def keys():
+    """What a client hears whose key is missing, wrong or in the wrong place. Kills: a wrong key that is told to be missing."""
     s = Server(SMALL, env={"SINTER_API_KEY": "secret"})
-    key = {"SINTER_API_KEY": "secret"}
-    body = json.dumps({"prompt": [5, 6], "max_tokens": 400, "ignore_eos": True, "stream": True, "n": 8}).encode()
     for given, word in (({}, "is needed"), ({"Authorization": "Bearer wrong"}, "does not know"), ({"X-Api-Key": "wrong"}, "does not know"), ({"Authorization": "secret"}, "does not know")):
         status, headers, answer = s.send("GET", "/v1/models", headers=given)
         error = json.loads(answer)["error"]
         check(status == 401 and error["code"] == "invalid_api_key" and word in error["message"] and headers["WWW-Authenticate"] == "Bearer", f"keys: {given}", answer)
     check(s.get("/v1/models", Authorization="bearer secret")[0] == s.get("/v1/models", **{"X-Api-Key": "secret"})[0] == 200, "keys: the right one")
+    s.stop()
+
+
+def top():
+    """`sinter top` beside a stream: models, rates and the request, on a terminal again and again until it is told to end."""
+    s = Server(SMALL, env={"SINTER_API_KEY": "secret"})
+    key = {"SINTER_API_KEY": "secret"}
+    body = json.dumps({"prompt": [5, 6], "max_tokens": 400, "ignore_eos": True, "stream": True, "n": 8}).encode()
     sinter("top", "--port", s.port, env={"SINTER_API_KEY": "wrong"}, expect=1)
     sinter("top", "--port", free_port(), expect=1)
     stop = threading.Event()
@@ -136,6 +142,7 @@ def service():
 
 
 def run():
+    keys()
     top()
     installed()
     service()

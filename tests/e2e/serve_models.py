@@ -157,8 +157,8 @@ def refusals():
     refused("a folder of keys", "it is a folder", SMALL, "--api-key-file", TEMP.name, env={"SINTER_API_KEY": "x"})
     empty = os.path.join(TEMP.name, "no-keys")
     os.close(os.open(empty, os.O_CREAT, 0o600))
-    refused("a key of nothing", "it is an empty line", SMALL, env={"SINTER_API_KEY": "\r\n\n"})
-    refused("no key in the file", "none in the file", SMALL, "--api-key-file", empty, env={"SINTER_API_KEY": "x"})
+    refused("a key of nothing", "there is none in it", SMALL, env={"SINTER_API_KEY": "\r\n\n"})
+    refused("no key in the file", "there is none in it", SMALL, "--api-key-file", empty, env={"SINTER_API_KEY": "x"})
 
 
 def named_loads():

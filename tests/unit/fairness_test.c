@@ -46,7 +46,7 @@ static void close_bench(bench *b)
 }
 
 /* A step costs `base` ms and a tenth for each row: with a base of one, 140 rows are within a bound
- * of 20 ms, three quarters of which are planned for. */
+ * of 20 ms, three quarters of which are planned for. What rows see costs nothing. */
 static void bound_steps(bench *b, double base)
 {
    for (int i = 1; i <= 40; i++) {

@@ -34,48 +34,15 @@ static void add_key(server *s, const char *key, size_t len)
    crypto_generichash(s->keys[s->num_keys++], sizeof *s->keys, (const uint8_t *)key, len, NULL, 0);
 }
 
-/* A key a line, as in a file: a secret that is mounted often ends with a line break, which no
- * client could send. */
-static bool read_env_keys(server *s)
+/* A key a line: a secret that is mounted, too, often ends with a line break, which no client could
+ * send. Closes the file. NULL, or why there is no key. */
+static const char *take_keys(server *s, FILE *f)
 {
-   const char *at = getenv("SINTER_API_KEY");
    const uint32_t before = s->num_keys;
-
-   if (!at || !*at)
-      return true;
-   while (*at) {
-      size_t len = strcspn(at, "\r\n");
-
-      if (len)
-         add_key(s, at, len);
-      at += len + (at[len] != 0);
-   }
-   return s->num_keys > before;
-}
-
-/* A key a line, from --api-key-file, and $SINTER_API_KEY. */
-static int read_keys(server *s)
-{
-   const char *path = s->options->api_key_file;
    char *line = NULL;
    size_t cap = 0;
-   struct stat st;
    ssize_t len;
 
-   if (!read_env_keys(s))
-      return no_keys("$SINTER_API_KEY", "put a key into it, or unset it", "it is an empty line");
-   if (!path)
-      return 0;
-   FILE *f = fopen(path, "re");
-   if (!f)
-      return no_keys(path, "check the path, and who may read the file", strerror(errno));
-   bool is_file = fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode);
-   if (!is_file || st.st_mode & 077) {
-      fclose(f);
-      return is_file ? no_keys(path, "chmod 600 on the file", "other users may read them")
-                     : no_keys(path, "name a file with one key a line", "it is a folder");
-   }
-   const uint32_t before = s->num_keys;
    while ((len = getline(&line, &cap, f)) > 0) {
       while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
          len--;
@@ -87,10 +54,48 @@ static int read_keys(server *s)
       sodium_memzero(line, cap);
    free(line);
    fclose(f);
-   if (is_read && s->num_keys > before)
+   if (!is_read)
+      return "it cannot be read to its end";
+   return s->num_keys > before ? NULL : "there is none in it";
+}
+
+static int read_env_keys(server *s)
+{
+   char *keys = getenv("SINTER_API_KEY");
+
+   if (!keys || !*keys)
       return 0;
-   return no_keys(path, "put one key a line into it",
-                  is_read ? "there is none in the file" : "the file cannot be read to its end");
+   FILE *f = fmemopen(keys, strlen(keys), "r");
+   if (!f)
+      exit(6);
+   const char *why = take_keys(s, f);
+   return why ? no_keys("$SINTER_API_KEY", "put one key a line into it, or unset it", why) : 0;
+}
+
+static int read_file_keys(server *s, const char *path)
+{
+   FILE *f = fopen(path, "re");
+   struct stat st;
+
+   if (!f)
+      return no_keys(path, "check the path, and who may read the file", strerror(errno));
+   bool is_file = fstat(fileno(f), &st) == 0 && !S_ISDIR(st.st_mode);
+   if (!is_file || st.st_mode & 077) {
+      fclose(f);
+      return is_file ? no_keys(path, "chmod 600 on the file", "other users may read them")
+                     : no_keys(path, "name a file with one key a line", "it is a folder");
+   }
+   const char *why = take_keys(s, f);
+   return why ? no_keys(path, "put one key a line into it", why) : 0;
+}
+
+/* From $SINTER_API_KEY and --api-key-file. */
+static int read_keys(server *s)
+{
+   const char *path = s->options->api_key_file;
+   int code = read_env_keys(s);
+
+   return code || !path ? code : read_file_keys(s, path);
 }
 
 /* ---- the service manager ---- */
