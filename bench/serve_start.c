@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 11, MAX_ARGS = 60, SECONDS = 120, MAX_ANSWER = 1 << 16 };
+enum { ROUNDS = 11, MAX_ARGS = 60, SECONDS = 120, SECONDS_TO_END = 20, MAX_ANSWER = 1 << 16 };
 
 static double now_ms(void)
 {
@@ -104,12 +104,29 @@ static void ask(int port, const char *request, const char *mark)
    }
 }
 
+/* llama-server was seen to sleep on after SIGTERM. */
+static void end(pid_t pid)
+{
+   double until = now_ms() + SECONDS_TO_END * 1e3;
+
+   kill(pid, SIGTERM);
+   while (waitpid(pid, NULL, WNOHANG) == 0) {
+      if (now_ms() > until) {
+         fprintf(stderr, "serve_start: alive %d s after SIGTERM, killed\n", SECONDS_TO_END);
+         kill(pid, SIGKILL);
+         waitpid(pid, NULL, 0);
+         return;
+      }
+      usleep(1000);
+   }
+}
+
 static void one(char **command, int count, double *live, double *token)
 {
    static const char body[] =
       "{\"prompt\":[1,2,3,4,5,6,7,8],\"max_tokens\":8,\"stream\":true,\"ignore_eos\":true}";
    char *argv[MAX_ARGS + 3], text[16], request[512];
-   int port = free_port(), status;
+   int port = free_port();
 
    snprintf(text, sizeof text, "%d", port);
    memcpy(argv, command, (size_t)count * sizeof *argv);
@@ -130,8 +147,7 @@ static void one(char **command, int count, double *live, double *token)
             strlen(body), body);
    ask(port, request, "data: {");
    *token = now_ms() - begin;
-   kill(pid, SIGTERM);
-   waitpid(pid, &status, 0);
+   end(pid);
 }
 
 static int by_size(const void *a, const void *b)
