@@ -26,7 +26,8 @@ enum {
    MAX_HALVES = 2,
    MAX_GROUPS = 4,
    PANEL_SIGNED = 128,
-   PANEL_AHEAD = 2048 /* bytes that a panel is fetched ahead of being read */
+   /* bytes that a panel is fetched ahead of being read: what a core reads in 300 ns at 27 GB/s */
+   PANEL_AHEAD = 8192
 };
 
 typedef struct gemm_step_info {
