@@ -58,6 +58,7 @@ int main(int argc, char **argv)
       return fail("engine");
    if (sinter_stream_create(artifact, &stream) != SINTER_ok)
       return fail("stream");
+   sinter_stream_continue(stream); /* the answer goes on with the prompt */
 
    request.prompt = prompt;
    request.num_prompt = (uint32_t)count;

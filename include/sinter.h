@@ -1,5 +1,4 @@
-/* sinter.h - the public interface: compile a checkpoint, open an artifact, run requests, ask about
- * it.
+/* sinter.h - the public interface: compile a checkpoint, open the artifact, ask about it, run it.
  *
  *    checkpoint ──sinter_compile──▶ artifact file ──sinter_artifact_open──▶ sinter_artifact
  *                                                    sinter_engine_create ──▶ sinter_engine
@@ -8,8 +7,7 @@
  * Rules   Everything that can fail returns a sinter_status; sinter_error() then holds a message in
  *         three parts (what happened, where, what to do), per thread, until the next failing call.
  *         Nothing prints, nothing exits. Strings are UTF-8. What is passed in is copied, or used
- *         during the call only, unless its line says more; every call may return
- *         SINTER_out_of_memory.
+ *         in the call only, unless its line says more. Any call may be SINTER_out_of_memory.
  * Thread  An engine and its requests belong to one thread at a time. Artifacts are immutable and
  *         may be shared.
  * ABI     Structs that start with `size` may grow: make them with SINTER_INIT, unknown tails are
@@ -245,10 +243,10 @@ SINTER_API SINTER_CHECKED sinter_status sinter_detokenize(const sinter_artifact 
                                                           const int32_t *ids, size_t count,
                                                           char *text, size_t cap, size_t *out_len);
 
-/* What one token stands for within a text, also half a character; special ones: nothing. */
+/* What a token is within a text, also half a character; of one that is nothing there, its name. */
 SINTER_API SINTER_CHECKED sinter_status sinter_token_bytes(const sinter_artifact *a, int32_t id,
-                                                           char *bytes, size_t cap,
-                                                           size_t *out_len);
+                                                           char *bytes, size_t cap, size_t *out_len,
+                                                           bool *out_special);
 
 /* The text of ids that arrive one by one. What all calls gave, joined, is sinter_detokenize of all
  * ids; it never ends in half a character. The text is valid until the next call; finish gives what
@@ -257,6 +255,8 @@ typedef struct sinter_stream sinter_stream;
 
 SINTER_API SINTER_CHECKED sinter_status sinter_stream_create(const sinter_artifact *a,
                                                              sinter_stream **out);
+/* Before the first push: the ids go on with a text, so a space that they begin with is kept. */
+SINTER_API void sinter_stream_continue(sinter_stream *s);
 SINTER_API SINTER_CHECKED sinter_status sinter_stream_push(sinter_stream *s, int32_t id,
                                                            const char **out_text, size_t *out_len);
 SINTER_API SINTER_CHECKED sinter_status sinter_stream_finish(sinter_stream *s,

@@ -48,6 +48,7 @@ typedef struct call {
    void *out;
    size_t cap;
    size_t *out_count;
+   bool *out_special;
 } call;
 
 static sinter_status run(call *c, const sinter_artifact *a, sinter_status (*body)(void *))
@@ -114,7 +115,7 @@ static sinter_status spell(void *user)
    call *c = user;
    text_buf bytes = {.a = c->a};
 
-   SINTER_TRY(text_spell_one(c->t, c->a, c->ids[0], &bytes));
+   SINTER_TRY(text_spell_one(c->t, c->a, c->ids[0], &bytes, c->out_special));
    if (bytes.len > 0 && c->cap > 0)
       memcpy(c->out, bytes.data, MIN(bytes.len, c->cap));
    *c->out_count = bytes.len;
@@ -122,9 +123,14 @@ static sinter_status spell(void *user)
 }
 
 sinter_status sinter_token_bytes(const sinter_artifact *a, int32_t id, char *bytes, size_t cap,
-                                 size_t *out_len)
+                                 size_t *out_len, bool *out_special)
 {
-   call c = {.ids = &id, .count = 1, .out = bytes, .cap = cap, .out_count = out_len};
+   call c = {.ids = &id,
+             .count = 1,
+             .out = bytes,
+             .cap = cap,
+             .out_count = out_len,
+             .out_special = out_special};
 
    return run(&c, a, spell);
 }
@@ -151,6 +157,11 @@ sinter_status sinter_stream_create(const sinter_artifact *a, sinter_stream **out
    else
       free(s);
    return status;
+}
+
+void sinter_stream_continue(sinter_stream *s)
+{
+   text_stream_continue(s->s);
 }
 
 sinter_status sinter_stream_push(sinter_stream *s, int32_t id, const char **out_text,

@@ -127,13 +127,19 @@ static sinter_status check_id(const vocab *v, int32_t id)
                     "there is no token %d: the vocabulary has %u", id, v->header->num_pieces);
 }
 
+/* Special, and in no text. */
+static bool is_hidden(const vocab *v, uint32_t id)
+{
+   return (v->attr[id] & (VOCAB_special | VOCAB_shown)) == VOCAB_special;
+}
+
 static sinter_status push(decoder *d, int32_t id)
 {
    const vocab *v = &d->t->v;
    size_t len;
 
    SINTER_TRY(check_id(v, id));
-   if ((v->attr[id] & (VOCAB_special | VOCAB_shown)) == VOCAB_special)
+   if (is_hidden(v, (uint32_t)id))
       return SINTER_ok;
    const uint8_t *p = vocab_piece(v, (uint32_t)id, &len);
    if (v->header->flags & VOCAB_byte_level) {
@@ -191,18 +197,32 @@ static void spell(decoder *d, uint32_t id, text_buf *out)
    }
 }
 
-static void init_spelling(decoder *d, const text_tokenizer *t, arena *a)
+/* What is decoded next is not the begin of a text. */
+static void pass_begin(decoder *d)
 {
-   init(d, t, a);
    d->to_strip = 0;
    d->started = true;
 }
 
-sinter_status text_spell_one(const text_tokenizer *t, arena *a, int32_t id, text_buf *out)
+static void init_spelling(decoder *d, const text_tokenizer *t, arena *a)
+{
+   init(d, t, a);
+   pass_begin(d);
+}
+
+sinter_status text_spell_one(const text_tokenizer *t, arena *a, int32_t id, text_buf *out,
+                             bool *out_special)
 {
    decoder d;
+   size_t len;
 
    SINTER_TRY(check_id(&t->v, id));
+   *out_special = is_hidden(&t->v, (uint32_t)id);
+   if (t->v.attr[id] & VOCAB_special) {
+      const uint8_t *p = vocab_piece(&t->v, (uint32_t)id, &len);
+      text_append(out, (const char *)p, len);
+      return SINTER_ok;
+   }
    init_spelling(&d, t, a);
    spell(&d, (uint32_t)id, out);
    return SINTER_ok;
@@ -252,6 +272,11 @@ void text_stream_destroy(text_stream *s)
       return;
    arena_destroy(s->a);
    free(s);
+}
+
+void text_stream_continue(text_stream *s)
+{
+   pass_begin(&s->d);
 }
 
 static sinter_status advance(void *user)

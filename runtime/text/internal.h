@@ -51,9 +51,9 @@ void text_unigram_word(text_job *job, const uint8_t *p, uint32_t len);
 /* Appends the bytes that every id gives inside of a text, none for control tokens; id i's begin at
  * offset[i], and offset has one more item for the end. */
 void text_spell(const text_tokenizer *t, arena *a, text_buf *out, uint32_t *offset);
-/* The same of one id. */
+/* The same of one id; of a control token its name. */
 SINTER_CHECKED sinter_status text_spell_one(const text_tokenizer *t, arena *a, int32_t id,
-                                            text_buf *out);
+                                            text_buf *out, bool *out_special);
 
 /* A token found in text before the model sees it. */
 typedef struct text_match {

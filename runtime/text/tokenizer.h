@@ -43,6 +43,8 @@ typedef struct text_stream text_stream;
 
 SINTER_CHECKED sinter_status text_stream_create(const text_tokenizer *t, text_stream **out);
 void text_stream_destroy(text_stream *s);
+/* Before the first id: those to come are the middle of a text, whose begin may lose a space. */
+void text_stream_continue(text_stream *s);
 
 /* Takes one id; *out (valid until the next call) is the text that became certain. */
 SINTER_CHECKED sinter_status text_stream_push(text_stream *s, int32_t id, const char **out,

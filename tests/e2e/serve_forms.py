@@ -36,7 +36,7 @@ def logprobs(s, c):
     whole = c.chat.completions.create(**ask).choices[0]
     streamed = [t for x in c.chat.completions.create(**ask, stream=True) for y in x.choices if y.logprobs for t in y.logprobs.content]
     for tokens in (whole.logprobs.content, streamed):
-        check(bytes(b for t in tokens for b in t.bytes).decode() == text == whole.message.content, "logprobs: bytes make the text", tokens)
+        check(bytes(b for t in tokens for b in t.bytes).decode(errors="replace") == text == whole.message.content, "logprobs: bytes make the text", tokens)
     check(all(t.top_logprobs[0].logprob >= t.top_logprobs[1].logprob and len(t.top_logprobs) == 2 for t in streamed), "logprobs: the likeliest", streamed)
     check(whole.logprobs.refusal is None and "refusal" in whole.logprobs.model_fields_set, "logprobs: refusal is null", whole.logprobs)
 
@@ -49,6 +49,24 @@ def top_logprobs(c):
             p = r.choices[0].logprobs
             for token, logprob, tops in list(zip(p.tokens, p.token_logprobs, p.top_logprobs))[int(echo):]:
                 check(abs(tops.get(token, 9) - logprob) < 1e-6 and len(tops) <= n + 1, f"logprobs {n}, echo {echo}: the token is among them", (token, logprob, tops))
+
+
+def places(s, c):
+    """Tokens stand in the text where text_offset says. Kills: a token in the middle of a text, or an answer that goes on with one, that
+    loses its space; an offset that counts half a character as one, or the name of a token that the text does not show; an echo without the
+    special tokens that were written."""
+    ask = lambda model, prompt, **more: c.completions.create(model=model, prompt=prompt, logprobs=2, temperature=0, extra_body={"ignore_eos": True}, **more).choices[0]
+    for model, bos, prompts in (("mixtral", "<s>", ()), ("hermes", "<|bos|>", ("Hi <|eos|>you<|eos|> there",))):
+        for prompt in ("Hi there, you two", "Hi ö漢 you", *prompts):
+            r = ask(model, prompt, max_tokens=0, echo=True)
+            p = list(zip(r.logprobs.tokens, r.logprobs.text_offset))[1:]
+            check(r.text == prompt and all("\ufffd" in t or prompt[at:at + len(t)] == t for t, at in p), f"places: {model}, {prompt}", (r.text, p))
+            check((r.logprobs.tokens[0], r.logprobs.text_offset[:2]) == (bos, [0, 0]), "places: what the tokenizer adds is not in the text", r.logprobs)
+        word = s.post("/tokenize", model=model, content="x t", with_pieces=True)[1]["tokens"][-1]
+        for more in ({}, {"echo": True}):
+            r = ask(model, "Hi", max_tokens=3, logit_bias={str(word["id"]): 100}, **more)
+            check(word["piece"] == " t" and r.text == "Hi" * len(more) + " t" * 3 and r.logprobs.tokens[-3:] == [" t"] * 3, f"places: {model} goes on with {more}", (word, r))
+            check([r.text[at:at + 2] for at in r.logprobs.text_offset[-3:]] == [" t"] * 3 or not more, "places: of an answer", r.logprobs.text_offset)
 
 
 def joined(chunks):
@@ -389,11 +407,12 @@ def calling(name, template):
 
 def run():
     (folder, mark), (other, _) = calling("forms/hermes", HERMES), calling("forms/llama3", LLAMA3)
-    s = Server(folder, other)
+    s = Server(folder, other, os.path.join(GOLDEN, "mixtral"))
     c = openai.OpenAI(base_url=f"http://127.0.0.1:{s.port}/v1", api_key="x", max_retries=0)
     models(s, folder)
     logprobs(s, c)
     top_logprobs(c)
+    places(s, c)
     streamed_echo(c)
     large_echo(folder)
     usage(s, c)

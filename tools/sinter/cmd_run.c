@@ -9,7 +9,7 @@
 /* What the token callback collects. */
 typedef struct answer {
    sinter_stream *decoder;
-   bool stream;
+   bool stream, continues; /* continues: with the text of the prompt */
    int32_t *ids;
    float *logprobs;
    size_t count, cap;
@@ -112,6 +112,8 @@ static sinter_status open_decoder(const options *o, const session *s, answer *a)
 {
    sinter_status status = sinter_stream_create(s->artifact, &a->decoder);
 
+   if (status == SINTER_ok && a->continues)
+      sinter_stream_continue(a->decoder);
    if (status != SINTER_unsupported || !o->ids)
       return status;
    if (!o->json)
@@ -301,6 +303,7 @@ int cmd_run(const options *o)
    if (code)
       return code;
    a.stream = !o->json;
+   a.continues = !chat;
    code = generate(o, &s, ids, count, &images, &a);
    if (code == 0)
       after(o, &s, &a, count);

@@ -27,6 +27,8 @@ typedef struct tool {
 typedef struct prompt {
    int32_t *ids;
    size_t count;
+   char *text; /* as it was given, to be echoed; or NULL */
+   size_t len;
 } prompt;
 
 typedef struct ask {

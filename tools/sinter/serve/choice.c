@@ -168,16 +168,27 @@ static sinter_status echo(choice *c)
 {
    const sinter_artifact *artifact = c->job->host->session.artifact;
    const prompt *p = c->prompt;
+   sinter_status status = SINTER_ok;
    size_t len = 0;
 
-   sinter_status status = sinter_detokenize(artifact, p->ids, p->count, NULL, 0, &len);
-   buffer_reserve(&c->text, len);
-   if (status == SINTER_ok)
-      status = sinter_detokenize(artifact, p->ids, p->count, c->text.data, len, &len);
-   c->text.len = status == SINTER_ok ? len : 0;
+   if (p->text) {
+      buffer_add(&c->text, p->text, p->len);
+   } else {
+      status = sinter_detokenize(artifact, p->ids, p->count, NULL, 0, &len);
+      buffer_reserve(&c->text, len);
+      if (status == SINTER_ok)
+         status = sinter_detokenize(artifact, p->ids, p->count, c->text.data, len, &len);
+      c->text.len = status == SINTER_ok ? len : 0;
+   }
    if (c->job->ask.logprobs)
       reply_token(c, p->ids[0], NAN, 0, NULL, NULL);
    return status;
+}
+
+/* An answer that a grammar rules is a text of its own: nothing comes before what it allows. */
+static bool continues(const ask *a)
+{
+   return a->endpoint == SERVE_TEXT && !a->rules;
 }
 
 static void on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids)
@@ -205,6 +216,10 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
       status = sinter_stream_create(h->session.artifact, &c->decoder);
    if (status != SINTER_ok)
       return status;
+   if (continues(a)) {
+      sinter_stream_continue(c->decoder);
+      c->begun |= !a->echo;
+   }
    o.prompt = c->prompt->ids;
    o.num_prompt = (uint32_t)c->prompt->count;
    o.max_tokens = (uint32_t)((uint64_t)a->max_tokens < room ? (uint64_t)a->max_tokens : room);

@@ -49,6 +49,8 @@ typedef struct choice {
    buffer probs;                           /* JSON of the tokens not yet given, comma-separated */
    buffer tokens, token_probs, tops, offsets; /* the same for completions, as four lists */
    size_t offset;                             /* characters of the tokens so far */
+   size_t passed;                             /* bytes of the prompt's text that were tokens */
+   bool begun;                                /* there was a token that is text */
    float *state; /* an embedding (embed.c); complete once it has so many: */
    uint32_t num_states;
    uint32_t num_tokens, num_reasoning; /* the latter among them */

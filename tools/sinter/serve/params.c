@@ -131,6 +131,23 @@ bool take_prompt(ask *a, const tree *t, const host *h, fault *f)
    return true;
 }
 
+/* Texts are echoed as they were given, with the special tokens that are written in them. */
+static void keep_texts(ask *a, const tree *given)
+{
+   const tree *e = given->kind == TREE_array ? tree_first(given) : given;
+
+   for (size_t i = 0; i < a->num_prompts; i++, e = e->next) {
+      prompt *p = &a->prompts[i];
+      if (e->kind != TREE_string)
+         continue;
+      p->text = malloc(e->len + 1);
+      if (!p->text)
+         exit(6);
+      memcpy(p->text, e->text, e->len);
+      p->len = e->len;
+   }
+}
+
 /* What the template gets. */
 static sinter_chat_options chat_options(const ask *a)
 {
@@ -521,6 +538,8 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
    }
    if (e == SERVE_RESPONSES)
       responses_echo(a, body);
+   if (a->echo)
+      keep_texts(a, tree_get(body, "prompt"));
    if (a->sampling.top_p <= 0) /* what OpenAI allows: the likeliest only */
       a->sampling.top_p = FLT_MIN;
    a->sampling.top_k = a->top_k > 0 ? (int32_t)a->top_k : 0;
@@ -531,8 +550,10 @@ bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
 
 void ask_free(ask *a)
 {
-   for (size_t i = 0; i < a->num_prompts; i++)
+   for (size_t i = 0; i < a->num_prompts; i++) {
       free(a->prompts[i].ids);
+      free(a->prompts[i].text);
+   }
    for (uint32_t i = 0; i < a->num_stops; i++)
       free(a->stops[i]);
    for (uint32_t i = 0; i < a->num_tools; i++)

@@ -83,14 +83,48 @@ static void finish_reason(const choice *c, buffer *b)
 
 /* ---- log probabilities ---- */
 
-/* Text of one token, special ones too are as the vocabulary decodes them. */
-static size_t token_text(const choice *c, int32_t id, char *text, size_t cap)
-{
-   size_t len = 0;
+/* A token where it stands: its bytes in the text, or the name of a special one, in no text. */
+typedef struct piece {
+   char bytes[256];
+   size_t len;
+   bool special;
+} piece;
 
-   if (sinter_detokenize(c->job->host->session.artifact, &id, 1, text, cap, &len) != SINTER_ok)
-      return 0;
-   return len < cap ? len : cap;
+static piece piece_of(const choice *c, int32_t id)
+{
+   const sinter_artifact *artifact = c->job->host->session.artifact;
+   sinter_status status;
+   piece p;
+
+   status = sinter_token_bytes(artifact, id, p.bytes, sizeof p.bytes, &p.len, &p.special);
+   /* The begin of a text may lose a space. */
+   if (status == SINTER_ok && !c->begun && !p.special && tree_is_utf8(p.bytes, p.len))
+      status = sinter_detokenize(artifact, &id, 1, p.bytes, sizeof p.bytes, &p.len);
+   p.len = status != SINTER_ok ? 0 : p.len < sizeof p.bytes ? p.len : sizeof p.bytes;
+   return p;
+}
+
+/* Half a character has no text of its own: a client puts characters together from the bytes. */
+static void add_piece(buffer *b, const piece *p)
+{
+   if (tree_is_utf8(p->bytes, p->len))
+      add_text(b, p->bytes, p->len);
+   else
+      add(b, "\"\xef\xbf\xbd\"");
+}
+
+/* Moves the offset past a token. Of special ones only those count that a prompt's text has. */
+static void pass(choice *c, const piece *p)
+{
+   const prompt *given = c->prompt;
+   bool is_next = given->text && p->len <= given->len - c->passed &&
+                  memcmp(given->text + c->passed, p->bytes, p->len) == 0;
+
+   c->begun |= !p->special;
+   if (is_next)
+      c->passed += p->len;
+   for (size_t i = 0; i < p->len && (is_next || !p->special); i++)
+      c->offset += ((unsigned char)p->bytes[i] & 0xc0) != 0x80;
 }
 
 static void number(buffer *b, float v)
@@ -101,22 +135,17 @@ static void number(buffer *b, float v)
       add(b, "-9999.0");
 }
 
-/* Half a character has no text of its own: a client puts characters together from the bytes. */
 static void chat_entry(const choice *c, buffer *b, int32_t id, float logprob)
 {
-   char text[256];
-   size_t len = token_text(c, id, text, sizeof text);
+   const piece p = piece_of(c, id);
 
    add(b, "{\"token\":");
-   add_text(b, text, len);
-   if (sinter_token_bytes(c->job->host->session.artifact, id, text, sizeof text, &len) != SINTER_ok)
-      len = 0;
-   len = len < sizeof text ? len : sizeof text;
+   add_piece(b, &p);
    add(b, ",\"logprob\":");
    number(b, logprob);
    add(b, ",\"bytes\":[");
-   for (size_t i = 0; i < len; i++)
-      buffer_printf(b, "%s%u", i ? "," : "", (unsigned char)text[i]);
+   for (size_t i = 0; i < p.len; i++)
+      buffer_printf(b, "%s%u", i ? "," : "", (unsigned char)p.bytes[i]);
    add(b, "]");
 }
 
@@ -138,11 +167,10 @@ static void chat_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
 
 static void top_entry(choice *c, int32_t id, float prob, const char *comma)
 {
-   char text[256];
-   size_t len = token_text(c, id, text, sizeof text);
+   const piece p = piece_of(c, id);
 
    add(&c->tops, comma);
-   add_text(&c->tops, text, len);
+   add_piece(&c->tops, &p);
    add(&c->tops, ":");
    number(&c->tops, prob);
 }
@@ -153,16 +181,13 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
                        const float *probs)
 {
    const char *comma = c->tokens.len ? "," : "";
-   char text[256];
-   size_t len = token_text(c, id, text, sizeof text);
+   const piece p = piece_of(c, id);
 
    add(&c->tokens, comma);
-   add_text(&c->tokens, text, len);
+   add_piece(&c->tokens, &p);
    add(&c->token_probs, comma);
    add(&c->tops, comma);
    buffer_printf(&c->offsets, "%s%zu", comma, c->offset);
-   for (size_t i = 0; i < len; i++)
-      c->offset += ((unsigned char)text[i] & 0xc0) != 0x80;
    if (isnan(logprob)) { /* the first token of an echoed prompt has none */
       add(&c->token_probs, "null");
       add(&c->tops, "null");
@@ -183,8 +208,11 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
 void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *top_ids,
                  const float *top_logprobs)
 {
+   const piece p = piece_of(c, id);
+
    (c->job->ask.endpoint == SERVE_CHAT ? chat_token : text_token)(c, id, logprob, num_top, top_ids,
                                                                   top_logprobs);
+   pass(c, &p);
 }
 
 static void take(buffer *to, buffer *from)

@@ -33,8 +33,9 @@ static void put_piece(const host *h, int32_t id, bool may_be_bytes, buffer *b)
    const sinter_artifact *artifact = h->session.artifact;
    char bytes[256];
    size_t len = 0;
+   bool special;
 
-   if (sinter_token_bytes(artifact, id, bytes, sizeof bytes, &len) != SINTER_ok)
+   if (sinter_token_bytes(artifact, id, bytes, sizeof bytes, &len, &special) != SINTER_ok)
       len = 0;
    len = len < sizeof bytes ? len : sizeof bytes;
    bool is_text = tree_is_utf8(bytes, len);
