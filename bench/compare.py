@@ -44,10 +44,14 @@ class PeerFailed(Exception):
     pass
 
 
+def last_words(errors):
+    return ([line.strip() for line in errors.splitlines() if line.strip(" ^~")] or ["no reason given"])[-1][-300:]
+
+
 def output(command):
     run = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if run.returncode:
-        raise PeerFailed(f"{os.path.basename(command[0])}: exit {run.returncode}: {run.stderr.strip()[-300:]}")
+        raise PeerFailed(f"{os.path.basename(command[0])}: exit {run.returncode}: {last_words(run.stderr)}")
     return run.stdout
 
 
@@ -60,7 +64,7 @@ def timed(command, **env):
     seconds = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise PeerFailed(f"{os.path.basename(command[0])}: exit {child.returncode}: {errors.decode(errors='replace').strip()[-300:]}")
+        raise PeerFailed(f"{os.path.basename(command[0])}: exit {child.returncode}: {last_words(errors.decode(errors='replace'))}")
     return {"seconds": seconds, "mib": usage.ru_maxrss / 1024}
 
 
@@ -116,7 +120,7 @@ class OpenVino:
     name = "OpenVINO"
 
     def __init__(self, args):
-        self.python, self.threads, self.children = args.openvino, str(args.threads), {}
+        self.python, self.threads, self.children, self.reasons = args.openvino, str(args.threads), {}, {}
         self.script = os.path.join(ROOT, "bench", "openvino_peer.py")
 
     def test(self, model, t):
@@ -129,7 +133,7 @@ class OpenVino:
             child.stdin.flush()
         line = child.stdout.readline()
         if not line:
-            raise PeerFailed("OpenVINO: " + child.stderr.read().strip()[-300:])
+            raise PeerFailed("OpenVINO: " + self.reasons.setdefault(model, last_words(child.stderr.read())))
         return json.loads(line)
 
     def start(self, model, row):
