@@ -44,10 +44,12 @@ static const bool state_has_window[] = {
          return why_;                                                                              \
    }
 
-/* The largest value of a symbol: the plan's, or what PLAN_MAX_POSITIONS allows for those the engine
- * sets. */
-static int64_t sym_bound(const plan *p, uint32_t id)
+/* The largest value of a symbol in a step of so many rows: the plan's, or what PLAN_MAX_POSITIONS
+ * allows for those the engine sets. Tiles of attention have a row each, at least. */
+static int64_t sym_bound(const plan *p, uint32_t id, int64_t rows)
 {
+   if (id == SYM_T || id == SYM_A)
+      return MIN(p->sym_max[id], rows);
    if (p->sym_max[id])
       return p->sym_max[id];
    if (id == SYM_Q)
@@ -70,9 +72,10 @@ static bool is_whole(const plan_extent *e)
    return true;
 }
 
-/* True when the extent is well-formed and at most `most` for every value of its symbols; *out is
- * its largest. */
-static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64_t *out)
+/* True when the extent is well-formed and at most `most` for every value that its symbols have in
+ * steps of so many rows; *out is its largest. */
+static bool extent_fits(const plan *p, const plan_extent *e, int64_t rows, int64_t most,
+                        int64_t *out)
 {
    int64_t v = e->k;
 
@@ -82,7 +85,7 @@ static bool extent_fits(const plan *p, const plan_extent *e, int64_t most, int64
       if (e->factor[i].sym >= SYM_COUNT || !e->factor[i].div)
          return false;
       int64_t div = e->factor[i].div;
-      int64_t n = (sym_bound(p, e->factor[i].sym) + div - 1) / div;
+      int64_t n = (sym_bound(p, e->factor[i].sym, rows) + div - 1) / div;
       if (e->most[i])
          n = MIN(n, (int64_t)e->most[i]);
       if (!base_mul(v, n, &v) || v > most)
@@ -152,7 +155,7 @@ static const char *check_sizes(const plan *p, uint64_t weight_section)
    CHECK(p->arena_bytes <= (uint64_t)max_bytes, "the arena is too large");
    CHECK(p->weight_bytes == weight_section, "the weight section is not as large as the plan says");
    CHECK(is_whole(&p->scratch) && !p->scratch.above &&
-            extent_fits(p, &p->scratch, max_bytes, &unused),
+            extent_fits(p, &p->scratch, p->sym_max[SYM_T], max_bytes, &unused),
          "the scratch memory is too large");
    CHECK(p->num_cache_groups <= PLAN_MAX_INSTANCES, "there are too many cache groups");
    CHECK(p->num_ropes <= PLAN_MAX_INSTANCES, "there are too many rope tables");
@@ -263,16 +266,16 @@ static const char *check_ref(const plan *p, const plan_ref *r)
    return "a pointer is of no known kind";
 }
 
-static const char *check_launch(const plan *p, const plan_launch *l)
+static const char *check_launch(const plan *p, const plan_launch *l, int64_t rows)
 {
    int64_t unused;
 
    CHECK(l->kernel < p->num_kernels, "a launch names no kernel");
    CHECK(l->group < MAX(p->num_groups, 1u), "a launch names no group");
-   CHECK(is_whole(&l->tiles) && extent_fits(p, &l->tiles, UINT32_MAX, &unused),
+   CHECK(is_whole(&l->tiles) && extent_fits(p, &l->tiles, rows, UINT32_MAX, &unused),
          "a launch has too many tiles");
-   CHECK(extent_fits(p, &l->bytes, INT64_MAX, &unused) &&
-            extent_fits(p, &l->flops, INT64_MAX, &unused),
+   CHECK(extent_fits(p, &l->bytes, rows, INT64_MAX, &unused) &&
+            extent_fits(p, &l->flops, rows, INT64_MAX, &unused),
          "a launch's cost is out of range");
    CHECK_ALL(l->num_refs, check_ref(p, &l->refs[i]));
    return NULL;
@@ -315,7 +318,7 @@ static const char *check_variant(const plan *p, uint32_t index)
 
    if (why)
       return why;
-   CHECK_ALL(v->num_launches, check_launch(p, &v->launches[i]));
+   CHECK_ALL(v->num_launches, check_launch(p, &v->launches[i], v->max_rows));
    for (uint32_t i = 1; i < v->num_launches; i++)
       CHECK(v->launches[i].phase >= v->launches[i - 1].phase, "phases are out of order");
    return check_segments(v);

@@ -176,6 +176,24 @@ Test(plan, declines_extents)
    DECLINES(p->sym_max[SYM_B] = -1, "range is out of bounds");
 }
 
+/* Kills: tiles of decoding counted for as many rows as a prompt's step has, so that a model with a
+ * key and value for each of its 32 heads has too many. */
+Test(plan, steps_bound_tiles)
+{
+   const plan_extent parts = {.k = 1 << 14, .num_factors = 2, .factor = {{SYM_A, 1}, {SYM_C, 1}}};
+   plan *out;
+   tiny of_decode;
+
+   tiny_make(&of_decode, 40, 1);
+   of_decode.p.variants[0].launches[1].tiles = parts;
+   bytes coded = encode(&of_decode);
+   sinter_status status =
+      plan_decode(of_decode.a, coded.data, coded.size, of_decode.p.weight_bytes, &out);
+   cr_assert_eq(status, SINTER_ok, "%s", sinter_error());
+   arena_destroy(of_decode.a);
+   DECLINES(l->tiles = parts, "too many tiles");
+}
+
 Test(plan, declines_tables)
 {
    DECLINES(p->model.vocab = 0, "vocabulary");
