@@ -274,16 +274,17 @@ static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
    bool v3 = is_v3(c), grouped = c->route_groups > 1;
+   /* V2's reference never normalises, whatever a folder says; what a GGUF file says holds */
+   bool norm = c->route_norm && (v3 || !c->from_folder);
    const model_experts how = {.experts = c->experts,
                               .used = c->experts_used,
                               .ffn = c->expert_ffn,
                               .select_bias = v3,
-                              .route =
-                                 AT(.score = v3 ? "sigmoid" : "softmax", .scale = c->route_scale,
-                                    .norm = v3 && c->route_norm ? 1 : IR_NO_I,
-                                    .groups = grouped ? c->route_groups : IR_NO_I,
-                                    .kept = grouped ? c->route_kept : IR_NO_I,
-                                    .group_top = grouped && v3 ? 2 : IR_NO_I)};
+                              .route = AT(.score = v3 ? "sigmoid" : "softmax",
+                                          .scale = c->route_scale, .norm = norm ? 1 : IR_NO_I,
+                                          .groups = grouped ? c->route_groups : IR_NO_I,
+                                          .kept = grouped ? c->route_kept : IR_NO_I,
+                                          .group_top = grouped && v3 ? 2 : IR_NO_I)};
 
    if (!c->experts || l < c->dense_layers)
       return model_gated(m, l, "", x, c->ffn, ir_silu);
