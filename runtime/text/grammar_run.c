@@ -226,15 +226,28 @@ static uint32_t settle(grammar_run *r)
    }
 }
 
+/* Whether it is the space that is not shown, and so none of the grammar's own. */
+static bool is_hidden(const grammar_run *r, const place *p, uint8_t byte)
+{
+   bool is_begin = false;
+
+   for (uint32_t i = 0; i < p->count && byte == ' '; i++)
+      is_begin |= r->pairs[p->first + i].state == r->g->start_behind_space;
+   return is_begin;
+}
+
 static uint32_t make_step(grammar_run *r, uint32_t from, uint32_t class)
 {
    const place *p = &r->places[from];
    uint8_t byte = r->g->byte_of[class];
+   bool hidden = is_hidden(r, p, byte);
 
    begin(r);
    for (uint32_t i = 0; i < p->count; i++) {
       pair at = r->pairs[p->first + i];
       const grammar_state *s = &r->g->states[at.state];
+      if (hidden && at.state != r->g->start_behind_space)
+         continue;
       if (s->lo <= byte && byte <= s->hi)
          meet(r, s->a, at.frame);
    }

@@ -1,8 +1,8 @@
 // LINK: models runtime base ir
 /* Masks over real vocabularies: a token is allowed exactly when the text it makes, as the decoder
  * shows it, can go on; and nothing is allocated on the way. Kills: a token spelled otherwise than
- * it is decoded, a leading space that is shown, a mask of another place, tables that lose the place
- * when they are emptied. */
+ * it is decoded, a leading space that is shown, or that is demanded and is not shown, a mask of
+ * another place, tables that lose the place when they are emptied. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -24,6 +24,7 @@ static const char *const grammars[] = {
    "{\"json_schema\":{}}",
    "{\"regex\":\"[^\\\"]{0,40}x\"}",
    "{\"json_schema\":{\"type\":\"string\",\"maxLength\":3000}}",
+   "{\"regex\":\" [a-z]{1,40}( [a-z]{1,40}){0,9}\"}",
 };
 
 static uint32_t total_checked;
