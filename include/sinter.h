@@ -436,12 +436,12 @@ typedef struct sinter_request_options {
    uint64_t salt;        /* prefix cache is shared within one salt only */
    void *user;
    sinter_on_experts *on_experts; /* of prompt and generated tokens */
-   const sinter_grammar
-      *grammar;      /* of the generated text, NULL: any. It ends with an end-of-sequence
-                                     token where it is complete, or where nothing can follow */
+   const sinter_grammar *grammar; /* of the text, NULL: any; an end-of-sequence token ends it where
+                                     it is complete, or where nothing can follow */
    int32_t priority; /* lower ones are admitted first, and give way last; within one, by age */
    const sinter_features *images; /* in the order of their tokens; copied */
    uint32_t num_images;
+   uint32_t min_tokens; /* so many come without an end-of-sequence token, unless a grammar ends */
 } sinter_request_options;
 
 /* Queues a request; the prompt, biases and images are copied, a grammar must outlive it. Errors

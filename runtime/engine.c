@@ -370,7 +370,7 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
    };
    rt_pick pick;
 
-   if (rt_pick_row(&e->picks, r, &ask, w, &pick) != SINTER_ok) {
+   if (rt_pick_row(&e->picks, &e->plan->model, r, &ask, w, &pick) != SINTER_ok) {
       rt_request_fail(r, ask.index);
       end(e, r, SINTER_FINISH_error);
       return;

@@ -3,6 +3,12 @@
 
 #include "request.h"
 
+/* Whether its next token may not be an end token. */
+static bool must_go_on(const sinter_request *r)
+{
+   return !r->grammar && !r->options.ignore_eos && rt_request_generated(r) < r->options.min_tokens;
+}
+
 /* SINTER_SAMPLED_device, or what of the request's options is the host's. */
 static sinter_sampled picked_of(const sinter_request *r)
 {
@@ -12,7 +18,7 @@ static sinter_sampled picked_of(const sinter_request *r)
       return SINTER_SAMPLED_grammar;
    if (r->has_history)
       return SINTER_SAMPLED_penalties;
-   if (o->sampling.num_bias)
+   if (o->sampling.num_bias || must_go_on(r))
       return SINTER_SAMPLED_bias;
    return o->want_logprobs || o->top_logprobs ? SINTER_SAMPLED_logprobs : SINTER_SAMPLED_device;
 }
@@ -57,13 +63,17 @@ static sinter_status no_room(void)
                     "the demanded format needs more states than there is room for");
 }
 
-sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_ask *ask, rt_wanted w,
-                          rt_pick *out)
+sinter_status rt_pick_row(const rt_picks *p, const plan_model *m, const sinter_request *r,
+                          rt_ask *ask, rt_wanted w, rt_pick *out)
 {
    const sinter_sampled by = picked_by(p, r, w.number);
 
    if (r->grammar && !(ask->allowed = grammar_run_mask(r->grammar)))
       return no_room();
+   if (must_go_on(r)) {
+      ask->withheld = m->eos;
+      ask->num_withheld = m->num_eos;
+   }
    p->counts[by]++;
    if (by != SINTER_SAMPLED_device)
       return rt_sample(p->sampler, w.logits, ask, out);

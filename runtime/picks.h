@@ -28,10 +28,11 @@ static inline rt_wanted rt_wanted_next(rt_wanted w, uint32_t n)
 /* How each wanted row of the step is picked, in their order. DRAW_host: its logits are wanted. */
 void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items);
 
-/* Picks from a row, of the tokens that the request's grammar allows. Errors FAILED when no token
- * can be picked. */
-SINTER_CHECKED sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_ask *ask,
-                                         rt_wanted w, rt_pick *out);
+/* Picks from a row, of the tokens that the request's grammar and min_tokens allow. Errors FAILED
+ * when no token can be picked. */
+SINTER_CHECKED sinter_status rt_pick_row(const rt_picks *p, const plan_model *m,
+                                         const sinter_request *r, rt_ask *ask, rt_wanted w,
+                                         rt_pick *out);
 
 /* Whether the token that was picked, and appended, ends the request: an end token, the last that
  * has room, a text by a grammar that is complete and cannot go on. FINISH_error has its message in

@@ -160,7 +160,7 @@ static const float *adjust(rt_sampler *s, const float *logits, const rt_ask *ask
 {
    const sinter_sampling *o = ask->sampling;
 
-   if (!o->num_bias && !ask->history && !ask->allowed)
+   if (!o->num_bias && !ask->history && !ask->allowed && !ask->num_withheld)
       return logits;
    memcpy(s->values, logits, s->vocab * sizeof *logits);
    for (uint32_t i = 0; i < o->num_bias; i++)
@@ -171,6 +171,8 @@ static const float *adjust(rt_sampler *s, const float *logits, const rt_ask *ask
       if (!(ask->allowed[i / 32] >> i % 32 & 1))
          s->values[i] = -INFINITY;
    }
+   for (uint32_t i = 0; i < ask->num_withheld; i++)
+      s->values[ask->withheld[i]] = -INFINITY;
    return s->values;
 }
 

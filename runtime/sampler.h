@@ -46,6 +46,8 @@ typedef struct rt_ask {
    bool want_logprob;
    uint32_t num_top;        /* at most RT_MAX_TOP */
    const uint32_t *allowed; /* bits of the tokens that may be picked, NULL: all */
+   const int32_t *withheld; /* ids that may not be picked */
+   uint32_t num_withheld;
 } rt_ask;
 
 typedef struct rt_sampler rt_sampler;

@@ -146,6 +146,45 @@ Test(engine, end_token_stops)
    sinter_engine_destroy(e);
 }
 
+/* Tokens of a request with min_tokens, none of the first of which may end it. */
+static int64_t run_least(sinter_engine *e, uint64_t seed, uint32_t least, bool *stopped)
+{
+   job *j = make_job(5, 100, seed);
+
+   j->o.min_tokens = least;
+   submit(e, j);
+   drain(e);
+   check_job(j);
+   for (uint32_t i = 0; i < least; i++)
+      cr_assert(j->got[i] != TOY_EOS);
+   int64_t count = j->num_got;
+   *stopped = j->finish == SINTER_FINISH_stop;
+   free_job(j);
+   return count;
+}
+
+/* Kills: an end token before min_tokens, or withheld behind them; guesses that pass it by. */
+Test(engine, min_tokens_come_first)
+{
+   for (uint32_t guesses = 0; guesses <= 4; guesses += 4) {
+      sinter_engine *e = toy_engine((sinter_engine_options){.draft_tokens = guesses});
+      uint32_t ends = 0, later = 0;
+
+      for (uint64_t seed = 1; seed < 40; seed++) {
+         bool stopped, again;
+         int64_t count = run_least(e, seed, 0, &stopped);
+         if (!stopped)
+            continue;
+         cr_assert(run_least(e, seed, (uint32_t)count - 1, &again) == count && again);
+         cr_assert(run_least(e, seed, (uint32_t)count, &again) > count || count == 100);
+         ends++;
+         later += again;
+      }
+      cr_assert(ends > 0 && later > 0);
+      sinter_engine_destroy(e);
+   }
+}
+
 static sinter_sampling random_sampling(void)
 {
    sinter_sampling s = SINTER_SAMPLING_GREEDY;

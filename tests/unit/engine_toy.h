@@ -305,11 +305,15 @@ __attribute__((unused)) static int64_t toy_oracle_generate(const sinter_request_
    memcpy(tokens, o->prompt, (size_t)n * sizeof *tokens);
    for (int64_t i = 0; i < n; i++)
       rt_history_add(&history, tokens[i], false);
+   static const int32_t eos = TOY_EOS;
    while (n < end) {
+      bool goes_on = !o->ignore_eos && n - o->num_prompt < o->min_tokens;
       rt_ask ask = {.sampling = &o->sampling,
                     .history = penalties ? &history : NULL,
                     .index = (uint32_t)(n - o->num_prompt),
-                    .want_logprob = true};
+                    .want_logprob = true,
+                    .withheld = &eos,
+                    .num_withheld = goes_on};
       rt_pick pick;
       toy_oracle(tokens, o->num_prompt, n, logits);
       if (rt_sample(sampler, logits, &ask, &pick) != SINTER_ok)

@@ -223,6 +223,7 @@ sinter_status choice_submit(choice *c, sinter_on_token *on_token, sinter_on_logi
    o.prompt = c->prompt->ids;
    o.num_prompt = (uint32_t)c->prompt->count;
    o.max_tokens = (uint32_t)((uint64_t)a->max_tokens < room ? (uint64_t)a->max_tokens : room);
+   o.min_tokens = (uint32_t)a->min_tokens;
    o.ignore_eos = a->ignore_eos;
    o.want_logprobs = a->logprobs;
    o.top_logprobs = (uint32_t)a->top_logprobs;
