@@ -60,13 +60,50 @@ def places(s, c):
         for prompt in ("Hi there, you two", "Hi ö漢 you", *prompts):
             r = ask(model, prompt, max_tokens=0, echo=True)
             p = list(zip(r.logprobs.tokens, r.logprobs.text_offset))[1:]
-            check(r.text == prompt and all("\ufffd" in t or prompt[at:at + len(t)] == t for t, at in p), f"places: {model}, {prompt}", (r.text, p))
+            check(r.text == prompt and all(t.startswith("bytes:") or prompt[at:at + len(t)] == t for t, at in p), f"places: {model}, {prompt}", (r.text, p))
             check((r.logprobs.tokens[0], r.logprobs.text_offset[:2]) == (bos, [0, 0]), "places: what the tokenizer adds is not in the text", r.logprobs)
         word = s.post("/tokenize", model=model, content="x t", with_pieces=True)[1]["tokens"][-1]
         for more in ({}, {"echo": True}):
             r = ask(model, "Hi", max_tokens=3, logit_bias={str(word["id"]): 100}, **more)
             check(word["piece"] == " t" and r.text == "Hi" * len(more) + " t" * 3 and r.logprobs.tokens[-3:] == [" t"] * 3, f"places: {model} goes on with {more}", (word, r))
             check([r.text[at:at + 2] for at in r.logprobs.text_offset[-3:]] == [" t"] * 3 or not more, "places: of an answer", r.logprobs.text_offset)
+
+
+def alike(c):
+    """Kills: members of one name in top_logprobs, of which a client sees the last; halves of characters that cannot be told apart."""
+    seen = halves = 0
+    for model in ("mixtral", "hermes"):
+        raw = c.completions.with_raw_response.create(model=model, prompt=[5, 6, 7], max_tokens=60, logprobs=20, temperature=2, seed=2, extra_body={"ignore_eos": True}).text
+        twice = []
+        p = json.loads(raw, object_pairs_hook=lambda m: twice.extend({k for k, _ in m if [n for n, _ in m].count(k) > 1}) or dict(m))["choices"][0]["logprobs"]
+        check(not twice, f"alike: {model} has each name once", twice)
+        for token, logprob, tops in zip(p["tokens"], p["token_logprobs"], p["top_logprobs"]):
+            check(tops[token] == logprob and list(tops.values())[:-1] == sorted(list(tops.values())[:-1], reverse=True), "alike: the token itself, and the likeliest", tops)
+            seen, halves = seen + (len(tops) < 20), halves + token.startswith("bytes:\\x")
+        text = b"".join(bytes.fromhex(t[6:].replace("\\x", "")) if t.startswith("bytes:") else t.encode() for t in p["tokens"])
+        check(halves and len(text) >= 60, f"alike: bytes of {model}", p["tokens"])
+    check(seen, "alike: some tokens are spelled alike")
+
+
+def first_spaces(c):
+    """What a format demands is what is shown. Kills: a space at the begin of an answer that its grammar counts and its text does not have."""
+    for model in ("mixtral", "hermes"):
+        for text in (" a", "  a", "a ", " ", " [1]"):
+            for seed in range(4):
+                ask = dict(model=model, prompt="Hi", max_tokens=40, seed=seed, temperature=1, extra_body={"guided_choice": [text]})
+                check(c.completions.create(**ask).choices[0].text == text, f"first spaces: {text!r} of {model}", c.completions.create(**ask))
+
+
+def least(s):
+    """min_tokens, as vLLM has it: no end before. Kills: an answer that ends by itself too early, one that cannot end any more, a
+    demanded format that is held up."""
+    eos = s.post("/tokenize", model="hermes", content="<|eos|>")[1]["tokens"]
+    ask = lambda **more: s.post("/v1/completions", **{"model": "hermes", "prompt": "Hi", "max_tokens": 30, "temperature": 0, "logit_bias": {str(eos[0]): 100}, **more})[1]
+    for n in (0, 1, 7, 30):
+        r = ask(min_tokens=n)
+        check((r["usage"]["completion_tokens"], r["choices"][0]["finish_reason"]) == ((n + 1, "stop") if n < 30 else (30, "length")), f"min_tokens {n}", r)
+    r = ask(min_tokens=20, guided_choice=["abc"])
+    check(len(eos) == 1 and r["choices"][0]["text"] == "abc" and r["choices"][0]["finish_reason"] == "stop", "min_tokens: a format may end", r)
 
 
 def joined(chunks):
@@ -413,6 +450,9 @@ def run():
     logprobs(s, c)
     top_logprobs(c)
     places(s, c)
+    alike(c)
+    first_spaces(c)
+    least(s)
     streamed_echo(c)
     large_echo(folder)
     usage(s, c)

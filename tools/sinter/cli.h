@@ -28,7 +28,7 @@ typedef struct options {
 #define OPT(field, kind, long_name, short_name, value, commands, help) cli_##kind field;
 #include "options.def"
    int num_args;
-   const char *args[4];
+   const char *args[64];
 } options;
 
 /* Reads argv into *out. False after printing what is wrong to stderr (exit 2). */

@@ -165,18 +165,55 @@ static void chat_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    add(&c->probs, "]}");
 }
 
-static void top_entry(choice *c, int32_t id, float prob, const char *comma)
+/* A token of a completion, which has no list of bytes: half a character is told as OpenAI does. */
+static void add_name(buffer *b, const piece *p)
 {
-   const piece p = piece_of(c, id);
+   if (tree_is_utf8(p->bytes, p->len)) {
+      add_text(b, p->bytes, p->len);
+      return;
+   }
+   add(b, "\"bytes:");
+   for (size_t i = 0; i < p->len; i++)
+      buffer_printf(b, "\\\\x%02x", (unsigned char)p->bytes[i]);
+   add(b, "\"");
+}
 
+static bool is_alike(const piece *p, const piece *q)
+{
+   return p->len == q->len && memcmp(p->bytes, q->bytes, p->len) == 0;
+}
+
+static void top_entry(choice *c, const piece *p, float prob, const char *comma)
+{
    add(&c->tops, comma);
-   add_piece(&c->tops, &p);
+   add_name(&c->tops, p);
    add(&c->tops, ":");
    number(&c->tops, prob);
 }
 
 /* The token itself is among the likeliest in any case, as OpenAI has it: so many of them, and one
- * more. */
+ * more. Of several that are spelled alike it is the one that is shown, else the likeliest. */
+static void top_entries(choice *c, int32_t id, const piece *p, float logprob, uint32_t num_top,
+                        const int32_t *ids, const float *probs)
+{
+   piece shown[20];
+   uint32_t n = 0;
+   bool is_among = false;
+
+   for (uint32_t i = 0; i < num_top; i++) {
+      shown[n] = piece_of(c, ids[i]);
+      is_among |= ids[i] == id;
+      bool again = ids[i] != id && is_alike(&shown[n], p);
+      for (uint32_t k = 0; k < n && !again; k++)
+         again = is_alike(&shown[n], &shown[k]);
+      if (!again)
+         top_entry(c, &shown[n], probs[i], n ? "," : "");
+      n += !again;
+   }
+   if (!is_among)
+      top_entry(c, p, logprob, n ? "," : "");
+}
+
 static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *ids,
                        const float *probs)
 {
@@ -184,7 +221,7 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    const piece p = piece_of(c, id);
 
    add(&c->tokens, comma);
-   add_piece(&c->tokens, &p);
+   add_name(&c->tokens, &p);
    add(&c->token_probs, comma);
    add(&c->tops, comma);
    buffer_printf(&c->offsets, "%s%zu", comma, c->offset);
@@ -195,13 +232,7 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    }
    number(&c->token_probs, logprob);
    add(&c->tops, "{");
-   bool is_among = false;
-   for (uint32_t i = 0; i < num_top; i++) {
-      top_entry(c, ids[i], probs[i], i ? "," : "");
-      is_among |= ids[i] == id;
-   }
-   if (!is_among)
-      top_entry(c, id, logprob, num_top ? "," : "");
+   top_entries(c, id, &p, logprob, num_top, ids, probs);
    add(&c->tops, "}");
 }
 
