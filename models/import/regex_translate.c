@@ -2,18 +2,24 @@
  *
  * Both read most patterns alike. Different, and rewritten here:
  *    \s \S \w \W \d \h   PCRE2 counts U+180E as space and no marks as word characters
+ *    \v                  U+000B, not all that end a line
+ *    \p{Han}, of scripts PCRE2 adds what several scripts share, where \p{sc:Han} does not
+ *    [[:alpha:]] …       what Unicode calls so
  *    \uHHHH              \x{HHHH}
  *    X{n,m}+             repeats the repetition, where PCRE2 would make it possessive
  *    ^ $ and (?m         always multi-line; m means what PCRE2 calls s
  * Declined: set operations and nested sets inside [ ]. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdio.h>
 
 #include "vocab_build.h"
 
 #define SPACES "\\p{Z}\\t-\\r\\x{85}"
 #define WORDS "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORDS_ALONE WORDS "\\xb2\\xb3\\xb9\\xbc-\\xbe" /* outside of sets only */
 #define HEX "0-9A-Fa-f"
+#define GRAPHS "\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Cf}\\p{Co}"
 
 enum { MAX_GROUPS = 256 };
 
@@ -37,23 +43,53 @@ static void put(reader *r, const char *s)
 }
 
 /* The characters of a class escape, NULL when c is none that differs. */
-static const char *class_of(char c)
+static const char *class_of(char c, bool in_set)
 {
    switch (c) {
    case 's':
    case 'S': return SPACES;
    case 'w':
-   case 'W': return WORDS;
+   case 'W': return in_set ? WORDS : WORDS_ALONE;
    case 'h':
    case 'H': return HEX;
    default: return NULL;
    }
 }
 
+static bool is_script(const char *name, size_t len)
+{
+   char pattern[64];
+   int code;
+   PCRE2_SIZE at;
+
+   if (snprintf(pattern, sizeof pattern, "\\p{sc:%.*s}", (int)len, name) >= (int)sizeof pattern)
+      return false;
+   pcre2_code *c =
+      pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &code, &at, NULL);
+   pcre2_code_free(c);
+   return c != NULL;
+}
+
+/* What stands behind \p, \P or \x: {…}. */
+static void braced(reader *r, bool property)
+{
+   const char *end = memchr(r->p, '}', (size_t)(r->end - r->p));
+
+   if (!end)
+      return;
+   text_append(&r->out, r->p++, 1);
+   if (property && *r->p == '^')
+      text_append(&r->out, r->p++, 1);
+   if (property && is_script(r->p, (size_t)(end - r->p)))
+      put(r, "sc:");
+   text_append(&r->out, r->p, (size_t)(end + 1 - r->p));
+   r->p = end + 1;
+}
+
 static sinter_status escape(reader *r, bool in_set)
 {
    char c = r->p[1];
-   const char *members = class_of(c);
+   const char *members = class_of(c, in_set);
    bool negated = c >= 'A' && c <= 'Z';
 
    if (members && in_set && negated && c != 'S')
@@ -71,11 +107,47 @@ static sinter_status escape(reader *r, bool in_set)
       r->p += 6;
       return SINTER_ok;
    }
-   text_append(&r->out, r->p, 2);
+   if (c == 'v')
+      put(r, "\\x0b");
+   else
+      text_append(&r->out, r->p, 2);
    r->p += 2;
    if ((c == 'p' || c == 'P' || c == 'x') && r->p < r->end && *r->p == '{')
-      while (r->p < r->end && r->p[-1] != '}')
-         text_append(&r->out, r->p++, 1);
+      braced(r, c != 'x');
+   return SINTER_ok;
+}
+
+/* [:name:] inside a set. */
+static sinter_status named(reader *r)
+{
+   static const struct {
+      const char *name, *members;
+   } sets[] = {
+      {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
+      {"[:alpha:]", "\\p{Alphabetic}"},
+      {"[:blank:]", "\\p{Zs}\\t"},
+      {"[:graph:]", GRAPHS},
+      {"[:lower:]", "\\p{Lowercase}"},
+      {"[:print:]", GRAPHS "\\p{Zs}"},
+      {"[:punct:]", "\\p{P}\\p{S}"},
+      {"[:space:]", SPACES},
+      {"[:upper:]", "\\p{Uppercase}"},
+      {"[:word:]", WORDS},
+   };
+
+   for (size_t i = 0; i < countof(sets); i++) {
+      size_t len = strlen(sets[i].name);
+      if ((size_t)(r->end - r->p) >= len && memcmp(r->p, sets[i].name, len) == 0) {
+         put(r, sets[i].members);
+         r->p += len;
+         return SINTER_ok;
+      }
+   }
+   if (r->end - r->p > 2 && r->p[2] == '^')
+      return unsupported(r, "a negated class inside a set");
+   do
+      text_append(&r->out, r->p++, 1);
+   while (r->p < r->end && !(r->p[-1] == ']'));
    return SINTER_ok;
 }
 
@@ -94,10 +166,8 @@ static sinter_status set(reader *r)
          return unsupported(r, "a set inside a set");
       } else if (r->end - r->p >= 2 && r->p[0] == '&' && r->p[1] == '&') {
          return unsupported(r, "an intersection of sets");
-      } else if (*r->p == '[') { /* [:name:] */
-         do
-            text_append(&r->out, r->p++, 1);
-         while (r->p < r->end && !(r->p[-1] == ']'));
+      } else if (*r->p == '[') {
+         SINTER_TRY(named(r));
       } else {
          text_append(&r->out, r->p++, 1);
       }

@@ -218,6 +218,17 @@ static void add_tries(vocab_build *b, tables *t, const bool *reachable)
       t->prefix_node = vocab_trie(b->a, all.data, all.count, &t->num_prefix_node);
 }
 
+/* Characters that are no piece leave no token, and those around them are neighbours. */
+static bool drops_unknown(const vocab_build *b, const tables *t)
+{
+   if (b->unk >= 0)
+      return false;
+   for (int i = 0; i < 256 && (b->flags & VOCAB_byte_fallback); i++)
+      if (t->byte_id[i] < 0)
+         return true;
+   return !(b->flags & VOCAB_byte_fallback);
+}
+
 /* SentencePiece text has no splits, but no merge crosses a mark that no piece joins to what stands
  * before it: there the model may cut, and words stay short. */
 static void find_joins(vocab_build *b, tables *t)
@@ -225,7 +236,7 @@ static void find_joins(vocab_build *b, tables *t)
    static const uint8_t mark[] = {0xe2, 0x96, 0x81};
    bool has_mark = false;
 
-   if (b->model != VOCAB_bpe || (b->flags & VOCAB_byte_level))
+   if (b->model != VOCAB_bpe || (b->flags & VOCAB_byte_level) || drops_unknown(b, t))
       return;
    t->joins = arena_alloc(b->a, 256);
    for (size_t i = 0; i < b->pieces.count; i++) {

@@ -233,8 +233,9 @@ static sinter_status one_pre_tokenizer(vocab_build *b, const json *j, const char
       return punctuation(b, j);
    if (strcmp(type, "CharDelimiterSplit") == 0)
       return delimiter(b, j);
-   if (strcmp(type, "Whitespace") == 0)
-      return regex_step(b, "\\w+|[^\\w\\s]+", VOCAB_Removed | VOCAB_step_invert);
+   if (strcmp(type, "Whitespace") == 0) /* whose words may hold joiners */
+      return regex_step(b, "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+",
+                        VOCAB_Removed | VOCAB_step_invert);
    if (strcmp(type, "WhitespaceSplit") == 0)
       return regex_step(b, "\\s", VOCAB_Removed);
    if (strcmp(type, "BertPreTokenizer") == 0) {

@@ -8,10 +8,13 @@
 #include "internal.h"
 #include "utf8.h"
 
+/* A letter, mark, digit or connector, also a letter in a circle, or a joiner. */
 static bool is_word(uint32_t cp)
 {
    if (cp == TEXT_INVALID)
       return false;
+   if (cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9))
+      return true;
    if (cp < 128)
       return (cp >= '0' && cp <= '9') || (cp >= 'a' && cp <= 'z') || (cp >= 'A' && cp <= 'Z') ||
              cp == '_';
@@ -120,8 +123,6 @@ bool text_search_next(text_search *s, text_match *out)
          continue;
       take_space(s, flags, out);
       s->taken = out->end;
-      /* White space that this match took cannot begin another one inside it. */
-      s->at = MAX(s->at, out->end);
       return true;
    }
    return false;

@@ -117,13 +117,21 @@ static text_piece lowercase(arena *a, text_piece in)
    return finish(&out, in);
 }
 
+/* Marks of all three kinds. */
+static bool is_mark(uint32_t cp)
+{
+   utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
+
+   return c == UTF8PROC_CATEGORY_MN || c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_ME;
+}
+
 static text_piece strip_accents(arena *a, text_piece in)
 {
    text_buf out = {.a = a};
 
    for (uint32_t i = 0; i < in.len;) {
       uint32_t cp, n = text_utf8_next(in.p + i, in.len - i, &cp);
-      if (cp == TEXT_INVALID || utf8proc_category((utf8proc_int32_t)cp) != UTF8PROC_CATEGORY_MN)
+      if (cp == TEXT_INVALID || !is_mark(cp))
          text_append(&out, (const char *)in.p + i, n);
       i += n;
    }

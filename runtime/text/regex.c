@@ -80,27 +80,37 @@ static int match_slowly(const text_matcher *m, uint32_t options)
    return n;
 }
 
+static size_t behind_char(const text_matcher *m)
+{
+   size_t at = m->at + 1;
+
+   while (at < m->len && (m->p[at] & 0xc0) == 0x80)
+      at++;
+   return at;
+}
+
 sinter_status text_matcher_next(text_matcher *m, bool *out_found, size_t *out_begin,
                                 size_t *out_end)
 {
-   uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
-
    *out_found = false;
-   if (m->at >= m->len)
+   for (; m->at < m->len; m->at = behind_char(m)) {
+      int n = pcre2_match(m->code, m->p, m->len, m->at, PCRE2_NO_UTF_CHECK, m->data, NULL);
+      if (n == PCRE2_ERROR_JIT_STACKLIMIT)
+         n = match_slowly(m, PCRE2_NO_UTF_CHECK);
+      if (n == PCRE2_ERROR_NOMATCH)
+         return SINTER_ok;
+      if (n < 0)
+         return base_fail(SINTER_exhausted, "tokenizer", "use shorter text or another model",
+                          "a pattern gave up on this text (PCRE2 error %d)", n);
+      const PCRE2_SIZE *span = pcre2_get_ovector_pointer(m->data);
+      if (span[1] < span[0]) /* \K can move the start behind the end */
+         return SINTER_ok;
+      if (span[1] == span[0] && m->has_last && span[1] == m->last)
+         continue;
+      *out_found = m->has_last = true;
+      *out_begin = MAX(span[0], m->at);
+      *out_end = m->at = m->last = span[1];
       return SINTER_ok;
-   int n = pcre2_match(m->code, m->p, m->len, m->at, options, m->data, NULL);
-   if (n == PCRE2_ERROR_JIT_STACKLIMIT)
-      n = match_slowly(m, options);
-   if (n == PCRE2_ERROR_NOMATCH)
-      return SINTER_ok;
-   if (n < 0)
-      return base_fail(SINTER_exhausted, "tokenizer", "use shorter text or another model",
-                       "a pattern gave up on this text (PCRE2 error %d)", n);
-   const PCRE2_SIZE *span = pcre2_get_ovector_pointer(m->data);
-   if (span[1] <= span[0]) /* \K can move the start behind the end */
-      return SINTER_ok;
-   *out_found = true;
-   *out_begin = MAX(span[0], m->at);
-   *out_end = m->at = span[1];
+   }
    return SINTER_ok;
 }

@@ -47,7 +47,8 @@ static sinter_status regex_parts(const text_job *job, uint32_t step, text_piece 
       if (status != SINTER_ok || !found)
          break;
       add_part(job->a, out, base + (uint32_t)done, base + (uint32_t)begin, false);
-      add_part(job->a, out, base + (uint32_t)begin, base + (uint32_t)end, true);
+      /* an empty one cuts, too */
+      *vec_push(job->a, out) = (part){base + (uint32_t)begin, base + (uint32_t)end, true};
       done = end;
    }
    add_part(job->a, out, base + (uint32_t)done, base + len, false);

@@ -103,9 +103,10 @@ static sinter_status words(encoder *e, text_piece stretch)
    return SINTER_ok;
 }
 
+/* Nothing where a token begins in white space that the one before it took, too. */
 static text_piece between(text_piece in, uint32_t begin, uint32_t end)
 {
-   return (text_piece){in.p + begin, end - begin, in.at_start && begin == 0};
+   return (text_piece){in.p + begin, MAX(begin, end) - begin, in.at_start && begin == 0};
 }
 
 /* A stretch of raw text without raw added tokens: normalise, then look for those that are matched

@@ -93,6 +93,22 @@ def tokenizers():
     j = json.loads(t.to_str())
     j["model"]["ignore_merges"] = True
     yield "ignore_merges", Tokenizer.from_str(json.dumps(j))
+    yield "norm_marks", byte_level(P.ByteLevel(add_prefix_space=False), N.StripAccents())
+    for name, pattern in (("words", r"\w+|[^\w\s]"), ("scripts", r"\p{Han}+|[\p{Greek}!]+|\p{^Cyrillic}"),
+                          ("posix", r"[[:alpha:]]+|[[:punct:][:blank:]]|[[:upper:]]|\v"), ("empty", r"(?=(\d{3})+(?!\d))")):
+        yield name, byte_level(P.Sequence([P.Split(Regex(pattern), "isolated"), bl]))
+    yield "whitespace_joiners", words(P.Whitespace())
+    yield "no_unk_marks", words(None, N.Sequence([N.Prepend("\u2581"), N.Replace(" ", "\u2581")]), fuse_unk=False)
+
+# Of one tokenizer only: marks of three kinds; what is a word outside of sets only, and white space that two tokens take;
+# what several scripts share; letters, signs and line ends that Unicode and POSIX tell apart; matches of no length; joiners;
+# marks that meet over what is dropped.
+MORE = {"norm_marks": ["\u0915\u093e\u0301", "1\u20dd", "\u0488a"], "words": ["x\u00b2y\u00b3 \u00bc\u00bda", "  tab    tab  word"],
+        "scripts": ["\u4f60\u3001\u597d\u3002\u3005\u3007", "\u03b1\u0342\u0345!", "\u0436\u0483\u0485"],
+        "empty": ["1234567", "the 12 cats 1212", "12,1234"],
+        "no_unk_marks": ["a \u2028 b", "the\u1234 cat \ufffe \u2028 sat"],
+        "whitespace_joiners": ["the\u200dcat \u200c!", "\u200dthe cat", "\u24d0word", "\U0001f3f3\ufe0f\u200d\U0001f308"],
+        "posix": ["a\u0345\u2160\u24d0", "1+2=\u20ac\u00a9_", "a\x0bb\x0c\u2028c\u180ed\t"]}
 
 PIECES = ["the cat", "word", "sword word, wording", " Caf\u00e9", "Cafe\u0301 ", "[MASK]", "  [MASK] \n", "<R>", "<R>  x", "<s>", "</s>",
           "  tab ", "<think>", "hello", "Hello ", "12", "3.14", "a", "_", "!?", "\u00bd", "\u0663", " ", "  ", "\n", "\u00a0", "\u3000",
@@ -118,7 +134,7 @@ def main():
             added(t)
             post(t)
             cases = []
-            for text in texts():
+            for text in texts() + MORE.get(name, []):
                 t.encode_special_tokens = False
                 ids = t.encode(text).ids
                 t.encode_special_tokens = True
