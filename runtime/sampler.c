@@ -200,7 +200,7 @@ draw rt_draw_of(const sinter_sampling *s, uint32_t index)
                  .k = (uint32_t)s->top_k,
                  .inverse = 1.0f / MAX(s->temperature, 1e-6f),
                  .least = logf(s->min_p),
-                 .p = s->top_p < 1 ? (uint64_t)((double)s->top_p * 0x1p64) : 0,
+                 .p = s->top_p < 1 ? MAX((uint64_t)((double)s->top_p * 0x1p64), 1) : 0,
                  .random = rt_philox(s->seed, index)};
 }
 

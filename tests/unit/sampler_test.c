@@ -241,6 +241,23 @@ Test(sampler, draws_follow_the_filtered_distribution)
    }
 }
 
+/* Kills: a top_p that is too small for its unit, and then stands for none. */
+Test(sampler, the_least_top_p_leaves_the_likeliest)
+{
+   sinter_sampling o = {.temperature = 50, .repetition_penalty = 1};
+   rt_sampler *s = sampler_of(VOCAB);
+   float row[VOCAB];
+
+   for (int k = 0; k < VOCAB; k++)
+      row[k] = k == 77 ? 13 : noise();
+   for (int power = -149; power < 0; power += 4) {
+      o.top_p = ldexpf(1, power) / VOCAB;
+      for (uint32_t i = 0; i < 20 && o.top_p > 0; i++)
+         cr_assert(pick(s, row, &o, i) == 77, "top_p %g", (double)o.top_p);
+   }
+   rt_sampler_destroy(s);
+}
+
 /* A row too flat to be sorted goes by the histogram. Kills: a cut at another place there. */
 Test(sampler, flat_rows_are_cut_at_the_same_place)
 {
