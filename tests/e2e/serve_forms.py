@@ -106,6 +106,20 @@ def least(s):
     check(len(eos) == 1 and r["choices"][0]["text"] == "abc" and r["choices"][0]["finish_reason"] == "stop", "min_tokens: a format may end", r)
 
 
+def least_top_p(s):
+    """top_p 0 is the likeliest only, as OpenAI has it. Kills: a 0 that stands for no limit."""
+    ask = lambda **more: s.post("/v1/completions", model="hermes", prompt="Hi", max_tokens=20, ignore_eos=True, **more)[1]["choices"][0]["text"]
+    check([ask(temperature=3, seed=i, top_p=0) for i in range(4)] == [ask(temperature=0)] * 4, "top_p 0")
+
+
+def scored(s):
+    """Kills: a prompt that is refused for a token that nobody asked for."""
+    context = json.loads(s.get("/v1/models/hermes")[1])["context_length"]
+    for n, want in ((context, 200), (context + 1, 400)):
+        status, r = s.post("/v1/completions", model="hermes", prompt=[5] * n, max_tokens=0, echo=True)
+        check(status == want and (want == 200 or "and 0 are to follow" in r["error"]["message"]), f"a prompt of {n} alone", str(r)[:300])
+
+
 def joined(chunks):
     """What a client puts together of a stream: (text, logprobs, why it ended) by index, and the first part of each."""
     parts = {}
@@ -453,6 +467,8 @@ def run():
     alike(c)
     first_spaces(c)
     least(s)
+    least_top_p(s)
+    scored(s)
     streamed_echo(c)
     large_echo(folder)
     usage(s, c)

@@ -510,7 +510,7 @@ static bool check(ask *a, const host *h, fault *f)
       return fault_set(
          f, 400, "context_length_exceeded", longest < h->context ? a->max_name : prompt_name,
          "the prompt has %zu tokens and %lld are to follow, but the context has room for %u",
-         longest, (long long)(a->has_max_tokens ? a->max_tokens : 1), h->context);
+         longest, (long long)(a->has_max_tokens ? a->max_tokens : a->max_tokens > 0), h->context);
    if (a->top_logprobs && !a->logprobs)
       return fault_set(f, 400, "invalid_value", "top_logprobs",
                        "'top_logprobs' needs 'logprobs' to be true");
