@@ -211,10 +211,15 @@ void ir_move_before(ir_func *f, ir_op *op, ir_op *before)
 
 void ir_erase(ir_func *f, ir_op *op)
 {
-   for (uint32_t i = 0; i < op->num_operands; i++)
+   /* What a reader could follow stays: the validator shall name it. */
+   for (uint32_t i = 0; i < op->num_operands; i++) {
+      ir_value *v = op->operands[i];
       ir_use_set(f, op, i, NULL);
+      op->operands[i] = v;
+   }
    for (uint32_t i = 0; i < op->num_results; i++)
-      op->results[i]->def = NULL; /* frees the name, see ir_find */
+      if (!ir_use_count(op->results[i]))
+         op->results[i]->def = NULL; /* frees the name, see ir_find */
    detach(f, op);
    if (op->group)
       ir_group_drop(f, op);

@@ -388,7 +388,8 @@ ir_op *ir_only_user(const ir_value *v);
 
 void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to); /* returns too */
 void ir_set_operand(ir_func *f, ir_op *op, uint32_t i, ir_value *v);
-void ir_erase(ir_func *f, ir_op *op);                      /* results must be unused */
+/* Results must be unused; of one that is not, the validator names the readers. */
+void ir_erase(ir_func *f, ir_op *op);
 void ir_move_before(ir_func *f, ir_op *op, ir_op *before); /* NULL: to the end */
 
 #define ir_op_foreach(f, op) for (ir_op *op = (f)->first; op; op = op->next)

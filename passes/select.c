@@ -59,6 +59,10 @@ static sinter_status read_skip(pass_run *run)
       size_t name = colon ? (size_t)(colon - item) : len;
 
       SINTER_TRY(find(item, name, "SINTER_SKIP", &id));
+      if (colon && (len == name + 1 || strspn(colon + 1, "0123456789") != len - name - 1))
+         return base_fail(SINTER_usage, "SINTER_SKIP",
+                          "write a site as act_mul:2, a pass as act_mul", "'%.*s' is no site",
+                          (int)MIN(len, 100), item);
       (void)map_set_n(&run->skip, item, len, run);
    }
    return SINTER_ok;

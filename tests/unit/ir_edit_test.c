@@ -175,6 +175,20 @@ Test(ir_edit, replacing_and_erasing)
                                   "  return %b, %c\n}\n");
 }
 
+/* Kills: an erased op that leads its readers nowhere, so that the next pattern to look at one
+ * crashes before the validator can name it. */
+Test(ir_edit, erasing_what_is_read)
+{
+   ir_func *f =
+      parse_one("func @f() {\n %x = param {name=\"x\"} : f32[4]\n %a = silu %x\n %b = gelu %a\n"
+                " return %b\n}");
+   ir_match m;
+
+   ir_erase(f, op_named(f, "a"));
+   cr_assert(ir_match_op(PAT(gelu, SUB(silu, SUB(param, .as = 0))), op_named(f, "b"), &m));
+   cr_assert_str_eq(report_on(f), "@f: %b = gelu: operand 0, %a, is not defined before it\n");
+}
+
 /* Kills: insertion at the wrong place; running out of order numbers. */
 Test(ir_edit, inserting_before)
 {

@@ -117,6 +117,8 @@ static void see(void *user, const pass_site *site, const ir_func *f)
          w->spot.value = arena_strdup(w->a, w->spot.value);
    }
    arena_destroy(a);
+   if (w->failed)
+      return; /* an invalid function may not be one that can be cloned */
    w->last = ir_func_clone(w->a, f);
    w->last_types = pass_types_of(w->a, f);
 }

@@ -13,6 +13,7 @@ enum { MAX_STATES = 256, MAX_ROPES = 8 };
 typedef struct named_array {
    const char *name;
    npy array;
+   bool is_read;
 } named_array;
 
 typedef struct eval_inputs {
@@ -30,11 +31,14 @@ typedef struct eval_inputs {
    } state[MAX_STATES];
 } eval_inputs;
 
-static const npy *find(const eval_inputs *e, const char *name)
+static const npy *find(eval_inputs *e, const char *name)
 {
-   for (uint32_t i = 0; i < e->num; i++)
-      if (!strcmp(e->in[i].name, name))
-         return &e->in[i].array;
+   for (uint32_t i = 0; i < e->num; i++) {
+      if (strcmp(e->in[i].name, name) != 0)
+         continue;
+      e->in[i].is_read = true;
+      return &e->in[i].array;
+   }
    return NULL;
 }
 
@@ -45,7 +49,7 @@ static sinter_status missing(const char *name)
 
 static sinter_status get_array(void *user, const char *name, const ir_type *type, ir_tensor *out)
 {
-   const eval_inputs *e = user;
+   eval_inputs *e = user;
    const npy *in = find(e, name);
 
    if (!in)
@@ -138,16 +142,18 @@ static sinter_status set_syms(eval_inputs *e, const opt_list *syms)
 {
    for (uint32_t i = 0; i < syms->count; i++) {
       const char *equals = strchr(syms->item[i], '=');
+      char *end = NULL;
       bool found = false;
 
       for (int s = 0; s < SYM_COUNT && equals; s++)
          if (strlen(ir_sym_names[s]) == (size_t)(equals - syms->item[i]) &&
              !strncmp(ir_sym_names[s], syms->item[i], (size_t)(equals - syms->item[i]))) {
-            e->step.sym[s] = strtoll(equals + 1, NULL, 10);
-            found = true;
+            e->step.sym[s] = strtoll(equals + 1, &end, 10);
+            found = end != equals + 1 && !*end;
          }
       if (!found)
-         return base_fail(SINTER_usage, syms->item[i], "Write --sym T=4.", "this names no symbol");
+         return base_fail(SINTER_usage, syms->item[i], "Write --sym T=4.",
+                          end ? "this is no whole number" : "this names no symbol");
    }
    return SINTER_ok;
 }
@@ -207,8 +213,22 @@ static sinter_status read_inputs(eval_inputs *e, const opt_list *inputs)
       named_array *n = &e->in[e->num++];
 
       n->name = arena_strndup(e->a, inputs->item[i], (size_t)(equals - inputs->item[i]));
+      for (const named_array *other = e->in; other < n; other++)
+         if (!strcmp(other->name, n->name))
+            return base_fail(SINTER_usage, n->name, "Give one.", "it has two arrays");
       SINTER_TRY(npy_read(e->a, equals + 1, &n->array));
    }
+   return SINTER_ok;
+}
+
+/* An array that stands for nothing was meant for another leaf. */
+static sinter_status check_inputs(const eval_inputs *e)
+{
+   for (uint32_t i = 0; i < e->num; i++)
+      if (!e->in[i].is_read)
+         return base_fail(SINTER_usage, e->in[i].name,
+                          "Name a param, a weight, or a metadata field (rope tables: rope.0).",
+                          "the function reads nothing of this name");
    return SINTER_ok;
 }
 
@@ -271,6 +291,7 @@ sinter_status opt_eval(arena *a, const ir_func *f, const opt_options *o)
    learn_extents(e, f);
    SINTER_TRY(set_syms(e, &o->syms));
    SINTER_TRY(set_step(e, f));
+   SINTER_TRY(check_inputs(e));
    if (o->trace && mkdir(o->trace, 0777) && errno != EEXIST)
       return base_fail(SINTER_io, o->trace, "", "cannot make the folder");
    SINTER_TRY(ir_eval_run(a, f, o->f64 ? IR_EVAL_f64 : IR_EVAL_declared, &e->step, &env, results,

@@ -55,5 +55,8 @@ sinter_status opt_golden(arena *a, const char *path, const opt_options *o)
    if (!r.failed)
       return SINTER_ok;
    fputs(report.data, stderr);
-   return base_fail(SINTER_failed, path, "", "%u of %u cases failed", r.failed, r.cases);
+   return base_fail(
+      SINTER_failed, path,
+      "Correct the pass, or the case: --update writes what comes out into CHECK lines.",
+      "%u of %u cases failed", r.failed, r.cases);
 }

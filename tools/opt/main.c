@@ -19,7 +19,7 @@ sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out
    char *text;
 
    if (!file)
-      return base_fail(SINTER_not_found, path, "name a file of IR, or - for stdin",
+      return base_fail(SINTER_not_found, path, "name a file that can be read, or - for stdin",
                        "cannot open: %s", strerror(errno));
    text = arena_alloc(a, cap);
    for (*out_len = 0; (n = fread(text + *out_len, 1, cap - *out_len, file)); *out_len += n) {
@@ -215,6 +215,15 @@ static sinter_status body(void *user)
    return worst;
 }
 
+/* A full disk is a failure. */
+static int finish(int code)
+{
+   if (fflush(stdout) == 0 && !ferror(stdout))
+      return code;
+   fprintf(stderr, "sinter-opt: writing to stdout failed\n");
+   return code ? code : 1;
+}
+
 int main(int argc, char **argv)
 {
    session s = {0};
@@ -222,7 +231,7 @@ int main(int argc, char **argv)
 
    if (status == SINTER_ok && s.o.help) {
       opt_help();
-      return 0;
+      return finish(0);
    }
    if (status == SINTER_ok)
       status = arena_create(&s.a);
@@ -231,5 +240,5 @@ int main(int argc, char **argv)
    if (status != SINTER_ok)
       fprintf(stderr, "sinter-opt: %s\n", sinter_error());
    arena_destroy(s.a);
-   return sinter_status_exit_code(status);
+   return finish(sinter_status_exit_code(status));
 }
