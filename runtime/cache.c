@@ -332,6 +332,9 @@ sinter_status rt_cache_items(const char *cache, rt_cache_item **out, size_t *out
    *out_count = 0;
    snprintf(path, sizeof path, "%s/artifacts", cache);
    DIR *dir = opendir(path);
+   if (!dir && errno != ENOENT && errno != ENOTDIR)
+      return base_fail(SINTER_io, path, "check the folder and its permissions",
+                       "the cache cannot be read: %s", strerror(errno));
    if (!dir)
       return SINTER_ok; /* an absent cache is an empty one */
    for (struct dirent *e; status == SINTER_ok && (e = readdir(dir));)

@@ -35,7 +35,7 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
 {
    struct stat before, after;
    int64_t started = rt_memo_now();
-   int fd = open(path, O_RDONLY | O_CLOEXEC);
+   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* no wait for a pipe's writer */
 
    if (fd < 0)
       return open_error(path);

@@ -151,7 +151,9 @@ static sinter_status read_header(cursor *c, gguf_file *g)
 
    SINTER_TRY(take(c, 4, &magic));
    if (memcmp(magic, "GGUF", 4) != 0)
-      return bad(c, "the file does not start with GGUF");
+      return base_fail(SINTER_bad_input, c->where,
+                       "name a GGUF file, or the folder that holds config.json and safetensors",
+                       "the file does not start with GGUF");
    SINTER_TRY(take_int(c, 4, &version));
    if (version && version % (1 << 24) == 0)
       return base_fail(SINTER_unsupported, c->where, "convert the model again as little-endian",

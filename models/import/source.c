@@ -34,7 +34,7 @@ sinter_status source_map(model_source *s, const char *path, source_file **out)
    sinter_status status;
 
    node->path = arena_strdup(s->a, path);
-   int fd = open(path, O_RDONLY | O_CLOEXEC);
+   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* no wait for a pipe's writer */
    if (fd < 0)
       return base_fail(errno == ENOENT ? SINTER_not_found : SINTER_io, path,
                        "check the path and its permissions", "the file cannot be opened: %s",

@@ -17,6 +17,7 @@ typedef enum command {
 
 typedef const char *cli_STR;
 typedef int64_t cli_INT;
+typedef int64_t cli_LONG;
 typedef double cli_FLOAT;
 typedef bool cli_FLAG;
 
@@ -34,7 +35,7 @@ typedef struct options {
 /* Reads argv into *out. False after printing what is wrong to stderr (exit 2). */
 bool cli_parse(int argc, char **argv, options *out);
 
-/* An INT option with its default. */
+/* An INT or LONG option with its default. */
 int64_t cli_int(int64_t value, int64_t otherwise);
 double cli_float(double value, double otherwise);
 

@@ -169,7 +169,10 @@ int cmd_explain(const options *o)
    sinter_status status = sinter_explain(&c, &json);
    if (status == SINTER_ok && o->why_not && !has_fusion(json, o->why_not)) {
       sinter_free(json);
-      return cli_usage_error("there is no fusion named '%s'", o->why_not);
+      return cli_fail(
+         2, "--why-not",
+         "sinter explain MODEL lists the fusions; sinter-opt --why-not knows all passes",
+         "there is no fusion named '%s'", o->why_not);
    }
    if (status == SINTER_ok && o->at && !has_site(json, o->why_not, o->at)) {
       sinter_free(json);
@@ -222,6 +225,16 @@ static void gc_table(const options *o, const tree *t)
           tree_string(tree_get(t, "removed_bytes")), tree_string(tree_get(t, "left_bytes")));
 }
 
+/* Of --max; one byte holds nothing, and 0 would be the cache's own bound. */
+static uint64_t most_bytes(int64_t mib)
+{
+   if (mib == CLI_UNSET)
+      return 0;
+   if ((uint64_t)mib > UINT64_MAX >> 20)
+      return UINT64_MAX;
+   return mib ? (uint64_t)mib << 20 : 1;
+}
+
 int cmd_cache(const options *o)
 {
    static texts t;
@@ -252,7 +265,7 @@ int cmd_cache(const options *o)
       return show(o, status, json, verify_table);
    }
    if (strcmp(verb, "gc") == 0) {
-      status = sinter_cache_gc(NULL, (uint64_t)cli_int(o->max_bytes, 0) << 20, &json);
+      status = sinter_cache_gc(NULL, most_bytes(o->max_bytes), &json);
       return show(o, status, json, gc_table);
    }
    return cli_usage_error("'sinter cache' takes ls, why, verify or gc, not '%s'", verb);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "loads.h"
+#include "tree.h"
 
 /* What the token callback collects. */
 typedef struct answer {
@@ -238,9 +239,28 @@ static void parts_json(uint32_t images, const char *text, size_t len, buffer *ou
    buffer_printf(out, "}]");
 }
 
-static void messages_json(const options *o, uint32_t images, const char *text, size_t len,
-                          buffer *out)
+/* Templates are for characters. 0, or the exit code. */
+static int check_text(const char *at, const char *text, size_t len)
 {
+   if (!text || tree_is_utf8(text, len))
+      return 0;
+   return cli_fail(3, at, "convert it, e.g. with iconv", "the text is not UTF-8");
+}
+
+static int check_system(const options *o)
+{
+   return o->system ? check_text("--system", o->system, strlen(o->system)) : 0;
+}
+
+/* 0, or the exit code. */
+static int messages_json(const options *o, uint32_t images, const char *text, size_t len,
+                         buffer *out)
+{
+   int code = check_system(o);
+
+   code = code ? code : check_text("prompt", text, len);
+   if (code)
+      return code;
    buffer_add(out, "[", 1);
    if (o->system) {
       buffer_printf(out, "{\"role\":\"system\",\"content\":");
@@ -253,6 +273,7 @@ static void messages_json(const options *o, uint32_t images, const char *text, s
    else
       buffer_json_string(out, text, len);
    buffer_add(out, "}]", 2);
+   return 0;
 }
 
 int cmd_run(const options *o)
@@ -288,7 +309,9 @@ int cmd_run(const options *o)
    if (o->system && !chat)
       fprintf(stderr, "note: --system is not used: the prompt goes without a chat template\n");
    if (chat)
-      messages_json(o, images.count, text.data, text.len, &messages);
+      code = messages_json(o, images.count, text.data, text.len, &messages);
+   if (code)
+      return code;
    sinter_status status =
       o->ids ? SINTER_ok
              : prompt_ids(&s, chat ? messages.data : NULL, text.data, text.len, &ids, &count);
@@ -332,7 +355,10 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    answer a = {.stream = true};
    int32_t *ids = NULL;
    size_t count = 0;
+   int code = check_text("stdin", line, len);
 
+   if (code)
+      return code;
    buffer_printf(history, "%s{\"role\":\"user\",\"content\":", history->len > 1 ? "," : "");
    buffer_json_string(history, line, len);
    buffer_add(history, "}", 1);
@@ -342,7 +368,7 @@ static int turn(const options *o, session *s, buffer *history, const char *line,
    history->len = end;
    if (status != SINTER_ok)
       return cli_error(status);
-   int code = generate(o, s, ids, count, &(cli_images){0}, &a);
+   code = generate(o, s, ids, count, &(cli_images){0}, &a);
    if (code == 0) {
       putchar('\n');
       after(o, s, &a, count);
@@ -361,8 +387,9 @@ int cmd_chat(const options *o)
    buffer history = {0};
    char *line = NULL;
    size_t cap = 0;
-   int code = cli_open(o, &s);
+   int code = check_system(o);
 
+   code = code ? code : cli_open(o, &s);
    if (code)
       return code;
    if (!s.info.has_chat_template)

@@ -1,4 +1,5 @@
 /* options.c - the command line, read by the tables commands.def and options.def. */
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -6,7 +7,7 @@
 
 #include "cli.h"
 
-typedef enum kind { FLAG, STR, INT, FLOAT } kind;
+typedef enum kind { FLAG, STR, INT, LONG, FLOAT } kind;
 
 #define ON(name) (1u << CMD_##name)
 #define ALL ((1u << CMD_COUNT) - 1)
@@ -81,7 +82,7 @@ static void clear(options *o)
 {
    *o = (options){.command = CMD_COUNT};
    for (size_t i = 0; i < countof(table); i++) {
-      if (table[i].kind == INT)
+      if (table[i].kind == INT || table[i].kind == LONG)
          *(int64_t *)field(o, i) = CLI_UNSET;
       else if (table[i].kind == FLOAT)
          *(double *)field(o, i) = NAN;
@@ -101,7 +102,8 @@ static bool is_given(const options *o, size_t i)
    switch (table[i].kind) {
    case FLAG: return *(const bool *)at;
    case STR: return *(const char *const *)at != NULL;
-   case INT: return *(const int64_t *)at != CLI_UNSET;
+   case INT:
+   case LONG: return *(const int64_t *)at != CLI_UNSET;
    case FLOAT: return !isnan(*(const double *)at);
    }
    return false;
@@ -130,6 +132,23 @@ static bool has_partners(const options *o)
    return true;
 }
 
+static const char *const takes[] = {
+   [INT] = "whole number from 0 to 2147483647",
+   [LONG] = "whole number from 0",
+   [FLOAT] = "number",
+};
+
+/* Whether a number that was read (errno: by strtoll) is one that the option takes. */
+static bool fits(const options *o, size_t i)
+{
+   const void *at = (const char *)o + table[i].offset;
+
+   if (table[i].kind == FLOAT)
+      return isfinite(*(const double *)at);
+   return errno != ERANGE && *(const int64_t *)at >= 0 &&
+          (table[i].kind == LONG || *(const int64_t *)at <= INT32_MAX);
+}
+
 static bool set(options *o, size_t i, const char *value)
 {
    char *end = NULL;
@@ -137,14 +156,17 @@ static bool set(options *o, size_t i, const char *value)
    switch (table[i].kind) {
    case FLAG: *(bool *)field(o, i) = true; return true;
    case STR: *(const char **)field(o, i) = value; return true;
-   case INT: *(int64_t *)field(o, i) = strtoll(value, &end, 10); break;
+   case INT:
+   case LONG:
+      errno = 0;
+      *(int64_t *)field(o, i) = strtoll(value, &end, 10);
+      break;
    case FLOAT: *(double *)field(o, i) = strtod(value, &end); break;
    }
-   if (end != value && *end == 0 &&
-       (table[i].kind == FLOAT ? isfinite(*(double *)field(o, i)) : *(int64_t *)field(o, i) >= 0))
+   if (end != value && *end == 0 && fits(o, i))
       return true;
-   cli_usage_error("%s%s takes a %s, not '%s'", dashes(i), table[i].name,
-                   table[i].kind == INT ? "whole number from 0" : "number", value);
+   cli_usage_error("%s%s takes a %s, not '%s'", dashes(i), table[i].name, takes[table[i].kind],
+                   value);
    return false;
 }
 
