@@ -42,6 +42,9 @@ static sinter_status find_sliding(model_source *s, model_config *c)
 sinter_status llama_derive(model_source *s, model_config *c)
 {
    SINTER_TRY(config_check_activation(s, c, "silu"));
+   if (c->qk_norm && !(c->row->traits & MODEL_TRAIT_qk_norm))
+      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                       "use_qk_norm is set for %s, which has no such norms", c->row->name);
    c->attention_scale = 1 / sqrt(c->head_width);
    SINTER_TRY(find_sliding(s, c));
    return config_read_rope(s, c, false);

@@ -234,13 +234,16 @@ static sinter_status check_fixed(model_source *s, const model_row *row, const js
 
 /* ---- keys nobody read ---- */
 
-static bool is_known(const char *name, const model_row *row)
+/* Of another family's key, 0 says that the model has no such thing. */
+static bool is_known(const char *name, const json *v, const model_row *row)
 {
+   bool none = v->kind == JSON_int && v->integer == 0;
+
    for (size_t i = 0; i < countof(known); i++)
       if (strcmp(known[i], name) == 0)
          return true;
    for (size_t i = 0; i < countof(keys); i++)
-      if (strcmp(keys[i].hf, name) == 0 && is_of_family(i, row))
+      if (strcmp(keys[i].hf, name) == 0 && (none || is_of_family(i, row)))
          return true;
    for (size_t i = 0; i < countof(fixed); i++)
       if (strcmp(fixed[i].hf, name) == 0)
@@ -253,7 +256,7 @@ static sinter_status check_unknown_hf(const model_source *s, const model_row *ro
    for (size_t i = 0; i < j->len; i++) {
       const json *v = j->items[i];
       if (v->kind == JSON_null || (v->kind == JSON_bool && !v->boolean) ||
-          is_known(j->keys[i], row))
+          is_known(j->keys[i], v, row))
          continue;
       return base_fail(
          SINTER_unsupported, s->path, "remove the key if it changes nothing, else report the model",

@@ -159,8 +159,9 @@ Test(config, rope_refusals)
    refused(LLAMA, "\"rope_theta\":-5", SINTER_bad_input, "base");
 }
 
-/* Kills: unknown keys in silence, null and false treated as set, a fixed key that is not compared.
- */
+/* Kills: unknown keys in silence, null and false treated as set, a fixed key that is not compared;
+ * configurations of Qwen3-Coder, which name what other families have and say 0, and say what the
+ * architecture has anyway. */
 Test(config, unknown_keys)
 {
    arena *a = new_arena();
@@ -175,6 +176,10 @@ Test(config, unknown_keys)
            "quantised");
    refused(LLAMA, "\"hidden_act\":\"relu\"", SINTER_unsupported, "relu");
    refused("MambaForCausalLM", "", SINTER_unsupported, "MambaForCausalLM");
+   refused(LLAMA, "\"shared_expert_intermediate_size\":8", SINTER_unsupported, "shared_expert");
+   refused(LLAMA, "\"use_qk_norm\":true", SINTER_unsupported, "use_qk_norm");
+   refused("Qwen3ForCausalLM", "\"use_qk_norm\":true", SINTER_bad_input, "self_attn.q_norm.weight");
+   (void)opened(a, LLAMA, "\"shared_expert_intermediate_size\":0");
    (void)opened(a, LLAMA,
                 "\"attention_twist\":null,\"use_twist\":false,\"_note\":5,\"pretraining_tp\":1");
    arena_destroy(a);
