@@ -108,9 +108,12 @@ static double attention_factor_of(const rope_keys *k, const rope_spec *r)
       return k->attention_factor;
    if (r->kind == ROPE_longrope && r->factor > 1)
       return sqrt(1 + log(r->factor) / log(r->original_context));
-   if (r->kind == ROPE_yarn && k->mscale != 0 && k->mscale_all_dim != 0)
-      return mscale_of(r->factor, k->mscale) / mscale_of(r->factor, k->mscale_all_dim);
-   return r->kind == ROPE_yarn ? mscale_of(r->factor, 1) : 1;
+   if (r->kind != ROPE_yarn)
+      return 1;
+   double more = k->yarn_attn > 0 ? k->yarn_attn : 1;
+   if (k->mscale != 0 && k->mscale_all_dim != 0)
+      return more * mscale_of(r->factor, k->mscale) / mscale_of(r->factor, k->mscale_all_dim);
+   return more * mscale_of(r->factor, 1);
 }
 
 static sinter_status read_factors(const model_source *s, const char *name, const json *j,
@@ -213,6 +216,9 @@ static sinter_status spec_from_json(model_source *s, const model_config *c, cons
    r->low_freq_factor = k.low;
    r->high_freq_factor = k.high;
    r->attention_factor = attention_factor_of(&k, r);
+   if (k.yarn_attn != 0 && r->kind != ROPE_yarn)
+      return base_fail(SINTER_unsupported, s->path, "report the model's config.json",
+                       "the RoPE parameters hold 'attn_factor', which is known of yarn only");
    SINTER_TRY(check_spec(s, r));
    SINTER_TRY(read_sections(s, &k, r));
    if (proportional)

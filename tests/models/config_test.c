@@ -125,6 +125,10 @@ Test(config, rope_values)
    cr_expect_eq(r->beta_slow, 1);
    cr_expect(r->truncate);
    r = opened(a, LLAMA,
+              "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attn_factor\":0.8782488562869419}")
+          ->ropes;
+   cr_expect_float_eq(r->attention_factor, 1, 1e-12);
+   r = opened(a, LLAMA,
               "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"truncate\":false,\"mscale\":2,"
               "\"mscale_all_dim\":1}")
           ->ropes;
@@ -148,6 +152,8 @@ Test(config, rope_refusals)
    refused(LLAMA, "\"rope_scaling\":{\"type\":\"spiral\",\"factor\":2}", SINTER_unsupported,
            "spiral");
    refused(LLAMA, "\"rope_scaling\":{\"type\":\"linear\"}", SINTER_bad_input, "factor");
+   refused(LLAMA, "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"attn_factor\":1}",
+           SINTER_unsupported, "attn_factor");
    refused(LLAMA, "\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"twist\":1}",
            SINTER_unsupported, "twist");
    refused(LLAMA,
