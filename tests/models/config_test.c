@@ -124,9 +124,10 @@ Test(config, rope_values)
    cr_expect_eq(r->beta_fast, 32);
    cr_expect_eq(r->beta_slow, 1);
    cr_expect(r->truncate);
-   r = opened(a, LLAMA,
-              "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attn_factor\":0.8782488562869419}")
-          ->ropes;
+   r =
+      opened(a, LLAMA,
+             "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attn_factor\":0.8782488562869419}")
+         ->ropes;
    cr_expect_float_eq(r->attention_factor, 1, 1e-12);
    r = opened(a, LLAMA,
               "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"truncate\":false,\"mscale\":2,"
