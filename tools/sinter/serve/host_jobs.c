@@ -213,9 +213,8 @@ void host_job_end(host *h, job *j)
 
 bool host_job_left(job *j, double now)
 {
-   struct pollfd p = {.fd = j->socket, .events = POLLRDHUP};
-
    pthread_mutex_lock(&j->lock);
+   struct pollfd p = {.fd = j->socket, .events = POLLRDHUP};
    if (!j->gone && j->socket >= 0 && poll(&p, 1, 0) == 1 &&
        (p.revents & (POLLRDHUP | POLLHUP | POLLERR)))
       j->gone = true;
