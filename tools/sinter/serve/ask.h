@@ -27,8 +27,7 @@ typedef struct tool {
 typedef struct prompt {
    int32_t *ids;
    size_t count;
-   char *text; /* as it was given, to be echoed; or NULL */
-   size_t len;
+   buffer text; /* as it was given, to be echoed; or empty */
 } prompt;
 
 typedef struct ask {

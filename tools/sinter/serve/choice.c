@@ -171,8 +171,8 @@ static sinter_status echo(choice *c)
    sinter_status status = SINTER_ok;
    size_t len = 0;
 
-   if (p->text) {
-      buffer_add(&c->text, p->text, p->len);
+   if (p->text.len) {
+      buffer_add(&c->text, p->text.data, p->text.len);
    } else {
       status = sinter_detokenize(artifact, p->ids, p->count, NULL, 0, &len);
       buffer_reserve(&c->text, len);

@@ -137,14 +137,8 @@ static void keep_texts(ask *a, const tree *given)
    const tree *e = given->kind == TREE_array ? tree_first(given) : given;
 
    for (size_t i = 0; i < a->num_prompts; i++, e = e->next) {
-      prompt *p = &a->prompts[i];
-      if (e->kind != TREE_string)
-         continue;
-      p->text = malloc(e->len + 1);
-      if (!p->text)
-         exit(6);
-      memcpy(p->text, e->text, e->len);
-      p->len = e->len;
+      if (e->kind == TREE_string)
+         buffer_add(&a->prompts[i].text, e->text, e->len);
    }
 }
 
@@ -552,7 +546,7 @@ void ask_free(ask *a)
 {
    for (size_t i = 0; i < a->num_prompts; i++) {
       free(a->prompts[i].ids);
-      free(a->prompts[i].text);
+      buffer_free(&a->prompts[i].text);
    }
    for (uint32_t i = 0; i < a->num_stops; i++)
       free(a->stops[i]);

@@ -116,9 +116,9 @@ static void add_piece(buffer *b, const piece *p)
 /* Moves the offset past a token. Of special ones only those count that a prompt's text has. */
 static void pass(choice *c, const piece *p)
 {
-   const prompt *given = c->prompt;
-   bool is_next = given->text && p->len <= given->len - c->passed &&
-                  memcmp(given->text + c->passed, p->bytes, p->len) == 0;
+   const buffer *given = &c->prompt->text;
+   bool is_next = given->len && p->len <= given->len - c->passed &&
+                  memcmp(given->data + c->passed, p->bytes, p->len) == 0;
 
    c->begun |= !p->special;
    if (is_next)
@@ -135,31 +135,30 @@ static void number(buffer *b, float v)
       add(b, "-9999.0");
 }
 
-static void chat_entry(const choice *c, buffer *b, int32_t id, float logprob)
+static void chat_entry(buffer *b, const piece *p, float logprob)
 {
-   const piece p = piece_of(c, id);
-
    add(b, "{\"token\":");
-   add_piece(b, &p);
+   add_piece(b, p);
    add(b, ",\"logprob\":");
    number(b, logprob);
    add(b, ",\"bytes\":[");
-   for (size_t i = 0; i < p.len; i++)
-      buffer_printf(b, "%s%u", i ? "," : "", (unsigned char)p.bytes[i]);
+   for (size_t i = 0; i < p->len; i++)
+      buffer_printf(b, "%s%u", i ? "," : "", (unsigned char)p->bytes[i]);
    add(b, "]");
 }
 
-static void chat_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *ids,
-                       const float *probs)
+static void chat_token(choice *c, const piece *p, float logprob, uint32_t num_top,
+                       const int32_t *ids, const float *probs)
 {
    if (c->probs.len)
       add(&c->probs, ",");
-   chat_entry(c, &c->probs, id, logprob);
+   chat_entry(&c->probs, p, logprob);
    add(&c->probs, ",\"top_logprobs\":[");
    for (uint32_t i = 0; i < num_top; i++) {
       if (i)
          add(&c->probs, ",");
-      chat_entry(c, &c->probs, ids[i], probs[i]);
+      const piece top = piece_of(c, ids[i]);
+      chat_entry(&c->probs, &top, probs[i]);
       add(&c->probs, "}");
    }
    add(&c->probs, "]}");
@@ -214,14 +213,13 @@ static void top_entries(choice *c, int32_t id, const piece *p, float logprob, ui
       top_entry(c, p, logprob, n ? "," : "");
 }
 
-static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, const int32_t *ids,
-                       const float *probs)
+static void text_token(choice *c, int32_t id, const piece *p, float logprob, uint32_t num_top,
+                       const int32_t *ids, const float *probs)
 {
    const char *comma = c->tokens.len ? "," : "";
-   const piece p = piece_of(c, id);
 
    add(&c->tokens, comma);
-   add_name(&c->tokens, &p);
+   add_name(&c->tokens, p);
    add(&c->token_probs, comma);
    add(&c->tops, comma);
    buffer_printf(&c->offsets, "%s%zu", comma, c->offset);
@@ -232,7 +230,7 @@ static void text_token(choice *c, int32_t id, float logprob, uint32_t num_top, c
    }
    number(&c->token_probs, logprob);
    add(&c->tops, "{");
-   top_entries(c, id, &p, logprob, num_top, ids, probs);
+   top_entries(c, id, p, logprob, num_top, ids, probs);
    add(&c->tops, "}");
 }
 
@@ -241,8 +239,10 @@ void reply_token(choice *c, int32_t id, float logprob, uint32_t num_top, const i
 {
    const piece p = piece_of(c, id);
 
-   (c->job->ask.endpoint == SERVE_CHAT ? chat_token : text_token)(c, id, logprob, num_top, top_ids,
-                                                                  top_logprobs);
+   if (c->job->ask.endpoint == SERVE_CHAT)
+      chat_token(c, &p, logprob, num_top, top_ids, top_logprobs);
+   else
+      text_token(c, id, &p, logprob, num_top, top_ids, top_logprobs);
    pass(c, &p);
 }
 
