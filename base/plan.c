@@ -437,6 +437,18 @@ uint64_t plan_page_bytes(const plan_cache_group *g)
    return plan_state_rows[g->kind] * row * plan_page_rows(g->ratio);
 }
 
+bool plan_has_picks(const plan *p)
+{
+   for (uint32_t i = 0; p->num_variants && i < p->variants[0].num_launches; i++) {
+      const plan_launch *l = &p->variants[0].launches[i];
+
+      if (l->num_refs && l->refs[0].kind == PLAN_REF_output &&
+          l->refs[0].index == plan_output_picks(p))
+         return true;
+   }
+   return false;
+}
+
 /* ---- extents ---- */
 
 int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)

@@ -218,6 +218,9 @@ static inline uint32_t plan_output_picks(const plan *p)
    return p->num_routes + 1;
 }
 
+/* Whether there are such launches. */
+bool plan_has_picks(const plan *p);
+
 /* Serialises into bytes owned by a: deterministic, little-endian. */
 void plan_encode(arena *a, const plan *p, const uint8_t **out, size_t *out_size);
 

@@ -46,6 +46,11 @@ SINTER_CHECKED sinter_status cg_chain_alone(cg_chain *c, const ir_value **split,
 /* The launches of a chain that ends in a sum of slots, or adds one (lower_combine.c). */
 SINTER_CHECKED sinter_status cg_lower_sums(cg_chain *c, const ir_value **split, cg_launches *out);
 
+/* Whether tokens are picked from what the chain makes (lower_sample.c); the launches of one that
+ * does: the product keeps the largest of each tile, and the one behind it finds the row's. */
+bool cg_chain_makes_logits(const cg_chain *c);
+void cg_chain_picks(cg_chain *c, const plan_launch *own, cg_launches *out);
+
 SINTER_CHECKED sinter_status cg_chain_refuse(const ir_op *op, const char *why);
 
 #endif

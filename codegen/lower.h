@@ -50,7 +50,8 @@ typedef struct cg_lower {
    bool simt; /* kernels are SIMT text: isa is the lowest level, for the shape of launches */
    const arch_info *arch; /* of SIMT text; NULL: a CPU */
    bool matrix;           /* products may use its matrix instructions */
-   uint64_t parts_at;     /* in the arena: sums of slices of products */
+   uint64_t parts_at;     /* in the arena: sums of slices of products, parts of picks */
+   uint32_t picks;        /* output that tokens are picked into; 0: they are not */
    int64_t max_rows;      /* of the variant */
    bool decode;           /* few rows: attention is parallel over the context */
    bool
@@ -133,9 +134,8 @@ void cg_number_phases(cg_launches *launches);
 
 /* Whether the function returns logits of so many tokens. */
 bool cg_has_logits(const cg_lower *l, uint32_t vocab);
-/* Appends the launches that pick tokens from the logits; output: number of the one that gets
- * them. */
-void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launches *out);
+/* Appends the launches that pick tokens from the logits, on a GPU. */
+void cg_lower_picks(const cg_lower *l, uint32_t vocab, cg_launches *out);
 
 /* Chunks of context up to which an index_topk scores nothing. */
 uint32_t cg_condition_of(const cg_lower *l, const ir_op *op);

@@ -350,6 +350,10 @@ sinter_status cg_chain_alone(cg_chain *c, const ir_value **split, cg_launches *o
       launch_slices(c, &own, out);
       return SINTER_ok;
    }
+   if (cg_chain_makes_logits(c)) {
+      cg_chain_picks(c, &own, out);
+      return SINTER_ok;
+   }
    cg_launch *to = cg_chain_launch(c, GEMM_whole, &own, out);
    cg_chain_refs(c, c->end, to);
    return SINTER_ok;

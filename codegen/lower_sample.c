@@ -1,8 +1,10 @@
-/* lower_sample.c - behind the last kernel of a GPU's plan: tokens from the wanted rows of logits,
- * so that ids go to the host instead.
+/* lower_sample.c - tokens from the wanted rows of logits, so that the host reads ids instead.
+ *
+ * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c). On a GPU
+ * launches behind the last kernel draw, too:
  *
  *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
-#include "lower.h"
+#include "gemm_chain.h"
 
 #include "base/draw.h"
 #include "simt.h"
@@ -38,11 +40,11 @@ static cg_launch *add(const cg_lower *l, const char *symbol, uint32_t vocab, int
    return to;
 }
 
-void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launches *out)
+void cg_lower_picks(const cg_lower *l, uint32_t vocab, cg_launches *out)
 {
    const plan_ref logits = {.kind = PLAN_REF_output},
                   parts = {.kind = PLAN_REF_arena, .offset = l->parts_at},
-                  ids = {.kind = PLAN_REF_output, .index = output};
+                  ids = {.kind = PLAN_REF_output, .index = l->picks};
    const int64_t chunks = (vocab + SAMPLE_CHUNK - 1) / SAMPLE_CHUNK;
    const uint64_t bytes = (uint64_t)(l->f->range[SYM_R].max * chunks) * 8;
 
@@ -57,4 +59,43 @@ void cg_lower_picks(const cg_lower *l, uint32_t vocab, uint32_t output, cg_launc
    cg_launch_ref(pick, logits, 0, false);
    cg_launch_ref(pick, cg_ref_meta(IR_META_picks, 0), 0, false);
    out->most_parts = MAX(out->most_parts, bytes);
+}
+
+/* ---- CPU ---- */
+
+static void emit_pick(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   (void)what;
+   pick_emit(m);
+}
+
+bool cg_chain_makes_logits(const cg_chain *c)
+{
+   const pass_place *to = cg_place(c->l, c->end);
+
+   return c->l->picks && !c->l->simt && !c->key.grouped && !c->quant &&
+          to->kind == PASS_PLACE_output && to->index == 0;
+}
+
+void cg_chain_picks(cg_chain *c, const plan_launch *own, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   uint64_t bytes = gemm_pick_bytes(own);
+   const plan_ref parts_of = cg_chain_room(c, &bytes, out),
+                  ids = {.kind = PLAN_REF_output, .index = l->picks};
+
+   c->key.picks = true;
+   cg_launch *to = cg_chain_launch(c, GEMM_whole, own, out);
+   cg_launch_value(l, to, c->end, true);
+   cg_launch_ref(to, parts_of, bytes, true);
+   cg_launch_ref(to, cg_ref_meta(IR_META_picks, 0), 0, false);
+   cg_chain_inputs(c, c->end, to);
+   cg_launch *pick = vec_push(l->a, &out->list);
+   *pick = (cg_launch){.kernel = {PICK_SYMBOL, "pick", emit_pick, NULL, NULL}};
+   pick_launch(own, &pick->launch);
+   pick->launch.num_refs = 0;
+   pick->launch.group = c->g->id;
+   cg_launch_ref(pick, ids, 0, true);
+   cg_launch_ref(pick, parts_of, bytes, false);
 }

@@ -15,7 +15,6 @@ typedef struct build {
    cg_lower l;
    const cg_form *forms[2]; /* of few rows, of a prompt */
    uint32_t first_group;    /* of the form that is lowered */
-   bool picks;              /* tokens are picked behind the last kernel, in a group of their own */
    cg_plan *out;
    map kernels; /* symbol → 1 + number */
    VEC(cg_kernel) kernel_list;
@@ -50,13 +49,20 @@ static void add_segments(build *b, const uint32_t *first, plan_variant *v)
    }
 }
 
+/* Tokens are picked behind the last kernel, in a group of their own; on a CPU where logits are
+ * made. */
+static bool picks_last(const build *b)
+{
+   return b->l.simt && b->l.picks;
+}
+
 /* They belong to the last segment. */
 static sinter_status add_picks(build *b, cg_launches *to)
 {
    const plan *p = &b->out->plan;
    size_t first = to->list.count;
 
-   cg_lower_picks(&b->l, p->model.vocab, plan_output_picks(p), to);
+   cg_lower_picks(&b->l, p->model.vocab, to);
    for (size_t i = first; i < to->list.count; i++) {
       to->list.data[i].launch.group = p->num_groups - 1;
       SINTER_TRY(cg_simt_launch(b->a, p->target, b->l.arch, &to->list.data[i]));
@@ -88,7 +94,7 @@ static sinter_status add_variant(build *b, const char *name, int64_t max_rows, i
                                                               &launches.list.data[k]));
       }
    }
-   if (b->picks)
+   if (picks_last(b))
       SINTER_TRY(add_picks(b, &launches));
    first[l->num_kernels] = (uint32_t)launches.list.count;
    cg_number_phases(&launches);
@@ -152,7 +158,7 @@ static void add_groups(build *b)
       for (uint32_t i = 0; i < l->num_kernels; i++)
          p->groups[p->num_groups++] = (plan_group){l->kernels[i]->name, l->kernels[i]->rule};
    }
-   if (b->picks)
+   if (picks_last(b))
       p->groups[p->num_groups++] = (plan_group){"picks", ""};
 }
 
@@ -244,8 +250,8 @@ sinter_status cg_plan_build(arena *a, const model *m, const cg_form *form, const
    add_routes(&b);
    if (!isa)
       return SINTER_ok;
-   b.picks = b.l.simt && p->model.head != PLAN_HEAD_hidden && !p->model.tower &&
-             cg_has_logits(&b.l, p->model.vocab);
+   if (p->model.head != PLAN_HEAD_hidden && !p->model.tower && cg_has_logits(&b.l, p->model.vocab))
+      b.l.picks = plan_output_picks(p);
    add_groups(&b);
    return add_variants(&b);
 }

@@ -531,7 +531,7 @@ typedef enum sinter_preempt {
 
 /* Where tokens were sampled from their logits: on the device, or on the host and why. */
 #define SINTER_SAMPLED(X)                                                                          \
-   X(device, "only ids came back")                                                                 \
+   X(device, "the host read no logits")                                                            \
    X(no_sampler, "the device, or the artifact for it, has no sampler")                             \
    X(grammar, "tokens were masked")                                                                \
    X(penalties, "they depend on earlier tokens")                                                   \

@@ -44,7 +44,7 @@ static sinter_status load(rt_device *d, const rt_artifact *artifact, const rt_li
    SINTER_TRY(rt_elf_load(code.data, code.size, rt_artifact_path(artifact), &d->code));
    if (debug_is_on(DEBUG_perf))
       rt_elf_write_perf_map(d->code);
-   rt_host_kind kind = {find, d, weights.data};
+   rt_host_kind kind = {find, d, weights.data, .picks = true};
    return rt_host_create(d->plan, limits, step, &kind, &d->host);
 }
 
@@ -68,6 +68,11 @@ static sinter_status cpu_open(const rt_artifact *artifact, const rt_limits *limi
 static sinter_status cpu_run(rt_device *d, const float **out_logits)
 {
    return rt_host_run(d->host, out_logits);
+}
+
+static const int32_t *cpu_picks(const rt_device *d)
+{
+   return rt_host_picks(d->host);
 }
 
 static const int32_t *cpu_routes(const rt_device *d, uint32_t index)
@@ -115,6 +120,7 @@ const rt_device_ops rt_cpu_device = {
    .open = cpu_open,
    .close = cpu_close,
    .run = cpu_run,
+   .picks = cpu_picks,
    .routes = cpu_routes,
    .copy_page = cpu_copy_page,
    .read_page = cpu_read_page,

@@ -109,16 +109,6 @@ static sinter_status take_group(rt_device *d, uint32_t index, const rt_limits *l
    return SINTER_ok;
 }
 
-static bool has_picks(const plan *p)
-{
-   for (uint32_t i = 0; i < p->variants[0].num_launches; i++) {
-      const plan_ref *first = p->variants[0].launches[i].refs;
-      if (first->kind == PLAN_REF_output && first->index == plan_output_picks(p))
-         return true;
-   }
-   return false;
-}
-
 static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
 {
    const plan *p = d->plan;
@@ -126,7 +116,7 @@ static sinter_status take_outputs(rt_device *d, const rt_limits *limits)
 
    SINTER_TRY(take(d, logits, "logits", &d->memory.logits));
    SINTER_TRY(take_host(d, logits, (void **)&d->logits));
-   d->picks = has_picks(p);
+   d->picks = plan_has_picks(p);
    d->routes = calloc(plan_output_picks(p), sizeof *d->routes);
    d->memory.routes = calloc(plan_output_picks(p), sizeof *d->memory.routes);
    if (!d->routes || !d->memory.routes)

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 
 #include "base/debug.h"
+#include "draws.h"
+#include "meta.h"
 #include "turns.h"
 
 typedef struct mapping {
@@ -24,7 +26,9 @@ struct rt_host {
    uint64_t page_bytes[8];
    rt_program *program;
    rt_pool *pool;
-   bool shared; /* the pool is the process's */
+   rt_draws *draws; /* NULL: tokens are not picked */
+   bool shared;     /* the pool is the process's */
+   bool has_picks;  /* launches pick the likeliest tokens */
    bool poisons;
 };
 
@@ -127,16 +131,28 @@ static sinter_status map_all(rt_host *h, const rt_limits *limits)
    return SINTER_ok;
 }
 
-static sinter_status build(rt_host *h, const rt_limits *limits, const rt_host_kind *kind)
+static sinter_status take_pool(rt_host *h, const rt_limits *limits)
 {
-   SINTER_TRY(map_all(h, limits));
-   SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, limits->time_launches,
-                                &h->program));
    if (!limits->share_threads)
       return rt_pool_create(limits->threads, &h->pool);
    SINTER_TRY(rt_shared_pool(limits->threads, &h->pool));
    h->shared = true;
    return SINTER_ok;
+}
+
+static sinter_status build(rt_host *h, const rt_limits *limits, const rt_host_kind *kind)
+{
+   const plan_model *p = &h->plan->model;
+
+   SINTER_TRY(map_all(h, limits));
+   SINTER_TRY(rt_program_create(h->plan, &h->memory, kind->find, kind->user, limits->time_launches,
+                                &h->program));
+   SINTER_TRY(take_pool(h, limits));
+   if (!kind->picks || p->head == PLAN_HEAD_hidden || p->tower)
+      return SINTER_ok;
+   h->has_picks = plan_has_picks(h->plan);
+   return rt_draws_create(p->vocab, rt_pool_threads(h->pool), (uint32_t)limits->max_wanted,
+                          &h->draws);
 }
 
 sinter_status rt_host_create(const plan *p, const rt_limits *limits, rt_step *step,
@@ -168,6 +184,7 @@ void rt_host_destroy(rt_host *h)
       rt_shared_pool_drop();
    else
       rt_pool_destroy(h->pool);
+   rt_draws_destroy(h->draws);
    rt_program_destroy(h->program);
    for (uint32_t i = 0; i < h->plan->num_cache_groups; i++) {
       for (uint32_t l = 0; h->state[i] && l < h->plan->cache_groups[i].num_layers; l++)
@@ -185,6 +202,22 @@ void rt_host_destroy(rt_host *h)
    free(h);
 }
 
+static int32_t *picks_of(const rt_host *h)
+{
+   return h->memory.routes[h->plan->num_routes];
+}
+
+/* What no launch has picked. */
+static void pick(rt_host *h)
+{
+   const rt_step *step = h->memory.step;
+
+   if (h->draws)
+      rt_draws_run(h->draws, h->pool, step->meta[RT_META_picks][0],
+                   (uint32_t)step->block.sym[SYM_R], h->has_picks ? DRAW_random : DRAW_best,
+                   h->memory.logits, picks_of(h));
+}
+
 sinter_status rt_host_run(rt_host *h, const float **out_logits)
 {
    /* No step may read what an earlier one has left: all bits set is NaN. */
@@ -198,11 +231,18 @@ sinter_status rt_host_run(rt_host *h, const float **out_logits)
    if (h->shared)
       rt_turn_take();
    sinter_status status = rt_program_run(h->program, h->pool);
+   if (status == SINTER_ok)
+      pick(h);
    if (h->shared)
       rt_turn_give();
    SINTER_TRY(status);
    *out_logits = h->memory.logits;
    return SINTER_ok;
+}
+
+const int32_t *rt_host_picks(const rt_host *h)
+{
+   return h->draws ? picks_of(h) : NULL;
 }
 
 const int32_t *rt_host_routes(const rt_host *h, uint32_t index)

@@ -9,6 +9,7 @@ typedef struct rt_host_kind {
    rt_find_kernel *find;
    void *user;
    const uint8_t *weights;
+   bool picks; /* tokens are picked from logits: they are a model's */
 } rt_host_kind;
 
 typedef struct rt_host rt_host;
@@ -24,6 +25,7 @@ void rt_host_largest_step(const plan *p, const rt_limits *limits, int64_t syms[S
 
 /* As in rt_device_ops. */
 SINTER_CHECKED sinter_status rt_host_run(rt_host *h, const float **out_logits);
+const int32_t *rt_host_picks(const rt_host *h);
 const int32_t *rt_host_routes(const rt_host *h, uint32_t index);
 void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
 void rt_host_read_page(rt_host *h, uint32_t group, int32_t page, uint8_t *to);

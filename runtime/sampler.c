@@ -362,9 +362,9 @@ static int32_t draw_row(rt_sampler *s, const drawing *d)
    return last;
 }
 
-static int32_t draw_token(rt_sampler *s, const float *row, float max, const rt_ask *ask)
+static int32_t draw_token(rt_sampler *s, const float *row, float max, const draw *how)
 {
-   const drawing d = {rt_draw_of(ask->sampling, ask->index), row, max};
+   const drawing d = {*how, row, max};
 
    if (d.o.k && d.o.k <= MAX_SORTED) {
       uint32_t n = rt_row_top(row, s->vocab, d.o.k, s->candidates);
@@ -374,6 +374,16 @@ static int32_t draw_token(rt_sampler *s, const float *row, float max, const rt_a
       return draw_sorted(&d, s->candidates, n, total);
    }
    return draw_row(s, &d);
+}
+
+int32_t rt_sample_draw(rt_sampler *s, const float *logits, const draw *how)
+{
+   float max;
+   uint32_t best;
+
+   if (!rt_row_max(logits, s->vocab, &max, &best))
+      return -1;
+   return how->how == DRAW_random ? draw_token(s, logits, max, how) : (int32_t)best;
 }
 
 static void fill_logprobs(rt_sampler *s, const float *logits, float max, const rt_ask *ask,
@@ -423,11 +433,10 @@ sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, r
    max = raw_max;
    if (row != logits && !rt_row_max(row, s->vocab, &max, &best))
       return none_left(s, ask);
-   out->id = (int32_t)best;
+   const draw how = rt_draw_of(ask->sampling, ask->index);
+   out->id = how.how == DRAW_random ? draw_token(s, row, max, &how) : (int32_t)best;
    out->logprob = 0;
    out->num_top = 0;
-   if (ask->sampling->temperature > 0)
-      out->id = draw_token(s, row, max, ask);
    if (ask->want_logprob || ask->num_top)
       fill_logprobs(s, logits, raw_max, ask, out);
    return SINTER_ok;

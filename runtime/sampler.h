@@ -70,6 +70,10 @@ SINTER_CHECKED sinter_status rt_no_number(void);
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 
+/* Picks from a row as it is, by a draw that is not DRAW_host; below 0 when a logit is not a number
+ * or none is finite. */
+int32_t rt_sample_draw(rt_sampler *s, const float *logits, const draw *how);
+
 /* The options as numbers, for the token of an index. */
 draw rt_draw_of(const sinter_sampling *s, uint32_t index);
 

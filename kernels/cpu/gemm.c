@@ -60,6 +60,10 @@ uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
    for (uint32_t i = 0; i < GEMM_CONSTS; i++)
       g->k[i] = vec_karg_const(f, i);
    g->y = vec_karg_ptr(f, p++);
+   if (g->key->picks) {
+      g->parts_of = vec_karg_ptr(f, p++);
+      g->draws = vec_karg_ptr(f, p++);
+   }
    if (g->key->quant)
       g->scales = vec_karg_ptr(f, p++);
    if (g->key->norm.stored)
@@ -359,7 +363,11 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
       g->set = amx_begin(f);
       vec_if_end(f, &i);
    }
+   if (g->key->picks)
+      gemm_pick_begin(g);
    all_panels(g, column_tile);
+   if (g->key->picks)
+      gemm_pick_end(g, column_tile);
    if (g->amx_dots[0][0]) {
       i = vec_if_begin(f, many);
       vec_tiles_end(f);
@@ -520,6 +528,10 @@ void gemm_take_stack(gemm_kernel *g)
       g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->combine)
       g->factor = vec_stack(f, GEMM_ROWS * 4, 64);
+   if (g->key->picks) {
+      g->most = vec_stack(f, GEMM_ROWS * vec_lanes(f) * 4, 64);
+      g->most_at = vec_stack(f, GEMM_ROWS * vec_lanes(f) * 4, 64);
+   }
    if (g->key->quant)
       g->group = vec_stack(f, GEMM_ROWS * QUANT_GROUP * 4, 64);
 }

@@ -77,6 +77,7 @@ typedef struct gemm_key {
    bool combine;   /* grouped: y[token] += weight of the slot * v, experts ascending, from 0 on */
    bool parts;     /* x is what the split kernel made of it */
    bool quant;     /* y is quantised; N is whole groups, and there is one head */
+   bool picks;     /* y is logits: the largest of a row is kept, see below */
    gemm_norm norm; /* floats, one weight, not grouped */
    uint32_t
       slices; /* GPU: k is summed in so many slices, which are added in order; 0 or 1: in one */
@@ -111,7 +112,8 @@ void gemm_emit(vec_module *m, const gemm_key *key);
 /* Fills tiles, num_refs, consts, num_consts, bytes and flops of a launch (not kernel, phase, group,
  * refs). The caller fills refs[0 .. num_refs) in this order:
  *
- *    y        f32[M][N], or with quant the codes i8[M][N] and then the scales
+ *    y        f32[M][N], or with quant the codes i8[M][N] and then the scales; with picks the parts and
+ *             the draws behind it
  *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), or
  *             the parts bf16[M][3][K rounded up]
  *    norm     if stored the normed rows f32[M][K]; in front of x. Behind x the weights f32[K]
@@ -153,6 +155,22 @@ void gemm_pair_emit(vec_module *m, const gemm_pair *pair);
 /* From the launches of both parts; the caller fills refs: those of the first, then of the second,
  * y in front of each. */
 void gemm_pair_launch(const plan_launch *routed, const plan_launch *dense, plan_launch *out);
+
+/* ---- picks ----
+ * Rows of y are logits, of which most steps need the largest only: the product leaves that of each
+ * tile's columns and its number in `parts`, gemm_pick_bytes a row, and a kernel behind it finds the
+ * row's among them. y itself has the rows whose draw (base/draw.h) is not DRAW_best. Not grouped
+ * or quantised. */
+
+/* Bytes of parts a row, of a product that gemm_launch has filled. */
+uint64_t gemm_pick_bytes(const plan_launch *gemm);
+
+#define PICK_SYMBOL "pick"
+void pick_emit(vec_module *m);
+
+/* As gemm_launch; the caller fills refs: ids i32[R], parts. An id is below 0 where a logit of the
+ * row is NaN or infinite, or all are -inf. */
+void pick_launch(const plan_launch *gemm, plan_launch *out);
 
 /* ---- parts ----
  * f32 x as the exact sum of three bf16, for AMX: a kernel of its own before the product.

@@ -98,6 +98,7 @@ static void write_block(gemm_kernel *g, vec_value panel, bool tail)
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
    vec_value row = output_row(g, l.i);
    vec_value factor = NULL;
+   vec_if wanted;
 
    if (g->key->combine)
       factor = vec_load(f, VEC_f32, 1, vec_at(f, g->factor, vec_shl_i(f, l.i, 2)), 4);
@@ -115,12 +116,18 @@ static void write_block(gemm_kernel *g, vec_value panel, bool tail)
          v = apply_step(g, i, &at, v);
       if (g->key->combine)
          v = vec_fma(f, vec_splat(f, factor, lanes), v, load_f32s(g, &at, matrix_at(g, &at, g->y)));
+      if (g->key->picks)
+         gemm_pick_outputs(g, l.i, at.column, at.left, v);
+      if (g->key->picks)
+         wanted = vec_if_begin(f, gemm_pick_is_wanted(g, row));
       if (g->key->quant)
          vec_store(f, v, group_at(g, panel, l.i, c), 4);
       else if (tail)
          vec_store_first(f, v, matrix_at(g, &at, g->y), at.left);
       else
          vec_store(f, v, matrix_at(g, &at, g->y), 4);
+      if (g->key->picks)
+         vec_if_end(f, &wanted);
    }
    vec_loop_end(f, &l, NULL);
 }

@@ -27,6 +27,8 @@ typedef struct gemm_kernel {
    vec_value block[2];        /* f32[64][16] of the two weights */
    vec_value normed, norm_weight; /* of a norm: normed is NULL when it is not stored */
    vec_value scales, group;       /* quant: of y; f32[64][32], a group of each row of the chunk */
+   vec_value parts_of, draws;     /* picks: of all rows */
+   vec_value most, most_at;       /* picks: f32[64][lanes], i32[64][lanes], largest so far */
    vec_value unpacked;            /* UNPACKED_BYTES; NULL when nothing is unpacked */
    vec_value products, set; /* i32[2 cells][2][16][16]; the AMX tiles of the chunk: NULL without */
 } gemm_kernel;
@@ -53,6 +55,13 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile);
 
 /* The same for a chunk whose rows are normed first (gemm_norm.c). */
 void gemm_norm_tile(gemm_kernel *g, vec_value column_tile);
+
+/* With picks (gemm_pick.c): before and behind all panels of a tile; outputs v of row i of the chunk
+ * from `column` on, of which `left` exist (NULL: all); whether row `row` of y is wanted, an i1. */
+void gemm_pick_begin(gemm_kernel *g);
+void gemm_pick_end(gemm_kernel *g, vec_value column_tile);
+void gemm_pick_outputs(gemm_kernel *g, vec_value i, vec_value column, vec_value left, vec_value v);
+vec_value gemm_pick_is_wanted(gemm_kernel *g, vec_value row);
 
 /* Columns of one panel = 0, for every token. */
 void gemm_clear_panel(gemm_kernel *g, vec_value panel, vec_value tokens);

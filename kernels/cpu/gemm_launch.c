@@ -54,6 +54,8 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
       return "a row to norm does not fit the stack";
    if (key->quant && key->combine)
       return "sums of experts are not quantised where they are made";
+   if (key->picks && (key->grouped || key->quant))
+      return "only a plain product keeps the largest of its rows";
    return key->num_steps > GEMM_MAX_STEPS ? "the epilogue is too long" : NULL;
 }
 
@@ -93,8 +95,8 @@ void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
                     key->form == GEMM_whole  ? "whole"
                     : key->form == GEMM_part ? "part"
                                              : "merge");
-   if (key->quant)
-      snprintf(out + n, GEMM_SYMBOL_MAX - n, "_quant");
+   if (key->quant || key->picks)
+      snprintf(out + n, GEMM_SYMBOL_MAX - n, key->quant ? "_quant" : "_picks");
 }
 
 /* ---- launches ---- */
@@ -189,8 +191,8 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
 
    memcpy(out->consts, consts, sizeof consts);
    out->num_consts = GEMM_CONSTS;
-   out->num_refs = 3 + key->quant + (key->norm.k != 0) + key->norm.stored + key->int8 +
-                   (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
+   out->num_refs = 3 + key->quant + 2 * key->picks + (key->norm.k != 0) + key->norm.stored +
+                   key->int8 + (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += gemm_step_infos[key->steps[i].kind].has_operand;
    out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};

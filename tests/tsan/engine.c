@@ -64,7 +64,7 @@ static plan the_plan = {.model = {.vocab = VOCAB, .trained_context = 256},
 static sinter_status open_device(const rt_artifact *a, const rt_limits *limits, rt_step *step,
                                  rt_device **out)
 {
-   rt_host_kind kind = {.find = find};
+   rt_host_kind kind = {.find = find, .picks = true};
 
    (void)a;
    *out = calloc(1, sizeof **out);
@@ -82,6 +82,11 @@ static sinter_status run_device(rt_device *d, const float **out_logits)
    return rt_host_run(d->host, out_logits);
 }
 
+static const int32_t *picks(const rt_device *d)
+{
+   return rt_host_picks(d->host);
+}
+
 static void copy_page(rt_device *d, uint32_t group, int32_t from, int32_t to)
 {
    rt_host_copy_page(d->host, group, from, to);
@@ -96,6 +101,7 @@ static const rt_device_ops ops = {.name = "test",
                                   .open = open_device,
                                   .close = close_device,
                                   .run = run_device,
+                                  .picks = picks,
                                   .copy_page = copy_page,
                                   .stats = stats};
 

@@ -1,0 +1,168 @@
+/* gemm_pick.c - the likeliest token of a row, found where its logits are made.
+ *
+ *    tile of logits[rows][columns] ─ largest of each row ─▶ most f32[C], at i32[C] of the row ─ pick ─▶ ids[R]
+ *
+ * Rows that nobody else picks from have no logits in memory: those of a step are many times what
+ * its caches hold. A logit that is not a number counts as infinity, which no row may have. */
+#include "gemm_kernel.h"
+
+#include "base/draw.h"
+
+#include <math.h>
+
+/* Bytes of `most`, and of `at`, of a row with so many tiles of columns: whole lines. */
+static vec_value part_bytes(vec_fn *f, vec_value tiles)
+{
+   return vec_and_i(f, vec_add_i(f, vec_shl_i(f, tiles, 2), LINE_BYTES - 1), -LINE_BYTES);
+}
+
+uint64_t gemm_pick_bytes(const plan_launch *gemm)
+{
+   return 2 * base_align((uint64_t)gemm->consts[C_COLUMN_TILES] * 4, LINE_BYTES);
+}
+
+static vec_value infinity(vec_fn *f, uint32_t lanes, int sign)
+{
+   return vec_float(f, lanes, sign * (double)INFINITY);
+}
+
+static vec_value lane_numbers(vec_fn *f, uint32_t lanes)
+{
+   int64_t iota[PANEL_ROWS];
+
+   for (int i = 0; i < PANEL_ROWS; i++)
+      iota[i] = i;
+   return vec_ints(f, VEC_i32, lanes, iota);
+}
+
+static vec_value wide(vec_fn *f, vec_value i64, uint32_t lanes)
+{
+   return vec_splat(f, vec_trunc(f, i64, VEC_i32), lanes);
+}
+
+/* Of row i of the chunk, a lane each. */
+static vec_value lanes_at(gemm_kernel *g, vec_value base, vec_value i)
+{
+   return vec_at(g->f, base, vec_mul_i(g->f, i, 4 * vec_lanes(g->f)));
+}
+
+void gemm_pick_begin(gemm_kernel *g)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+
+   vec_store(f, infinity(f, lanes, -1), lanes_at(g, g->most, l.i), 32);
+   vec_store(f, vec_int(f, VEC_i32, lanes, 0), lanes_at(g, g->most_at, l.i), 32);
+   vec_loop_end(f, &l, NULL);
+}
+
+/* The larger of both, lane by lane; of equals what was there, whose columns come first. */
+static void keep_larger(vec_fn *f, vec_value v, vec_value at, vec_value *most, vec_value *most_at)
+{
+   vec_value larger = vec_fcmp(f, VEC_gt, v, *most);
+
+   *most = vec_select(f, larger, v, *most);
+   *most_at = vec_select(f, larger, at, *most_at);
+}
+
+void gemm_pick_outputs(gemm_kernel *g, vec_value i, vec_value column, vec_value left, vec_value v)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_value number = lane_numbers(f, lanes), to = lanes_at(g, g->most, i);
+   vec_value to_at = lanes_at(g, g->most_at, i);
+   vec_value most = vec_load(f, VEC_f32, lanes, to, 32),
+             at = vec_load(f, VEC_i32, lanes, to_at, 32);
+
+   v = vec_select(f, vec_fcmp(f, VEC_lt, v, infinity(f, lanes, 1)), v, infinity(f, lanes, 1));
+   if (left)
+      v = vec_select(f, vec_icmp(f, VEC_lt, number, wide(f, left, lanes)), v,
+                     infinity(f, lanes, -1));
+   keep_larger(f, v, vec_add(f, wide(f, column, lanes), number), &most, &at);
+   vec_store(f, most, to, 32);
+   vec_store(f, at, to_at, 32);
+}
+
+static vec_value least_of(vec_fn *f, vec_value v)
+{
+   for (uint32_t n = vec_width(v) / 2; n > 1; n /= 2)
+      v = vec_imin(f, vec_part(f, v, 0, n), vec_part(f, v, n, n));
+   return vec_imin(f, vec_extract(f, v, 0), vec_extract(f, v, 1));
+}
+
+/* The largest of all lanes, and the lowest number among its equals. */
+static void over_lanes(vec_fn *f, vec_value most, vec_value at, vec_value *out_most,
+                       vec_value *out_at)
+{
+   uint32_t lanes = vec_width(most);
+
+   *out_most = vec_fmax_all(f, most);
+   vec_value equal = vec_fcmp(f, VEC_eq, most, vec_splat(f, *out_most, lanes));
+   *out_at = least_of(f, vec_select(f, equal, at, vec_int(f, VEC_i32, lanes, INT32_MAX)));
+}
+
+void gemm_pick_end(gemm_kernel *g, vec_value column_tile)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_value bytes = part_bytes(f, g->k[C_COLUMN_TILES]), most, at;
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
+   vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
+   vec_value to = vec_at(f, g->parts_of, vec_shl_i(f, vec_mul(f, row, bytes), 1));
+
+   to = vec_at(f, to, vec_shl_i(f, column_tile, 2));
+   over_lanes(f, vec_load(f, VEC_f32, lanes, lanes_at(g, g->most, l.i), 32),
+              vec_load(f, VEC_i32, lanes, lanes_at(g, g->most_at, l.i), 32), &most, &at);
+   vec_store(f, most, to, 4);
+   vec_store(f, at, vec_at(f, to, bytes), 4);
+   vec_loop_end(f, &l, NULL);
+}
+
+vec_value gemm_pick_is_wanted(gemm_kernel *g, vec_value row)
+{
+   vec_fn *f = g->f;
+   vec_value how = vec_at(f, g->draws, vec_mul_i(f, row, sizeof(draw)));
+
+   return vec_icmp(f, VEC_ne, vec_load(f, VEC_i32, 1, how, 4), vec_int(f, VEC_i32, 1, DRAW_best));
+}
+
+/* ---- pick ---- */
+
+void pick_launch(const plan_launch *gemm, plan_launch *out)
+{
+   out->consts[0] = gemm->consts[C_COLUMN_TILES];
+   out->num_consts = 1;
+   out->num_refs = 2;
+   out->tiles = (plan_extent){.k = 1, .num_factors = 1, .factor = {{SYM_R, 1}}};
+   out->bytes = out->tiles;
+   out->bytes.k = (int64_t)gemm_pick_bytes(gemm);
+   out->flops = out->bytes;
+}
+
+/* A row a tile: the largest of its parts; -1 when that is no finite number. */
+void pick_emit(vec_module *m)
+{
+   if (vec_module_has(m, PICK_SYMBOL))
+      return;
+   vec_fn *f = vec_kernel(m, PICK_SYMBOL);
+   uint32_t lanes = vec_lanes(f);
+   vec_value tiles = vec_karg_const(f, 0), bytes = part_bytes(f, tiles), most, at;
+   vec_value ids = vec_karg_ptr(f, 0), parts = vec_karg_ptr(f, 1), number = lane_numbers(f, lanes);
+   vec_value vars[] = {infinity(f, lanes, -1), vec_int(f, VEC_i32, lanes, 0)};
+
+   parts = vec_at(f, parts, vec_shl_i(f, vec_mul(f, vec_tile(f), bytes), 1));
+   vec_loop l = vec_loop_begin(f, vec_i(f, 0), tiles, lanes, 2, vars);
+   vec_value from = vec_at(f, parts, vec_shl_i(f, l.i, 2));
+   vec_value there = vec_icmp(f, VEC_lt, number, wide(f, vec_sub(f, tiles, l.i), lanes));
+   vec_value v = vec_load(f, VEC_f32, lanes, from, 4);
+   v = vec_select(f, there, v, infinity(f, lanes, -1));
+   memcpy(vars, l.var, sizeof vars);
+   keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &vars[0], &vars[1]);
+   vec_loop_end(f, &l, vars);
+   over_lanes(f, l.var[0], l.var[1], &most, &at);
+   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, most), infinity(f, 1, 1));
+   vec_store(f, vec_select(f, is_finite, at, vec_int(f, VEC_i32, 1, -1)),
+             vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
+   vec_end(f);
+}

@@ -1,0 +1,24 @@
+/* draws.h - tokens picked from rows of logits on the threads of a pool, a row a tile.
+ *
+ * Each picks what rt_sample would of a row that is taken as it is (sampler.h), whatever the number
+ * of threads. */
+#ifndef RT_DRAWS_H
+#define RT_DRAWS_H
+
+#include "base/draw.h"
+#include "threads.h"
+
+typedef struct rt_draws rt_draws;
+
+/* For steps of at most max_rows rows of `vocab` logits. Nothing is allocated afterwards. Errors
+ * OUT_OF_MEMORY. */
+SINTER_CHECKED sinter_status rt_draws_create(uint32_t vocab, uint32_t threads, uint32_t max_rows,
+                                             rt_draws **out);
+void rt_draws_destroy(rt_draws *d);
+
+/* Picks ids[i] from row i where how[i] is a draw of at least `first`; below 0 where its logits are
+ * not finite. Other ids stay as they are. */
+void rt_draws_run(rt_draws *d, rt_pool *pool, const draw *how, uint32_t rows, draw_how first,
+                  const float *logits, int32_t *ids);
+
+#endif
