@@ -89,46 +89,61 @@ static vec_value output_row(gemm_kernel *g, vec_value i)
    return vec_load(g->f, VEC_i64, 1, vec_at(g->f, g->to, vec_shl_i(g->f, i, 3)), 8);
 }
 
+/* Outputs of row i of the chunk behind all steps; what places they have. */
+static void finish_outputs(gemm_kernel *g, vec_value panel, vec_value i, bool tail, place *at,
+                           vec_value *out)
+{
+   vec_fn *f = g->f;
+   uint32_t lanes = vec_lanes(f);
+   vec_value row = output_row(g, i), column = vec_mul_i(f, panel, PANEL_ROWS), factor = NULL;
+
+   if (g->key->combine)
+      factor = vec_load(f, VEC_f32, 1, vec_at(f, g->factor, vec_shl_i(f, i, 2)), 4);
+   for (uint32_t k = 0; k < PANEL_ROWS / lanes; k++) {
+      at[k] = (place){
+         .row = row,
+         .column = vec_add_i(f, column, k * lanes),
+         .block = vec_add_i(f, vec_mul_i(f, i, PANEL_ROWS * 4), 4 * (int64_t)(k * lanes)),
+      };
+      if (tail)
+         at[k].left = vec_sub(f, g->k[C_N], at[k].column);
+      out[k] = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at[k].block), 32);
+      for (uint32_t s = 0; s < g->key->num_steps; s++)
+         out[k] = apply_step(g, s, &at[k], out[k]);
+      if (g->key->combine)
+         out[k] = vec_fma(f, vec_splat(f, factor, lanes), out[k],
+                          load_f32s(g, &at[k], matrix_at(g, &at[k], g->y)));
+   }
+}
+
 /* Rows of the chunk from the stack to y, the columns of a panel; tail: fewer than 16 exist. */
 static void write_block(gemm_kernel *g, vec_value panel, bool tail)
 {
    vec_fn *f = g->f;
-   vec_value column = vec_mul_i(f, panel, PANEL_ROWS);
-   uint32_t lanes = vec_lanes(f);
+   uint32_t lanes = vec_lanes(f), parts = PANEL_ROWS / lanes;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
-   vec_value row = output_row(g, l.i);
-   vec_value factor = NULL;
+   place at[MAX_HALVES];
+   vec_value v[MAX_HALVES];
    vec_if wanted;
 
-   if (g->key->combine)
-      factor = vec_load(f, VEC_f32, 1, vec_at(f, g->factor, vec_shl_i(f, l.i, 2)), 4);
-
-   for (uint32_t c = 0; c < PANEL_ROWS; c += lanes) {
-      place at = {
-         .row = row,
-         .column = vec_add_i(f, column, c),
-         .block = vec_add_i(f, vec_mul_i(f, l.i, PANEL_ROWS * 4), 4 * c),
-      };
-      if (tail)
-         at.left = vec_sub(f, g->k[C_N], at.column);
-      vec_value v = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at.block), 32);
-      for (uint32_t i = 0; i < g->key->num_steps; i++)
-         v = apply_step(g, i, &at, v);
-      if (g->key->combine)
-         v = vec_fma(f, vec_splat(f, factor, lanes), v, load_f32s(g, &at, matrix_at(g, &at, g->y)));
-      if (g->key->picks)
-         gemm_pick_outputs(g, l.i, at.column, at.left, v);
-      if (g->key->picks)
-         wanted = vec_if_begin(f, gemm_pick_is_wanted(g, row));
-      if (g->key->quant)
-         vec_store(f, v, group_at(g, panel, l.i, c), 4);
-      else if (tail)
-         vec_store_first(f, v, matrix_at(g, &at, g->y), at.left);
-      else
-         vec_store(f, v, matrix_at(g, &at, g->y), 4);
-      if (g->key->picks)
-         vec_if_end(f, &wanted);
+   finish_outputs(g, panel, l.i, tail, at, v);
+   if (g->key->picks) {
+      gemm_best best = gemm_pick_load(g, l.i);
+      for (uint32_t k = 0; k < parts; k++)
+         gemm_pick_outputs(g, at[k].column, at[k].left, v[k], &best);
+      gemm_pick_store(g, l.i, &best);
+      wanted = vec_if_begin(f, gemm_pick_is_wanted(g, at[0].row));
    }
+   for (uint32_t k = 0; k < parts; k++) {
+      if (g->key->quant)
+         vec_store(f, v[k], group_at(g, panel, l.i, k * lanes), 4);
+      else if (tail)
+         vec_store_first(f, v[k], matrix_at(g, &at[k], g->y), at[k].left);
+      else
+         vec_store(f, v[k], matrix_at(g, &at[k], g->y), 4);
+   }
+   if (g->key->picks)
+      vec_if_end(f, &wanted);
    vec_loop_end(f, &l, NULL);
 }
 

@@ -56,11 +56,19 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile);
 /* The same for a chunk whose rows are normed first (gemm_norm.c). */
 void gemm_norm_tile(gemm_kernel *g, vec_value column_tile);
 
-/* With picks (gemm_pick.c): before and behind all panels of a tile; outputs v of row i of the chunk
- * from `column` on, of which `left` exist (NULL: all); whether row `row` of y is wanted, an i1. */
+/* The largest outputs of a row so far, f32 and i32 in lanes of their own. */
+typedef struct gemm_best {
+   vec_value most, at;
+} gemm_best;
+
+/* With picks (gemm_pick.c): before and behind all panels of a tile; what row i of the chunk has so
+ * far; outputs v of it from `column` on, of which `left` exist (NULL: all); whether row `row` of y
+ * is wanted, an i1. */
 void gemm_pick_begin(gemm_kernel *g);
 void gemm_pick_end(gemm_kernel *g, vec_value column_tile);
-void gemm_pick_outputs(gemm_kernel *g, vec_value i, vec_value column, vec_value left, vec_value v);
+gemm_best gemm_pick_load(gemm_kernel *g, vec_value i);
+void gemm_pick_store(gemm_kernel *g, vec_value i, const gemm_best *b);
+void gemm_pick_outputs(gemm_kernel *g, vec_value column, vec_value left, vec_value v, gemm_best *b);
 vec_value gemm_pick_is_wanted(gemm_kernel *g, vec_value row);
 
 /* Columns of one panel = 0, for every token. */

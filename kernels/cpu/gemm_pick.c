@@ -58,30 +58,39 @@ void gemm_pick_begin(gemm_kernel *g)
 }
 
 /* The larger of both, lane by lane; of equals what was there, whose columns come first. */
-static void keep_larger(vec_fn *f, vec_value v, vec_value at, vec_value *most, vec_value *most_at)
+static void keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b)
 {
-   vec_value larger = vec_fcmp(f, VEC_gt, v, *most);
+   vec_value larger = vec_fcmp(f, VEC_gt, v, b->most);
 
-   *most = vec_select(f, larger, v, *most);
-   *most_at = vec_select(f, larger, at, *most_at);
+   b->most = vec_fmax(f, v, b->most);
+   b->at = vec_select(f, larger, at, b->at);
 }
 
-void gemm_pick_outputs(gemm_kernel *g, vec_value i, vec_value column, vec_value left, vec_value v)
+gemm_best gemm_pick_load(gemm_kernel *g, vec_value i)
+{
+   uint32_t lanes = vec_lanes(g->f);
+
+   return (gemm_best){vec_load(g->f, VEC_f32, lanes, lanes_at(g, g->most, i), 32),
+                      vec_load(g->f, VEC_i32, lanes, lanes_at(g, g->most_at, i), 32)};
+}
+
+void gemm_pick_store(gemm_kernel *g, vec_value i, const gemm_best *b)
+{
+   vec_store(g->f, b->most, lanes_at(g, g->most, i), 32);
+   vec_store(g->f, b->at, lanes_at(g, g->most_at, i), 32);
+}
+
+void gemm_pick_outputs(gemm_kernel *g, vec_value column, vec_value left, vec_value v, gemm_best *b)
 {
    vec_fn *f = g->f;
    uint32_t lanes = vec_lanes(f);
-   vec_value number = lane_numbers(f, lanes), to = lanes_at(g, g->most, i);
-   vec_value to_at = lanes_at(g, g->most_at, i);
-   vec_value most = vec_load(f, VEC_f32, lanes, to, 32),
-             at = vec_load(f, VEC_i32, lanes, to_at, 32);
+   vec_value number = lane_numbers(f, lanes);
 
    v = vec_select(f, vec_fcmp(f, VEC_lt, v, infinity(f, lanes, 1)), v, infinity(f, lanes, 1));
    if (left)
       v = vec_select(f, vec_icmp(f, VEC_lt, number, wide(f, left, lanes)), v,
                      infinity(f, lanes, -1));
-   keep_larger(f, v, vec_add(f, wide(f, column, lanes), number), &most, &at);
-   vec_store(f, most, to, 32);
-   vec_store(f, at, to_at, 32);
+   keep_larger(f, v, vec_add(f, wide(f, column, lanes), number), b);
 }
 
 static vec_value least_of(vec_fn *f, vec_value v)
@@ -92,30 +101,28 @@ static vec_value least_of(vec_fn *f, vec_value v)
 }
 
 /* The largest of all lanes, and the lowest number among its equals. */
-static void over_lanes(vec_fn *f, vec_value most, vec_value at, vec_value *out_most,
-                       vec_value *out_at)
+static gemm_best over_lanes(vec_fn *f, gemm_best b)
 {
-   uint32_t lanes = vec_width(most);
+   uint32_t lanes = vec_width(b.most);
+   vec_value most = vec_fmax_all(f, b.most);
+   vec_value equal = vec_fcmp(f, VEC_eq, b.most, vec_splat(f, most, lanes));
 
-   *out_most = vec_fmax_all(f, most);
-   vec_value equal = vec_fcmp(f, VEC_eq, most, vec_splat(f, *out_most, lanes));
-   *out_at = least_of(f, vec_select(f, equal, at, vec_int(f, VEC_i32, lanes, INT32_MAX)));
+   return (gemm_best){
+      most, least_of(f, vec_select(f, equal, b.at, vec_int(f, VEC_i32, lanes, INT32_MAX)))};
 }
 
 void gemm_pick_end(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
-   uint32_t lanes = vec_lanes(f);
-   vec_value bytes = part_bytes(f, g->k[C_COLUMN_TILES]), most, at;
+   vec_value bytes = part_bytes(f, g->k[C_COLUMN_TILES]);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
    vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
    vec_value to = vec_at(f, g->parts_of, vec_shl_i(f, vec_mul(f, row, bytes), 1));
 
    to = vec_at(f, to, vec_shl_i(f, column_tile, 2));
-   over_lanes(f, vec_load(f, VEC_f32, lanes, lanes_at(g, g->most, l.i), 32),
-              vec_load(f, VEC_i32, lanes, lanes_at(g, g->most_at, l.i), 32), &most, &at);
-   vec_store(f, most, to, 4);
-   vec_store(f, at, vec_at(f, to, bytes), 4);
+   const gemm_best b = over_lanes(f, gemm_pick_load(g, l.i));
+   vec_store(f, b.most, to, 4);
+   vec_store(f, b.at, vec_at(f, to, bytes), 4);
    vec_loop_end(f, &l, NULL);
 }
 
@@ -147,7 +154,7 @@ void pick_emit(vec_module *m)
       return;
    vec_fn *f = vec_kernel(m, PICK_SYMBOL);
    uint32_t lanes = vec_lanes(f);
-   vec_value tiles = vec_karg_const(f, 0), bytes = part_bytes(f, tiles), most, at;
+   vec_value tiles = vec_karg_const(f, 0), bytes = part_bytes(f, tiles);
    vec_value ids = vec_karg_ptr(f, 0), parts = vec_karg_ptr(f, 1), number = lane_numbers(f, lanes);
    vec_value vars[] = {infinity(f, lanes, -1), vec_int(f, VEC_i32, lanes, 0)};
 
@@ -156,13 +163,13 @@ void pick_emit(vec_module *m)
    vec_value from = vec_at(f, parts, vec_shl_i(f, l.i, 2));
    vec_value there = vec_icmp(f, VEC_lt, number, wide(f, vec_sub(f, tiles, l.i), lanes));
    vec_value v = vec_load(f, VEC_f32, lanes, from, 4);
+   gemm_best b = {l.var[0], l.var[1]};
    v = vec_select(f, there, v, infinity(f, lanes, -1));
-   memcpy(vars, l.var, sizeof vars);
-   keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &vars[0], &vars[1]);
-   vec_loop_end(f, &l, vars);
-   over_lanes(f, l.var[0], l.var[1], &most, &at);
-   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, most), infinity(f, 1, 1));
-   vec_store(f, vec_select(f, is_finite, at, vec_int(f, VEC_i32, 1, -1)),
+   keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &b);
+   vec_loop_end(f, &l, (vec_value[]){b.most, b.at});
+   b = over_lanes(f, (gemm_best){l.var[0], l.var[1]});
+   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, b.most), infinity(f, 1, 1));
+   vec_store(f, vec_select(f, is_finite, b.at, vec_int(f, VEC_i32, 1, -1)),
              vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
    vec_end(f);
 }
