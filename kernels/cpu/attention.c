@@ -10,8 +10,7 @@ enum { STACK_FLOATS = 14 << 10 }; /* queries, scores and sums of a latent block 
 
 /* ---- blocking ---- */
 
-/* Row-heads of one block: as many as registers hold, evenly spread. All forms but `whole` fill up
- * with the heads of one row. */
+/* Row-heads of one block: as many as registers hold, evenly spread; in the row form of one row. */
 static uint32_t block_of(const attention_key *k, uint32_t lanes)
 {
    uint32_t most = lanes == 16 ? MAX_BLOCK : 6, per_kv = k->heads / k->groups;
@@ -19,7 +18,7 @@ static uint32_t block_of(const attention_key *k, uint32_t lanes)
    if (k->latent) /* keys are long: queries and sums of more leave the stack */
       most = MIN(lanes == 16 ? 8 : 4, STACK_FLOATS / (k->width + k->value + ATTN_CHUNK));
 
-   uint32_t n = k->form == ATTENTION_whole ? per_kv * ATTN_ROWS : per_kv;
+   uint32_t n = k->form == ATTENTION_row ? per_kv : per_kv * ATTN_ROWS;
    uint32_t blocks = (n + most - 1) / most;
 
    return (n + blocks - 1) / blocks;
@@ -253,7 +252,7 @@ static vec_value entry(attn *t, vec_value number, vec_value chunk)
 {
    vec_value i = vec_add(t->f, vec_mul(t->f, number, vec_sym(t->f, SYM_C)), chunk);
 
-   return vec_at(t->f, t->scratch, attn_times(t, i, (int64_t)entry_bytes(t->k, t->lanes)));
+   return vec_at(t->f, t->scratch, attn_times(t, i, (int64_t)t->entry_bytes));
 }
 
 static void part_sink(attn *t, uint32_t r, vec_value col, vec_value oc)
@@ -282,15 +281,17 @@ static void scores(attn *t)
       attn_scores(t);
 }
 
+/* Rows follow each other, then heads: what rows share, of one prompt or of one prefix, is still in
+ * the cache when the next one reads it. */
 static void find_tile(attn *t, vec_value tile)
 {
    vec_fn *f = t->f;
-   vec_value rest = vec_div(f, tile, vec_i(f, t->num_blocks));
+   vec_value rest = vec_div(f, tile, vec_i(f, t->num_blocks)), row_tiles = vec_sym(f, SYM_A);
    vec_value at;
 
    t->number = vec_rem(f, tile, vec_i(f, t->num_blocks));
-   t->group = vec_rem(f, rest, vec_i(f, t->k->groups));
-   t->row_tile = vec_div(f, rest, vec_i(f, t->k->groups));
+   t->row_tile = vec_rem(f, rest, row_tiles);
+   t->group = vec_div(f, rest, row_tiles);
    t->first_row_head = attn_times(t, t->number, t->block);
    at = attn_times(t, t->row_tile, 2);
    t->first_row = attn_load_index(t, t->tiles, at);
@@ -343,6 +344,10 @@ static void fold_all(attn *t)
 
    attn_find_rows(t);
    attn_find_sequence(t, t->table);
+   t->ahead = (attn_ahead){.table = t->table,
+                           .group = t->group,
+                           .pages = vec_i(f, ATTN_CHUNK / PAGE_TOKENS),
+                           .high = t->high};
    attn_load_queries(t);
    attn_clear_fold(t);
    vec_loop c = vec_loop_begin(f, attn_chunk_of(t, t->low),
@@ -353,38 +358,59 @@ static void fold_all(attn *t)
    attn_finish(t);
 }
 
-/* Beside a prompt, sequences decode: tiles of one row, for which most of a block of many would be
- * computed for nobody. Its heads alone are a block then, as in the row form. */
-static void emit_whole(attn *t)
+/* Sequences that decode have tiles of one row, for which most of a block of many would be computed
+ * for nobody. Its heads alone are a block then, as in the row form. */
+static void by_rows(attn *t, void (*body)(attn *t))
 {
    vec_fn *f = t->f;
    attention_key row = *t->k;
+   attn one = *t;
    vec_if single;
 
    row.form = ATTENTION_row;
-   find_tile(t, vec_tile(f));
-   attn one = *t;
    one.k = &row;
    one.block = block_of(&row, t->lanes);
    if (one.block == t->block) {
-      fold_all(t);
+      body(t);
       return;
    }
    single = vec_if_begin(f, vec_icmp(f, VEC_eq, t->num_rows, vec_i(f, 1)));
    one.first_row_head = attn_times(t, t->number, one.block);
-   fold_all(&one);
+   body(&one);
    vec_if_else(f, &single);
-   fold_all(t);
+   body(t);
    vec_if_end(f, &single);
 }
 
-static void emit_part(attn *t)
+static void emit_whole(attn *t)
+{
+   find_tile(t, vec_tile(t->f));
+   by_rows(t, fold_all);
+}
+
+/* The tile that a thread most likely takes next. */
+static void find_part_ahead(attn *t, vec_value per_chunk)
 {
    vec_fn *f = t->f;
-   vec_value chunks = vec_sym(f, SYM_C), number = vec_div(f, vec_tile(f), chunks);
+   vec_value all = vec_mul(f, per_chunk, vec_sym(f, SYM_C));
+   vec_value tile = vec_imin(f, vec_add_i(f, vec_tile(f), 1), vec_add_i(f, all, -1));
+   attn next = *t;
 
-   t->chunk = vec_rem(f, vec_tile(f), chunks);
-   find_tile(t, number);
+   find_tile(&next, vec_rem(f, tile, per_chunk));
+   attn_find_sequence(&next, t->table);
+   vec_value last_row = vec_add_i(f, vec_add(f, next.first_row, next.num_rows), -1);
+   vec_value chunks = vec_sub(f, vec_div(f, tile, per_chunk), t->chunk);
+   t->ahead = (attn_ahead){.table = next.table,
+                           .group = next.group,
+                           .pages = attn_times(t, chunks, ATTN_CHUNK / PAGE_TOKENS),
+                           .high = attn_load_index(t, t->positions, last_row)};
+}
+
+/* The chunk, into its entry. */
+static void fold_part(attn *t)
+{
+   vec_fn *f = t->f;
+
    attn_find_rows(t);
    vec_return_if(f, vec_icmp(f, VEC_lt, t->chunk, attn_chunk_of(t, t->low)));
    vec_return_if(f, vec_icmp(f, VEC_gt, t->chunk, attn_chunk_of(t, t->high)));
@@ -392,7 +418,6 @@ static void emit_part(attn *t)
    attn_load_queries(t);
    attn_pages_of_chunk(t);
    scores(t);
-   t->scratch = entry(t, number, t->chunk);
    attn_softmax(t);
    vec_loop r = attn_rows_begin(t);
    attn_put(t, t->scratch, r.i, attn_get(t, t->mc, r.i));
@@ -401,11 +426,24 @@ static void emit_part(attn *t)
    attn_weigh_all(t, part_sink);
 }
 
-static void emit_merge(attn *t)
+/* All rows and heads pass over a chunk before the next one. */
+static void emit_part(attn *t)
+{
+   vec_fn *f = t->f;
+   vec_value per_chunk = attn_times(t, vec_sym(f, SYM_A), (int64_t)t->k->groups * t->num_blocks);
+   vec_value number = vec_rem(f, vec_tile(f), per_chunk);
+
+   t->chunk = vec_div(f, vec_tile(f), per_chunk);
+   find_tile(t, number);
+   find_part_ahead(t, per_chunk);
+   t->scratch = entry(t, number, t->chunk);
+   by_rows(t, fold_part);
+}
+
+static void merge_parts(attn *t)
 {
    vec_fn *f = t->f;
 
-   find_tile(t, vec_tile(f));
    attn_find_rows(t);
    attn_clear_fold(t);
    vec_loop c = vec_loop_begin(f, attn_chunk_of(t, t->low),
@@ -421,6 +459,12 @@ static void emit_merge(attn *t)
    attn_finish(t);
 }
 
+static void emit_merge(attn *t)
+{
+   find_tile(t, vec_tile(t->f));
+   by_rows(t, merge_parts);
+}
+
 void attention_emit(vec_module *m, const attention_key *key)
 {
    char symbol[ATTENTION_SYMBOL_MAX];
@@ -430,6 +474,7 @@ void attention_emit(vec_module *m, const attention_key *key)
    attn t = {.f = f, .k = key, .lanes = vec_lanes(f), .per_kv = key->heads / key->groups};
    t.block = block_of(key, t.lanes);
    t.num_blocks = num_blocks(key, t.lanes);
+   t.entry_bytes = entry_bytes(key, t.lanes);
    t.d = key->width;
    t.dv = key->value;
    t.kv_bytes = dtype_infos[key->kv].bytes;

@@ -120,30 +120,59 @@ static page_keys keys_of(attn *t, vec_value page, uint32_t n)
    return k;
 }
 
+/* Lines of keys of one element: vector v is part v % parts of page v / parts. */
+typedef struct key_lines {
+   uint32_t parts;
+   vec_value line[MAX_PAGES];
+} key_lines;
+
+static key_lines lines_of(attn *t, const page_keys *p, vec_value element)
+{
+   vec_value offset = attn_times(t, element, PAGE_TOKENS * t->kv_bytes);
+   key_lines l = {.parts = PAGE_TOKENS / t->lanes};
+
+   for (uint32_t i = 0; i < p->n; i++) {
+      l.line[i] = vec_at(t->f, p->at[i], offset);
+      if (from_memory(t))
+         prefetch_ahead(t, l.line[i], offset, p->ahead[i]);
+   }
+   return l;
+}
+
+static vec_value load_keys(attn *t, const key_lines *l, uint32_t v)
+{
+   int64_t at = (int64_t)(v % l->parts) * t->lanes * t->kv_bytes;
+
+   return vec_load_f32(t->f, t->k->kv, t->lanes, vec_at_i(t->f, l->line[v / l->parts], at));
+}
+
+static vec_value load_element(attn *t, vec_value column, uint32_t r)
+{
+   vec_value at = vec_at_i(t->f, column, (int64_t)r * t->d * 4);
+
+   return attn_wide(t, vec_load(t->f, VEC_f32, 1, at, 4));
+}
+
 /* next[page][r][part] = sum + q[r] k of one element of all keys; k is transposed in its page, so 16
- * positions are one line. */
+ * positions are one line. The fewer of queries and keys stay in registers, as in add_weighted: a
+ * sum that is spilled waits for its own store. */
 static void add_products(attn *t, const page_keys *p, vec_value element, const vec_value *sum,
                          vec_value *next)
 {
-   vec_fn *f = t->f;
-   uint32_t parts = PAGE_TOKENS / t->lanes, vectors = p->n * parts;
-   vec_value offset = attn_times(t, element, PAGE_TOKENS * t->kv_bytes), k[2 * MAX_PAGES];
-   vec_value column = vec_at(f, t->q, attn_times(t, element, 4));
+   const key_lines l = lines_of(t, p, element);
+   const uint32_t vectors = p->n * l.parts;
+   const bool keep_queries = t->block < vectors;
+   const uint32_t kept = MIN(t->block, vectors), passing = MAX(t->block, vectors);
+   vec_value column = vec_at(t->f, t->q, attn_times(t, element, 4)), keep[MAX_BLOCK];
 
-   for (uint32_t i = 0; i < p->n; i++) {
-      vec_value line = vec_at(f, p->at[i], offset);
-      if (from_memory(t))
-         prefetch_ahead(t, line, offset, p->ahead[i]);
-      for (uint32_t j = 0; j < parts; j++)
-         k[i * parts + j] = vec_load_f32(f, t->k->kv, t->lanes,
-                                         vec_at_i(f, line, (int64_t)j * t->lanes * t->kv_bytes));
-   }
-   for (uint32_t r = 0; r < t->block; r++) {
-      vec_value q =
-         attn_wide(t, vec_load(f, VEC_f32, 1, vec_at_i(f, column, (int64_t)r * t->d * 4), 4));
-      for (uint32_t v = 0; v < vectors; v++) {
-         uint32_t at = (v / parts * t->block + r) * parts + v % parts;
-         next[at] = vec_fma(f, q, k[v], sum[at]);
+   for (uint32_t i = 0; i < kept; i++)
+      keep[i] = keep_queries ? load_element(t, column, i) : load_keys(t, &l, i);
+   for (uint32_t i = 0; i < passing; i++) {
+      vec_value x = keep_queries ? load_keys(t, &l, i) : load_element(t, column, i);
+      for (uint32_t k = 0; k < kept; k++) {
+         const uint32_t r = keep_queries ? k : i, v = keep_queries ? i : k;
+         const uint32_t at = (v / l.parts * t->block + r) * l.parts + v % l.parts;
+         next[at] = vec_fma(t->f, keep[k], x, sum[at]);
       }
    }
 }
@@ -216,14 +245,16 @@ static vec_value values_of_page(attn *t, vec_value page)
 }
 
 /* Values were fetched while keys were read; so that memory does not rest while values are, the keys
- * of the next chunk are fetched then: of the page a chunk ahead, what lies where `bytes` of this
- * one do. */
-static vec_value page_of_next_chunk(attn *t, vec_value page)
+ * of what comes next are fetched then: of the page ahead, what lies where `bytes` of this one do. */
+static vec_value page_ahead(attn *t, vec_value page)
 {
    vec_fn *f = t->f;
-   vec_value last = vec_lshr_i(f, t->high, __builtin_ctz(PAGE_TOKENS));
+   vec_value last = vec_lshr_i(f, t->ahead.high, __builtin_ctz(PAGE_TOKENS));
+   attn next = *t;
 
-   return attn_head_of_page(t, vec_imin(f, vec_add_i(f, page, ATTN_CHUNK / PAGE_TOKENS), last));
+   next.table = t->ahead.table;
+   next.group = t->ahead.group;
+   return attn_head_of_page(&next, vec_imin(f, vec_add(f, page, t->ahead.pages), last));
 }
 
 static void prefetch_next_chunk(attn *t, vec_value next, vec_value offset, uint32_t bytes)
@@ -278,7 +309,7 @@ static void weigh(attn *t, vec_value col, uint32_t n, uint32_t lanes, attn_chunk
       sum[i] = vec_float(f, lanes, 0);
    vec_loop page = vec_loop_begin(f, t->page0, t->page1, 1, n * t->block, sum);
    vec_value head = values_of_page(t, page.i);
-   vec_value next_head = from_memory(t) ? page_of_next_chunk(t, page.i) : NULL;
+   vec_value next_head = from_memory(t) ? page_ahead(t, page.i) : NULL;
    vec_value column = attn_times(t, col, t->kv_bytes),
              p_at = attn_score_at(t, vec_i(f, 0), page.i, 0);
    vec_value left = vec_sub(f, vec_add_i(f, t->high, 1), attn_times(t, page.i, PAGE_TOKENS));

@@ -14,10 +14,17 @@
 
 enum { MAX_BLOCK = 12 };
 
+/* What is read a chunk after what is read now: so many pages behind it, of a table and a kv head,
+ * up to a position. */
+typedef struct attn_ahead {
+   vec_value table, group, pages, high;
+} attn_ahead;
+
 typedef struct attn {
    vec_fn *f;
    const attention_key *k;
    uint32_t lanes, per_kv, block, num_blocks;
+   uint64_t entry_bytes;    /* of a block's partial of one chunk, in scratch memory */
    int64_t d, dv, kv_bytes; /* elements of a key and of a value; bytes of one */
    int64_t split;      /* elements of a query that come from `queries`; the rest from `rotated` */
    vec_value expanded; /* pages of the chunk, k and v in f32; NULL: pages of the state */
@@ -28,6 +35,7 @@ typedef struct attn {
    vec_value low, high;    /* i64: first and last position that any row of the block sees */
    vec_value chunk;        /* i64: number of the current chunk */
    vec_value page0, page1; /* i64: pages of the chunk that are read */
+   attn_ahead ahead;       /* of the row and part forms */
 } attn;
 
 static inline vec_value attn_times(attn *t, vec_value i, int64_t n)
