@@ -11,7 +11,8 @@ gemma3 for `shared`, too.
 In each round bench/serve_load.c runs against one server, then against the other, with prompts that no round before had. Ratios are
 of one round, Sinter / peer; what is shown is their median, with the least and the largest. --samples FILE keeps a JSON line for each
 round, so that pieces of a measurement add up; --rounds 0 shows what it holds. --pieces N cuts a run of the client into N, and --hold
-COMMAND goes in front of each, for machines where one has to ask for quiet. --assert exits with 1 when a row does not give what its
+COMMAND goes in front of each, for machines where one has to ask for quiet. --peer-args are more arguments of llama-server, as
+"--ctx-checkpoints 0", without which it reuses prefixes of models with sliding windows, too. --assert exits with 1 when a row does not give what its
 line in ROWS asks for. The numbers of a row can be changed, for a try: --clients, --requests, --prompt, --output."""
 import argparse
 import atexit
@@ -58,11 +59,13 @@ def parse():
     p.add_argument("--samples", metavar="FILE", help="JSON lines; added to, and shown as a whole")
     p.add_argument("--assert", action="store_true", dest="strict")
     p.add_argument("--pieces", type=int, default=1, help="runs of the client a row is cut into")
+    p.add_argument("--peer-args", default="", metavar="ARGS", help="more arguments of llama-server")
     p.add_argument("--hold", default="", metavar="COMMAND", help="goes in front of every run of a client")
     for name in ("clients", "requests", "prompt", "output"):
         p.add_argument("--" + name, type=int)
     o = p.parse_args()
     o.hold = shlex.split(o.hold)
+    o.peer_args = shlex.split(o.peer_args)
     unknown = set(filter(None, o.only.split(","))) - set(ROWS)
     if unknown:
         p.error(f"there is no row {', '.join(sorted(unknown))}")
@@ -122,7 +125,7 @@ def peer_server(o, path, row):
     port = free_port()
     context = max(8192, -(-row["clients"] * (row["shared"] + row["prompt"] + row["output"] + 16) // 1024) * 1024)
     return Server([o.llama, "-m", path, "-t", str(o.threads), "-np", str(row["clients"]), "-c", str(context), "-fa", "on", "--port", str(port),
-                   "--no-warmup"], port)
+                   "--no-warmup", *o.peer_args], port)
 
 
 def quantile(values, q):
@@ -220,7 +223,8 @@ def show(samples):
     groups = {}
     for s in samples:
         groups.setdefault((s["row"], s["model"], json.dumps(s["numbers"])), []).append(s)
-    for (name, model, _), rounds in groups.items():
+    for (name, model, numbers), rounds in groups.items():
+        model += " (peer with " + " ".join(json.loads(numbers)["peer"]) + ")" if "peer" in json.loads(numbers) else ""
         mine = [r["mine"] for r in rounds if "mine" in r]
         light = f"{100 * statistics.median(m['client_cpu_s'] / max(m['server_cpu_s'], 1e-9) for m in mine):.1f} %" if mine else ""
         for key, bound, side in ROWS[name][1]:
@@ -247,7 +251,7 @@ def main():
             found = subprocess.run([SINTER, "models", "path", model, "-q"], capture_output=True, text=True)
             path = model if os.path.exists(model) else found.stdout.strip()
             for r in rounds_of(o, client, name, path, 1000 * (len(samples) + 1)):
-                samples.append({"row": name, "model": os.path.basename(model).removesuffix(".gguf"), "numbers": row_of(o, name), **r})
+                samples.append({"row": name, "model": os.path.basename(model).removesuffix(".gguf"), "numbers": {**row_of(o, name), **({"peer": o.peer_args} if o.peer_args else {})}, **r})
                 if o.samples:
                     with open(o.samples, "a", encoding="utf-8") as f:
                         f.write(json.dumps(samples[-1]) + "\n")
