@@ -19,6 +19,14 @@ typedef struct variant {
    matrices *reads; /* by launch */
 } variant;
 
+/* What the list of tasks and phases holds. */
+typedef struct recording {
+   const plan_segment *segment; /* NULL: nothing that can be run again */
+   int64_t sym[countof(((sinter_step_block *)0)->sym)];
+   uint32_t num_phases;
+   rt_counters counts; /* of a run */
+} recording;
+
 struct rt_program {
    const plan *plan;
    const sinter_step_block *block;
@@ -26,6 +34,7 @@ struct rt_program {
    variant *variants;
    rt_task *tasks; /* room for the longest variant */
    rt_phase *phases;
+   recording recorded;
    rt_counters counters;
    rt_launch_times times;
 };
@@ -179,6 +188,7 @@ void rt_program_destroy(rt_program *g)
 typedef struct list {
    rt_program *program;
    uint32_t num_tasks, num_phases, phase;
+   rt_counters counts;
 } list;
 
 /* Appends launch i. A phase ends with its number, and before its tiles would not fit the pool's
@@ -208,20 +218,46 @@ static sinter_status append(list *to, const variant *v, uint32_t i)
    for (uint32_t s = 0; s < RT_STREAMS; s++)
       t->streams[s] = (rt_stream){v->reads[i].start[s], v->reads[i].size[s] / (uint64_t)tiles};
    phase->tiles += (uint32_t)tiles;
-   g->counters.launches++;
-   g->counters.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);
-   g->counters.ops += (uint64_t)plan_extent_eval(&l->flops, g->block->sym);
+   to->counts.launches++;
+   to->counts.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);
+   to->counts.ops += (uint64_t)plan_extent_eval(&l->flops, g->block->sym);
+   return SINTER_ok;
+}
+
+static void count(rt_program *g, const rt_counters *of)
+{
+   g->counters.launches += of->launches;
+   g->counters.bytes += of->bytes;
+   g->counters.ops += of->ops;
+}
+
+/* A list depends on the symbols only, and from one decoded token to the next they hardly ever
+ * change. */
+static bool is_recorded(const rt_program *g, const plan_segment *s)
+{
+   return g->recorded.segment == s &&
+          memcmp(g->recorded.sym, g->block->sym, sizeof g->recorded.sym) == 0;
+}
+
+static sinter_status record(rt_program *g, const variant *v, const plan_segment *s)
+{
+   list to = {.program = g};
+
+   g->recorded.segment = NULL;
+   for (uint32_t i = 0; i < s->num_launches; i++)
+      SINTER_TRY(append(&to, v, s->first_launch + i));
+   g->recorded = (recording){.segment = s, .num_phases = to.num_phases, .counts = to.counts};
+   memcpy(g->recorded.sym, g->block->sym, sizeof g->recorded.sym);
    return SINTER_ok;
 }
 
 static sinter_status run_recorded(rt_program *g, rt_pool *pool, const variant *v,
                                   const plan_segment *s)
 {
-   list to = {.program = g};
-
-   for (uint32_t i = 0; i < s->num_launches; i++)
-      SINTER_TRY(append(&to, v, s->first_launch + i));
-   rt_pool_run(pool, g->phases, to.num_phases);
+   if (!is_recorded(g, s))
+      SINTER_TRY(record(g, v, s));
+   rt_pool_run(pool, g->phases, g->recorded.num_phases);
+   count(g, &g->recorded.counts);
    g->counters.graphs++;
    return SINTER_ok;
 }
@@ -231,7 +267,9 @@ static sinter_status run_alone(rt_program *g, rt_pool *pool, const variant *v, u
 {
    list to = {.program = g};
 
+   g->recorded.segment = NULL;
    SINTER_TRY(append(&to, v, i));
+   count(g, &to.counts);
    if (!g->times.steps || !to.num_phases) {
       rt_pool_run(pool, g->phases, to.num_phases);
       return SINTER_ok;

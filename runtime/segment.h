@@ -4,9 +4,9 @@
  *      recorded   the launch list goes to the pool as a whole: one start, a barrier a phase
  *      eager      launch by launch: what broke it out may look at the host between two launches
  *
- * Binding happens once; a step only evaluates extents. What differs from step to step is read by
- * the kernels from the step block and the meta arrays, so a list recorded at one length is right at
- * every other. */
+ * Binding happens once; a step evaluates extents, or runs the last step's list again when their
+ * symbols are the same. What differs from step to step is read by the kernels from the step block
+ * and the meta arrays, so a list recorded at one length is right at every other. */
 #ifndef RT_SEGMENT_H
 #define RT_SEGMENT_H
 

@@ -245,7 +245,7 @@ static vec_value values_of_page(attn *t, vec_value page)
 }
 
 /* Values were fetched while keys were read; so that memory does not rest while values are, the keys
- * of what comes next are fetched then: of the page ahead, what lies where `bytes` of this one do. */
+ * of what comes next are fetched then: of the page ahead, what lies where this one is read. */
 static vec_value page_ahead(attn *t, vec_value page)
 {
    vec_fn *f = t->f;

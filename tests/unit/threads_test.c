@@ -402,6 +402,47 @@ Test(segments, run_as_the_plan_says)
    run_program(true);
 }
 
+/* Kills: a list that is run again for another step, or when an eager launch has taken its place;
+ * one that counts no more, or is not run, the second time. */
+Test(segments, lists_are_run_again)
+{
+   plan_launch launches[] = {launch(1, 0, SYM_T, 0), launch(2, 1, SYM_R, 8)};
+   plan_segment two[] = {{PLAN_SEGMENT_recorded, 0, 1, NULL}, {PLAN_SEGMENT_eager, 1, 1, "test"}};
+   plan_variant variants[] = {{"all", 64, 0, 2, 1, launches, two}};
+   plan_kernel kernels[] = {{"log", "test"}};
+   plan p = {.target = "test",
+             .num_kernels = 1,
+             .kernels = kernels,
+             .num_variants = 1,
+             .variants = variants};
+   int64_t room[2] = {0};
+   rt_step step = {0};
+   rt_memory memory = {.arena = (uint8_t *)room, .step = &step};
+   rt_program *g;
+   rt_pool *pool;
+
+   launches[1].group = 0;
+   cr_assert(rt_pool_create(1, &pool) == SINTER_ok);
+   for (uint32_t segments = 1; segments <= 2; segments++) {
+      static const int64_t rows[] = {12, 12, 4, 4, 12, 12}; /* of 3 tiles, or 1 */
+      uint32_t want = 0;
+
+      variants[0].num_segments = segments;
+      log_count = 0;
+      cr_assert(rt_program_create(&p, &memory, find_log, NULL, false, &g) == SINTER_ok);
+      for (size_t i = 0; i < countof(rows); i++) {
+         step.block.sym[SYM_T] = rows[i];
+         step.block.sym[SYM_R] = 1;
+         cr_assert(rt_program_run(g, pool) == SINTER_ok);
+         cr_assert(log_count == want + rows[i] / 4 + segments - 1 && log_of[want] == 1);
+         want = log_count;
+         cr_assert(rt_program_counters(g)->launches == (i + 1) * segments);
+      }
+      rt_program_destroy(g);
+   }
+   rt_pool_destroy(pool);
+}
+
 static sinter_kernel *find_tile(void *user, uint32_t index)
 {
    (void)user;
