@@ -10,8 +10,8 @@
  *
  * Pages hold k transposed and v (base/plan.h), or latent rows; then a query is q[r] | p[n], from
  * two matrices. Three forms with the same bits: `whole` folds all chunks in one tile (prefill);
- * `row` does so with blocks of one row's heads (few rows, short context; also in `whole`, where a
- * tile has one row); `part` computes one chunk
+ * `row` does so with blocks of one row's heads (few rows, short context; also in the others, where
+ * a tile has one row); `part` computes one chunk
  * per tile into scratch and `merge` folds them (few rows, parallel over the context). The bits of
  * a row depend on its own q and its visible positions only: a masked position has p = 0 exactly,
  * and sums run lane by lane over positions in order. Pages past the last visible position are not
