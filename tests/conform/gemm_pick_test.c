@@ -73,11 +73,11 @@ static void check_rows(const logits *l, const float *want, const float *y, const
    }
 }
 
-static void check_picks(logits *l)
+static void check_picks_at(logits *l, const isa_info *isa)
 {
    const uint64_t n = l->w.n;
    char plain[GEMM_SYMBOL_MAX], picks[GEMM_SYMBOL_MAX];
-   vec_module *m = module_of(&isa_infos[isa_best()]);
+   vec_module *m = module_of(isa);
    draw how[M];
    int32_t ids[M];
    launch k, pick = {.args.step = &k.step};
@@ -114,9 +114,22 @@ static void check_picks(logits *l)
    run(jit_find(l->jit, PICK_SYMBOL), &pick.args, M);
    check_rows(l, want, y, how, ids);
    vec_module_destroy(m);
+   LLVMOrcDisposeLLJIT(l->jit);
+   l->jit = jit_create();
    free(parts);
    free(want);
    free(y);
+}
+
+/* Products of floats with both numbers of lanes, whatever the machine's registers hold. */
+static void check_picks(logits *l)
+{
+   isa_info isa = isa_infos[isa_best()];
+
+   check_picks_at(l, &isa);
+   isa.lanes = isa.lanes == PANEL_ROWS ? PANEL_ROWS / 2 : PANEL_ROWS;
+   if (!l->key.int8)
+      check_picks_at(l, &isa);
 }
 
 /* Kills: a column or tile that is not looked at, columns counted wrong, a row of another chunk, a
