@@ -123,11 +123,14 @@ static void notify(const char *state)
 
 /* Left to itself, glibc learns from the first large block that is freed to keep up to 64 MiB at the
  * end of each thread's arena: a few bad requests of some MiB each stay resident for good, once
- * for every thread that answers. Fixed bounds give such blocks back. */
+ * for every thread that answers. Fixed bounds give such blocks back. And one arena serves all
+ * threads: of several, each would grow to what its thread needed in the moment when nearly all
+ * connections happened to be its own, which may be hours later. */
 static void bound_memory(void)
 {
    enum { LARGE = 1 << 20, KEPT = 2 << 20 };
 
+   mallopt(M_ARENA_MAX, 1);
    mallopt(M_MMAP_THRESHOLD, LARGE);
    mallopt(M_TRIM_THRESHOLD, KEPT);
 }
