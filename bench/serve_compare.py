@@ -11,9 +11,9 @@ gemma3 for `shared`, too.
 In each round bench/serve_load.c runs against one server, then against the other, with prompts that no round before had. Ratios are
 of one round, Sinter / peer; what is shown is their median, with the least and the largest. --samples FILE keeps a JSON line for each
 round, so that pieces of a measurement add up; --rounds 0 shows what it holds. --pieces N cuts a run of the client into N, and --hold
-COMMAND goes in front of each, for machines where one has to ask for quiet. --peer-args are more arguments of llama-server, as
-"--ctx-checkpoints 0", without which it reuses prefixes of models with sliding windows, too. --assert exits with 1 when a row does not give what its
-line in ROWS asks for. The numbers of a row can be changed, for a try: --clients, --requests, --prompt, --output."""
+COMMAND goes in front of each, for machines where one has to ask for quiet. --peer-args=ARGS are more arguments of llama-server, as
+--no-cache-prompt, which keeps it from reusing prefixes; such rounds are shown apart. --assert exits with 1 when a row does not give
+what its line in ROWS asks for. The numbers of a row can be changed, for a try: --clients, --requests, --prompt, --output."""
 import argparse
 import atexit
 import http.client
@@ -73,8 +73,9 @@ def parse():
 
 
 def row_of(o, name):
-    """The numbers of a row, as changed on the command line."""
-    return {**ROWS[name][0], **{k: getattr(o, k) for k in ROWS[name][0] if getattr(o, k, None)}}
+    """The numbers of a row, as changed on the command line, and what the peer was told besides."""
+    peer = {"peer": o.peer_args} if o.peer_args else {}
+    return {**ROWS[name][0], **{k: getattr(o, k) for k in ROWS[name][0] if getattr(o, k, None)}, **peer}
 
 
 def free_port():
@@ -224,7 +225,8 @@ def show(samples):
     for s in samples:
         groups.setdefault((s["row"], s["model"], json.dumps(s["numbers"])), []).append(s)
     for (name, model, numbers), rounds in groups.items():
-        model += " (peer with " + " ".join(json.loads(numbers)["peer"]) + ")" if "peer" in json.loads(numbers) else ""
+        peer = json.loads(numbers).get("peer")
+        model += f" (peer with {' '.join(peer)})" if peer else ""
         mine = [r["mine"] for r in rounds if "mine" in r]
         light = f"{100 * statistics.median(m['client_cpu_s'] / max(m['server_cpu_s'], 1e-9) for m in mine):.1f} %" if mine else ""
         for key, bound, side in ROWS[name][1]:
@@ -251,7 +253,7 @@ def main():
             found = subprocess.run([SINTER, "models", "path", model, "-q"], capture_output=True, text=True)
             path = model if os.path.exists(model) else found.stdout.strip()
             for r in rounds_of(o, client, name, path, 1000 * (len(samples) + 1)):
-                samples.append({"row": name, "model": os.path.basename(model).removesuffix(".gguf"), "numbers": {**row_of(o, name), **({"peer": o.peer_args} if o.peer_args else {})}, **r})
+                samples.append({"row": name, "model": os.path.basename(model).removesuffix(".gguf"), "numbers": row_of(o, name), **r})
                 if o.samples:
                     with open(o.samples, "a", encoding="utf-8") as f:
                         f.write(json.dumps(samples[-1]) + "\n")
