@@ -89,7 +89,7 @@ uint64_t pack_codes_stride(uint64_t cols)
 
 uint64_t pack_scales_stride(uint64_t cols, uint64_t group)
 {
-   return base_align(cols / group * 4 + cols / CELL * 4 + cols / 16 * 2, 64);
+   return base_align(cols / group * 4 + cols / CELL * 8 + cols / 16 * 2, 64);
 }
 
 /* ---- codes to lines and back ---- */

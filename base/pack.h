@@ -74,7 +74,7 @@ void pack_unpack_row(panel_layout layout, const uint8_t *panels, uint64_t rows, 
  *
  *    result 0, codes    i8[T][K], rne(x / scale), at most 127 in size
  *    result 1, scales   per row, padded to 64 bytes: f32 scale[K/group], f32 dsum[K/32] = scale * sum of 32
- *                       codes, i16 sum16[K/16] = sum of 16 codes
+ *                       codes, i16 sum16[K/16] = sum of 16 codes, i32 less[K/32] = -128 * sum of 32 codes
  *
  * Row strides in bytes: */
 uint64_t pack_codes_stride(uint64_t cols);

@@ -36,6 +36,7 @@ SIMT_FN void simt_quant(float v, simt_i64 number, simt_i64 groups, simt_u8 *code
    if (lane == 0) {
       ((float *)scales)[number] = s;
       ((float *)scales)[groups + number] = s * all;
+      ((int *)(scales + groups * 12))[number] = (int)(-128 * all);
    }
 }
 

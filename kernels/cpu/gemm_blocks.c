@@ -34,21 +34,20 @@ static void add_block(dot *d, vec_value w, vec_value at, vec_value dsums, const 
 {
    vec_fn *f = d->f;
    vec_value scales = vec_at_i(f, w, d->p->scales_at), scale[MAX_HALVES], min[MAX_HALVES];
-   bool has_m = d->p->has_min || d->p->bias;
 
    for (uint32_t h = 0; h < d->halves; h++) {
       scale[h] = panel_read_halfs(&d->r, scales, h);
-      min[h] = d->p->has_min ? panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h)
-                             : vec_fmul(f, scale[h], vec_float(f, d->lanes, -d->p->bias));
+      if (d->p->has_min)
+         min[h] = panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h);
    }
    for (uint32_t r = 0; r < d->rows; r++) {
       vec_value dx = row_scale(d, r, at);
-      vec_value dsum = has_m ? row_scale(d, r, vec_add(f, at, dsums)) : NULL;
+      vec_value dsum = d->p->has_min ? row_scale(d, r, vec_add(f, at, dsums)) : NULL;
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
          vec_value acc = get(d, &d->out, i);
          acc = vec_fma(f, dot_sum(d, c, i), vec_fmul(f, scale[h], dx), acc);
-         if (has_m)
+         if (d->p->has_min)
             acc = vec_fma(f, min[h], dsum, acc);
          put(d, &d->out, i, acc);
       }
@@ -88,20 +87,9 @@ static void dot_block32(dot *d)
 
 /* ---- block 256 ---- */
 
-/* i16[lanes][2] to multiply with the sums of the two 16s of cell c; what: minima, or scales. */
-static vec_value factors(dot *d, vec_value cell, uint32_t h, bool min)
-{
-   vec_value scale[MAX_HALVES];
-
-   if (d->p->sub == 16)
-      return dot_pairs16(d, cell, h, min);
-   dot_span_scales(d, cell, 0, scale);
-   return scale[h];
-}
-
-/* acc[r][h] = sum of dx * (factors . sum16) over the 8 cells, in a loop. at: offset of the first
- * cell's scale. */
-static void add_correction(dot *d, vec_value block, vec_value at, bool min, regs *acc)
+/* acc[r][h] = sum of dx * (minima . sum16) over the 8 cells, in a loop, for sub 16. at: offset of
+ * the first cell's scale. */
+static void add_minima16(dot *d, vec_value block, vec_value at, regs *acc)
 {
    vec_fn *f = d->f;
    uint32_t n = dot_regs(d);
@@ -114,7 +102,7 @@ static void add_correction(dot *d, vec_value block, vec_value at, bool min, regs
    vec_value cell = vec_at(f, block, vec_mul_i(f, l.i, d->p->cell_bytes)), by[MAX_HALVES];
    vec_value here = vec_add(f, at, vec_shl_i(f, l.i, 2));
    for (uint32_t h = 0; h < d->halves; h++)
-      by[h] = factors(d, cell, h, min);
+      by[h] = dot_pairs16(d, cell, h, true);
    for (uint32_t r = 0; r < d->rows; r++) {
       vec_value dx = row_scale(d, r, here);
       vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], vec_add(f, sum16s, here)), 4);
@@ -145,7 +133,7 @@ static vec_value min_pairs(dot *d, vec_value cell, uint32_t h)
 }
 
 /* acc[r][h] = sum of minimum * dsum over the 8 cells, for sub 32. */
-static void add_minima(dot *d, vec_value block, vec_value at, regs *acc)
+static void add_minima32(dot *d, vec_value block, vec_value at, regs *acc)
 {
    vec_fn *f = d->f;
    vec_value dsums = vec_add(f, at, vec_lshr_i(f, vec_arg(f, DOT_all), 3));
@@ -166,19 +154,6 @@ static void add_minima(dot *d, vec_value block, vec_value at, regs *acc)
    }
 }
 
-/* sums -= bias * (sum of dx * (scales . sum16)). */
-static void remove_bias(dot *d, vec_value block, vec_value at)
-{
-   vec_fn *f = d->f;
-   regs by;
-
-   add_correction(d, block, at, false, &by);
-   for (uint32_t i = 0; i < dot_regs(d); i++) {
-      vec_value bias = vec_float(f, d->lanes, -d->p->bias);
-      put(d, &d->sums, i, vec_fma(f, by.v[i], bias, get(d, &d->sums, i)));
-   }
-}
-
 /* out += factor * sums. */
 static void add_scaled(dot *d, const vec_value *factor, const regs *sum)
 {
@@ -195,8 +170,6 @@ static void add_super_block(dot *d, vec_value block, vec_value at)
    vec_value tail = vec_at_i(f, block, 8 * d->p->cell_bytes), scale[MAX_HALVES], min[MAX_HALVES];
    regs sum, msum;
 
-   if (d->p->bias)
-      remove_bias(d, block, at);
    for (uint32_t i = 0; i < dot_regs(d); i++)
       sum.v[i] = get(d, &d->sums, i);
    for (uint32_t h = 0; h < d->halves; h++)
@@ -205,9 +178,9 @@ static void add_super_block(dot *d, vec_value block, vec_value at)
    if (!d->p->has_min)
       return;
    if (d->p->sub == 16)
-      add_correction(d, block, at, true, &msum);
+      add_minima16(d, block, at, &msum);
    else
-      add_minima(d, block, at, &msum);
+      add_minima32(d, block, at, &msum);
    for (uint32_t h = 0; h < d->halves; h++)
       min[h] = vec_fneg(f, panel_read_halfs(&d->r, vec_at_i(f, tail, 2 * PANEL_ROWS), h));
    add_scaled(d, min, &msum);

@@ -6,9 +6,11 @@
  *    small codes (< 8 bits)   maddubs(codes, x) summed in i16 as long as it cannot overflow, then maddwd by ones or by
  *                             the sub-block scales
  *    bytes                    maddubs(|w|, sign(x, w)), maddwd at once
- *    vnni                     dpbusd(codes, x); signed codes as unsigned ones, and 128 * sum(x) taken off
+ *    vnni                     dpbusd(codes, x); signed codes as unsigned ones, which are 128 too large
  *    amx, many rows           16 rows at once: a cell's products by AMX (gemm_amx.c) while those of the one before it
- *                             are scaled */
+ *                             are scaled
+ *
+ * Codes that are too large by a constant have that times sum(x) taken off, in integers. */
 #include "gemm_int8.h"
 
 /* How many groups fit into i16 sums when |x| <= 127. */
@@ -30,7 +32,8 @@ static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, dot_family fami
    d.halves = d.r.halves;
    d.vnni = vec_fn_isa(f)->vnni;
    d.bytes = !d.vnni && p->code != PANEL_CODE_U;
-   d.is_signed = d.vnni && p->code != PANEL_CODE_U;
+   d.offset = d.vnni && family != DOT_amx && p->code != PANEL_CODE_U ? PANEL_SIGNED : p->bias;
+   assert(!d.offset || p->sub != 32 || d.vnni);
    /* A span is what one flush (or two, for 2 high bits) and one scale cover. */
    if (!d.vnni && p->code == PANEL_CODE_U)
       span_groups = MIN(span_groups, MAX(groups_per_flush(bits), d.r.groups));
@@ -269,24 +272,58 @@ static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
    }
 }
 
-/* What i32 sums begin with: 0, or what signed codes have too much, -128 * (sum of 32
- * activations). */
-static regs first_sums(dot *d, vec_value k)
+/* ---- offsets ---- */
+
+static uint32_t log2_of(uint32_t power)
+{
+   uint32_t log = 0;
+
+   while (1u << log < power)
+      log++;
+   return log;
+}
+
+/* i32 of row r at byte `at` of its scales, in every lane. */
+static vec_value scale_word(dot *d, uint32_t r, vec_value at)
+{
+   vec_value v = vec_load(d->f, VEC_i32, 1, vec_at(d->f, d->s[r], at), 4);
+
+   return vec_splat(d->f, v, d->lanes);
+}
+
+/* -offset * (sum of the 32 activations from column k on), from what is kept of them for an offset
+ * of 128. */
+static vec_value less32(dot *d, uint32_t r, vec_value k)
 {
    vec_fn *f = d->f;
-   regs z = zeros(d, VEC_i32, d->lanes);
-   vec_value at = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 2), vec_lshr_i(f, k, 3));
-   vec_value by = vec_int(f, VEC_i16, 2 * d->lanes, -PANEL_SIGNED);
+   vec_value all = vec_arg(f, DOT_all);
+   vec_value plane = vec_add(f, vec_lshr_i(f, all, 2), vec_lshr_i(f, all, 3));
+   vec_value v = scale_word(d, r, vec_add(f, plane, vec_lshr_i(f, k, 3)));
+   uint32_t by = log2_of(PANEL_SIGNED) - log2_of(d->offset);
 
-   for (uint32_t r = 0; r < d->rows && d->is_signed; r++) {
-      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], at), 4);
-      pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
-      for (uint32_t h = 0; h < d->halves; h++)
-         z.v[r * d->halves + h] = vec_maddwd(f, pair, by);
-   }
-   assert(!d->is_signed || d->spans == 1);
-   return z;
+   return by ? vec_ashr_i(f, v, by) : v;
 }
+
+/* The same with scales: -offset * (the sum of 16 activations times their scale, of both halves). */
+static vec_value less16(dot *d, vec_value cell, vec_value k, uint32_t r, uint32_t h)
+{
+   vec_fn *f = d->f;
+   vec_value at = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 2), vec_lshr_i(f, k, 3));
+   vec_value pair = vec_bits(f, scale_word(d, r, at), VEC_i16, 2 * d->lanes);
+   vec_value sum = vec_maddwd(f, dot_pairs16(d, cell, h, false), pair);
+
+   return vec_sub(f, vec_int(f, VEC_i32, d->lanes, 0), vec_shl_i(f, sum, log2_of(d->offset)));
+}
+
+/* What the i32 sum of register i over the cell has too much, negative. */
+static vec_value less_of(dot *d, vec_value cell, vec_value k, uint32_t i)
+{
+   uint32_t r = i / d->halves;
+
+   return d->p->sub == 16 ? less16(d, cell, k, r, i % d->halves) : less32(d, r, k);
+}
+
+/* ---- products ---- */
 
 /* The products of the cell at column k: one of two places, in turns. */
 static vec_value products_of(dot *d, vec_value k)
@@ -325,7 +362,7 @@ void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end)
 static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
 {
    uint32_t groups = 8 / d->spans;
-   bool wide = d->vnni || d->bytes;
+   bool wide = d->vnni || d->bytes, begins = d->offset && d->vnni && d->p->sub != 16;
 
    for (uint32_t s = 0; s < d->spans; s++) {
       vec_value scale[MAX_HALVES];
@@ -334,10 +371,14 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
          flushed_unit(d, cell, s * groups, k, scale, sum, s == 0);
          continue;
       }
-      regs acc = wide ? first_sums(d, k) : zeros(d, VEC_i16, 2 * d->lanes);
+      regs acc = zeros(d, wide ? VEC_i32 : VEC_i16, wide ? d->lanes : 2 * d->lanes);
+      for (uint32_t i = 0; begins && i < dot_regs(d); i++)
+         acc.v[i] = less_of(d, cell, k, i);
       all_units(d, cell, s * groups, groups, k, scale, &acc);
       flush(d, &acc, scale, sum, s == 0);
    }
+   for (uint32_t i = 0; d->offset && !begins && i < dot_regs(d); i++)
+      sum->v[i] = vec_add(d->f, sum->v[i], less_of(d, cell, k, i));
 }
 
 /* The sum of a single span has at most 2^19 and its scale 2^5, or 2^17 and 2^6: their product is
@@ -351,6 +392,8 @@ dot_sums dot_read(dot *d, vec_value at, vec_value k)
       return c;
    }
    c.products = products_of(d, k);
+   c.cell = at;
+   c.k = k;
    for (uint32_t s = 0; s < d->spans && d->p->sub; s++) {
       vec_value pairs;
       dot_span_scales(d, at, s, &pairs);
@@ -374,6 +417,8 @@ vec_value dot_sum(dot *d, const dot_sums *c, uint32_t i)
       v = d->spans > 1 ? vec_mul(f, v, c->scale[s]) : v;
       sum = sum ? vec_add(f, sum, v) : v;
    }
+   if (d->offset)
+      sum = vec_add(f, sum, less_of(d, c->cell, c->k, i));
    sum = vec_itof(f, sum);
    return d->spans == 1 && d->p->sub ? vec_fmul(f, sum, c->scale[0]) : sum;
 }

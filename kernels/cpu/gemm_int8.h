@@ -22,8 +22,8 @@ typedef struct dot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves, spans, bits;
+   uint32_t offset;   /* products are of codes that have this added to their values */
    bool vnni, bytes;  /* bytes: the signed path */
-   bool is_signed;    /* vnni: codes have PANEL_SIGNED added */
    bool amx, fetches; /* fetches: cells that lie ahead in memory */
    bool keeps;        /* f32 sums are variables of the loops: there are registers for them */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
@@ -63,6 +63,7 @@ void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end);
 typedef struct dot_sums {
    regs sum;
    vec_value products, scale[2]; /* amx: i32[spans][16][16]; i32, f32 of a single one */
+   vec_value cell, k;            /* amx: where it is */
 } dot_sums;
 
 /* The cell at `at`, column k. */

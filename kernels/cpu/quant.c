@@ -6,11 +6,13 @@ quant_place quant_place_of(vec_fn *f, vec_value codes, vec_value scales, vec_val
 {
    vec_value at = vec_shl_i(f, number, 2), plane = vec_shl_i(f, groups, 2);
    vec_value scale = vec_at(f, scales, at), dsum = vec_at(f, scale, plane);
+   vec_value sum16 = vec_at(f, dsum, plane);
 
    return (quant_place){.codes = vec_at(f, codes, vec_mul_i(f, number, QUANT_GROUP)),
                         .scale = scale,
                         .dsum = dsum,
-                        .sum16 = vec_at(f, dsum, plane)};
+                        .sum16 = sum16,
+                        .less = vec_at(f, sum16, plane)};
 }
 
 /* Codes of a vector as floats, stored as i8. A scale that is denormal can be far off: clamp. */
@@ -49,4 +51,5 @@ void quant_emit_group(vec_fn *f, const vec_value *v, const quant_place *to)
       all = all ? vec_fadd(f, all, total) : total;
    }
    vec_store(f, vec_fmul(f, s, all), to->dsum, 4);
+   vec_store(f, vec_ftoi(f, vec_fmul(f, all, vec_float(f, 1, -128))), to->less, 4);
 }

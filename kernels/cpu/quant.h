@@ -9,7 +9,7 @@ enum { QUANT_GROUP = 32 };
 
 /* Where one group of a row goes. */
 typedef struct quant_place {
-   vec_value codes, scale, dsum, sum16;
+   vec_value codes, scale, dsum, sum16, less;
 } quant_place;
 
 /* Group `number` of a row of `groups` groups (i64); codes and scales: of the row. */

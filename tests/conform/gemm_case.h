@@ -219,7 +219,8 @@ static inline void quantise_group(input *in, uint64_t row, uint64_t g)
 {
    uint64_t at = row * in->k + g * in->group;
    uint8_t *s = in->scales + row * pack_scales_stride(in->k, in->group);
-   uint8_t *dsums = s + in->k / in->group * 4, *sum16s = dsums + in->k / 32 * 4;
+   uint8_t *dsums = s + in->k / in->group * 4, *sum16s = dsums + in->k / 32 * 4,
+           *less = sum16s + in->k / 16 * 2;
    float max = 0, scale;
    int all = 0;
 
@@ -240,6 +241,8 @@ static inline void quantise_group(input *in, uint64_t row, uint64_t g)
    }
    float dsum = scale * (float)all;
    memcpy(dsums + 4 * g, &dsum, 4);
+   all *= -128;
+   memcpy(less + 4 * g, &all, 4);
 }
 
 static inline input random_input(uint64_t m, uint64_t k, uint64_t group)

@@ -204,6 +204,9 @@ static inline void compare_quant(const harness_run *r, int64_t k, int64_t group)
          memcpy(&second, s + 4 * (k / group) + 4 * g, 4);
          cr_assert(second == (float)((double)scale * sum), "scale * sum is %g, should be %g",
                    second, scale * sum);
+         int32_t less;
+         memcpy(&less, s + k / 32 * 12 + 4 * g, 4);
+         cr_assert(less == -128 * sum, "-128 * sum is %d, should be %d", less, -128 * sum);
       }
    }
    cr_assert(off <= 1 + rows * k / 100, "%lld of %lld codes differ", (long long)off,
