@@ -474,6 +474,10 @@ SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request
  * destroy the engine. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
 
+/* Has a thread of the device that waits for work call fn(user), once. False, and nothing is called,
+ * when none does. */
+SINTER_API bool sinter_post(sinter_engine *e, void (*fn)(void *user), void *user);
+
 /* Calls on_kv for everything that the prefix cache can find now, parents before children. */
 SINTER_API void sinter_engine_kv_blocks(sinter_engine *e);
 
@@ -495,8 +499,7 @@ SINTER_API SINTER_CHECKED sinter_status sinter_image_read(const sinter_artifact 
                                                           sinter_image *out);
 SINTER_API void sinter_image_free(sinter_image *image);
 
-/* The tower that makes rows beside embeddings of images, on a device. It belongs to one thread at a
- * time. */
+/* The tower that makes rows beside embeddings of images. It belongs to one thread at a time. */
 typedef struct sinter_vision sinter_vision;
 
 /* Of the options device, threads, share_threads count, and step_tokens: most patches of a step, so
@@ -546,8 +549,7 @@ typedef enum sinter_sampled {
       SINTER_SAMPLED_COUNT
 } sinter_sampled;
 
-/* Counts since the engine was made, and what it holds now. Both arrays have room for rows to
- * come. */
+/* Counts since the engine was made, and what it holds now. Arrays have room for rows to come. */
 typedef struct sinter_stats {
    size_t size;
    const char *device; /* static */
@@ -561,8 +563,7 @@ typedef struct sinter_stats {
    uint64_t preempted[8];                          /* requests, by sinter_preempt */
    uint64_t sampled[16];                           /* tokens, by sinter_sampled */
    uint32_t running, waiting; /* requests that have a slot; that have none yet */
-   /* GPU memory of KV pages, which grows where addresses can be reserved; times that it could
-    * not */
+   /* GPU memory of KV pages, which grows where addresses can be reserved; times it could not */
    uint64_t kv_bytes, kv_refused;
    uint64_t graph_bytes; /* GPU memory that graphs took when the engine was made */
 } sinter_stats;

@@ -100,6 +100,11 @@ static void cpu_poison_page(rt_device *d, uint32_t group, int32_t page)
    rt_host_poison_page(d->host, group, page);
 }
 
+static bool cpu_post(rt_device *d, void (*fn)(void *user), void *user)
+{
+   return rt_host_post(d->host, fn, user);
+}
+
 static void cpu_stats(const rt_device *d, sinter_stats *out)
 {
    rt_host_stats(d->host, out);
@@ -126,6 +131,7 @@ const rt_device_ops rt_cpu_device = {
    .read_page = cpu_read_page,
    .write_page = cpu_write_page,
    .poison_page = cpu_poison_page,
+   .post = cpu_post,
    .stats = cpu_stats,
    .time_steps = cpu_time_steps,
    .launches = cpu_launches,

@@ -240,6 +240,11 @@ sinter_status rt_host_run(rt_host *h, const float **out_logits)
    return SINTER_ok;
 }
 
+bool rt_host_post(rt_host *h, void (*fn)(void *user), void *user)
+{
+   return rt_pool_post(h->pool, fn, user);
+}
+
 const int32_t *rt_host_picks(const rt_host *h)
 {
    return h->draws ? picks_of(h) : NULL;

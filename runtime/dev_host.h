@@ -31,6 +31,7 @@ void rt_host_copy_page(rt_host *h, uint32_t group, int32_t from, int32_t to);
 void rt_host_read_page(rt_host *h, uint32_t group, int32_t page, uint8_t *to);
 void rt_host_write_page(rt_host *h, uint32_t group, int32_t page, const uint8_t *from);
 void rt_host_poison_page(rt_host *h, uint32_t group, int32_t page);
+bool rt_host_post(rt_host *h, void (*fn)(void *user), void *user);
 void rt_host_stats(const rt_host *h, sinter_stats *out);
 SINTER_CHECKED sinter_status rt_host_time_steps(rt_host *h, uint32_t steps);
 uint32_t rt_host_launches(const rt_host *h, const sinter_launch_time **out);

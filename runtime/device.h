@@ -61,6 +61,8 @@ typedef struct rt_device_ops {
    void (*write_page)(rt_device *d, uint32_t group, int32_t page, uint8_t *from);
    /* Fills a freed page with NaN, so that a stale read shows (SINTER_DEBUG=poison). May be NULL. */
    void (*poison_page)(rt_device *d, uint32_t group, int32_t page);
+   /* As sinter_post. NULL: no thread of the device ever waits. */
+   bool (*post)(rt_device *d, void (*fn)(void *user), void *user);
    /* Adds the device's counters to the stats: launches, segments, graphs, weight_bytes_read,
     * ops. */
    void (*stats)(const rt_device *d, sinter_stats *out);

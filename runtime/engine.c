@@ -552,6 +552,11 @@ static_assert(SINTER_PREEMPT_COUNT <= countof(((sinter_stats *)0)->preempted) &&
                  SINTER_SAMPLED_COUNT <= countof(((sinter_stats *)0)->sampled),
               "rows of a table have a place in the statistics");
 
+bool sinter_post(sinter_engine *e, void (*fn)(void *user), void *user)
+{
+   return e->ops->post && e->ops->post(e->device, fn, user);
+}
+
 void sinter_engine_stats(const sinter_engine *e, sinter_stats *out)
 {
    sinter_stats s = e->stats;

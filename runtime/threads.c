@@ -57,6 +57,8 @@ typedef struct worker {
    rt_seat seat;
 } worker;
 
+typedef enum post_state { POST_none, POST_changing, POST_waits } post_state;
+
 /* What is open in an epoch. */
 typedef struct round {
    _Atomic(const rt_phase *) phase; /* NULL: nothing */
@@ -69,10 +71,18 @@ typedef struct view {
    uint32_t epoch, tiles, grain;
 } view;
 
+/* A call that a worker is to make. */
+typedef struct posted {
+   _Atomic post_state state;
+   void (*fn)(void *user);
+   void *user;
+} posted;
+
 struct rt_pool {
    /* One line: who sees the epoch move has what it opened. */
    _Alignas(LINE) gate gate;
-   round rounds[2];                       /* by the epoch's parity */
+   round rounds[2]; /* by the epoch's parity */
+   _Alignas(LINE) posted posted;
    _Alignas(LINE) _Atomic uint32_t left;  /* tiles of the open phase that are not done */
    _Alignas(LINE) const rt_phase *phases; /* of the run, for who opens the next */
    uint32_t num_phases;
@@ -111,32 +121,40 @@ static bool moved(gate *g, uint32_t from)
    return atomic_load_explicit(&g->epoch, memory_order_acquire) != from;
 }
 
-static void park(gate *g, uint32_t from)
+/* True when there is something to do: the epoch moved, or a worker has a call to make. */
+static bool called(rt_pool *p, const worker *w, uint32_t from)
 {
-   /* seq_cst on both sides: either the opener sees the sleeper, or the kernel sees the new epoch.
-    */
+   return moved(&p->gate, from) || (w->index && atomic_load(&p->posted.state) == POST_waits);
+}
+
+static void park(rt_pool *p, const worker *w, uint32_t from)
+{
+   gate *g = &p->gate;
+
+   /* seq_cst on both sides: either the opener, or who posts, sees the sleeper, or the sleeper what
+    * is new. */
    atomic_fetch_add(&g->sleepers, 1);
-   while (!moved(g, from))
+   while (!called(p, w, from))
       futex(&g->epoch, FUTEX_WAIT, from);
    atomic_fetch_sub(&g->sleepers, 1);
 }
 
-/* True when the epoch moved within so many looks. */
-static bool spin(gate *g, uint32_t from)
+/* True when called within so many looks. */
+static bool spin(rt_pool *p, const worker *w, uint32_t from)
 {
    for (int i = 0; i < SPINS_PER_LOOK; i++) {
-      if (moved(g, from))
+      if (called(p, w, from))
          return true;
       pause_cpu();
    }
    return false;
 }
 
-/* Fetches until the epoch moves. */
-static void fetch_ahead(gate *g, uint32_t from, const ahead *a)
+/* Fetches until called. */
+static void fetch_ahead(rt_pool *p, const worker *w, uint32_t from, const ahead *a)
 {
    for (uint32_t s = 0; s < RT_STREAMS; s++)
-      for (uint64_t at = 0; at < a->size[s] && !moved(g, from); at += AHEAD_STEP)
+      for (uint64_t at = 0; at < a->size[s] && !called(p, w, from); at += AHEAD_STEP)
          for (uint64_t line = at; line < MIN(at + AHEAD_STEP, a->size[s]); line += LINE)
             __builtin_prefetch(a->start[s] + line, 0, 2);
 }
@@ -156,34 +174,32 @@ static void help_lost(rt_pool *p, const worker *w)
    atomic_store_explicit(&p->trading, false, memory_order_release);
 }
 
-/* True when the epoch moved within so long. */
-static bool spin_for(gate *g, uint32_t from, int64_t ns)
+/* True when called within so long. */
+static bool spin_for(rt_pool *p, const worker *w, uint32_t from, int64_t ns)
 {
    int64_t begin = now_ns();
 
    do {
-      if (spin(g, from))
+      if (spin(p, w, from))
          return true;
    } while (now_ns() - begin < ns);
    return false;
 }
 
-/* Waits until the epoch is no longer `from`. */
+/* Waits until the epoch is no longer `from`, or the worker has a call to make. */
 static void gate_wait(rt_pool *p, const worker *w, uint32_t from, const ahead *a)
 {
-   gate *g = &p->gate;
-
    if (p->spin_ns) {
-      fetch_ahead(g, from, a);
-      if (spin(g, from)) /* most waits end here, before a look at the clock */
+      fetch_ahead(p, w, from, a);
+      if (spin(p, w, from)) /* most waits end here, before a look at the clock */
          return;
       for (int64_t waited = 0; waited < p->spin_ns; waited += LATE_NS) {
-         if (spin_for(g, from, LATE_NS))
+         if (spin_for(p, w, from, LATE_NS))
             return;
          help_lost(p, w);
       }
    }
-   park(g, from);
+   park(p, w, from);
 }
 
 static void gate_open(gate *g, uint32_t to)
@@ -360,6 +376,50 @@ static bool join(rt_pool *p, worker *w)
    return true;
 }
 
+/* ---- calls ---- */
+
+/* Takes the call out of its place, if there is one. */
+static bool take_post(posted *q, posted *out)
+{
+   post_state waits = POST_waits;
+
+   if (!atomic_compare_exchange_strong(&q->state, &waits, POST_changing))
+      return false;
+   out->fn = q->fn;
+   out->user = q->user;
+   atomic_store(&q->state, POST_none);
+   return true;
+}
+
+static void run_post(rt_pool *p)
+{
+   posted call;
+
+   if (atomic_load_explicit(&p->posted.state, memory_order_relaxed) != POST_waits ||
+       !take_post(&p->posted, &call))
+      return;
+   call.fn(call.user);
+   sched_yield(); /* whom the call woke may wait for this core */
+}
+
+/* A sleeper would have to be woken, and who spins may begin to sleep: with one, the call goes back
+ * to who posts it. */
+bool rt_pool_post(rt_pool *p, void (*fn)(void *user), void *user)
+{
+   post_state none = POST_none;
+   posted back;
+
+   if (p->num_threads == 1 || !p->spin_ns ||
+       !atomic_compare_exchange_strong(&p->posted.state, &none, POST_changing))
+      return false;
+   p->posted.fn = fn;
+   p->posted.user = user;
+   atomic_store(&p->posted.state, POST_waits);
+   return !atomic_load(&p->gate.sleepers) || !take_post(&p->posted, &back);
+}
+
+/* ---- threads ---- */
+
 static void *work(void *arg)
 {
    worker *w = arg;
@@ -370,6 +430,7 @@ static void *work(void *arg)
    for (;;) {
       uint32_t epoch = atomic_load(&p->gate.epoch);
 
+      run_post(p);
       if (atomic_load(&p->stop))
          return NULL;
       if (!join(p, w))
@@ -393,6 +454,7 @@ static void stop(rt_pool *p, uint32_t count)
    open_round(p, NULL);
    for (uint32_t i = 1; i < count; i++)
       pthread_join(p->workers[i].thread, NULL);
+   run_post(p);
    free(p->workers);
    free(p);
 }

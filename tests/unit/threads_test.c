@@ -250,6 +250,87 @@ Test(threads, who_waits_gives_its_core_away, .timeout = 60)
 }
 
 /* Kills: a caller that is bound to cores, which its own threads would inherit. */
+/* ---- calls ---- */
+
+static void count_call(void *user)
+{
+   atomic_fetch_add((_Atomic uint32_t *)user, 1);
+}
+
+/* So many calls come, and no more. */
+static void expect_calls(_Atomic uint32_t *made, uint32_t posted)
+{
+   for (int i = 0; i < 10000 && atomic_load(made) < posted; i++)
+      usleep(1000);
+   usleep(2000);
+   cr_assert(atomic_load(made) == posted, "%u calls of %u", atomic_load(made), posted);
+}
+
+static void *post_and_post(void *user)
+{
+   rt_pool *pool = user;
+   static _Atomic uint32_t made;
+   uintptr_t posted = 0;
+
+   for (int i = 0; i < 2000; i++, usleep(10))
+      posted += rt_pool_post(pool, count_call, &made);
+   expect_calls(&made, (uint32_t)posted);
+   return (void *)posted;
+}
+
+/* Kills: a call that is made twice, or never, because a run begins, or was not over; one that keeps
+ * a tile from being run. */
+Test(threads, calls_are_made_once_beside_runs, .timeout = 60)
+{
+   uint32_t n = MIN(rt_cores(), 4u);
+   uint64_t state = 1;
+   pthread_t poster;
+   rt_pool *pool;
+   void *posted;
+
+   cr_assert(rt_pool_create(n, &pool) == SINTER_ok);
+   cr_assert(pthread_create(&poster, NULL, post_and_post, pool) == 0);
+   for (int run = 0; run < 200; run++)
+      run_random(pool, &state);
+   pthread_join(poster, &posted);
+   cr_assert(n == 1 || posted != NULL, "no worker ever took a call");
+   rt_pool_destroy(pool);
+}
+
+/* Kills: a call that is lost when the pool ends. */
+Test(threads, calls_are_made_before_the_end, .timeout = 60)
+{
+   uint64_t state = 1;
+   rt_pool *pool;
+
+   for (int i = 0; i < 200; i++) {
+      _Atomic uint32_t made = 0;
+      cr_assert(rt_pool_create(MIN(rt_cores(), 2u), &pool) == SINTER_ok);
+      if (i % 2)
+         run_random(pool, &state);
+      uint32_t posted = rt_pool_post(pool, count_call, &made);
+      rt_pool_destroy(pool);
+      cr_assert(atomic_load(&made) == posted);
+   }
+}
+
+/* Kills: a call left to threads that sleep, or that do not exist. */
+Test(threads, sleepers_make_no_calls, .timeout = 60)
+{
+   _Atomic uint32_t made = 0;
+   uint32_t posted = 0;
+   rt_pool *pool;
+
+   cr_assert(rt_pool_create(1, &pool) == SINTER_ok);
+   cr_assert(!rt_pool_post(pool, count_call, &made));
+   rt_pool_destroy(pool);
+   cr_assert(rt_pool_create(2, &pool) == SINTER_ok);
+   while (posted < 1000 && rt_pool_post(pool, count_call, &made))
+      expect_calls(&made, ++posted); /* takes far longer than a thread spins */
+   cr_assert(posted < 1000);
+   rt_pool_destroy(pool);
+}
+
 Test(threads, the_callers_affinity_stays)
 {
    cpu_set_t before, after;

@@ -52,8 +52,10 @@ struct host {
    sinter_stats stats; /* of all its engines; gauges: of the loaded one */
    sinter_stats gone;  /* counters of those that were unloaded */
    host_metrics shown;
-   loads loads;          /* of its experts, since it was loaded */
-   host_metrics metrics; /* of the thread, without the lock */
+   loads loads; /* of its experts, since it was loaded */
+   /* of the thread, without the lock: */
+   host_metrics metrics;
+   job *woken; /* have something to read */
    int exit_code;
 };
 
@@ -81,6 +83,8 @@ void host_job_end(host *h, job *j);
 /* A client that has gone, by the connection's own word or the socket's; also keeps quiet streams
  * alive. */
 bool host_job_left(job *j, double now);
+/* Wakes the readers of what the last step wrote, from a thread that has nothing to do. */
+void host_wake(host *h);
 /* Notes what others may see of it: pages, and whether it still waits. */
 void host_job_watch(job *j);
 

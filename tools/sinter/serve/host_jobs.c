@@ -12,14 +12,30 @@
 
 /* ---- output of a job ---- */
 
-/* After something was added: wakes the reader, gives up on one that does not read. Prompts come all
- * at once, with more than a quick reader could have read: they do not count. */
+/* After something was added: has the reader woken, gives up on one that does not read. Prompts come
+ * all at once, with more than a quick reader could have read: they do not count. */
 static void flush(job *j)
 {
+   host *h = j->host;
+
    j->written = cli_seconds();
    if (j->ask.stream && j->out.len - j->sent > (size_t)serve_most.unread_bytes + j->echoed)
       j->gone = true;
-   job_wake(j);
+   if (j->waking)
+      return;
+   j->waking = true;
+   atomic_fetch_add(&j->refs, 1);
+   j->next_woken = h->woken;
+   h->woken = j;
+}
+
+void host_wake(host *h)
+{
+   job *list = h->woken;
+
+   h->woken = NULL;
+   if (list && !sinter_post(h->session.engine, jobs_wake, list))
+      jobs_wake(list);
 }
 
 /* The echo of the prompt, with its log probabilities, in front of the first token. */
@@ -206,8 +222,8 @@ void host_job_end(host *h, job *j)
    sinter_grammar_destroy(j->ask.rules);
    j->ask.rules = NULL;
    j->ended = true;
-   job_wake(j);
    pthread_mutex_unlock(&j->lock);
+   job_wake(j);
    job_release(j);
 }
 

@@ -176,6 +176,7 @@ void host_serve(host *h)
          pthread_mutex_unlock(&h->lock);
          busy = false;
       }
+      host_wake(h);
       events_flush(h->events, h->session.engine);
       host_reap(h, false, false);
       if (!busy && !h->running) {

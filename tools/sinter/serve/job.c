@@ -107,10 +107,24 @@ uint64_t job_reasoning(const job *j)
    return sum;
 }
 
+/* Outside of the lock, which is the first thing that the woken thread wants. Until it is resumed, a
+ * connection stays. */
 void job_wake(job *j)
 {
-   if (!j->suspended)
-      return;
-   j->suspended = false;
-   MHD_resume_connection(j->connection);
+   pthread_mutex_lock(&j->lock);
+   bool waits = j->suspended;
+   j->suspended = j->waking = false;
+   pthread_mutex_unlock(&j->lock);
+   if (waits)
+      MHD_resume_connection(j->connection);
+}
+
+void jobs_wake(void *list)
+{
+   for (job *j = list; j;) {
+      job *next = j->next_woken;
+      job_wake(j);
+      job_release(j);
+      j = next;
+   }
 }

@@ -87,6 +87,8 @@ typedef struct job {
    struct MHD_Connection *connection;
    int socket;
    struct job *next; /* in the queue or list of its host */
+   bool waking;      /* in a list of those to be woken, behind it: */
+   struct job *next_woken;
 } job;
 
 /* The prefix and random letters. */
@@ -99,7 +101,9 @@ uint64_t job_prompt_tokens(const job *j);
 uint64_t job_generated(const job *j);
 /* Of these, tokens of reasoning. */
 uint64_t job_reasoning(const job *j);
-/* Wakes the connection when it waits; the lock is held. */
+/* Wakes the connection if it waits. */
 void job_wake(job *j);
+/* The same for a list of jobs, whose references it drops. */
+void jobs_wake(void *list);
 
 #endif
