@@ -218,13 +218,16 @@ static void rows_by_parts(gemm_kernel *g, uint32_t weight, vec_value panel)
    vec_loop_end(f, &l, (vec_value[]){vec_at_i(f, l.var[0], (int64_t)step)});
 }
 
-/* Rows of a second call pass over a panel that is there already: the next one is fetched then. */
+/* Rows of a second call pass over a panel that is there already: the next one is fetched then. One
+ * call of more than 4 rows reads half as fast as one of few, and half as far ahead. */
 static vec_value ahead_of(gemm_kernel *g, uint32_t weight)
 {
    vec_fn *f = g->f;
    vec_value again = vec_icmp(f, VEC_gt, g->rows, vec_i(f, (int64_t)1 << g->most_log));
+   vec_value slow = vec_icmp(f, VEC_gt, g->rows, vec_i(f, 4));
+   vec_value ahead = vec_select(f, slow, vec_i(f, PANEL_AHEAD / 2), vec_i(f, PANEL_AHEAD));
 
-   return vec_select(f, again, g->k[C_PANEL_BYTES + weight], vec_i(f, PANEL_AHEAD));
+   return vec_select(f, again, g->k[C_PANEL_BYTES + weight], ahead);
 }
 
 /* With AMX whole blocks from what is unpacked, and what is left as it is packed: a block of fewer
