@@ -415,7 +415,7 @@ SINTER_API double sinter_log_sum(const float *logits, uint32_t vocab);
  * are not computed; those of a preempted request are, again. */
 typedef void sinter_on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids);
 
-/* The features of an image, made by sinter_vision_encode, and its grid. */
+/* Of an image, made by sinter_vision_encode. */
 typedef struct sinter_features {
    const float *rows; /* f32[grid[0] * grid[1] * grid[2] / merge^2][width] */
    uint32_t grid[3];
@@ -474,8 +474,7 @@ SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request
  * destroy the engine. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
 
-/* Has a thread of the device that waits for work call fn(user), once. False, and nothing is called,
- * when none does. */
+/* Has a thread of the device that waits call fn(user) once. False, and no call, when none waits. */
 SINTER_API bool sinter_post(sinter_engine *e, void (*fn)(void *user), void *user);
 
 /* Calls on_kv for everything that the prefix cache can find now, parents before children. */
@@ -491,9 +490,9 @@ typedef struct sinter_image {
 } sinter_image;
 
 /* Decodes a PNG, JPEG or WebP file, resizes it to whole squares of patches within the model's
- * bounds, and cuts it. Errors SINTER_bad_input for bytes that are no image, damaged or too large
- * (64 MiB, 2^14 pixels a side, 2^26 together); SINTER_no_device naming a library that is not there;
- * SINTER_unsupported when the model sees no images. Free what it holds with sinter_image_free. */
+ * bounds, and cuts it; free with sinter_image_free. Errors SINTER_bad_input for bytes that are no
+ * image, damaged or too large (64 MiB, 2^14 pixels a side, 2^26 together); SINTER_no_device naming
+ * a library that is not there; SINTER_unsupported when the model sees no images. */
 SINTER_API SINTER_CHECKED sinter_status sinter_image_read(const sinter_artifact *a,
                                                           const void *bytes, size_t size,
                                                           sinter_image *out);
