@@ -403,12 +403,16 @@ static void run_post(rt_pool *p)
 }
 
 /* A sleeper would have to be woken, and who spins may begin to sleep: with one, the call goes back
- * to who posts it. */
+ * to who posts it. One that is still there is late: the workers have lost their cores. */
 bool rt_pool_post(rt_pool *p, void (*fn)(void *user), void *user)
 {
    post_state none = POST_none;
    posted back;
 
+   if (take_post(&p->posted, &back)) {
+      back.fn(back.user);
+      return false;
+   }
    if (p->num_threads == 1 || !p->spin_ns ||
        !atomic_compare_exchange_strong(&p->posted.state, &none, POST_changing))
       return false;

@@ -57,8 +57,8 @@ uint32_t rt_pool_threads(const rt_pool *p);
 void rt_pool_run(rt_pool *p, const rt_phase *phases, uint32_t num_phases);
 
 /* Has a worker that spins between two phases, or behind a run, call fn(user), once. False, and
- * nothing is called, when no worker can be sure to see it soon, or has seen the one before. Thread:
- * any. */
+ * nothing is called, when no worker can be sure to see it soon; a call before it that none has seen
+ * is made then. Thread: any. */
 bool rt_pool_post(rt_pool *p, void (*fn)(void *user), void *user);
 
 /* How often a thread that waited gave its core to one that had lost its own. */

@@ -1,5 +1,5 @@
-/* gemm_dot.c - the dot products of a module: one local function for each layout, family and number of
- * rows that its kernels call. */
+/* gemm_dot.c - the dot products of a module: one local function for each layout, family and number
+ * of rows that its kernels call. */
 #include "gemm_impl.h"
 
 #include <stdio.h>
