@@ -314,6 +314,40 @@ Test(threads, calls_are_made_before_the_end, .timeout = 60)
    }
 }
 
+static rt_pool *busy;
+static _Atomic uint32_t late;
+
+/* Both threads are in a tile: nobody sees the first call until the second one comes. */
+static void meet_and_post(const sinter_kargs *k, unsigned tile)
+{
+   meet(k, tile);
+   if (pthread_equal(pthread_self(), caller)) {
+      bool waits = rt_cores() > 1;
+      cr_assert(rt_pool_post(busy, count_call, &late) == waits);
+      cr_assert(atomic_load(&late) == 0);
+      cr_assert(!rt_pool_post(busy, count_call, &late));
+      cr_assert(atomic_load(&late) == waits);
+      atomic_store(&release, true);
+   }
+   while (!atomic_load(&release))
+      usleep(100);
+}
+
+/* Kills: a call that waits as long as the workers are away, though others come behind it. */
+Test(threads, a_late_call_is_made_by_who_posts_the_next, .timeout = 20)
+{
+   const sinter_kargs args = {0};
+   const rt_task task = {meet_and_post, &args, 0, 2, {{NULL, 0}}};
+   const rt_phase phase = {&task, 2};
+
+   caller = pthread_self();
+   atomic_store(&done_in[0], 0);
+   atomic_store(&release, false);
+   cr_assert(rt_pool_create(2, &busy) == SINTER_ok);
+   rt_pool_run(busy, &phase, 1);
+   rt_pool_destroy(busy);
+}
+
 /* Kills: a call left to threads that sleep, or that do not exist. */
 Test(threads, sleepers_make_no_calls, .timeout = 60)
 {
