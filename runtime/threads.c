@@ -57,7 +57,9 @@ typedef struct worker {
    rt_seat seat;
 } worker;
 
-typedef enum post_state { POST_none, POST_changing, POST_waits } post_state;
+/* What is in the place of a call, in two bits; those above count the calls, so that who posted one
+ * never takes another's back. */
+enum { POST_none, POST_changing, POST_waits, POST_bits, POST_next };
 
 /* What is open in an epoch. */
 typedef struct round {
@@ -73,7 +75,8 @@ typedef struct view {
 
 /* A call that a worker is to make. */
 typedef struct posted {
-   _Atomic post_state state;
+   _Atomic uint32_t state;
+   _Atomic bool late; /* nobody came for one, nor has been seen since */
    void (*fn)(void *user);
    void *user;
 } posted;
@@ -124,7 +127,8 @@ static bool moved(gate *g, uint32_t from)
 /* True when there is something to do: the epoch moved, or a worker has a call to make. */
 static bool called(rt_pool *p, const worker *w, uint32_t from)
 {
-   return moved(&p->gate, from) || (w->index && atomic_load(&p->posted.state) == POST_waits);
+   return moved(&p->gate, from) ||
+          (w->index && (atomic_load(&p->posted.state) & POST_bits) == POST_waits);
 }
 
 static void park(rt_pool *p, const worker *w, uint32_t from)
@@ -378,48 +382,57 @@ static bool join(rt_pool *p, worker *w)
 
 /* ---- calls ---- */
 
-/* Takes the call out of its place, if there is one. */
-static bool take_post(posted *q, posted *out)
+/* Takes the call that `waits` is the state of out of its place, if it is still there. */
+static bool take_post(posted *q, uint32_t waits, posted *out)
 {
-   post_state waits = POST_waits;
+   const uint32_t none = waits - POST_waits;
 
-   if (!atomic_compare_exchange_strong(&q->state, &waits, POST_changing))
+   if (!atomic_compare_exchange_strong(&q->state, &waits, none + POST_changing))
       return false;
    out->fn = q->fn;
    out->user = q->user;
-   atomic_store(&q->state, POST_none);
+   atomic_store(&q->state, none);
    return true;
 }
 
-static void run_post(rt_pool *p)
+/* Makes the call that waits; false when there is none. */
+static bool run_post(rt_pool *p)
 {
+   uint32_t state = atomic_load_explicit(&p->posted.state, memory_order_relaxed);
    posted call;
 
-   if (atomic_load_explicit(&p->posted.state, memory_order_relaxed) != POST_waits ||
-       !take_post(&p->posted, &call))
-      return;
+   if ((state & POST_bits) != POST_waits || !take_post(&p->posted, state, &call))
+      return false;
    call.fn(call.user);
-   sched_yield(); /* whom the call woke may wait for this core */
+   return true;
+}
+
+/* True when a call waits that nobody came for since the step before: the workers have lost their
+ * cores. It is made here, and those that follow are not left to them until one is back. */
+static bool is_late(rt_pool *p)
+{
+   if (run_post(p))
+      atomic_store(&p->posted.late, true);
+   return atomic_load(&p->posted.late);
 }
 
 /* A sleeper would have to be woken, and who spins may begin to sleep: with one, the call goes back
- * to who posts it. One that is still there is late: the workers have lost their cores. */
+ * to who posts it. */
 bool rt_pool_post(rt_pool *p, void (*fn)(void *user), void *user)
 {
-   post_state none = POST_none;
+   if (p->num_threads == 1 || !p->spin_ns || is_late(p))
+      return false;
+   uint32_t none = atomic_load(&p->posted.state);
+   const uint32_t waits = none + POST_next + POST_waits;
    posted back;
 
-   if (take_post(&p->posted, &back)) {
-      back.fn(back.user);
-      return false;
-   }
-   if (p->num_threads == 1 || !p->spin_ns ||
-       !atomic_compare_exchange_strong(&p->posted.state, &none, POST_changing))
+   if ((none & POST_bits) != POST_none ||
+       !atomic_compare_exchange_strong(&p->posted.state, &none, none + POST_changing))
       return false;
    p->posted.fn = fn;
    p->posted.user = user;
-   atomic_store(&p->posted.state, POST_waits);
-   return !atomic_load(&p->gate.sleepers) || !take_post(&p->posted, &back);
+   atomic_store(&p->posted.state, waits);
+   return !atomic_load(&p->gate.sleepers) || !take_post(&p->posted, waits, &back);
 }
 
 /* ---- threads ---- */
@@ -434,7 +447,10 @@ static void *work(void *arg)
    for (;;) {
       uint32_t epoch = atomic_load(&p->gate.epoch);
 
-      run_post(p);
+      if (atomic_load_explicit(&p->posted.late, memory_order_relaxed))
+         atomic_store(&p->posted.late, false);
+      if (run_post(p))
+         sched_yield(); /* whom the call woke may wait for this core */
       if (atomic_load(&p->stop))
          return NULL;
       if (!join(p, w))
@@ -458,7 +474,7 @@ static void stop(rt_pool *p, uint32_t count)
    open_round(p, NULL);
    for (uint32_t i = 1; i < count; i++)
       pthread_join(p->workers[i].thread, NULL);
-   run_post(p);
+   (void)run_post(p);
    free(p->workers);
    free(p);
 }
