@@ -190,6 +190,7 @@ vec_value vec_fmax_all(vec_fn *f, vec_value a);
 
 vec_value vec_at(vec_fn *f, vec_value ptr, vec_value bytes); /* ptr + bytes (i64) */
 vec_value vec_at_i(vec_fn *f, vec_value ptr, int64_t bytes);
+vec_value vec_distance(vec_fn *f, vec_value from, vec_value to); /* bytes (i64) between pointers */
 vec_value vec_load(vec_fn *f, vec_elem e, uint32_t lanes, vec_value ptr, uint32_t align);
 void vec_store(vec_fn *f, vec_value v, vec_value ptr, uint32_t align);
 /* Elements of a plain float type of dtypes.def, widened to f32 / rounded from f32; naturally

@@ -10,6 +10,14 @@ vec_value vec_at(vec_fn *f, vec_value ptr, vec_value bytes)
    return LLVMBuildGEP2(f->b, f->m->types[VEC_i8], ptr, &bytes, 1, "");
 }
 
+vec_value vec_distance(vec_fn *f, vec_value from, vec_value to)
+{
+   LLVMTypeRef i64 = f->m->types[VEC_i64];
+
+   return LLVMBuildSub(f->b, LLVMBuildPtrToInt(f->b, to, i64, ""),
+                       LLVMBuildPtrToInt(f->b, from, i64, ""), "");
+}
+
 vec_value vec_at_i(vec_fn *f, vec_value ptr, int64_t bytes)
 {
    return bytes ? vec_at(f, ptr, vec_i(f, bytes)) : ptr;

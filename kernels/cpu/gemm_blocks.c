@@ -74,8 +74,7 @@ static void dot_block32(dot *d)
    memcpy(d->out.r.v, l.var + 1, n * sizeof *vars);
    if (d->amx)
       dot_next_products(d, l.var[0], l.i, to);
-   if (d->fetches)
-      panel_prefetch(f, l.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
+   panel_prefetch(f, l.var[0], vec_arg(f, DOT_ahead), d->fetched);
    const dot_sums c = dot_read(d, l.var[0], l.i);
    add_block(d, l.var[0], vec_lshr_i(f, l.i, 3), dsums, &c);
    vars[0] = vec_at_i(f, l.var[0], d->p->cell_bytes);
@@ -229,8 +228,7 @@ static void dot_block256(dot *d)
    memcpy(d->sums.r.v, in.var + 1, n * sizeof *vars);
    if (d->amx)
       dot_next_products(d, in.var[0], k, to);
-   if (d->fetches)
-      panel_prefetch(f, in.var[0], vec_arg(f, DOT_ahead), d->p->cell_bytes);
+   panel_prefetch(f, in.var[0], vec_arg(f, DOT_ahead), d->fetched);
    const dot_sums c = dot_read(d, in.var[0], k);
    add_cell(d, vec_lshr_i(f, k, 3), &c);
    vars[0] = vec_at_i(f, in.var[0], d->p->cell_bytes);
@@ -244,9 +242,10 @@ static void dot_block256(dot *d)
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows)
 {
    const panel_info *p = &panel_infos[w], bytes = panel_unpacked_info(w);
-   dot d = dot_begin(f, family == DOT_int8 ? p : &bytes, p->low + p->high, family, rows);
+   bool packed = family == DOT_int8 || family == DOT_int8_half;
+   dot d = dot_begin(f, packed ? p : &bytes, p->low + p->high, family, rows);
 
-   d.fetches = family != DOT_amx || p->low == 8;
+   d.fetched = dot_fetched(w, family);
    if (p->block == CELL_K)
       dot_block32(&d);
    else

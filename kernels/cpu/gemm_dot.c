@@ -11,11 +11,25 @@ vec_value dot_row(vec_fn *f, uint32_t r, uint32_t base, uint32_t stride)
    return vec_at(f, vec_arg(f, base), vec_mul(f, number, vec_arg(f, stride)));
 }
 
+uint32_t dot_fetched(panel_layout w, dot_family family)
+{
+   uint32_t packed = panel_infos[w].cell_bytes, unpacked = panel_unpacked_info(w).cell_bytes;
+
+   switch (family) {
+   case DOT_int8_half: return packed / 2;
+   case DOT_int8_unpacked: return unpacked / 2;
+   case DOT_amx: /* multiplies what has been unpacked, unless codes are bytes */
+      return panel_infos[w].low == 8 ? packed : 0;
+   default: return packed;
+   }
+}
+
 void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX])
 {
    static const char *const names[] = {[DOT_float] = "float",
                                        [DOT_int8] = "int8",
+                                       [DOT_int8_half] = "int8_half",
                                        [DOT_int8_unpacked] = "int8_unpacked",
                                        [DOT_amx] = "amx",
                                        [DOT_two] = "two"};

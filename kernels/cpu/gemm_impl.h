@@ -8,7 +8,8 @@
  *       number  i64[rows]: which row of x and s each row is
  *       out     f32[rows][16], 64-byte aligned; the sum continues from what is there
  *       from, k columns from .. from+k of `all`, whole blocks; strides in bytes
- *       ahead   bytes behind what is read that are fetched meanwhile
+ *       ahead   bytes behind what is read that are fetched meanwhile: of each cell all or, by the
+ *               family, half
  *
  * The kernel calls it for as many rows as dot_most_log says, and for fewer by halves down to 1; a
  * row's bits are the same in all, and however K is cut. */
@@ -99,7 +100,8 @@ void panel_prefetch(vec_fn *f, vec_value ptr, vec_value ahead, uint32_t bytes);
 typedef enum dot_family {
    DOT_float,         /* as packed, f32 activations */
    DOT_int8,          /* as packed, int8 activations */
-   DOT_int8_unpacked, /* as unpack_int8 leaves them */
+   DOT_int8_half,     /* the same, fetches half */
+   DOT_int8_unpacked, /* as unpack_int8 leaves them; fetches half */
    DOT_amx,           /* a value a byte, by AMX: 16 rows at once */
    DOT_two,           /* as packed: one row with panels of two matrices, each step of k with both */
 } dot_family;
@@ -115,6 +117,10 @@ void dot_emit(vec_module *m, panel_layout w, dot_family family, uint32_t rows,
               char out[GEMM_SYMBOL_MAX]);
 void dot_emit_int8(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
 void dot_emit_float(vec_fn *f, panel_layout w, dot_family family, uint32_t rows);
+
+/* Bytes of each cell that an int8 call fetches: all, or half. Of two calls whose rows pass over one
+ * panel the second fetches what lies so far behind, and memory has the time of both. */
+uint32_t dot_fetched(panel_layout w, dot_family family);
 
 /* Sets the AMX tiles of a kernel. The result is DOT_set of a dot product. */
 vec_value amx_begin(vec_fn *f);

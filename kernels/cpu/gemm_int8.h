@@ -22,10 +22,11 @@ typedef struct dot {
    vec_fn *f;
    const panel_info *p;
    uint32_t rows, lanes, halves, spans, bits;
-   uint32_t offset;   /* products are of codes that have this added to their values */
-   bool vnni, bytes;  /* bytes: the signed path */
-   bool amx, fetches; /* fetches: cells that lie ahead in memory */
-   bool keeps;        /* f32 sums are variables of the loops: there are registers for them */
+   uint32_t offset;  /* products are of codes that have this added to their values */
+   bool vnni, bytes; /* bytes: the signed path */
+   bool amx;
+   uint32_t fetched; /* bytes of each cell, from where DOT_ahead says on */
+   bool keeps;       /* f32 sums are variables of the loops: there are registers for them */
    vec_value x[TILE_ROWS], s[TILE_ROWS];
    place out;  /* accumulators */
    place sums; /* of a super-block */

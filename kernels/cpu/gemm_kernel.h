@@ -10,6 +10,7 @@ typedef struct gemm_kernel {
    const gemm_key *key;
    uint32_t most_log;                          /* of the rows of a dot product */
    char dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX]; /* [weight][log2 rows] */
+   char half[2][GEMM_SYMBOL_MAX];              /* of the most rows, fetches half; "": none */
    char unpacked_dots[2][MAX_LOG + 1][GEMM_SYMBOL_MAX],
       unpack[2][GEMM_SYMBOL_MAX];                             /* "": as packed */
    char two[GEMM_SYMBOL_MAX];                                 /* "": one after the other */
@@ -36,6 +37,15 @@ typedef struct gemm_kernel {
 /* The chunk's products with one panel, through the steps, to y: columns 16 * panel on. With quant,
  * codes and scales of a group are written with its second panel. */
 void gemm_write_panel(gemm_kernel *g, vec_value panel);
+
+/* Columns that are unpacked at a time (at most 16 KiB). */
+enum { UNPACKED_K = 256, UNPACKED_BYTES = UNPACKED_K * PANEL_ROWS * 4 };
+
+/* Products of the chunk's rows with a panel of a weight, or of one row with one of each, in the
+ * blocks. Behind gemm_fill_last_call, which says how many rows the last call has. */
+void gemm_panel_dots(gemm_kernel *g, uint32_t weight, vec_value panel);
+void gemm_two_dots(gemm_kernel *g, const vec_value *panel);
+void gemm_fill_last_call(gemm_kernel *g);
 
 /* Parts of gemm_emit, in the order of their calls. Arguments are taken from pointer `first` on;
  * what follows them is returned. */
