@@ -67,7 +67,7 @@ static vec_value over_group(dense *d, int64_t n, uint32_t lanes, int64_t from, v
 
 static vec_value largest(dense *d, vec_value i, uint32_t lanes, vec_value so_far)
 {
-   return vec_fmax(d->e->f, so_far, vec_fabs(d->e->f, cg_emit_eval(d->e, d->x, i, lanes)));
+   return vec_size_max(d->e->f, so_far, vec_fabs(d->e->f, cg_emit_eval(d->e, d->x, i, lanes)));
 }
 
 static vec_value encode(dense *d, vec_value i, uint32_t lanes, vec_value so_far)
@@ -86,12 +86,13 @@ static vec_value encode(dense *d, vec_value i, uint32_t lanes, vec_value so_far)
    return so_far;
 }
 
-/* The power of two not below s, at least 2^-126; 0 stays. */
+/* The power of two not below s, at least 2^-126; 0 and NaN stay. */
 static vec_value power_above(vec_fn *f, vec_value s)
 {
    vec_value bits = vec_add_i(f, vec_bits(f, s, VEC_i32, 1), 0x7fffff);
 
-   return vec_bits(f, vec_and_i(f, bits, -0x800000), VEC_f32, 1);
+   vec_value power = vec_bits(f, vec_and_i(f, bits, -0x800000), VEC_f32, 1);
+   return vec_select(f, vec_fcmp(f, VEC_eq, s, s), power, s);
 }
 
 static vec_value find_scale(dense *d, int64_t n)
@@ -104,12 +105,12 @@ static vec_value find_scale(dense *d, int64_t n)
    if (d->op->num_operands > 1)
       return cg_emit_eval(d->e, d->op->operands[1], vec_i(f, 0), 1);
    if (whole)
-      most = vec_fmax_all(f, over_group(d, whole, lanes, 0, vec_float(f, lanes, 0), largest));
+      most = vec_size_max_all(f, over_group(d, whole, lanes, 0, vec_float(f, lanes, 0), largest));
    if (whole < n)
       most = over_group(d, n, 1, whole, most, largest);
    vec_value s = vec_fdiv(f, most, vec_float(f, 1, d->max));
    if (d->floor > 0)
-      s = vec_fmax(f, s, vec_float(f, 1, d->floor));
+      s = vec_fmax(f, vec_float(f, 1, d->floor), s); /* NaN stays */
    return d->powers ? power_above(f, s) : s;
 }
 

@@ -280,6 +280,15 @@ vec_value vec_imax(vec_fn *f, vec_value a, vec_value b)
    return vec_select(f, vec_icmp(f, VEC_gt, a, b), a, b);
 }
 
+/* Without a sign, floats are ordered as their bits are, infinity and NaN above all numbers. */
+vec_value vec_size_max(vec_fn *f, vec_value a, vec_value b)
+{
+   uint32_t n = vec_width(a);
+   vec_value most = vec_imax(f, vec_bits(f, a, VEC_i32, n), vec_bits(f, b, VEC_i32, n));
+
+   return vec_bits(f, most, VEC_f32, n);
+}
+
 /* ---- conversions ---- */
 
 vec_value vec_sext(vec_fn *f, vec_value a, vec_elem to)
@@ -381,4 +390,9 @@ vec_value vec_fsum(vec_fn *f, vec_value a)
 vec_value vec_fmax_all(vec_fn *f, vec_value a)
 {
    return fold(f, a, vec_fmax);
+}
+
+vec_value vec_size_max_all(vec_fn *f, vec_value a)
+{
+   return fold(f, a, vec_size_max);
 }

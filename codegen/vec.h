@@ -139,6 +139,8 @@ vec_value vec_round(vec_fn *f, vec_value a); /* to nearest, ties to even */
 /* a < b ? a : b and a > b ? a : b: b when either is NaN (one instruction each). */
 vec_value vec_fmin(vec_fn *f, vec_value a, vec_value b);
 vec_value vec_fmax(vec_fn *f, vec_value a, vec_value b);
+/* Of values without a sign, one instruction too: NaN when either is. */
+vec_value vec_size_max(vec_fn *f, vec_value a, vec_value b);
 vec_value vec_imin(vec_fn *f, vec_value a, vec_value b); /* signed */
 vec_value vec_imax(vec_fn *f, vec_value a, vec_value b);
 
@@ -185,6 +187,7 @@ vec_value vec_insert(vec_fn *f, vec_value a, vec_value scalar, uint32_t lane);
 /* Over all lanes, halves first (a[i] + a[i + n/2] …): the same order for every caller. */
 vec_value vec_fsum(vec_fn *f, vec_value a);
 vec_value vec_fmax_all(vec_fn *f, vec_value a);
+vec_value vec_size_max_all(vec_fn *f, vec_value a);
 
 /* ---- memory ---- */
 

@@ -11,13 +11,13 @@ typedef struct quant {
    const double *given; /* the scale; NULL: from the group's largest */
 } quant;
 
-/* The power of two not below s, at least 2^-126; 0 stays. */
+/* The power of two not below s, at least 2^-126; 0 and NaN stay. */
 static double power_above(double s)
 {
    int e;
 
    if (!(s > 0))
-      return 0;
+      return s;
    double m = frexp(s, &e);
    return ldexp(1, MAX(m == 0.5 ? e - 1 : e, -126));
 }
@@ -29,7 +29,10 @@ static double scale_of(const quant *k, const double *x, int64_t n)
    if (k->given)
       return *k->given;
    for (int64_t i = 0; i < n; i++)
-      most = fmax(most, fabs(x[i]));
+      if (isnan(x[i]))
+         return NAN;
+      else
+         most = fmax(most, fabs(x[i]));
    double s = fmax(ref_round(k->c, k->c->out[1]->type->dtype, most / k->max), k->floor);
    return k->powers ? power_above(s) : s;
 }

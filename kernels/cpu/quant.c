@@ -1,4 +1,6 @@
-/* quant.c - s = max|x| / 127, q = rne(x / s), and the sums of codes that integer products need. */
+/* quant.c - s = max|x| / 127, q = rne(x / s), and the sums of codes that integer products need.
+ *
+ * Codes cannot say NaN, so the scale of a group that holds one does: its products are NaN, too. */
 #include "quant.h"
 
 quant_place quant_place_of(vec_fn *f, vec_value codes, vec_value scales, vec_value groups,
@@ -34,9 +36,9 @@ void quant_emit_group(vec_fn *f, const vec_value *v, const quant_place *to)
 
    for (uint32_t k = 0; k < n; k++) {
       vec_value size = vec_fabs(f, v[k]);
-      most = k ? vec_fmax(f, most, size) : size;
+      most = k ? vec_size_max(f, most, size) : size;
    }
-   vec_value s = vec_fdiv(f, vec_fmax_all(f, most), vec_float(f, 1, 127));
+   vec_value s = vec_fdiv(f, vec_size_max_all(f, most), vec_float(f, 1, 127));
    vec_value is_zero = vec_fcmp(f, VEC_eq, s, vec_float(f, 1, 0));
    vec_value divisor = vec_select(f, is_zero, vec_float(f, 1, 1), s);
    vec_store(f, s, to->scale, 4);

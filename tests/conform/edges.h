@@ -25,7 +25,7 @@ static inline double harness_number(const char *name, uint64_t i)
 
 /* Rows that quantisation can get wrong, in turns: zeros; 1e-12; largest values at a power of two,
  * one ulp up and down; at 448, 224 and 127 times a power of two, where scales of powers of two
- * jump, and one ulp up; NaN. */
+ * jump, and one ulp up; NaN in one of 32 columns. */
 enum { HARNESS_EDGES = 11 };
 static inline double harness_edge(const ir_type *t, int64_t i)
 {
@@ -42,6 +42,9 @@ static inline double harness_edge(const ir_type *t, int64_t i)
                                               NAN};
    int64_t n = ir_type_row(t);
    double top = tops[i / n % HARNESS_EDGES], z = harness_number("edges", (uint64_t)i);
+
+   if (isnan(top) && i % n % 32 != 5)
+      top = 1;
 
    /* the largest stands in the first element of every eighth */
    return dtype_round(t->dtype,

@@ -87,8 +87,9 @@ Test(region, wide_rows)
 /* ---- quant ---- */
 
 /* Kills: truncation instead of rounding; a scale over the row; sums of another group; a stride
- * without padding. */
+ * without padding; a NaN that becomes a code. */
 Test(region, quant)
 {
    quant_of((harness_options){0});
+   quant_edges_of((harness_options){0});
 }

@@ -116,4 +116,5 @@ Test(rows, wide_rows)
 Test(rows, quant)
 {
    on_warps(quant_of);
+   on_warps(quant_edges_of);
 }
