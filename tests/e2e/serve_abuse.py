@@ -38,7 +38,7 @@ COMPLETIONS = {
     many("stop", "", ["a"] * 1000, [1], ["x" * 300], {}, [""]) + many("logit_bias", {"99999999": 1}, {"x": 1}, {"1": 1e9}, {"-1": 1}, [1]) +
     many("logprobs", 10**6, -1, "x") + many("stream", "yes", 1) + many("echo", 1) + many("model", 5, [], "llama\0x") + many("stop_token_ids", [-1], [512], 3) +
     many("stream_options", 1) + many("timeout_ms", 0, -1) + many("priority", 1.5, "high", 2**31, []) + many("cache_salt", 5, "") +
-    many("response_format", {"type": "sound"}, 3, {"type": "json_schema"}) + many("structured_outputs", {}, {"json": 3, "regex": "a"}) +
+    many("response_format", {"type": "sound"}, 3, {"type": "json_schema"}) + many("structured_outputs", {}, {"json": 3, "regex": "a"}, {"regex": "a", "choice": ["b"]}, {"choice": []}) +
     many("guided_choice", [], [1], 3) + many("repetition_penalty", 0, -1) + many("presence_penalty", 3) + many("frequency_penalty", -3) + [
         {"prompt": v} for v in ([], [-1], [512], [1.5], 5, {}, [[]], [["a"]], ["a", 1], [2**40])],
 }

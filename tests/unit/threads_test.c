@@ -249,7 +249,6 @@ Test(threads, who_waits_gives_its_core_away, .timeout = 60)
    rt_pool_destroy(pool);
 }
 
-/* Kills: a caller that is bound to cores, which its own threads would inherit. */
 /* ---- calls ---- */
 
 static void count_call(void *user)
@@ -370,6 +369,7 @@ Test(threads, sleepers_make_no_calls, .timeout = 60)
    rt_pool_destroy(pool);
 }
 
+/* Kills: a caller that is bound to cores, which its own threads would inherit. */
 Test(threads, the_callers_affinity_stays)
 {
    cpu_set_t before, after;

@@ -13,6 +13,8 @@ bool format_set(ask *a, const char *param, buffer *description, fault *f)
    if (ok && description->len > MAX_DESCRIPTION)
       ok = fault_set(f, 400, "invalid_value", param, "'%s' is longer than %d bytes", param,
                      MAX_DESCRIPTION);
+   else if (!ok && strcmp(param, a->grammar_param) == 0)
+      value_bad(f, param, "an object of one format");
    else if (!ok)
       fault_set(f, 400, "invalid_value", param, "'%s' and '%s' exclude each other", param,
                 a->grammar_param);
@@ -62,6 +64,8 @@ static bool set_choice(ask *a, const char *param, const tree *t, fault *f)
 {
    buffer b = {0};
 
+   if (!tree_first(t))
+      return value_bad(f, param, "an array of at least one string");
    buffer_printf(&b, "{\"any\":[");
    for (const tree *e = tree_first(t); e; e = e->next) {
       if (e->kind != TREE_string || t->kind != TREE_array) {
