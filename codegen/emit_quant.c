@@ -90,8 +90,8 @@ static vec_value encode(dense *d, vec_value i, uint32_t lanes, vec_value so_far)
 static vec_value power_above(vec_fn *f, vec_value s)
 {
    vec_value bits = vec_add_i(f, vec_bits(f, s, VEC_i32, 1), 0x7fffff);
-
    vec_value power = vec_bits(f, vec_and_i(f, bits, -0x800000), VEC_f32, 1);
+
    return vec_select(f, vec_fcmp(f, VEC_eq, s, s), power, s);
 }
 

@@ -415,7 +415,7 @@ SINTER_API double sinter_log_sum(const float *logits, uint32_t vocab);
  * are not computed; those of a preempted request are, again. */
 typedef void sinter_on_experts(void *user, sinter_request *r, uint32_t pos, const int32_t *ids);
 
-/* Of an image, made by sinter_vision_encode. */
+/* The features of an image, made by sinter_vision_encode, and its grid. */
 typedef struct sinter_features {
    const float *rows; /* f32[grid[0] * grid[1] * grid[2] / merge^2][width] */
    uint32_t grid[3];

@@ -28,11 +28,11 @@ static double scale_of(const quant *k, const double *x, int64_t n)
 
    if (k->given)
       return *k->given;
-   for (int64_t i = 0; i < n; i++)
+   for (int64_t i = 0; i < n; i++) {
       if (isnan(x[i]))
          return NAN;
-      else
-         most = fmax(most, fabs(x[i]));
+      most = fmax(most, fabs(x[i]));
+   }
    double s = fmax(ref_round(k->c, k->c->out[1]->type->dtype, most / k->max), k->floor);
    return k->powers ? power_above(s) : s;
 }

@@ -21,13 +21,6 @@ static void put(dot *d, place *p, uint32_t i, vec_value v)
 
 /* ---- block 32 ---- */
 
-static vec_value row_scale(dot *d, uint32_t r, vec_value at)
-{
-   vec_value v = vec_load(d->f, VEC_f32, 1, vec_at(d->f, d->s[r], at), 4);
-
-   return vec_splat(d->f, v, d->lanes);
-}
-
 /* out += cvt(sum) * (d * dx) [+ m * dsum]. at: offset of the block's scale; sums: distance to its
  * dsum. */
 static void add_block(dot *d, vec_value w, vec_value at, vec_value dsums, const dot_sums *c)
@@ -41,8 +34,8 @@ static void add_block(dot *d, vec_value w, vec_value at, vec_value dsums, const 
          min[h] = panel_read_halfs(&d->r, vec_at_i(f, scales, 2 * PANEL_ROWS), h);
    }
    for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, at);
-      vec_value dsum = d->p->has_min ? row_scale(d, r, vec_add(f, at, dsums)) : NULL;
+      vec_value dx = dot_word(d, VEC_f32, r, at);
+      vec_value dsum = d->p->has_min ? dot_word(d, VEC_f32, r, vec_add(f, at, dsums)) : NULL;
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
          vec_value acc = get(d, &d->out, i);
@@ -92,7 +85,6 @@ static void add_minima16(dot *d, vec_value block, vec_value at, regs *acc)
 {
    vec_fn *f = d->f;
    uint32_t n = dot_regs(d);
-   vec_value sum16s = vec_lshr_i(f, vec_arg(f, DOT_all), 2); /* behind scales and dsums */
    regs init, next;
 
    for (uint32_t i = 0; i < n; i++)
@@ -103,12 +95,11 @@ static void add_minima16(dot *d, vec_value block, vec_value at, regs *acc)
    for (uint32_t h = 0; h < d->halves; h++)
       by[h] = dot_pairs16(d, cell, h, true);
    for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, here);
-      vec_value pair = vec_load(f, VEC_i32, 1, vec_at(f, d->s[r], vec_add(f, sum16s, here)), 4);
-      pair = vec_bits(f, vec_splat(f, pair, d->lanes), VEC_i16, 2 * d->lanes);
+      vec_value dx = dot_word(d, VEC_f32, r, here);
+      vec_value sums = dot_sum16s(d, r, here);
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
-         next.v[i] = vec_fma(f, vec_itof(f, vec_maddwd(f, by[h], pair)), dx, l.var[i]);
+         next.v[i] = vec_fma(f, vec_itof(f, vec_maddwd(f, by[h], sums)), dx, l.var[i]);
       }
    }
    vec_loop_end(f, &l, next.v);
@@ -147,7 +138,7 @@ static void add_minima32(dot *d, vec_value block, vec_value at, regs *acc)
          min[h] = vec_itof(f, two);
       }
       for (uint32_t i = 0; i < dot_regs(d); i++) {
-         vec_value dsum = row_scale(d, i / d->halves, vec_add_i(f, dsums, 4 * c));
+         vec_value dsum = dot_word(d, VEC_f32, i / d->halves, vec_add_i(f, dsums, 4 * c));
          acc->v[i] = vec_fma(f, min[i % d->halves], dsum, acc->v[i]);
       }
    }
@@ -197,7 +188,7 @@ static void add_cell(dot *d, vec_value at, const dot_sums *c)
    vec_fn *f = d->f;
 
    for (uint32_t r = 0; r < d->rows; r++) {
-      vec_value dx = row_scale(d, r, at);
+      vec_value dx = dot_word(d, VEC_f32, r, at);
       for (uint32_t h = 0; h < d->halves; h++) {
          uint32_t i = r * d->halves + h;
          put(d, &d->sums, i, vec_fma(f, dot_sum(d, c, i), dx, get(d, &d->sums, i)));

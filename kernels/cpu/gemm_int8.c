@@ -274,21 +274,15 @@ static void flushed_unit(dot *d, vec_value cell, uint32_t first, vec_value k,
 
 /* ---- offsets ---- */
 
-static uint32_t log2_of(uint32_t power)
+vec_value dot_word(dot *d, vec_elem e, uint32_t r, vec_value at)
 {
-   uint32_t log = 0;
-
-   while (1u << log < power)
-      log++;
-   return log;
+   return vec_splat(d->f, vec_load(d->f, e, 1, vec_at(d->f, d->s[r], at), 4), d->lanes);
 }
 
-/* i32 of row r at byte `at` of its scales, in every lane. */
-static vec_value scale_word(dot *d, uint32_t r, vec_value at)
+vec_value dot_sum16s(dot *d, uint32_t r, vec_value at)
 {
-   vec_value v = vec_load(d->f, VEC_i32, 1, vec_at(d->f, d->s[r], at), 4);
-
-   return vec_splat(d->f, v, d->lanes);
+   at = vec_add(d->f, at, vec_lshr_i(d->f, vec_arg(d->f, DOT_all), 2)); /* behind two planes */
+   return vec_bits(d->f, dot_word(d, VEC_i32, r, at), VEC_i16, 2 * d->lanes);
 }
 
 /* -offset * (sum of the 32 activations from column k on), from what is kept of them for an offset
@@ -298,8 +292,8 @@ static vec_value less32(dot *d, uint32_t r, vec_value k)
    vec_fn *f = d->f;
    vec_value all = vec_arg(f, DOT_all);
    vec_value plane = vec_add(f, vec_lshr_i(f, all, 2), vec_lshr_i(f, all, 3));
-   vec_value v = scale_word(d, r, vec_add(f, plane, vec_lshr_i(f, k, 3)));
-   uint32_t by = log2_of(PANEL_SIGNED) - log2_of(d->offset);
+   vec_value v = dot_word(d, VEC_i32, r, vec_add(f, plane, vec_lshr_i(f, k, 3)));
+   int by = __builtin_ctz(PANEL_SIGNED) - __builtin_ctz(d->offset);
 
    return by ? vec_ashr_i(f, v, by) : v;
 }
@@ -308,11 +302,11 @@ static vec_value less32(dot *d, uint32_t r, vec_value k)
 static vec_value less16(dot *d, vec_value cell, vec_value k, uint32_t r, uint32_t h)
 {
    vec_fn *f = d->f;
-   vec_value at = vec_add(f, vec_lshr_i(f, vec_arg(f, DOT_all), 2), vec_lshr_i(f, k, 3));
-   vec_value pair = vec_bits(f, scale_word(d, r, at), VEC_i16, 2 * d->lanes);
-   vec_value sum = vec_maddwd(f, dot_pairs16(d, cell, h, false), pair);
+   vec_value sums = dot_sum16s(d, r, vec_lshr_i(f, k, 3));
+   vec_value sum = vec_maddwd(f, dot_pairs16(d, cell, h, false), sums);
 
-   return vec_sub(f, vec_int(f, VEC_i32, d->lanes, 0), vec_shl_i(f, sum, log2_of(d->offset)));
+   sum = vec_shl_i(f, sum, __builtin_ctz(d->offset));
+   return vec_sub(f, vec_int(f, VEC_i32, d->lanes, 0), sum);
 }
 
 /* What the i32 sum of register i over the cell has too much, negative. */

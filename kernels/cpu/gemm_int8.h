@@ -47,6 +47,11 @@ static inline vec_value dot_slot(dot *d, vec_value base, uint32_t i)
  * (DOT_amx: 16). p must outlive it. */
 dot dot_begin(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows);
 
+/* The 32 bits of row r at byte `at` of its scales, in every lane; the sums of both 16s of the cell
+ * whose scale is at byte `at`, as i16[lanes][2]. */
+vec_value dot_word(dot *d, vec_elem e, uint32_t r, vec_value at);
+vec_value dot_sum16s(dot *d, uint32_t r, vec_value at);
+
 /* i16[lanes][2] of the sub-blocks of 16 of a cell: scales, or minima. */
 vec_value dot_pairs16(dot *d, vec_value cell, uint32_t h, bool min);
 

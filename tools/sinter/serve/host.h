@@ -83,7 +83,8 @@ void host_job_end(host *h, job *j);
 /* A client that has gone, by the connection's own word or the socket's; also keeps quiet streams
  * alive. */
 bool host_job_left(job *j, double now);
-/* Wakes the readers of what the last step wrote, from a thread that has nothing to do. */
+/* Wakes the readers of what the last step wrote, from a thread that has nothing to do if there is
+ * one. */
 void host_wake(host *h);
 /* Notes what others may see of it: pages, and whether it still waits. */
 void host_job_watch(job *j);
