@@ -133,7 +133,7 @@ def help_texts():
     check(all(x[28] == " " and (x[29] != " ") for x in rows if "  " in x[6:30]), "help: one column", text)
     for command in ("top", "doctor", "models", "balance"):
         check(b"--numerics" not in sinter(command, "--help"), f"{command} --help", "")
-    check(sinter("top", "--help").startswith(b"usage: sinter top [options]"), "top --help has one blank")
+    check(sinter("doctor", "--help").startswith(b"usage: sinter doctor [options]"), "doctor --help has one blank")
     check(b"--numerics" in sinter("--help"), "sinter --help shows the options of compiles")
 
 

@@ -1,10 +1,11 @@
-"""How a server is installed, started by a service manager, and looked at: deploy/, $NOTIFY_SOCKET, `sinter top`."""
+"""How a server is installed, started by a service manager, and looked at, also over TLS: deploy/, $NOTIFY_SOCKET, `sinter top`."""
 import glob
 import os
 import pty
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 
@@ -61,6 +62,70 @@ def top():
     rates = re.findall(rb"llama +ready +\d+ +[\d.]+% +[\d.]+ +[\d.]+ +([\d.]+)", screen)
     check(rates and max(map(float, rates)) > 0, "top: tokens a second on a terminal", screen[-600:])
     s.stop()
+
+
+def says(code, words, *args):
+    """What `sinter top` with a key says, which ends with this code."""
+    run = subprocess.run([SINTER, "top", *map(str, args)], capture_output=True, text=True, timeout=60, env={**os.environ, "SINTER_API_KEY": "secret\nother"})
+    said = run.stderr if code else run.stdout
+    check(run.returncode == code and all(w in said for w in words) and not (code and run.stdout), f"top {' '.join(map(str, args))[-80:]}", f"exit {run.returncode}: {run.stdout}{run.stderr}")
+
+
+def heard(cert, key, requests):
+    """Somebody else's TLS on a port, with tickets between an answer's pieces; what he hears is added to requests."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            raw = listener.accept()[0]
+            try:
+                with context.wrap_socket(raw, server_side=True) as c:
+                    requests.append(c.recv(65536))
+                    c.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    c.sendall(b'{"data":[]}')
+                    c.unwrap()
+            except OSError as e:
+                requests.append(e)
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def top_tls():
+    """`sinter top https://…`: whom --tls-ca trusts is asked, with the key; nobody else hears it. Kills: a certificate of anybody, or
+    for anybody; a ticket that is taken for an error."""
+    ca, ca_key = certificate("ca", "-subj", "/CN=tests")
+    cert, key = certificate("signed", "-CA", ca, "-CAkey", ca_key)
+    s = Server(SMALL, "--tls-cert", cert, "--tls-key", key, env={"SINTER_API_KEY": "secret"}, tls=ssl.create_default_context(cafile=ca))
+    url = f"https://localhost:{s.port}"
+    says(0, [f"sinter top  {url} ", "\nllama "], url, "--tls-ca", ca)
+    check(sinter_json("top", url + "/", "--tls-ca", ca, env={"SINTER_API_KEY": "secret"})["models"]["data"][0]["id"] == "llama", "top: JSON over TLS")
+    says(1, ["refused", "issuer is unknown", "--tls-ca FILE"], url)
+    says(1, ["refused", "does not match", "name the server as its certificate does"], f"https://127.0.0.1:{s.port}", "--tls-ca", ca)
+    says(1, ["no certificates to trust", ca_key], url, "--tls-ca", ca_key)
+    says(1, ["does not answer in HTTP", "https://"], f"http://localhost:{s.port}")
+    s.stop()
+    own, own_key = certificate("own")
+    requests = []
+    port = heard(own, own_key, requests)
+    says(1, ["issuer is unknown"], f"https://localhost:{port}", "--tls-ca", ca)
+    for _ in range(500):
+        if requests:
+            break
+        time.sleep(0.02)
+    check(len(requests) == 1 and isinstance(requests[0], OSError), "top: who is not trusted hears nothing", requests)
+    says(0, ["MODEL"], f"https://localhost:{port}", "--tls-ca", own)
+    head = f"GET /v1/models HTTP/1.0\r\nHost: localhost:{port}\r\nAuthorization: Bearer secret\r\n\r\n".encode()
+    check(len(requests) == 7 and requests[1] == head, "top: what a server hears over TLS", requests)
+    plain = Server(SMALL)
+    says(1, ["TLS cannot be spoken", "http://HOST:PORT"], f"https://localhost:{plain.port}", "--tls-ca", ca)
+    says(0, ["\nllama "], f"http://127.0.0.1:{plain.port}")
+    plain.stop()
+    says(2, ["--tls-ca says nothing"], "--port", s.port, "--tls-ca", ca)
+    says(2, ["--host and --port say"], url, "--port", s.port)
+    for wrong in ("localhost", "ftp://localhost", "https://", "https://localhost:", "https://localhost:0", "https://localhost:65536", "https://[::1", "https://localhost/v1", "https://a@localhost"):
+        says(2, ["https://HOST:PORT, not"], wrong)
 
 
 def opened():
@@ -144,6 +209,7 @@ def service():
 def run():
     keys()
     top()
+    top_tls()
     installed()
     service()
 

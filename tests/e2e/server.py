@@ -26,6 +26,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def certificate(name, *more):
+    """(certificate, key) of localhost, self-signed unless more of openssl's arguments say otherwise."""
+    cert, key = (os.path.join(TEMP.name, f"{name}_{kind}.pem") for kind in ("cert", "key"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days",
+                    "2", "-subj", "/CN=localhost", *more], check=True, capture_output=True)
+    os.chmod(key, 0o600)
+    return cert, key
+
+
 class Server:
     def __init__(self, *args, env=None, tls=None):
         self.port, self.tls = free_port(), tls

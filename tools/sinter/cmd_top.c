@@ -1,83 +1,14 @@
 /* cmd_top.c - what a server does, looked at from outside: /v1/models, /metrics and /v1/requests,
  * once a second on a terminal; elsewhere once, over one second. */
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "client.h"
 #include "tree.h"
 
-enum { MAX_ANSWER = 16 << 20, MAX_SHOWN = 40 };
-
-typedef struct place {
-   const char *host, *key;
-   char port[8];
-} place;
-
-/* ---- questions ---- */
-
-static int dial(const place *p)
-{
-   struct addrinfo want = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-   struct timeval limit = {5, 0};
-   int fd = -1;
-
-   if (getaddrinfo(p->host, p->port, &want, &list) != 0)
-      return -1;
-   for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-      fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-      if (fd < 0)
-         continue;
-      (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-      (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-      if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-         close(fd);
-         fd = -1;
-      }
-   }
-   freeaddrinfo(list);
-   return fd;
-}
-
-static bool exchange(int fd, const buffer *request, buffer *answer)
-{
-   char piece[16384];
-   ssize_t n = 0;
-
-   if (send(fd, request->data, request->len, MSG_NOSIGNAL) != (ssize_t)request->len)
-      return false;
-   while (answer->len < MAX_ANSWER && (n = recv(fd, piece, sizeof piece, 0)) > 0)
-      buffer_add(answer, piece, (size_t)n);
-   return n == 0;
-}
-
-/* The body of a GET, in out; the HTTP status, 0 when nothing listens, -1 when it speaks no HTTP. */
-static int get(const place *p, const char *path, buffer *out)
-{
-   buffer request = {0}, answer = {0};
-   int fd = dial(p), status = fd < 0 ? 0 : -1;
-
-   out->len = 0;
-   buffer_printf(&request, "GET %s HTTP/1.0\r\nHost: localhost\r\n", path);
-   if (p->key) /* the first, should there be several */
-      buffer_printf(&request, "Authorization: Bearer %.*s\r\n", (int)strcspn(p->key, "\r\n"),
-                    p->key);
-   buffer_printf(&request, "\r\n");
-   if (fd >= 0 && exchange(fd, &request, &answer) && answer.len > 12) {
-      const char *body = strstr(answer.data, "\r\n\r\n");
-      status = body && strncmp(answer.data, "HTTP/", 5) == 0 ? atoi(answer.data + 9) : -1;
-      if (body)
-         buffer_printf(out, "%s", body + 4);
-   }
-   if (fd >= 0)
-      close(fd);
-   buffer_free(&request);
-   buffer_free(&answer);
-   return status;
-}
+enum { MAX_SHOWN = 40 };
 
 /* ---- a sample ---- */
 
@@ -98,15 +29,14 @@ static void forget(sample *s)
 }
 
 /* 0, or the exit code after saying what is wrong. */
-static int take(const place *p, sample *s)
+static int take(const client *c, sample *s)
 {
-   char at[300];
+   int status = client_get(c, "/v1/models", &s->models_text);
 
-   int status = get(p, "/v1/models", &s->models_text);
    if (status == 200)
-      status = get(p, "/metrics", &s->metrics);
+      status = client_get(c, "/metrics", &s->metrics);
    if (status == 200)
-      status = get(p, "/v1/requests", &s->requests_text);
+      status = client_get(c, "/v1/requests", &s->requests_text);
    s->time = cli_seconds();
    if (status == 200) {
       s->models = tree_parse(s->models_text.data, s->models_text.len);
@@ -114,15 +44,13 @@ static int take(const place *p, sample *s)
    }
    if (s->models && s->requests)
       return 0;
-   snprintf(at, sizeof at, "http://%s:%s", p->host, p->port);
    forget(s);
    if (status == 401)
-      return cli_fail(1, at, "put its key into $SINTER_API_KEY", "the server asks for a key");
-   if (status < 0)
-      return cli_fail(1, at, "ask a server without --tls-cert: top has no TLS",
-                      "what listens there does not answer in HTTP");
-   return cli_fail(1, at, "name the server with --host and --port",
-                   status ? "the server answers %d" : "no server answers there", status);
+      return cli_fail(1, c->at, "put its key into $SINTER_API_KEY", "the server asks for a key");
+   if (status)
+      return cli_fail(1, c->at, "name another server with --host and --port, or as a URL",
+                      "the server answers %d", status);
+   return 1;
 }
 
 /* The figure of a model, 0 when there is none. */
@@ -205,12 +133,11 @@ static void show_requests(const sample *s)
              tree_string(tree_get(r, "generated_tokens")), tree_string(tree_get(r, "seconds")));
 }
 
-static void show(const place *p, const sample *now, const sample *before, bool terminal)
+static void show(const client *c, const sample *now, const sample *before, bool terminal)
 {
    if (terminal)
       fputs("\033[H\033[2J", stdout); /* home, clear */
-   printf("sinter top  http://%s:%s  %zu under way\n\n", p->host, p->port,
-          tree_count(tree_get(now->requests, "data")));
+   printf("sinter top  %s  %zu under way\n\n", c->at, tree_count(tree_get(now->requests, "data")));
    show_models(now, before);
    show_requests(now);
    fflush(stdout);
@@ -231,26 +158,21 @@ static void show_json(const sample *s)
 
 int cmd_top(const options *o)
 {
-   place p = {.host = o->host ? o->host : "127.0.0.1", .key = getenv("SINTER_API_KEY")};
    bool terminal = isatty(1) && !o->json;
    sample before = {0};
-   int64_t port = cli_int(o->port, 8080);
+   client c;
+   int code = client_init(&c, o);
 
-   if (port > 65535)
-      return cli_usage_error("--port is at most 65535");
-   snprintf(p.port, sizeof p.port, "%d", (int)port);
-   for (;;) {
+   while (!code) {
       sample now = {0};
-      int code = take(&p, &now);
 
-      if (code) {
-         forget(&before);
-         return code;
-      }
+      code = take(&c, &now);
+      if (code)
+         break;
       if (o->json)
          show_json(&now);
       else if (terminal || before.models) /* rates need a sample before */
-         show(&p, &now, &before, terminal);
+         show(&c, &now, &before, terminal);
       bool is_last = !terminal && (o->json || before.models);
       forget(&before);
       before = now;
@@ -259,5 +181,6 @@ int cmd_top(const options *o)
       sleep(1);
    }
    forget(&before);
-   return 0;
+   client_deinit(&c);
+   return code;
 }

@@ -19,6 +19,7 @@
 #include "readers.h"
 #include "reply.h"
 #include "slow.h"
+#include "tls.h"
 
 enum { HTTP_THREADS = 2 };
 
@@ -483,7 +484,7 @@ static bool read_tls(server *s, struct MHD_OptionItem out[3])
       return false;
    }
    if (!read_pem(o->tls_cert, false, &s->tls_cert) || !read_pem(o->tls_key, true, &s->tls_key) ||
-       !tls_load())
+       !tls_load("--tls-cert"))
       return false;
    out[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls_cert.data};
    out[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls_key.data};

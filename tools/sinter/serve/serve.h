@@ -80,8 +80,6 @@ typedef struct call {
    reading reading;
 } call;
 
-/* Makes TLS possible (tls.c). False after saying why not. */
-bool tls_load(void);
 bool http_start(server *s);
 void http_stop(server *s);
 /* A ?name=value of the path, NULL without. */

@@ -1,12 +1,13 @@
-/* tls.c - GnuTLS for libmicrohttpd, loaded when a server speaks TLS only: its libraries and their
- * start cost every other start a millisecond and more. libmicrohttpd is linked as an archive; what
- * it calls are the jumps below, whose targets are found by tls_load. Before that, its start and end
- * of the library do nothing, and nothing else is called. */
+/* tls.c - GnuTLS for libmicrohttpd and client.c, loaded when TLS is spoken only: its libraries and
+ * their start cost every other start a millisecond and more. libmicrohttpd is linked as an archive;
+ * what it and client.c call are the jumps below, whose targets are found by tls_load. Before that,
+ * its start and end of the library do nothing, and nothing else is called. */
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "serve.h"
+#include "tls.h"
 
 static int no_library(void)
 {
@@ -28,7 +29,7 @@ __attribute__((used)) static int (*tls_calls[])(void) = {
 
 void *(*gnutls_malloc)(size_t size) = malloc;
 
-bool tls_load(void)
+bool tls_load(const char *at)
 {
    static const char *const names[] = {
 #define TLS(index, name) [index] = "gnutls_" #name,
@@ -41,7 +42,7 @@ bool tls_load(void)
       void *found = library ? dlsym(library, names[i]) : NULL;
 
       if (!found) {
-         (void)cli_fail(1, "--tls-cert", "apt-get install libgnutls30", "TLS cannot be spoken: %s",
+         (void)cli_fail(1, at, "apt-get install libgnutls30", "TLS cannot be spoken: %s",
                         dlerror());
          return false;
       }
