@@ -113,9 +113,22 @@ void ir_use_set(ir_func *f, ir_op *op, uint32_t i, ir_value *v)
    v->uses = use;
 }
 
+/* The first one is kept: what follows comes of it. */
+static void misused(ir_func *f, const char *call, const ir_value *near)
+{
+   if (f->misuse)
+      return;
+   f->misuse = near && near->name
+                  ? arena_printf(f->a, "%s was given no value (NULL), at %%%s", call, near->name)
+                  : arena_printf(f->a, "%s was given no value (NULL)", call);
+}
+
 void ir_set_operand(ir_func *f, ir_op *op, uint32_t i, ir_value *v)
 {
-   ir_use_set(f, op, i, v);
+   if (v)
+      ir_use_set(f, op, i, v);
+   else
+      misused(f, "ir_set_operand", op->num_results ? op->results[0] : NULL);
 }
 
 uint32_t ir_use_count(const ir_value *v)
@@ -134,6 +147,10 @@ ir_op *ir_only_user(const ir_value *v)
 
 void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to)
 {
+   if (!from || !to) {
+      misused(f, "ir_replace_uses", from ? from : to);
+      return;
+   }
    if (from == to)
       return;
    ir_use **end = &from->uses;

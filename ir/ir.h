@@ -180,8 +180,9 @@ struct ir_func {
    VEC(ir_group *) groups;
    uint32_t num_values, num_ops; /* ids given so far */
    uint32_t num_kernels;         /* kernel numbers given so far */
-   map names;   /* value name → ir_value; may hold stale ones: read it with ir_find */
-   map kernels; /* kernel name → ir_group that had it */
+   map names;          /* value name → ir_value; may hold stale ones: read it with ir_find */
+   map kernels;        /* kernel name → ir_group that had it */
+   const char *misuse; /* a call that could not be carried out; the validator tells. NULL: none */
 };
 
 typedef struct ir_op_info {
@@ -386,6 +387,7 @@ uint32_t ir_use_count(const ir_value *v); /* operand uses; a return counts as on
 /* Sole user when v is used once and not returned, else NULL. */
 ir_op *ir_only_user(const ir_value *v);
 
+/* These two change nothing when they are given no value, and the validator says so. */
 void ir_replace_uses(ir_func *f, ir_value *from, ir_value *to); /* returns too */
 void ir_set_operand(ir_func *f, ir_op *op, uint32_t i, ir_value *v);
 /* Results must be unused; of one that is not, the validator names the readers. */

@@ -81,7 +81,7 @@ static bool match_operands(const ir_pat *p, ir_op *op, matcher *s)
          continue;
       s->reader = op;
       s->operand = at;
-      if (at >= op->num_operands)
+      if (at >= op->num_operands || !op->operands[at]) /* one that was built of no value */
          return fail(s, IR_NEAR_operands, in[i], NULL);
       if (!match_value(in[i], op->operands[at], s))
          return false;

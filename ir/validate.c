@@ -417,6 +417,8 @@ bool ir_validate(const ir_func *f, text_buf *report)
    c.operands = arena_array(c.a, uint32_t, f->num_values);
    if (!ir_name_is_legal(f->name, strlen(f->name)))
       fail(&c, "the function's name is not legal");
+   if (f->misuse)
+      fail(&c, "%s", f->misuse);
    check_ranges(&c);
    check_ops(&c);
    check_values(&c);

@@ -66,7 +66,7 @@ sinter_status pass_refuse_narrowing(pass_run *run, pass_id id, void (*body)(pass
       return SINTER_ok;
    t = arena_new(run->f->a, trial);
    if (!narrows_on_trial(run, body, false, t))
-      return SINTER_ok;
+      return t->run.status;
    while (narrows_on_trial(run, body, true, t)) {
       if (!t->run.narrowing.count)
          return base_fail(SINTER_failed, run->f->name,

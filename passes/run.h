@@ -13,6 +13,7 @@ struct pass_run {
    pass_layout *layout; /* FINISH passes */
    pass_id current;
    bool changed;
+   size_t most_sites; /* of the current pass; more, and it rewrites what it made itself */
    pass_mode mode[PASS_MAX];
    map skip;                   /* "name:number" */
    VEC(pass_site *) proposals; /* of the FUSE phase, in passes.def and site order */
@@ -27,6 +28,9 @@ extern void (*pass_bodies[PASS_MAX])(pass_run *run);
 
 /* Reads with, without, only and skip (select.c). */
 SINTER_CHECKED sinter_status pass_select(pass_run *run);
+
+/* Makes id the pass that runs. */
+void pass_begin(pass_run *run, pass_id id);
 
 /* Types of all values by id, to see what a pass did to the rounding (rounding.c). */
 typedef struct pass_types {

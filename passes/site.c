@@ -14,11 +14,30 @@ static bool is_skipped(const pass_run *run, pass_id id, size_t number)
    return map_get(&run->skip, name) || map_get(&run->skip, pass_infos[id].name);
 }
 
+/* Walks open one site an op, or a few: 16 an op is far from any that comes to an end. */
+enum { SITES_PER_OP = 16, SITES_AT_LEAST = 1024 };
+
+void pass_begin(pass_run *run, pass_id id)
+{
+   run->current = id;
+   run->most_sites = SITES_AT_LEAST + (size_t)SITES_PER_OP * run->f->num_ops;
+}
+
 pass_site *pass_site_open(pass_run *run, const ir_op *root)
 {
    pass_entry *entry = &run->report->entry[run->current];
    arena *a = run->f->a;
-   pass_site *s = arena_new(a, pass_site);
+   pass_site *s;
+
+   if (entry->sites.count == run->most_sites) {
+      pass_fail(run, SINTER_failed, run->f->name,
+                "This is a defect of the pass, which finds sites in what it made itself; skip it "
+                "with --without.",
+                "pass %s does not come to an end: more than %zu sites, at %s",
+                pass_infos[run->current].name, run->most_sites, pass_label(a, root));
+      return NULL;
+   }
+   s = arena_new(a, pass_site);
 
    s->run = run;
    s->f = run->f;

@@ -189,6 +189,28 @@ Test(ir_edit, erasing_what_is_read)
    cr_assert_str_eq(report_on(f), "@f: %b = gelu: operand 0, %a, is not defined before it\n");
 }
 
+/* What is asked for with no value changes nothing and is told, the first time. Kills: a NULL that
+ * is followed; one that ends in the graph; a graph that passes for valid. */
+Test(ir_edit, replacing_by_nothing)
+{
+   static const char text[] = "func @f() {\n  %x = param {name=\"x\"} : f32[4]\n"
+                              "  %a = silu %x : f32[4]\n  return %a\n}\n";
+   ir_func *f = parse_one(text);
+   ir_value *a = ir_find(f, "a");
+   ir_match m;
+
+   ir_replace_uses(f, a, NULL);
+   ir_replace_uses(f, NULL, a);
+   ir_set_operand(f, a->def, 0, NULL);
+   cr_assert_str_eq(print_one(f), text);
+   cr_assert_str_eq(report_on(f), "@f: ir_replace_uses was given no value (NULL), at %a\n");
+   f = parse_one(text);
+   ir_builder b = {.f = f};
+   ir_func_return(f, ir_silu(&b, NULL));
+   cr_assert(!ir_match_op(PAT(silu, SUB(param, .as = 0)), f->last, &m));
+   cr_assert(strstr(report_on(f), "operand 0 is missing"));
+}
+
 /* Kills: insertion at the wrong place; running out of order numbers. */
 Test(ir_edit, inserting_before)
 {
