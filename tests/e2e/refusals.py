@@ -90,6 +90,10 @@ def before_work(folder):
     refused(1, "--loads cannot be written", "run", model, "x", "--loads", lost)
     refused(1, "cannot be put there", "compile", model, "-o", lost)
     refused(1, "-o cannot be written", "logits", model, "--ids", "1", "-o", lost)
+    for command in (["compile", model], ["logits", model, "--ids", 1], ["encode", model, "--image", "x.png"], ["balance", model, "--places", 2]):
+        refused(2, "-o writes a file, not to the standard output", *command, "-o", "-")
+    refused(2, "--loads writes a file", "run", model, "x", "--loads", "-")
+    refused(2, "--trace writes a file", "serve", model, "--trace", "-")
     refused(1, "no experts to count", "run", LLAMA, *IDS, "--loads", os.path.join(folder, "loads"))
     refused(2, "poison: ", "run", LLAMA, *IDS, env={"SINTER_DEBUG": "poison,help"})
 

@@ -132,6 +132,23 @@ static bool has_partners(const options *o)
    return true;
 }
 
+/* Whether what is written has a file: an artifact cannot go to a pipe, so nothing else takes - for
+ * one either. */
+static bool names_files(const options *o)
+{
+   const struct {
+      const char *option, *path;
+   } written[] = {{"-o", o->output}, {"--loads", o->loads}, {"--trace", o->trace}};
+
+   for (size_t i = 0; i < countof(written); i++)
+      if (written[i].path && strcmp(written[i].path, "-") == 0) {
+         (void)cli_fail(2, written[i].path, "name a file; one that is called so is ./-",
+                        "%s writes a file, not to the standard output", written[i].option);
+         return false;
+      }
+   return true;
+}
+
 static const char *const takes[] = {
    [INT] = "whole number from 0 to 2147483647",
    [LONG] = "whole number from 0",
@@ -262,7 +279,7 @@ bool cli_parse(int argc, char **argv, options *o)
       cli_usage_error("'sinter %s' needs %s", commands[o->command].name, commands[o->command].args);
       return false;
    }
-   return has_partners(o);
+   return has_partners(o) && names_files(o);
 }
 
 static void print_option(FILE *out, size_t i)
