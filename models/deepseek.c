@@ -74,6 +74,12 @@ static sinter_status check_routing(const model_source *s, model_config *c)
        c->experts_used > c->experts / groups * kept)
       return config_bad(s, "%u of %u groups of %u experts cannot give %u experts to a token", kept,
                         groups, c->experts, c->experts_used);
+   if (!is_v3(c) && !s->gguf && c->route_norm)
+      return base_fail(
+         SINTER_unsupported, s->path,
+         "set it to false to run the model as transformers does, or take it as a GGUF file",
+         "norm_topk_prob is true: of DeepSeek V2, transformers ignores it, and DeepSeek's own code "
+         "normalises instead of scaling");
    if (is_v3(c) && groups > 1 && c->experts / groups < 2)
       return config_bad(s, "groups are judged by two experts, but hold one");
    return SINTER_ok;
@@ -274,17 +280,15 @@ static ir_value *feed_forward(model_build *m, uint32_t l, ir_value *x)
 {
    const model_config *c = m->config;
    bool v3 = is_v3(c), grouped = c->route_groups > 1;
-   /* V2's reference never normalises, whatever a folder says; what a GGUF file says holds */
-   bool norm = c->route_norm && (v3 || !c->from_folder);
-   const model_experts how = {.experts = c->experts,
-                              .used = c->experts_used,
-                              .ffn = c->expert_ffn,
-                              .select_bias = v3,
-                              .route = AT(.score = v3 ? "sigmoid" : "softmax",
-                                          .scale = c->route_scale, .norm = norm ? 1 : IR_NO_I,
-                                          .groups = grouped ? c->route_groups : IR_NO_I,
-                                          .kept = grouped ? c->route_kept : IR_NO_I,
-                                          .group_top = grouped && v3 ? 2 : IR_NO_I)};
+   const model_experts how = {
+      .experts = c->experts,
+      .used = c->experts_used,
+      .ffn = c->expert_ffn,
+      .select_bias = v3,
+      .route =
+         AT(.score = v3 ? "sigmoid" : "softmax", .scale = c->route_scale,
+            .norm = c->route_norm ? 1 : IR_NO_I, .groups = grouped ? c->route_groups : IR_NO_I,
+            .kept = grouped ? c->route_kept : IR_NO_I, .group_top = grouped && v3 ? 2 : IR_NO_I)};
 
    if (!c->experts || l < c->dense_layers)
       return model_gated(m, l, "", x, c->ffn, ir_silu);

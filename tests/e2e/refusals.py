@@ -168,6 +168,22 @@ def remedies(folder):
         check(says in text, f"a config with {key} {value}", text)
 
 
+def undecided(folder):
+    """A key that implementations of a family read in different ways. Kills: one of them taken in silence."""
+    path, golden = os.path.join(folder, "undecided"), os.path.join(GOLDEN, "deepseek_v2_lite")
+    os.mkdir(path)
+    os.symlink(os.path.join(golden, "model.safetensors"), os.path.join(path, "model.safetensors"))
+    with open(os.path.join(golden, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    for norm in (True, False):
+        with open(os.path.join(path, "config.json"), "w", encoding="utf-8") as f:
+            json.dump({**config, "norm_topk_prob": norm}, f)
+        if norm:
+            refused(1, "norm_topk_prob is true: of DeepSeek V2, transformers ignores it", "explain", path, "--quiet")
+        else:
+            sinter("explain", path, "--quiet")
+
+
 def left_behind(folder):
     """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
     bare, cache = os.path.join(folder, "left-behind"), os.path.join(folder, "left-behind-cache")
@@ -214,5 +230,6 @@ def all_of_them(folder):
     port_of_choice()
     help_texts()
     remedies(folder)
+    undecided(folder)
     left_behind(folder)
     tables()
