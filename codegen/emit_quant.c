@@ -102,12 +102,13 @@ static vec_value find_scale(dense *d, int64_t n)
    int64_t whole = n / lanes * lanes;
    vec_value most = vec_float(f, 1, 0);
 
-   if (d->op->num_operands > 1)
-      return cg_emit_eval(d->e, d->op->operands[1], vec_i(f, 0), 1);
    if (whole)
       most = vec_size_max_all(f, over_group(d, whole, lanes, 0, vec_float(f, lanes, 0), largest));
    if (whole < n)
       most = over_group(d, n, 1, whole, most, largest);
+   if (d->op->num_operands > 1) /* that one, or the NaN of the group */
+      return vec_select(f, vec_fcmp(f, VEC_eq, most, most),
+                        cg_emit_eval(d->e, d->op->operands[1], vec_i(f, 0), 1), most);
    vec_value s = vec_fdiv(f, most, vec_float(f, 1, d->max));
    if (d->floor > 0)
       s = vec_fmax(f, vec_float(f, 1, d->floor), s); /* NaN stays */

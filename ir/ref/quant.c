@@ -26,13 +26,13 @@ static double scale_of(const quant *k, const double *x, int64_t n)
 {
    double most = 0;
 
-   if (k->given)
-      return *k->given;
    for (int64_t i = 0; i < n; i++) {
       if (isnan(x[i]))
          return NAN;
       most = fmax(most, fabs(x[i]));
    }
+   if (k->given)
+      return *k->given;
    double s = fmax(ref_round(k->c, k->c->out[1]->type->dtype, most / k->max), k->floor);
    return k->powers ? power_above(s) : s;
 }
