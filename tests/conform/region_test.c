@@ -86,6 +86,12 @@ Test(region, wide_rows)
 
 /* ---- quant ---- */
 
+/* Kills: an infinity or a large number that becomes NaN, a NaN that becomes a number, in a byte. */
+Test(region, bytes)
+{
+   bytes_of((harness_options){0});
+}
+
 /* Kills: truncation instead of rounding; a scale over the row; sums of another group; a stride
  * without padding; a NaN that becomes a code. */
 Test(region, quant)

@@ -242,6 +242,31 @@ static inline void quant_of(harness_options o)
       }
 }
 
+/* Floats of one byte: of rows that are hard to round, and of what is too large for f32. */
+static inline void bytes_of(harness_options o)
+{
+   harness *h = harness_compile("func @f(T in 1..16, R in 0..16, S in 1..4) {\n"
+                                "%x = param {name=\"edges\"} : f32[T,64]\n"
+                                "%l = scale %x {scale=1e+30}\n%i = scale %l {scale=1e+30}\n"
+                                "%a = cast %x : f8e4m3[T,64]\n%b = cast %i : f8e4m3[T,64]\n"
+                                "return %a, %b\n}\n",
+                                o);
+   harness_run *r = harness_go(h, (harness_step){.num_seqs = 1, .rows = {HARNESS_EDGES}});
+   int saturated = 0;
+
+   for (int k = 0; k < 2; k++)
+      for (int64_t i = 0; i < harness_count(&r->want[k]); i++) {
+         double want = dtype_round(DT_f8e4m3, r->want[k].data[i]), got;
+         dtype_load(DT_f8e4m3, r->out[k] + i, 1, &got);
+         cr_assert(got == want || (isnan(got) && isnan(want)), "[%d][%lld] is %g, should be %g", k,
+                   (long long)i, got, want);
+         saturated += k && fabs(got) == 448;
+      }
+   cr_assert(saturated > 64, "%d", saturated);
+   harness_end(r);
+   harness_free(h);
+}
+
 /* Packed codes of rows that are hard to quantise, of which every eleventh holds NaN. */
 static inline void quant_edges_of(harness_options o)
 {

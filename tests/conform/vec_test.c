@@ -165,10 +165,11 @@ static sinter_kernel *convert_kernel(dtype t)
    return finish(m, "convert");
 }
 
-/* Kills: truncation instead of rounding to even; bf16 that carries into a NaN. */
+/* Kills: truncation instead of rounding to even; bf16 that carries into a NaN; a byte that becomes
+ * NaN where it should be the largest number. */
 Test(vec, stores_round_as_the_reference)
 {
-   static const dtype types[] = {DT_f32, DT_f16, DT_bf16};
+   static const dtype types[] = {DT_f32, DT_f16, DT_bf16, DT_f8e4m3, DT_f8e4m3fnuz};
    enum { COUNT = 4096 };
    static float x[COUNT], y[COUNT];
    static uint8_t mid[COUNT * 4], want[COUNT * 4];
@@ -181,9 +182,14 @@ Test(vec, stores_round_as_the_reference)
    x[0] = NAN;
    x[1] = INFINITY;
    x[2] = 1e-7f;
+   x[3] = -INFINITY;
+   x[4] = -3e38f;
    for (size_t t = 0; t < countof(types); t++) {
       convert_kernel(types[t])(&args, 0);
-      cr_assert(isnan(y[0]) && isinf(y[1]));
+      cr_assert(isnan(y[0]) && y[1] == -y[3] &&
+                y[1] == (dtype_infos[types[t]].bytes > 1 ? INFINITY
+                         : t == 3                        ? 448
+                                                         : 240));
       for (uint32_t i = 1; i < COUNT; i++) {
          double v = x[i];
          dtype_store(types[t], want, &v, 1);

@@ -111,6 +111,12 @@ Test(rows, wide_rows)
    on_warps(wide);
 }
 
+/* Kills: an infinity or a large number that becomes NaN, a NaN that becomes a number, in a byte. */
+Test(rows, bytes)
+{
+   on_warps(bytes_of);
+}
+
 /* Kills: a group of another warp's lanes; a last group that is written twice, or not; sums of the
  * other half; a scale that is not the group's. */
 Test(rows, quant)

@@ -155,6 +155,16 @@ Test(dtype, code_max)
    cr_assert(dtype_round(DT_f8e4m3fnuz, 1000) == 240);
 }
 
+/* As PTX's satfinite and the saturating conversions of OCP's FP8 have it. Kills: an infinity that
+ * becomes NaN; a NaN that becomes a number. */
+Test(dtype, bytes_saturate)
+{
+   cr_assert(dtype_round(DT_f8e4m3, 449) == 448 && dtype_round(DT_f8e4m3, -1e300) == -448);
+   cr_assert(dtype_round(DT_f8e4m3, INFINITY) == 448);
+   cr_assert(dtype_round(DT_f8e4m3fnuz, -INFINITY) == -240);
+   cr_assert(isnan(dtype_round(DT_f8e4m3, NAN)) && isnan(dtype_round(DT_f8e4m3fnuz, NAN)));
+}
+
 /* Every code but the one of minus zero, which is the only NaN. */
 Test(dtype, f8e4m3fnuz_round_trips)
 {
