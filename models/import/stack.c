@@ -33,25 +33,40 @@ sinter_status source_stack_add(model_source *s, source_stacks *stacks, model_ten
    return SINTER_ok;
 }
 
-static bool is_alike(const model_tensor *a, const model_tensor *b)
+/* What t has unlike the first expert; NULL: nothing. */
+static const char *difference(arena *a, const model_tensor *t, const model_tensor *first)
 {
-   const model_layout *x = &a->layout, *y = &b->layout;
+   const model_layout *x = &t->layout, *y = &first->layout;
 
-   return x->kind == y->kind && x->scale_type == y->scale_type && x->block_rows == y->block_rows &&
-          x->block_cols == y->block_cols && a->dtype == b->dtype && a->rank == b->rank &&
-          a->rank <= 3 && memcmp(a->dim, b->dim, a->rank * sizeof *a->dim) == 0;
+   if (t->rank != first->rank || t->rank > 3 ||
+       memcmp(t->dim, first->dim, t->rank * sizeof *t->dim) != 0)
+      return "another shape";
+   if (t->dtype != first->dtype || x->kind != y->kind)
+      return arena_printf(a, "the type %s, not %s", dtype_infos[t->dtype].name,
+                          dtype_infos[first->dtype].name);
+   if (x->scale_type != y->scale_type)
+      return arena_printf(a, "scales of the type %s, not %s", dtype_infos[x->scale_type].name,
+                          dtype_infos[y->scale_type].name);
+   if (x->block_rows != y->block_rows || x->block_cols != y->block_cols)
+      return arena_printf(a, "a scale for %llu x %llu elements, not %llu x %llu",
+                          (unsigned long long)x->block_rows, (unsigned long long)x->block_cols,
+                          (unsigned long long)y->block_rows, (unsigned long long)y->block_cols);
+   return NULL;
 }
 
 static sinter_status check_parts(const model_source *s, const source_stack *k)
 {
    for (size_t e = 0; e < k->parts.count; e++) {
-      if (!k->parts.data[e])
+      const model_tensor *t = k->parts.data[e], *first = k->parts.data[0];
+
+      if (!t)
          return base_fail(SINTER_bad_input, s->path, "fetch the checkpoint again",
                           "expert %zu of '%.120s' is missing", e, k->name);
-      if (!is_alike(k->parts.data[e], k->parts.data[0]))
-         return base_fail(SINTER_bad_input, s->path,
-                          "take a checkpoint whose experts have one shape and type",
-                          "'%.120s' differs from the other experts", k->parts.data[e]->source_name);
+      const char *unlike = difference(s->a, t, first);
+      if (unlike)
+         return base_fail(
+            SINTER_bad_input, s->path, "take a checkpoint whose experts have one shape and type",
+            "'%.120s' has %s as '%.120s'", t->source_name, unlike, first->source_name);
    }
    return SINTER_ok;
 }

@@ -7,6 +7,8 @@ import subprocess
 
 from golden import *  # noqa: F403
 from server import Server
+from to_gguf import Tensor, read_folder
+from v4_scales import write_folder
 
 LLAMA = os.path.join(GOLDEN, "llama")
 IDS = ("--ids", "1,2", "-n", 2, "--quiet")
@@ -184,6 +186,24 @@ def undecided(folder):
             sinter("explain", path, "--quiet")
 
 
+def unlike_experts(folder):
+    """Experts of one layer that are not stored alike: what differs is said. Kills: a difference in scales told of the weights."""
+    path = os.path.join(folder, "unlike-")
+    for name, change, says in (("", lambda t: t, None),
+                               ("scale_inv", lambda t: Tensor("BF16", t.shape, b"".join(t.raw[i + 2:i + 4] for i in range(0, len(t.raw), 4))),
+                                "scales of the type bf16, not f32"),
+                               ("weight", lambda t: Tensor(t.kind, [t.shape[0] // 2, t.shape[1]], t.raw[:len(t.raw) // 2]), "another shape as")):
+        config, tensors = read_folder(os.path.join(GOLDEN, "q_qwen3_moe_fp8_block"))
+        for key in tensors:
+            if name and re.search(r"layers\.1\.mlp\.experts\.2\.up_proj\..*" + name + "$", key):
+                tensors[key] = change(tensors[key])
+        write_folder(path + name, config, tensors)
+        if says:
+            refused(3, says, "explain", path + name, "--quiet")
+        else:
+            sinter("explain", path + name, "--quiet")
+
+
 def left_behind(folder):
     """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
     bare, cache = os.path.join(folder, "left-behind"), os.path.join(folder, "left-behind-cache")
@@ -231,5 +251,6 @@ def all_of_them(folder):
     help_texts()
     remedies(folder)
     undecided(folder)
+    unlike_experts(folder)
     left_behind(folder)
     tables()
