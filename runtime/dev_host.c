@@ -211,11 +211,15 @@ static int32_t *picks_of(const rt_host *h)
 static void pick(rt_host *h)
 {
    const rt_step *step = h->memory.step;
+   const rt_drawn_rows rows = {.how = step->meta[RT_META_picks][0],
+                               .count = (uint32_t)step->block.sym[SYM_R],
+                               .first = h->has_picks ? DRAW_random : DRAW_best,
+                               .logits = h->memory.logits,
+                               .ids = picks_of(h),
+                               .pick = step->pick};
 
    if (h->draws)
-      rt_draws_run(h->draws, h->pool, step->meta[RT_META_picks][0],
-                   (uint32_t)step->block.sym[SYM_R], h->has_picks ? DRAW_random : DRAW_best,
-                   h->memory.logits, picks_of(h));
+      rt_draws_run(h->draws, h->pool, &rows);
 }
 
 sinter_status rt_host_run(rt_host *h, const float **out_logits)

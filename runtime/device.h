@@ -23,12 +23,23 @@ typedef struct rt_limits {
    bool tower;         /* the plan of the vision tower, not of the model */
 } rt_limits;
 
+/* Picks a token from a row of logits by more than its draw says: penalties, a grammar. Of the rows
+ * that have no such token `fn` does nothing. Thread: any; rows are independent. fn NULL: there are
+ * no such rows. */
+typedef struct rt_sampler rt_sampler;
+typedef struct rt_host_pick {
+   void (*fn)(void *user, rt_sampler *s, const float *logits, uint32_t row);
+   void *user;
+} rt_host_pick;
+
 typedef struct rt_step {
    sinter_step_block block;
    /* host arrays by meta.def row and instance; filled by the engine, fixed addresses */
    void *meta[RT_MAX_FIELDS][8];
    /* per sequence slot, for devices with contiguous state (ref): tokens already stored */
    const int64_t *stored;
+   /* run may call it once for every row whose draw is DRAW_host, on threads that would wait */
+   rt_host_pick pick;
 } rt_step;
 
 typedef struct rt_device_ops {

@@ -1,4 +1,4 @@
-/* draws.c - a phase of the pool over the rows that are drawn from; a thread takes any sampler that
+/* draws.c - a phase of the pool over the rows that are picked from; a thread takes any sampler that
  * is free, as many as there are threads. */
 #include "draws.h"
 
@@ -12,10 +12,7 @@ struct rt_draws {
    rt_sampler **samplers;
    _Atomic bool *taken;
    uint32_t *rows; /* a tile's row */
-   /* of a run */
-   const draw *how;
-   const float *logits;
-   int32_t *ids;
+   const rt_drawn_rows *run;
 };
 
 void rt_draws_destroy(rt_draws *d)
@@ -73,25 +70,30 @@ static uint32_t take_sampler(rt_draws *d)
 static void pick_row(const sinter_kargs *k, unsigned tile)
 {
    rt_draws *d = k->ptr[0];
+   const rt_drawn_rows *run = d->run;
    const uint32_t row = d->rows[tile], i = take_sampler(d);
+   const float *logits = run->logits + (size_t)row * d->vocab;
 
-   d->ids[row] = rt_sample_draw(d->samplers[i], d->logits + (size_t)row * d->vocab, &d->how[row]);
+   if (run->how[row].how == DRAW_host)
+      run->pick.fn(run->pick.user, d->samplers[i], logits, row);
+   else
+      run->ids[row] = rt_sample_draw(d->samplers[i], logits, &run->how[row]);
    atomic_store_explicit(&d->taken[i], false, memory_order_release);
 }
 
-void rt_draws_run(rt_draws *d, rt_pool *pool, const draw *how, uint32_t rows, draw_how first,
-                  const float *logits, int32_t *ids)
+void rt_draws_run(rt_draws *d, rt_pool *pool, const rt_drawn_rows *rows)
 {
    const sinter_kargs args = {.num_ptrs = 1, .ptr = {d}};
    rt_task task = {.kernel = pick_row, .args = &args};
 
-   for (uint32_t i = 0; i < rows; i++)
-      if (how[i].how >= first)
+   for (uint32_t i = 0; i < rows->count; i++) {
+      const draw_how how = rows->how[i].how;
+
+      if (how == DRAW_host ? rows->pick.fn != NULL : how >= rows->first)
          d->rows[task.tiles++] = i;
+   }
    if (!task.tiles)
       return;
-   d->how = how;
-   d->logits = logits;
-   d->ids = ids;
+   d->run = rows;
    rt_pool_run(pool, &(rt_phase){.tasks = &task, .tiles = task.tiles}, 1);
 }

@@ -127,6 +127,19 @@ static sinter_status make_routes(sinter_engine *e)
                     : base_fail(SINTER_out_of_memory, "engine", "", "no memory for expert ids");
 }
 
+static sinter_status make_picks(sinter_engine *e)
+{
+   e->picks = (rt_picks){.model = &e->plan->model,
+                         .sampler = e->sampler,
+                         .draws = e->meta.step.meta[RT_META_picks][0],
+                         .ids = e->ops->picks ? e->ops->picks(e->device) : NULL,
+                         .rows = calloc((size_t)e->limits.max_wanted, sizeof(rt_host_row)),
+                         .counts = e->stats.sampled};
+   e->meta.step.pick = (rt_host_pick){rt_pick_ahead, &e->picks};
+   return e->picks.rows ? SINTER_ok
+                        : base_fail(SINTER_out_of_memory, "engine", "", "no memory for picks");
+}
+
 /* A state cannot go back to before a guess that was wrong. */
 static sinter_status check_draft(const sinter_engine *e)
 {
@@ -161,9 +174,7 @@ static sinter_status build(sinter_engine *e, const rt_engine_setup *setup,
    SINTER_TRY(e->ops->open(setup->artifact, &e->limits, &e->meta.step, &e->device));
    SINTER_TRY(rt_swap_init(&e->scheduler.swap, e->plan, e->ops, &e->limits, o->host_kv_tokens));
    e->scheduler.swap.device = e->device;
-   e->picks = (rt_picks){e->sampler, e->meta.step.meta[RT_META_picks][0],
-                         e->ops->picks ? e->ops->picks(e->device) : NULL, e->stats.sampled};
-   return SINTER_ok;
+   return make_picks(e);
 }
 
 sinter_status rt_engine_create(const rt_engine_setup *setup, const sinter_engine_options *options,
@@ -231,6 +242,7 @@ void sinter_engine_destroy(sinter_engine *e)
    e->device = NULL;
    free(e->routes);
    rt_sampler_destroy(e->sampler);
+   free(e->picks.rows);
    rt_swap_deinit(&e->scheduler.swap);
    rt_scheduler_deinit(&e->scheduler);
    kv_cache_destroy(e->cache);
@@ -361,34 +373,28 @@ static void end_cancelled(sinter_engine *e)
 /* Picks the next token of a request from its row and tells the caller. */
 static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
 {
-   rt_ask ask = {
-      .sampling = &r->options.sampling,
-      .history = r->has_history ? &r->history : NULL,
-      .index = rt_request_generated(r),
-      .want_logprob = r->options.want_logprobs,
-      .num_top = r->options.top_logprobs,
-   };
+   const uint32_t index = rt_request_generated(r);
    rt_pick pick;
 
-   if (rt_pick_row(&e->picks, &e->plan->model, r, &ask, w, &pick) != SINTER_ok) {
-      rt_request_fail(r, ask.index);
+   if (rt_pick_row(&e->picks, r, w, &pick) != SINTER_ok) {
+      rt_request_fail(r, index);
       end(e, r, SINTER_FINISH_error);
       return;
    }
-   if (!ask.index)
+   if (!index)
       r->stats.first_token_seconds = clock_now() - r->submitted;
    rt_request_append(r, pick.id);
    sinter_token token = {
       .id = pick.id,
       .logprob = pick.logprob,
-      .index = ask.index,
+      .index = index,
       .finish = rt_pick_finish(&e->plan->model, r, pick.id),
       .num_top = pick.num_top,
       .top_ids = pick.top_ids,
       .top_logprobs = pick.top_logprobs,
    };
    if (token.finish == SINTER_FINISH_error)
-      rt_request_fail(r, ask.index);
+      rt_request_fail(r, index);
    if (token.finish != SINTER_FINISH_none)
       (void)leave(e, r, token.finish);
    if (r->options.on_token)

@@ -34,16 +34,26 @@ static draw draw_of(const sinter_request *r, int64_t at, bool by_device)
    return rt_draw_of(&r->options.sampling, rt_request_generated(r) + (uint32_t)ahead);
 }
 
+/* The request, when the row at a position is that of its next token. */
+static const sinter_request *asking(const sinter_request *r, int64_t at)
+{
+   return at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled ? r : NULL;
+}
+
 void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items)
 {
-   draw *out = p->draws;
+   uint32_t row = 0;
 
    for (uint32_t i = 0; p->ids && i < num_items; i++) {
       const rt_item *item = &items[i];
       const bool by_device = picked_of(item->request) == SINTER_SAMPLED_device;
 
-      for (uint32_t k = item->wanted; k > 0; k--)
-         *out++ = draw_of(item->request, item->first + item->rows - k, by_device);
+      for (uint32_t k = item->wanted; k > 0; k--, row++) {
+         const int64_t at = item->first + item->rows - k;
+
+         p->draws[row] = draw_of(item->request, at, by_device);
+         p->rows[row] = (rt_host_row){.request = asking(item->request, at)};
+      }
    }
 }
 
@@ -63,20 +73,49 @@ static sinter_status no_room(void)
                     "the demanded format needs more states than there is room for");
 }
 
-sinter_status rt_pick_row(const rt_picks *p, const plan_model *m, const sinter_request *r,
-                          rt_ask *ask, rt_wanted w, rt_pick *out)
+static sinter_status pick(const plan_model *m, rt_sampler *s, const sinter_request *r,
+                          const float *logits, rt_pick *out)
+{
+   rt_ask ask = {
+      .sampling = &r->options.sampling,
+      .history = r->has_history ? &r->history : NULL,
+      .index = rt_request_generated(r),
+      .want_logprob = r->options.want_logprobs,
+      .num_top = r->options.top_logprobs,
+   };
+
+   if (r->grammar && !(ask.allowed = grammar_run_mask(r->grammar)))
+      return no_room();
+   if (must_go_on(r)) {
+      ask.withheld = m->eos;
+      ask.num_withheld = m->num_eos;
+   }
+   return rt_sample(s, logits, &ask, out);
+}
+
+/* A row without a token is left to rt_pick_row, on the thread that hears of the error. */
+void rt_pick_ahead(void *picks, rt_sampler *s, const float *logits, uint32_t row)
+{
+   const rt_picks *p = picks;
+   rt_host_row *h = &p->rows[row];
+
+   if (h->request)
+      h->is_picked = pick(p->model, s, h->request, logits, &h->pick) == SINTER_ok;
+}
+
+sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_wanted w, rt_pick *out)
 {
    const sinter_sampled by = picked_by(p, r, w.number);
 
-   if (r->grammar && !(ask->allowed = grammar_run_mask(r->grammar)))
-      return no_room();
-   if (must_go_on(r)) {
-      ask->withheld = m->eos;
-      ask->num_withheld = m->num_eos;
-   }
    p->counts[by]++;
-   if (by != SINTER_SAMPLED_device)
-      return rt_sample(p->sampler, w.logits, ask, out);
+   if (by != SINTER_SAMPLED_device) {
+      const rt_host_row *h = &p->rows[w.number];
+
+      if (!p->ids || !h->is_picked)
+         return pick(p->model, p->sampler, r, w.logits, out);
+      *out = h->pick;
+      return SINTER_ok;
+   }
    *out = (rt_pick){.id = p->ids[w.number]};
    return out->id >= 0 ? SINTER_ok : rt_no_number();
 }

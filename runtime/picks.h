@@ -7,10 +7,19 @@
 #include "sampler.h"
 #include "scheduler.h"
 
+/* A row that the host picks from, for the request's next token. */
+typedef struct rt_host_row {
+   const sinter_request *request; /* NULL: the row is another's */
+   bool is_picked;                /* meanwhile, by a thread of the device */
+   rt_pick pick;
+} rt_host_row;
+
 typedef struct rt_picks {
+   const plan_model *model;
    rt_sampler *sampler;
    draw *draws;        /* of the step's wanted rows */
    const int32_t *ids; /* what the device picked of them; NULL: it has no sampler */
+   rt_host_row *rows;  /* the others of them */
    uint64_t *counts;   /* by sinter_sampled */
 } rt_picks;
 
@@ -28,10 +37,13 @@ static inline rt_wanted rt_wanted_next(rt_wanted w, uint32_t n)
 /* How each wanted row of the step is picked, in their order. DRAW_host: its logits are wanted. */
 void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items);
 
-/* Picks from a row, of the tokens that the request's grammar and min_tokens allow. Errors FAILED
- * when no token can be picked. */
-SINTER_CHECKED sinter_status rt_pick_row(const rt_picks *p, const plan_model *m,
-                                         const sinter_request *r, rt_ask *ask, rt_wanted w,
+/* Picks from a DRAW_host row that is a next token's ahead of rt_pick_row: the fn of a rt_host_pick,
+ * whose user is the rt_picks. */
+void rt_pick_ahead(void *picks, rt_sampler *s, const float *logits, uint32_t row);
+
+/* The request's next token from a row, of those that its grammar and min_tokens allow. Errors
+ * FAILED when no token can be picked. */
+SINTER_CHECKED sinter_status rt_pick_row(const rt_picks *p, const sinter_request *r, rt_wanted w,
                                          rt_pick *out);
 
 /* Whether the token that was picked, and appended, ends the request: an end token, the last that

@@ -12,7 +12,7 @@ typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i4 __attribute__((vector_size(16)));
 typedef uint32_t u4 __attribute__((vector_size(16)));
 
-enum { BLOCK = 256, SIEVE = 32 };
+enum { BLOCK = RT_ROW_BLOCK, SIEVE = 32 };
 
 static inline f4 load4(const float *x)
 {
@@ -154,6 +154,19 @@ double rt_row_exp(const float *x, uint32_t n, float max, float *y)
    return sum;
 }
 
+void rt_row_allow(const float *x, const uint32_t *bits, uint32_t n, float *y)
+{
+   for (uint32_t from = 0; from < n; from += 32) {
+      const uint32_t word = bits[from / 32], count = MIN(n - from, 32u);
+
+      if (word == UINT32_MAX)
+         memcpy(y + from, x + from, count * sizeof *y);
+      else
+         for (uint32_t i = 0; i < count; i++)
+            y[from + i] = word >> i & 1 ? x[from + i] : -INFINITY;
+   }
+}
+
 /* True when a comes after b. */
 static bool worse(rt_candidate a, rt_candidate b)
 {
@@ -240,7 +253,7 @@ uint32_t rt_weigh(float x, float max, float inverse)
 }
 
 /* As rt_row_weigh, for n <= BLOCK: halves of numbers are added apart, so that 32 bits hold the
- * sums. */
+ * sums. weights NULL: they are not kept. */
 static uint64_t block_weigh(const float *x, uint32_t n, f4 max, f4 inverse, uint32_t *weights)
 {
    const u4 half = {0xffff, 0xffff, 0xffff, 0xffff};
@@ -250,12 +263,17 @@ static uint64_t block_weigh(const float *x, uint32_t n, f4 max, f4 inverse, uint
 
    for (; i + 4 <= n; i += 4) {
       u4 w = weigh4(load4(x + i), max, inverse);
-      memcpy(weights + i, &w, sizeof w);
+      if (weights)
+         memcpy(weights + i, &w, sizeof w);
       low += w & half;
       high += w >> 16;
    }
-   for (; i < n; i++)
-      sum += weights[i] = rt_weigh(x[i], max[0], inverse[0]);
+   for (; i < n; i++) {
+      const uint32_t w = rt_weigh(x[i], max[0], inverse[0]);
+      if (weights)
+         weights[i] = w;
+      sum += w;
+   }
    for (int k = 0; k < 4; k++)
       sum += low[k] + ((uint64_t)high[k] << 16);
    return sum;
@@ -268,6 +286,16 @@ uint64_t rt_row_weigh(const float *x, uint32_t n, float max, float inverse, uint
    for (uint32_t i = 0; i < n; i += BLOCK)
       sum +=
          block_weigh(x + i, MIN(n - i, (uint32_t)BLOCK), splat(max), splat(inverse), weights + i);
+   return sum;
+}
+
+uint64_t rt_row_weigh_blocks(const float *x, uint32_t n, float max, float inverse, uint64_t *sums)
+{
+   uint64_t sum = 0;
+
+   for (uint32_t i = 0; i < n; i += BLOCK)
+      sum += sums[i / BLOCK] =
+         block_weigh(x + i, MIN(n - i, (uint32_t)BLOCK), splat(max), splat(inverse), NULL);
    return sum;
 }
 

@@ -16,6 +16,7 @@ struct rt_sampler {
    uint32_t vocab;
    float *values;     /* adjusted logits */
    uint32_t *weights; /* of the row */
+   uint64_t *sums;    /* of its blocks' */
    rt_candidate *candidates;
    uint32_t counts[BINS];
    uint64_t masses[BINS];
@@ -124,9 +125,10 @@ sinter_status rt_sampler_create(uint32_t vocab, rt_sampler **out)
       s->vocab = vocab;
       s->values = calloc(vocab, sizeof *s->values);
       s->weights = calloc(vocab, sizeof *s->weights);
+      s->sums = calloc(vocab / RT_ROW_BLOCK + 1, sizeof *s->sums);
       s->candidates = calloc(MAX(vocab, (uint32_t)MAX_GATHERED), sizeof *s->candidates);
    }
-   if (!s || !s->values || !s->weights || !s->candidates) {
+   if (!s || !s->values || !s->weights || !s->sums || !s->candidates) {
       rt_sampler_destroy(s);
       return base_fail(SINTER_out_of_memory, "sampler", "", "no memory for %u logits", vocab);
    }
@@ -140,6 +142,7 @@ void rt_sampler_destroy(rt_sampler *s)
       return;
    free(s->values);
    free(s->weights);
+   free(s->sums);
    free(s->candidates);
    free(s);
 }
@@ -162,15 +165,14 @@ static const float *adjust(rt_sampler *s, const float *logits, const rt_ask *ask
 
    if (!o->num_bias && !ask->history && !ask->allowed && !ask->num_withheld)
       return logits;
-   memcpy(s->values, logits, s->vocab * sizeof *logits);
+   if (ask->allowed) /* -inf stays what it is */
+      rt_row_allow(logits, ask->allowed, s->vocab, s->values);
+   else
+      memcpy(s->values, logits, s->vocab * sizeof *logits);
    for (uint32_t i = 0; i < o->num_bias; i++)
       s->values[o->bias_ids[i]] += o->bias[i];
    if (ask->history)
       penalise(s->values, o, ask->history);
-   for (uint32_t i = 0; ask->allowed && i < s->vocab; i++) {
-      if (!(ask->allowed[i / 32] >> i % 32 & 1))
-         s->values[i] = -INFINITY;
-   }
    for (uint32_t i = 0; i < ask->num_withheld; i++)
       s->values[ask->withheld[i]] = -INFINITY;
    return s->values;
@@ -362,10 +364,26 @@ static int32_t draw_row(rt_sampler *s, const drawing *d)
    return last;
 }
 
+/* A draw among all: the block is found by the sums, and only its weights are made again. */
+static int32_t draw_unfiltered(rt_sampler *s, const drawing *d)
+{
+   uint64_t kept = rt_row_weigh_blocks(d->row, s->vocab, d->max, d->o.inverse, s->sums);
+   uint64_t until = share(kept, d->o.random), at = 0;
+   uint32_t i = 0;
+
+   for (uint32_t b = 0; at + s->sums[b] <= until; b++, i += RT_ROW_BLOCK)
+      at += s->sums[b];
+   while ((at += rt_weigh(d->row[i], d->max, d->o.inverse)) <= until)
+      i++;
+   return (int32_t)i;
+}
+
 static int32_t draw_token(rt_sampler *s, const float *row, float max, const draw *how)
 {
    const drawing d = {*how, row, max};
 
+   if (!d.o.k && !d.o.p && d.o.least == -INFINITY)
+      return draw_unfiltered(s, &d);
    if (d.o.k && d.o.k <= MAX_SORTED) {
       uint32_t n = rt_row_top(row, s->vocab, d.o.k, s->candidates);
       uint64_t total = 0;

@@ -134,29 +134,46 @@ static void on_token(void *user, sinter_request *r, const sinter_token *token)
 
    (void)r;
    u->sum = u->sum * 31 + (uint64_t)token->id;
+   for (uint32_t i = 0; i < token->num_top; i++)
+      u->sum =
+         u->sum * 31 + (uint64_t)token->top_ids[i] + (uint64_t)(-1e6f * token->top_logprobs[i]);
+}
+
+enum { REQUESTS = 6 };
+
+/* Greedy, drawn, and by what only the host picks by, so that threads pick from rows of one step. */
+static void choose(sinter_request_options *o, int i)
+{
+   o->sampling.temperature = i % 3 ? 1 : 0;
+   o->sampling.seed = (uint64_t)i;
+   o->sampling.repetition_penalty = i % 2 ? 1.3f : 1;
+   o->sampling.frequency_penalty = i % 4 == 2 ? .5f : 0;
+   o->want_logprobs = i > 3;
+   o->top_logprobs = i > 3 ? 4 : 0;
 }
 
 static void *use_engine(void *arg)
 {
    use *u = arg;
-   sinter_request *r[3];
+   sinter_request *r[REQUESTS];
 
-   for (int i = 0; i < 3; i++) {
+   for (int i = 0; i < REQUESTS; i++) {
       int32_t prompt[40];
       sinter_request_options o = {.size = sizeof o,
                                   .prompt = prompt,
-                                  .num_prompt = 20 + 10 * (uint32_t)i,
+                                  .num_prompt = 20 + 10 * (uint32_t)(i % 3),
                                   .max_tokens = 30,
                                   .sampling = SINTER_SAMPLING_GREEDY,
                                   .on_token = on_token,
                                   .user = u};
+      choose(&o, i);
       for (int k = 0; k < 40; k++)
          prompt[k] = k % VOCAB;
       u->failed |= sinter_submit(u->engine, &o, &r[i]) != SINTER_ok;
    }
    for (bool busy = true; busy && !u->failed;)
       u->failed |= sinter_step(u->engine, &busy) != SINTER_ok;
-   for (int i = 0; i < 3; i++)
+   for (int i = 0; i < REQUESTS; i++)
       sinter_request_destroy(r[i]);
    return NULL;
 }

@@ -296,6 +296,27 @@ Test(sampler, ties_at_the_cut_go_to_the_lower_id)
    rt_sampler_destroy(s);
 }
 
+/* A row without filters is drawn from by its blocks' sums, one with a filter that keeps all weight
+ * by weight: over vocabularies with whole and with part blocks. Kills: a block too far, a weight of
+ * another block, a part block left out. */
+Test(sampler, a_filter_that_keeps_all_changes_nothing)
+{
+   sinter_sampling any = {.temperature = 3, .top_p = 1, .repetition_penalty = 1, .seed = 9},
+                   all = any;
+   static const uint32_t sizes[] = {1, 255, 256, 257, 512, VOCAB};
+   float row[VOCAB];
+
+   for (uint32_t n = 0; n < countof(sizes); n++) {
+      rt_sampler *s = sampler_of(sizes[n]);
+      all.top_k = (int32_t)MAX(sizes[n], 300u); /* no smaller one takes that way */
+      for (uint32_t k = 0; k < sizes[n]; k++)
+         row[k] = k % 300 == 7 ? -INFINITY : noise();
+      for (uint32_t i = 0; i < 1000; i++)
+         cr_assert(pick(s, row, &any, i) == pick(s, row, &all, i), "size %u", sizes[n]);
+      rt_sampler_destroy(s);
+   }
+}
+
 /* Kills: a pick that depends on what was picked before it, or not on the seed and index. */
 Test(sampler, a_pick_depends_on_seed_and_index_only)
 {
