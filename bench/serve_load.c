@@ -3,10 +3,12 @@
  *
  *    serve_load --port P [--clients 8] [--requests 256] [--prompt 128] [--output 64] [--shared 0] [--random]
  *               [--leave PERCENT] [--check] [--vocab 400] [--seed 1] [--pid SERVER] [--path /v1/completions] [--list]
+ *               [--with MEMBERS]
  *
  *    --shared    tokens that all prompts begin with
  *    --random    lengths from 1 to those given, some requests sampled, some not streamed
  *    --leave     of the requests, this share closes its connection early: politely, or with a reset
+ *    --with      members of every request, as '"temperature":1,"top_p":0.9'
  *    --list      every time to a first token, too
  *    --check     sends every request alone first; answers under load must be the same to the bit
  *
@@ -36,8 +38,8 @@ enum { BODY = 1 << 17, LINE = 1 << 16, MAX_CLIENTS = 2048 };
 static struct {
    long port, clients, requests, prompt, output, shared, leave, vocab, seed, pid;
    bool random, check, list;
-   const char *path;
-} o = {8080, 8, 256, 128, 64, 0, 0, 400, 1, 0, false, false, false, "/v1/completions"};
+   const char *path, *with;
+} o = {8080, 8, 256, 128, 64, 0, 0, 400, 1, 0, false, false, false, "/v1/completions", ""};
 
 static uint64_t mix(uint64_t x)
 {
@@ -96,11 +98,13 @@ static size_t write_request(long i, char *to)
 {
    static char body[BODY];
    plan p = plan_of(i);
-   size_t n =
-      (size_t)snprintf(body, BODY,
-                       "{\"stream\":%s,\"max_tokens\":%ld,\"ignore_eos\":true,\"temperature\":%g,"
-                       "\"seed\":%ld,\"prompt\":[",
-                       p.stream ? "true" : "false", p.output, p.temperature, i);
+   size_t n = (size_t)snprintf(
+      body, BODY, "{\"stream\":%s,\"max_tokens\":%ld,\"ignore_eos\":true,\"seed\":%ld,",
+      p.stream ? "true" : "false", p.output, i);
+
+   if (!strstr(o.with, "\"temperature\""))
+      n += (size_t)snprintf(body + n, BODY - n, "\"temperature\":%g,", p.temperature);
+   n += (size_t)snprintf(body + n, BODY - n, "%s%s\"prompt\":[", o.with, *o.with ? "," : "");
 
    for (long k = 0; k < o.shared + p.prompt && n + 16 < BODY; k++) {
       uint64_t which = k < o.shared ? (uint64_t)k : mix(number_of(i) << 20 | (uint64_t)k);
@@ -391,6 +395,8 @@ static void read_options(int argc, char **argv)
          o.list = true;
       else if (strcmp(argv[i], "--path") == 0 && i + 1 < argc)
          o.path = argv[++i];
+      else if (strcmp(argv[i], "--with") == 0 && i + 1 < argc)
+         o.with = argv[++i];
       else
          known = false;
       for (size_t k = 0; !known && k < sizeof numbers / sizeof *numbers && i + 1 < argc; k++) {
@@ -406,7 +412,8 @@ static void read_options(int argc, char **argv)
          exit(2);
       }
    }
-   if (o.clients < 1 || o.clients > MAX_CLIENTS || o.prompt < 1 || o.output < 1 || o.vocab < 4) {
+   if (o.clients < 1 || o.clients > MAX_CLIENTS || o.prompt < 1 || o.output < 1 || o.vocab < 4 ||
+       strlen(o.with) > BODY / 2) {
       fprintf(stderr, "serve_load: a number is out of range\n");
       exit(2);
    }
