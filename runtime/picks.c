@@ -84,6 +84,11 @@ static sinter_status pick(const plan_model *m, rt_sampler *s, const sinter_reque
       .num_top = r->options.top_logprobs,
    };
 
+   /* Of all tokens the likeliest is nearly always one that may come, and then the mask is not
+    * needed: to find it is a walk over the vocabulary. */
+   if (r->grammar && rt_draw_of(ask.sampling, ask.index).how == DRAW_best &&
+       rt_sample(s, logits, &ask, out) == SINTER_ok && grammar_run_allows(r->grammar, out->id))
+      return SINTER_ok;
    if (r->grammar && !(ask.allowed = grammar_run_mask(r->grammar)))
       return no_room();
    if (must_go_on(r)) {

@@ -58,6 +58,10 @@ void grammar_run_destroy(grammar_run *r);
  * than there is room for. Valid until the next call. */
 const uint32_t *grammar_run_mask(grammar_run *r);
 
+/* Whether a token may come next, as the mask says, found without one. False, too, when that needs
+ * more states than there is room for: then only the mask can tell. */
+bool grammar_run_allows(grammar_run *r, int32_t id);
+
 /* Takes a token, or bytes. False when the text cannot go on like that. */
 bool grammar_run_take(grammar_run *r, int32_t id);
 bool grammar_run_bytes(grammar_run *r, const char *text, size_t len);

@@ -376,6 +376,37 @@ const uint32_t *grammar_run_mask(grammar_run *r)
    return mask;
 }
 
+static bool is_end(const grammar_run *r, int32_t id)
+{
+   for (uint32_t i = 0; i < r->ends.count; i++)
+      if (r->ends.ids[i] == id)
+         return true;
+   return false;
+}
+
+bool grammar_run_allows(grammar_run *r, int32_t id)
+{
+   const grammar_vocab *v = r->v;
+   uint32_t at = r->now;
+
+   if (id < 0 || (uint32_t)id >= r->num_tokens)
+      return false;
+   if (r->places[r->now].complete && is_end(r, id))
+      return true;
+   if ((uint32_t)id >= v->num_tokens)
+      return false;
+   const uint8_t *bytes = v->bytes + v->offset[id];
+   uint32_t len = v->offset[id + 1] - v->offset[id];
+   r->work = 0;
+   for (uint32_t i = 0; i < len && at != DEAD; i++)
+      at = step(r, at, bytes[i]);
+   if (r->is_full) {
+      restart(r);
+      return false;
+   }
+   return len > 0 && len <= GRAMMAR_MAX_TOKEN && at != DEAD;
+}
+
 /* One byte on, emptying the tables when they are full. */
 static uint32_t advance(grammar_run *r, uint8_t byte)
 {
