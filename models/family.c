@@ -418,8 +418,6 @@ static void finish_rows(model_build *m, ir_value *h, const char *norm)
    h = ir_rmsnorm(&m->b, h, vector(m, norm, c->width), c->norm_eps, c->norm_offset);
    ir_set_name(m->b.f, h, "final_norm");
    ir_value *out = m->hidden ? h : logits_of(m, h);
-   /* a tied checkpoint may ship its head all the same: the configuration says that it is not used
-    */
    if ((c->tied || m->hidden) && spare)
       spare->read = true;
    ir_func_return(m->b.f, out);

@@ -156,6 +156,24 @@ static sinter_status check_unread(const model *m)
    return SINTER_ok;
 }
 
+/* A tied checkpoint may ship its head all the same. One that is another matrix is what some would
+ * run, while others go by the configuration. */
+static sinter_status check_head(const model *m, const model_config *c, const model_options *o)
+{
+   const model_tensor *head = map_get(&m->by_name, "output.weight"),
+                      *table = map_get(&m->by_name, "token_embd.weight");
+
+   if (!c->tied || o->hidden || !head || !table ||
+       (head->dtype == table->dtype && head->layout.kind == table->layout.kind &&
+        head->bytes == table->bytes && memcmp(head->data, table->data, head->bytes) == 0))
+      return SINTER_ok;
+   return base_fail(SINTER_bad_input, m->path,
+                    "set tie_word_embeddings to false to use the head, or remove it",
+                    "the model's head is said to be its table of embeddings "
+                    "(tie_word_embeddings), but '%.120s' is another matrix",
+                    head->source_name);
+}
+
 /* The graph, with its draft layer or without. */
 static sinter_status build_graph(model *m, const model_config *c, const model_options *o,
                                  bool draft, ir_func **out)
@@ -216,6 +234,7 @@ static sinter_status build(model *m, const model_config *c, const model_options 
       *vec_push(m->a, &m->notes) =
          "the layer that drafts tokens is not run; `logits --mtp` runs it";
    }
+   SINTER_TRY(check_head(m, c, o));
    SINTER_TRY(build_graph(m, c, o, o->draft, &m->f));
    if (c->vision)
       SINTER_TRY(build_tower(m, c));

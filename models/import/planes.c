@@ -160,6 +160,8 @@ static sinter_status read_scheme(const model_source *s, const json *q, scheme *o
       SINTER_TRY(read_fp8(s, q, out));
    else if (strcmp(method, "compressed-tensors") == 0)
       SINTER_TRY(read_compressed(s, q, out));
+   else if (!*method)
+      return config_bad(s, "quantization_config does not name its quant_method");
    else if (strcmp(method, "mxfp4") != 0)
       return base_fail(SINTER_unsupported, s->path, take_another,
                        "checkpoints quantised by the method '%.40s' are not supported", method);

@@ -5,6 +5,7 @@
  * The ranges must tile the data section exactly: no hole, no overlap, nothing behind the end. */
 #include "source.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -180,7 +181,11 @@ static sinter_status read_shards(model_source *s, const char *where, const json 
          return bad(where, "the file of tensor '%.80s' is no plain file name", weight_map->keys[i]);
       if (map_get(&files, name->string))
          continue;
-      SINTER_TRY(source_map(s, arena_printf(s->a, "%s/%s", s->path, name->string), &f));
+      const char *path = arena_printf(s->a, "%s/%s", s->path, name->string);
+      if (access(path, F_OK) != 0 && errno == ENOENT)
+         return base_fail(SINTER_not_found, path, "fetch it: model.safetensors.index.json names it",
+                          "a file of the checkpoint is missing");
+      SINTER_TRY(source_map(s, path, &f));
       map_set(&files, name->string, f);
       SINTER_TRY(safetensors_read(s, f));
    }

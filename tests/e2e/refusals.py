@@ -204,6 +204,27 @@ def unlike_experts(folder):
             sinter("explain", path + name, "--quiet")
 
 
+def contradictions(folder):
+    """Weights and configuration that do not belong together. Kills: a trained head that is left out in silence; a head that is there
+    twice, refused; a file of the checkpoint that was not fetched, blamed on the path."""
+    path = os.path.join(folder, "contradiction-")
+    config, tensors = read_folder(os.path.join(GOLDEN, "smollm2"))
+    table = tensors["model.embed_tokens.weight"]
+    for name, raw in (("none", None), ("same", table.raw), ("other", table.raw[:-1] + bytes([table.raw[-1] ^ 1]))):
+        write_folder(path + name, config, {**tensors, **({"lm_head.weight": Tensor(table.kind, table.shape, raw)} if raw else {})})
+    check(logits(path + "none", [1, 2])[1] == logits(path + "same", [1, 2])[1], "a tied model ships its head all the same")
+    refused(3, "'lm_head.weight' is another matrix", "explain", path + "other", "--quiet")
+    write_folder(path + "shards", config, tensors)
+    os.rename(path + "shards/model.safetensors", path + "shards/model-1-of-2.safetensors")
+    names = {n: f"model-{1 + (n == 'model.norm.weight')}-of-2.safetensors" for n in tensors}
+    with open(path + "shards/model.safetensors.index.json", "w", encoding="utf-8") as f:
+        json.dump({"weight_map": names}, f)
+    text = refused(1, "a file of the checkpoint is missing", "explain", path + "shards", "--quiet")
+    check("fetch it" in text and "model-2-of-2.safetensors" in text, "the missing file is named", text)
+    write_folder(path + "method", {**config, "quantization_config": {"bits": 4}}, tensors)
+    refused(3, "does not name its quant_method", "explain", path + "method", "--quiet")
+
+
 def left_behind(folder):
     """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
     bare, cache = os.path.join(folder, "left-behind"), os.path.join(folder, "left-behind-cache")
@@ -252,5 +273,6 @@ def all_of_them(folder):
     remedies(folder)
     undecided(folder)
     unlike_experts(folder)
+    contradictions(folder)
     left_behind(folder)
     tables()
