@@ -200,6 +200,21 @@ static sinter_status digest_files(source *s)
    return SINTER_ok;
 }
 
+/* What is written takes the place of what is there. */
+static sinter_status check_kept(const source *s)
+{
+   struct stat out, in;
+
+   if (!s->options->output || stat(s->options->output, &out) != 0)
+      return SINTER_ok;
+   for (size_t i = 0; i < s->files.count; i++)
+      if (stat(s->files.data[i].path, &in) == 0 && in.st_dev == out.st_dev &&
+          in.st_ino == out.st_ino)
+         return base_fail(SINTER_usage, s->options->output, "name another file",
+                          "the artifact would take the place of the checkpoint's own file");
+   return SINTER_ok;
+}
+
 static sinter_status write_source(source *s, text_buf *t)
 {
    const char *model = s->options->model;
@@ -212,6 +227,7 @@ static sinter_status write_source(source *s, text_buf *t)
       SINTER_TRY(list_folder(s, model));
    else
       *vec_push(s->a, &s->files) = (file){.name = "", .path = model};
+   SINTER_TRY(check_kept(s));
    SINTER_TRY(digest_files(s));
    text_printf(t, "\"source\":[");
    for (size_t i = 0; i < s->files.count; i++) {

@@ -225,6 +225,27 @@ def contradictions(folder):
     refused(3, "does not name its quant_method", "explain", path + "method", "--quiet")
 
 
+def kept(folder):
+    """A result never takes the place of the model that it is of. Kills: a checkpoint that is an artifact afterwards; an artifact that is
+    cut off while it is mapped."""
+    path, file, artifact = (os.path.join(folder, name) for name in ("kept", "kept.gguf", "kept.sinter"))
+    shutil.copytree(LLAMA, path)
+    shutil.copy(os.path.join(GOLDEN, "gguf_llama", "Q4_0.gguf"), file)
+    sinter("compile", LLAMA, "-o", artifact, "--quiet")
+    link = os.path.join(folder, "kept-link")
+    os.symlink(file, link)
+    sizes = [os.path.getsize(p) for p in (file, artifact, path + "/model.safetensors")]
+    for model, out in ((file, file), (file, link), (link, file), (path, path + "/model.safetensors"), (path, path + "/config.json")):
+        refused(2, "the checkpoint's own file", "compile", model, "-o", out)
+    for model, out in ((file, file), (artifact, artifact), (path, path + "/model.safetensors")):
+        refused(2, "-o would be written over the model", "logits", model, "--ids", "1,2", "-o", out)
+    refused(2, "--loads would be written over", "run", artifact, *IDS, "--loads", artifact)
+    check(sizes == [os.path.getsize(p) for p in (file, artifact, path + "/model.safetensors")], "models are what they were")
+    for _ in range(2):
+        sinter("compile", path, "-o", path + "/own.sinter", "--quiet")
+        sinter("logits", path, "--ids", "1,2", "-o", path + "/own.npy", "--quiet")
+
+
 def left_behind(folder):
     """Files that a copy of the programs, or of a cached artifact, came without. Kills: a remedy that speaks of the model's path."""
     bare, cache = os.path.join(folder, "left-behind"), os.path.join(folder, "left-behind-cache")
@@ -274,5 +295,6 @@ def all_of_them(folder):
     undecided(folder)
     unlike_experts(folder)
     contradictions(folder)
+    kept(folder)
     left_behind(folder)
     tables()

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -95,6 +96,26 @@ static int check_artifact(const options *o, const session *s)
    return cli_check_defaults(o, s->path, s->artifact);
 }
 
+/* Whether path is the model's file, or one of its folder that models are read from. */
+static bool is_of_model(const char *path, const char *model)
+{
+   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+   const char *end = strrchr(name, '.');
+   char inside[4096];
+   struct stat out, in;
+
+   if (stat(path, &out) != 0 || stat(model, &in) != 0)
+      return false;
+   if (S_ISDIR(in.st_mode) &&
+       ((end && strcmp(end, ".safetensors") == 0) || strncmp(name, "tokenizer", 9) == 0 ||
+        strcmp(name, "config.json") == 0)) {
+      snprintf(inside, sizeof inside, "%s/%s", model, name);
+      if (stat(inside, &in) != 0)
+         return false;
+   }
+   return in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+}
+
 /* Whether what the command writes when its work is done can be written. `compile` writes with the
  * library, which looks. */
 static int check_outputs(const options *o)
@@ -112,6 +133,9 @@ static int check_outputs(const options *o)
       if (path && access(access(path, F_OK) == 0 ? path : folder, W_OK) != 0)
          return cli_fail(1, path, "name a file in a folder that can be written",
                          "%s cannot be written: %s", outputs[i].option, strerror(errno));
+      if (path && is_of_model(path, o->args[0]))
+         return cli_fail(2, path, "name another file", "%s would be written over the model",
+                         outputs[i].option);
    }
    return 0;
 }
