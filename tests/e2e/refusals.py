@@ -94,6 +94,7 @@ def before_work(folder):
     refused(1, "-o cannot be written", "logits", model, "--ids", "1", "-o", lost)
     for command in (["compile", model], ["logits", model, "--ids", 1], ["encode", model, "--image", "x.png"], ["balance", model, "--places", 2]):
         refused(2, "-o writes a file, not to the standard output", *command, "-o", "-")
+    refused(2, "-o writes a file", "compile", model, "-o", "")
     refused(2, "--loads writes a file", "run", model, "x", "--loads", "-")
     refused(2, "--trace writes a file", "serve", model, "--trace", "-")
     refused(1, "no experts to count", "run", LLAMA, *IDS, "--loads", os.path.join(folder, "loads"))

@@ -74,9 +74,15 @@ static sinter_status spawn(device_search *s, const char *const *args, const char
    }
    if (child < 0 || waitpid(child, &status, 0) < 0)
       return base_fail(SINTER_failed, s->sinter, "", "it cannot be run: %s", strerror(errno));
-   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-      return base_fail(SINTER_failed, s->model, "Its message is above.", "sinter %s failed with %d",
-                       args[1], status);
+   if (WIFSIGNALED(status))
+      return base_fail(SINTER_failed, s->model, "Report it, with the model.",
+                       "sinter %s was ended by signal %d", args[1], WTERMSIG(status));
+   if (WEXITSTATUS(status) == 127)
+      return base_fail(SINTER_failed, s->sinter, "Build it, in the folder of sinter-opt.",
+                       "sinter cannot be run");
+   if (WEXITSTATUS(status) != 0)
+      return base_fail(SINTER_failed, s->model, "Its message is above.",
+                       "sinter %s failed, exit %d", args[1], WEXITSTATUS(status));
    return SINTER_ok;
 }
 

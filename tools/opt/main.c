@@ -33,13 +33,15 @@ sinter_status opt_read(arena *a, const char *path, const char **out, size_t *out
       if (cap > 2 * (size_t)MAX_FILE)
          break;
    }
-   bool failed = ferror(file);
+   int error = ferror(file) ? errno : 0;
 
    if (file != stdin)
       fclose(file);
-   if (failed || *out_len > MAX_FILE)
-      return base_fail(failed ? SINTER_io : SINTER_bad_input, path, "",
-                       failed ? "reading failed" : "the file is larger than 64 MiB");
+   if (error)
+      return base_fail(SINTER_io, path, "name a file that can be read, or - for stdin",
+                       "reading failed: %s", strerror(error));
+   if (*out_len > MAX_FILE)
+      return base_fail(SINTER_bad_input, path, "", "the file is larger than 64 MiB");
    *out = text;
    return SINTER_ok;
 }

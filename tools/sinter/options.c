@@ -141,8 +141,8 @@ static bool names_files(const options *o)
    } written[] = {{"-o", o->output}, {"--loads", o->loads}, {"--trace", o->trace}};
 
    for (size_t i = 0; i < countof(written); i++)
-      if (written[i].path && strcmp(written[i].path, "-") == 0) {
-         (void)cli_fail(2, written[i].path, "name a file; one that is called so is ./-",
+      if (written[i].path && (!*written[i].path || strcmp(written[i].path, "-") == 0)) {
+         (void)cli_fail(2, written[i].option, "name a file; one that is called - is ./-",
                         "%s writes a file, not to the standard output", written[i].option);
          return false;
       }
