@@ -34,7 +34,8 @@ typedef struct ask {
    endpoint endpoint;
    sinter_sampling sampling;
    int64_t top_k, seed, n, max_tokens, min_tokens, top_logprobs, timeout_ms, priority;
-   bool has_seed, has_max_tokens, stream, echo, ignore_eos, include_usage, logprobs, base64;
+   bool has_seed, has_max_tokens, stream, echo, ignore_eos, logprobs, base64;
+   bool has_stream_options, include_usage;
    const char *max_name; /* of the field that set max_tokens, or NULL */
    uint64_t salt;
    prompt *prompts;

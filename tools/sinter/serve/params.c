@@ -325,6 +325,7 @@ bool take_stream_options(ask *a, const tree *t, const host *h, fault *f)
    const tree *usage = tree_get(t, "include_usage");
 
    (void)h;
+   a->has_stream_options = true;
    if (t->kind != TREE_object || (!value_is_null(usage) && !value_flag(usage, &a->include_usage)))
       return value_bad(f, "stream_options", "an object with include_usage true or false");
    return true;
@@ -483,6 +484,27 @@ static bool read_fields(ask *a, const tree *body, const host *h, fault *f)
    return true;
 }
 
+/* What fields must obey together that have to do with how an answer ends and is given. */
+static bool check_answer(const ask *a, size_t longest, const host *h, fault *f)
+{
+   int64_t room = (int64_t)(h->context - longest);
+   int64_t most = a->max_tokens < room ? a->max_tokens : room;
+
+   if (a->min_tokens > most)
+      return fault_set(f, 400, "invalid_value", "min_tokens",
+                       "'min_tokens' is %lld, but the answer has room for %lld tokens",
+                       (long long)a->min_tokens, (long long)most);
+   if (a->has_stream_options && !a->stream)
+      return fault_set(f, 400, "invalid_value", "stream_options",
+                       "'stream_options' needs 'stream' to be true");
+   if (a->top_logprobs && !a->logprobs)
+      return fault_set(f, 400, "invalid_value", "top_logprobs",
+                       "'top_logprobs' needs 'logprobs' to be true");
+   if (a->endpoint != SERVE_TEXT && a->endpoint != SERVE_EMBED && !a->max_tokens)
+      return value_bad(f, "max_tokens", "at least 1");
+   return true;
+}
+
 /* What fields together must obey. */
 static bool check(ask *a, const host *h, fault *f)
 {
@@ -505,12 +527,7 @@ static bool check(ask *a, const host *h, fault *f)
          f, 400, "context_length_exceeded", longest < h->context ? a->max_name : prompt_name,
          "the prompt has %zu tokens and %lld are to follow, but the context has room for %u",
          longest, (long long)(a->has_max_tokens ? a->max_tokens : a->max_tokens > 0), h->context);
-   if (a->top_logprobs && !a->logprobs)
-      return fault_set(f, 400, "invalid_value", "top_logprobs",
-                       "'top_logprobs' needs 'logprobs' to be true");
-   if (a->endpoint != SERVE_TEXT && a->endpoint != SERVE_EMBED && !a->max_tokens)
-      return value_bad(f, "max_tokens", "at least 1");
-   return true;
+   return check_answer(a, longest, h, f);
 }
 
 bool ask_read(ask *a, endpoint e, const tree *body, const host *h, fault *f)
