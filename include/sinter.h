@@ -466,12 +466,12 @@ typedef struct sinter_request_stats {
    double first_token_seconds; /* from sinter_submit to the first token; 0: none yet */
    double seconds;             /* from sinter_submit to its end, or until now */
    uint32_t kv_pages;          /* held now, of all cache groups; 0 while it waits */
+   sinter_status error;        /* of SINTER_FINISH_error; SINTER_exhausted: its grammar's states */
 } sinter_request_stats;
 
 SINTER_API void sinter_request_get_stats(const sinter_request *r, sinter_request_stats *out);
 
-/* Runs one step over all requests; *out_busy says whether work is left. An error is the device's:
- * destroy the engine. */
+/* Runs one step over all requests; *out_busy: work is left. On an error, destroy the engine. */
 SINTER_API SINTER_CHECKED sinter_status sinter_step(sinter_engine *e, bool *out_busy);
 
 /* Has a thread of the device that waits call fn(user) once. False, and no call, when none waits. */

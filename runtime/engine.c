@@ -375,9 +375,10 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
 {
    const uint32_t index = rt_request_generated(r);
    rt_pick pick;
+   sinter_status status = rt_pick_row(&e->picks, r, w, &pick);
 
-   if (rt_pick_row(&e->picks, r, w, &pick) != SINTER_ok) {
-      rt_request_fail(r, index);
+   if (status != SINTER_ok) {
+      rt_request_fail(r, status, index);
       end(e, r, SINTER_FINISH_error);
       return;
    }
@@ -394,7 +395,7 @@ static void generate(sinter_engine *e, sinter_request *r, rt_wanted w)
       .top_logprobs = pick.top_logprobs,
    };
    if (token.finish == SINTER_FINISH_error)
-      rt_request_fail(r, index);
+      rt_request_fail(r, SINTER_exhausted, index);
    if (token.finish != SINTER_FINISH_none)
       (void)leave(e, r, token.finish);
    if (r->options.on_token)

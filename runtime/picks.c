@@ -69,7 +69,7 @@ static sinter_sampled picked_by(const rt_picks *p, const sinter_request *r, uint
 
 static sinter_status no_room(void)
 {
-   return base_fail(SINTER_failed, "grammar", "demand a simpler format",
+   return base_fail(SINTER_exhausted, "grammar", "demand a simpler format",
                     "the demanded format needs more states than there is room for");
 }
 

@@ -124,10 +124,11 @@ int64_t rt_request_wants_from(const sinter_request *r)
    return r->num_tokens < r->max_tokens ? r->num_tokens - 1 : INT64_MAX;
 }
 
-void rt_request_fail(sinter_request *r, uint32_t token)
+void rt_request_fail(sinter_request *r, sinter_status status, uint32_t token)
 {
    char where[48];
 
+   r->stats.error = status;
    snprintf(where, sizeof where, "token %u of the answer", token);
    base_fail_frame(where);
    snprintf(r->error, sizeof r->error, "%s", sinter_error());

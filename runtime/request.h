@@ -51,7 +51,7 @@ SINTER_CHECKED sinter_status rt_request_create(const sinter_request_options *opt
 void rt_request_free(sinter_request *r);
 
 /* Keeps what the last failure of this thread says, with the token that it stands in the way of. */
-void rt_request_fail(sinter_request *r, uint32_t token);
+void rt_request_fail(sinter_request *r, sinter_status status, uint32_t token);
 
 /* Appends a generated token; there is room as long as the request is not done. */
 void rt_request_append(sinter_request *r, int32_t id);

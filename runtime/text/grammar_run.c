@@ -3,7 +3,7 @@
  * A place in the text is a set of (state, stack) pairs. Sets and stacks are stored once and
  * numbered, and the steps between sets are remembered, so that a walk over the vocabulary is mostly
  * a table look-up a byte. All tables have fixed sizes; when they are full they are emptied but for
- * the current place. */
+ * the current place, and what lies behind it is found once more. */
 #include <stdlib.h>
 
 #include "grammar_automaton.h"
@@ -314,14 +314,31 @@ static void restart(grammar_run *r)
 
 /* ---- tokens ---- */
 
+/* The bytes behind the current place once more, when tables were full on the way: what lies aside
+ * is forgotten. is_full when they do not even hold this way, or it took too much. */
+static uint32_t walk_again(grammar_run *r, uint16_t *path, const uint8_t *bytes, uint32_t depth)
+{
+   if (r->work >= MAX_WORK)
+      return DEAD;
+   restart(r);
+   path[0] = (uint16_t)r->now;
+   for (uint32_t i = 1; i <= depth && !r->is_full; i++)
+      path[i] = (uint16_t)step(r, path[i - 1], bytes[i]);
+   return path[depth];
+}
+
 static void walk(grammar_run *r, uint32_t *mask)
 {
    const grammar_vocab *v = r->v;
    uint16_t path[GRAMMAR_MAX_TOKEN + 1] = {(uint16_t)r->now};
+   uint8_t bytes[GRAMMAR_MAX_TOKEN + 1];
 
    for (uint32_t i = 1; i < v->num_nodes && !r->is_full;) {
       const grammar_node *n = &v->nodes[i];
+      bytes[n->depth] = n->byte;
       uint32_t at = step(r, path[n->depth - 1], n->byte);
+      if (r->is_full)
+         at = walk_again(r, path, bytes, n->depth);
       if (at == DEAD) {
          i = n->skip;
          continue;
@@ -368,12 +385,7 @@ const uint32_t *grammar_run_mask(grammar_run *r)
        r->num_frames > MAX_FRAMES * 3 / 4)
       restart(r);
    r->work = 0;
-   uint32_t *mask = fill(r);
-   if (!mask && r->work < MAX_WORK) {
-      restart(r);
-      mask = fill(r);
-   }
-   return mask;
+   return fill(r);
 }
 
 static bool is_end(const grammar_run *r, int32_t id)

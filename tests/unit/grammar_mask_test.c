@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "models/import/tokenizer.h"
-#include "runtime/text/grammar.h"
+#include "runtime/text/grammar_automaton.h"
 #include "runtime/text/tokenizer.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -134,6 +134,62 @@ Test(grammar_mask, allows_what_leads_on)
          check_style(styles[i], grammars[k]);
    }
    cr_expect(total_checked > 5000, "%u tokens checked", total_checked);
+}
+
+enum { LONGEST = 10, WORDS = (2 << LONGEST) - 2 };
+
+typedef struct words {
+   grammar_vocab v;
+   grammar_node nodes[WORDS + 1];
+   int32_t sorted[WORDS];
+   uint32_t offset[WORDS + 1];
+   uint8_t bytes[WORDS * LONGEST], path[LONGEST];
+} words;
+
+/* Every word of a and b as a token, in the order of the trie. */
+static void plant(words *w, uint8_t depth)
+{
+   for (uint8_t c = 'a'; c <= 'b' && depth < LONGEST; c++) {
+      uint32_t at = w->v.num_nodes++, id = at - 1;
+      w->path[depth] = c;
+      w->nodes[at] = (grammar_node){.first = id, .count = 1, .byte = c, .depth = depth + 1};
+      w->sorted[id] = (int32_t)id;
+      memcpy(w->bytes + w->offset[id], w->path, depth + 1);
+      w->offset[id + 1] = w->offset[id] + depth + 1;
+      plant(w, depth + 1);
+      w->nodes[at].skip = w->v.num_nodes;
+   }
+}
+
+/* A text that may be in a hundred places at once, and tokens that each lead to other ones: the
+ * tables do not hold them all. No two b follow each other. */
+Test(grammar_mask, full_tables_on_the_way)
+{
+   static const char text[] = "{\"regex\":\"(b?a)*ba(b?a){0,100}b?\"}";
+   static words w;
+   grammar *g;
+   grammar_run *r;
+
+   w.v = (grammar_vocab){.num_tokens = WORDS,
+                         .num_nodes = 1,
+                         .nodes = w.nodes,
+                         .sorted = w.sorted,
+                         .offset = w.offset,
+                         .bytes = w.bytes};
+   plant(&w, 0);
+   w.nodes[0].skip = w.v.num_nodes;
+   cr_assert(grammar_compile(text, strlen(text), &g) == SINTER_ok);
+   cr_assert(grammar_run_create(g, &w.v, WORDS, (grammar_ends){0}, &r) == SINTER_ok);
+   for (int i = 0; i < 150; i++)
+      cr_assert(grammar_run_bytes(r, "ba", 2));
+   const uint32_t *mask = grammar_run_mask(r);
+   cr_assert(mask);
+   for (uint32_t id = 0; id < WORDS; id++) {
+      bool want = !memmem(w.bytes + w.offset[id], w.offset[id + 1] - w.offset[id], "bb", 2);
+      cr_expect(want == (mask[id / 32] >> id % 32 & 1), "token %u", id);
+   }
+   grammar_run_destroy(r);
+   grammar_free(g);
 }
 
 /* A long text empties the tables many times; the bytes that lead on are the same as from a fresh

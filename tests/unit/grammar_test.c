@@ -102,6 +102,29 @@ Test(grammar, errors_are_named, .init = setup)
 }
 
 /* A random walk never gets stuck: from every place some byte leads on, or the text is complete. */
+/* Names that are written in the schema come once; open ones may be repeated (docs/serving.md). */
+Test(grammar, repeated_names)
+{
+   static const char schema[] = "{\"json_schema\":{\"type\":\"object\",\"properties\":{\"a\":{}},"
+                                "\"additionalProperties\":{\"type\":\"integer\"}}}";
+   static const struct {
+      const char *text;
+      bool fits;
+   } cases[] = {
+      {"{\"a\":1,\"b\":2,\"c\":3}", true},  {"{\"b\":2,\"b\":3}", true},
+      {"{\"a\":1,\"a\":1}", false},         {"{\"b\":2,\"a\":1}", false},
+      {"{\"a\":1,\"\\u0061\":1}", false},   {"{\"b\":2,\"b\":\"x\"}", false},
+      {"{\"a\":1,\"b\":2,\"a\":3}", false},
+   };
+   grammar *g;
+
+   cr_assert(grammar_compile(schema, strlen(schema), &g) == SINTER_ok);
+   for (size_t i = 0; i < countof(cases); i++)
+      cr_expect(matches(g, cases[i].text, strlen(cases[i].text)) == cases[i].fits, "%s",
+                cases[i].text);
+   grammar_free(g);
+}
+
 Test(grammar, no_dead_ends, .init = setup)
 {
    const json *cases = json_get(record, "cases");

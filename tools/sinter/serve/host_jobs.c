@@ -200,10 +200,16 @@ static void take_stats(host *h, job *j)
 /* What the engine says of an answer that it could not go on with. */
 static void take_error(job *j, const choice *c)
 {
+   sinter_request_stats s = SINTER_INIT(sinter_request_stats);
+
    if (j->fault.http || j->gone || !c->finish || strcmp(c->finish, "error") != 0)
       return;
    const char *why = sinter_request_error(c->request);
-   fault_set(&j->fault, 500, "failed", NULL, "%s", *why ? why : "the answer was cancelled");
+   sinter_request_get_stats(c->request, &s);
+   if (s.error == SINTER_exhausted) /* the client's format is too much, not the server too little */
+      fault_set(&j->fault, 400, "format_too_complex", j->ask.grammar_param, "%s", why);
+   else
+      fault_set(&j->fault, 500, "failed", NULL, "%s", *why ? why : "the answer was cancelled");
 }
 
 void host_job_end(host *h, job *j)
