@@ -65,16 +65,21 @@ def poison(folder):
 
 def not_finite(folder):
     """run, chat and serve say why an answer could not go on. Kills: an error that ends a turn like an answer; a cause guessed from
-    what was asked for."""
+    what was asked for; numbers that are none as a vector, or as a prompt's scores."""
     model, says = poison(folder), "logits are not finite"
     refused(1, says, "run", model, *IDS)
     refused(1, says, "chat", model, "--quiet", stdin=b"hello\nagain\n")
     s = Server(model, "--quiet")
     rules = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer"}}}
-    for more in ({}, {"response_format": rules}):
+    for more in ({}, {"response_format": rules}, {"prompt": "ab", "echo": True, "logprobs": 1, "max_tokens": 0}):
         status, _, body = s.send("POST", "/v1/completions", json.dumps({"prompt": "a", "max_tokens": 2, **more}))
         check(status == 500 and says in json.loads(body)["error"]["message"], "serve says why an answer ended", body)
     s.process.terminate()
+    for pooling in ("last", "mean"):
+        s = Server(model, "--quiet", "--embeddings", "--pooling", pooling)
+        status, _, body = s.send("POST", "/v1/embeddings", json.dumps({"input": ["a", "b c"]}))
+        check(status == 500 and "states are not finite" in json.loads(body)["error"]["message"], "serve says why there is no vector", body)
+        s.process.terminate()
 
 
 def before_work(folder):

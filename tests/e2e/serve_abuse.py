@@ -37,7 +37,7 @@ COMPLETIONS = {
     many("top_p", -0.1, 2, "x") + many("top_k", -5, 1.5) + many("min_p", 2, -1) + many("n", 0, -1, 9, 10**6) + many("seed", 1.5, 2**64, "x") +
     many("stop", "", ["a"] * 1000, [1], ["x" * 300], {}, [""]) + many("logit_bias", {"99999999": 1}, {"x": 1}, {"1": 1e9}, {"-1": 1}, [1]) +
     many("logprobs", 10**6, -1, "x") + many("stream", "yes", 1) + many("echo", 1) + many("model", 5, [], "llama\0x") + many("stop_token_ids", [-1], [512], 3) +
-    many("stream_options", 1) + many("timeout_ms", 0, -1) + many("priority", 1.5, "high", 2**31, []) + many("cache_salt", 5, "") +
+    many("stream_options", 1, {}, {"include_usage": True}) + many("min_tokens", 17, -1) + [{"prompt": "a", "max_tokens": 3, "min_tokens": 4}] + many("timeout_ms", 0, -1) + many("priority", 1.5, "high", 2**31, []) + many("cache_salt", 5, "") +
     many("response_format", {"type": "sound"}, 3, {"type": "json_schema"}) + many("structured_outputs", {}, {"json": 3, "regex": "a"}, {"regex": "a", "choice": ["b"]}, {"choice": []}) +
     many("guided_choice", [], [1], 3) + many("repetition_penalty", 0, -1) + many("presence_penalty", 3) + many("frequency_penalty", -3) + [
         {"prompt": v} for v in ([], [-1], [512], [1.5], 5, {}, [[]], [["a"]], ["a", 1], [2**40])],
@@ -62,7 +62,9 @@ FORMATS = {
         {"$ref": "#/nowhere"}, {"$ref": "#"}, {"type": "hiccup"}, {"type": 123}, {"allOf": [{"type": "string"}, {"type": "null"}]}, False,
         {"enum": []}, {"type": "string", "maxLength": 10**9}, {"enum": list(range(10**5))}, {"type": "object", "properties": 3}, {"type": "string", "minLength": 5, "maxLength": 2}, ALTERNATIVES,
         NESTED, {"type": "integer", "minimum": 3, "maximum": 2}, "{", 3) +
-    many("guided_regex", "(" * 4000, "(" * DEEP, "a{2,1000000000}", "^+[a-z]$", "^{2}x$", "[z-a]", "*", "a{5,2}", "(?P<", "\\", "[", "x" * 5000, 5),
+    many("guided_regex", "(a?b?c?){2000}", "(" * 4000, "(" * DEEP, "a{2,1000000000}", "^+[a-z]$", "^{2}x$", "[z-a]", "*", "a{5,2}", "(?P<", "\\", "[", "x" * 5000, 5),
+    # Only where the answer has come to is it too much.
+    "format_too_complex": many("guided_regex", "x(a?){0,2000}", "(.{0,50}){20}") + many("structured_outputs", {"regex": "x(a?){0,2000}"}),
 }
 # Odd, and right: answered.
 RIGHT = [b'{"prompt":"a\\u0000b","max_tokens":1}', b'{"prompt":"a","max_tokens":1,"n\\u0000":77}', b'{"prompt":"\\ud83d\\ude00","max_tokens":1}', {"prompt": "a", "seed": -1}, {"prompt": "a", "top_p": 0},

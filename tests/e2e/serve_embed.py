@@ -50,10 +50,10 @@ def vectors(s, texts):
 
 
 def refused(s):
-    for b in ({}, {"input": []}, {"input": 5}, {"input": [[]]}, {"input": [-1]}, {"input": "a", "encoding_format": "int8"}, {"input": "a", "dimensions": 8},
+    for b in ({}, {"input": []}, {"input": 5}, {"input": [[]]}, {"input": [-1]}, {"input": "a", "encoding_format": "int8"}, {"input": "a", "dimensions": 8}, {"input": "a", "truncate_prompt_tokens": 1},
               {"input": [1] * 5000}, {"input": ["a"] * 2049}):
         status, r = s.post("/v1/embeddings", **b)
-        check(status == 400 and r["error"]["param"] in ("input", "encoding_format", "dimensions"), f"embeddings: {str(b)[:60]}", r)
+        check(status == 400 and r["error"]["param"] in ("input", "encoding_format", "dimensions", "truncate_prompt_tokens"), f"embeddings: {str(b)[:60]}", r)
     for path, b in (("/v1/completions", {"prompt": "a"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})):
         status, r = s.post(path, **b)
         check(status == 400 and r["error"]["code"] == "unsupported", f"embeddings only: {path}", r)

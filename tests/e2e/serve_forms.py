@@ -102,6 +102,9 @@ def least(s):
     for n in (0, 1, 7, 30):
         r = ask(min_tokens=n)
         check((r["usage"]["completion_tokens"], r["choices"][0]["finish_reason"]) == ((n + 1, "stop") if n < 30 else (30, "length")), f"min_tokens {n}", r)
+    context = json.loads(s.get("/v1/models/hermes")[1])["context_length"]
+    for r in (ask(min_tokens=31), ask(min_tokens=5, max_tokens=4), s.post("/v1/chat/completions", model="hermes", messages=TALK, min_tokens=context)[1]):
+        check(r.get("error", {}).get("param") == "min_tokens" and r["error"]["code"] == "invalid_value", "min_tokens: no room", r)
     r = ask(min_tokens=20, guided_choice=["abc"])
     check(len(eos) == 1 and r["choices"][0]["text"] == "abc" and r["choices"][0]["finish_reason"] == "stop", "min_tokens: a format may end", r)
 
@@ -309,6 +312,20 @@ def echoed(s, c):
     check((bare.instructions, bare.metadata, bare.tools, bare.tool_choice, bare.store) == (None, {}, [], "auto", False), "responses: and what it left out", bare)
 
 
+def typed(s):
+    """Kills: a field that the SDK's types demand, and that an answer does not have."""
+    kinds = {"RESP": openai.types.responses.Response, "CHAT": openai.types.chat.ChatCompletion, "TEXT": openai.types.Completion}
+    for e, kind in kinds.items():
+        path, body = BODIES[e]
+        r = s.post(path, model="hermes", **body)[1]
+        try:
+            kind.model_validate(r)
+            missing = ""
+        except ValueError as wrong:
+            missing = str(wrong)
+        check(not missing, f"{path}: the SDK's types", missing)
+
+
 def turns(c):
     """Calls of one turn, and its text, are one message of the template: its tokens are the same as the chat's."""
     calls = [{"id": str(i), "type": "function", "function": {"name": "now", "arguments": '{"n": %d}' % i}} for i in range(2)]
@@ -320,6 +337,23 @@ def turns(c):
     want = c.chat.completions.create(model="hermes", messages=chat, max_tokens=1).usage.prompt_tokens
     got = c.responses.create(model="hermes", input=given, max_output_tokens=1).usage.input_tokens
     check(want == got, "responses: turns", (want, got))
+
+
+def crowded(s, c):
+    """A format that runs out of states where the answer has come to. Kills: an error of the server, one without its field."""
+    regex = "x(a?){0,2000}"
+    for path, more, param in (("/v1/completions", {"prompt": "Hi", "guided_regex": regex}, "guided_regex"),
+                              ("/v1/chat/completions", {"messages": TALK, "structured_outputs": {"regex": regex}}, "structured_outputs")):
+        status, r = s.post(path, model="hermes", **more)
+        check((status, r["error"]["code"], r["error"]["param"]) == (400, "format_too_complex", param), f"{path}: a format that is too much", r)
+        _, _, body = s.send("POST", path, json.dumps({"model": "hermes", "stream": True, **more}))
+        check(b'"code":"format_too_complex"' in body.splitlines()[-4], f"{path}: the same in a stream", body[-300:])
+    end = list(c.responses.create(model="hermes", input="x", stream=True, extra_body={"structured_outputs": {"regex": regex}}))[-1]
+    check(end.type == "response.failed" and end.response.error.code == "format_too_complex", "responses: a format that is too much", end)
+    for path, body in (("/v1/completions", {"prompt": "a"}), ("/v1/chat/completions", {"messages": TALK})):
+        for usage_ in ({}, {"include_usage": True}):
+            status, r = s.post(path, model="hermes", stream_options=usage_, **body)
+            check(status == 400 and r["error"]["param"] == "stream_options", f"{path}: stream_options without stream", r)
 
 
 def strict(c, begins):
@@ -477,7 +511,9 @@ def run():
     tokens(s)
     items(c)
     echoed(s, c)
+    typed(s)
     turns(c)
+    crowded(s, c)
     single(c)
     half_marks(s)
     strict(c, {"hermes": mark, "llama3": str(s.post("/tokenize", model="llama3", content="{")[1]["tokens"][0])})

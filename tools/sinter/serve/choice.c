@@ -153,6 +153,12 @@ void choice_prompt_logits(choice *c, uint32_t pos, const float *logits)
    if (pos + 1 >= c->prompt->count)
       return;
    double base = sinter_log_sum(logits, vocab);
+   if (isnan(base)) {
+      fault_set(&c->job->fault, 500, "failed", NULL,
+                "the logits are not finite, so that the prompt has no scores: check the weights "
+                "for NaN and infinity, or serve with --numerics exact");
+      return;
+   }
    uint32_t n = likeliest(logits, vocab, (uint32_t)a->top_logprobs, top);
    for (uint32_t i = 0; i < n; i++) {
       ids[i] = top[i].id;

@@ -46,6 +46,12 @@ void embed_take(choice *c, uint32_t pos, const float *state)
    for (uint32_t i = 0; i < n; i++)
       length += (double)c->state[i] * c->state[i];
    length = sqrt(length);
+   if (!isfinite(length)) {
+      fault_set(&c->job->fault, 500, "failed", NULL,
+                "the states are not finite, so that they are no vector: check the weights for NaN "
+                "and infinity, or serve with --numerics exact");
+      return;
+   }
    for (uint32_t i = 0; i < n && length > 0; i++)
       c->state[i] = (float)(c->state[i] / length);
    c->num_states = n;

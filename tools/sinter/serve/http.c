@@ -471,9 +471,11 @@ static bool read_pem(const char *path, bool secret, buffer *out)
    return ok;
 }
 
-/* Certificate and key of --tls-cert and --tls-key, as options of the daemon; none without them. */
-static bool read_tls(server *s, struct MHD_OptionItem out[3])
+/* Certificate and key of --tls-cert and --tls-key, as options of the daemon; none without them.
+ * Versions before 1.2 are withdrawn (RFC 8996), and GnuTLS speaks them unless it is told not to. */
+static bool read_tls(server *s, struct MHD_OptionItem out[4])
 {
+   static char versions[] = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1";
    const options *o = s->options;
 
    out[0] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
@@ -488,7 +490,8 @@ static bool read_tls(server *s, struct MHD_OptionItem out[3])
       return false;
    out[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls_cert.data};
    out[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls_key.data};
-   out[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+   out[2] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, versions};
+   out[3] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
    return true;
 }
 
@@ -513,7 +516,7 @@ static bool cannot_listen(const server *s, uint16_t port, int error)
 static bool listen_on(server *s, const struct addrinfo *at, uint16_t port)
 {
    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
-   struct MHD_OptionItem tls[3];
+   struct MHD_OptionItem tls[4];
 
    s->loopback = is_loopback(at->ai_addr);
    if (!s->loopback && !s->num_keys && !s->options->insecure) {

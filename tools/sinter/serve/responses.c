@@ -303,7 +303,8 @@ static void put_usage(const job *j, buffer *b)
    unsigned long long in = c->prompt->count, out = c->num_tokens;
 
    buffer_printf(b,
-                 "{\"input_tokens\":%llu,\"input_tokens_details\":{\"cached_tokens\":%u},"
+                 "{\"input_tokens\":%llu,\"input_tokens_details\":{\"cached_tokens\":%u,"
+                 "\"cache_write_tokens\":0},"
                  "\"output_tokens\":%llu,\"output_tokens_details\":{\"reasoning_tokens\":%u},"
                  "\"total_tokens\":%llu}",
                  in, j->cached_tokens, out, c->num_reasoning, in + out);
