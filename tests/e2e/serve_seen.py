@@ -1,5 +1,6 @@
 """What can be seen of a server: kernels with their times, IR and instructions, in JSON and on the page; vLLM's metric names; the trace;
 progress of a load. And what a disk that is full, read-only or cut off by a kill does to it: nothing."""
+import resource
 import select
 import subprocess
 import threading
@@ -232,12 +233,38 @@ def trace():
     sinter("serve", SMALL, "--trace", os.path.join(TEMP.name, "no", "where"), "--port", free_port(), expect=1)
 
 
+def parses(text):
+    try:
+        json.loads(text)
+        return True
+    except ValueError:
+        return False
+
+
 def full_disk():
-    """Kills: lines of a log that are lost and nobody hears of it, or hears of it at every request; an answer that fails with them."""
+    """Kills: lines of a log that are lost and nobody hears of it, or hears of it at every request; an answer that fails with them, half a
+    line that makes the next one unreadable."""
     s = Server(SMALL, "--log", "/dev/full")
     check(all(s.post("/v1/completions", **ASK)[0] == 200 for _ in range(3)), "a full disk under the log: answers go on")
     check(s.errors().count("lines are lost: No space left") == 1, "a full disk under the log is said, once", s.errors())
     s.stop()
+    log, trace = (os.path.join(TEMP.name, name) for name in ("cut.log", "cut.trace"))
+    s = Server(SMALL, "--log", log, "--trace", trace)
+    check(all(s.post("/v1/completions", **ASK)[0] == 200 for _ in range(10)), "before the disk is full")
+    most = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
+    for path in (log, trace):  # there is room for half a line
+        resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (os.path.getsize(path) + 100, most))
+        check(all(s.post("/v1/completions", **ASK)[0] == 200 for _ in range(3)), "a file that may not grow: answers go on")
+    check(s.errors().count("lines are lost: File too large") == 2, "a file that may not grow is said, once for each", s.errors())
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    s.send("POST", "/v1/completions", json.dumps(ASK), {"Content-Type": "application/json", "X-Request-Id": "late"})
+    s.stop()
+    with open(log, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    broken = [line for line in lines if not parses(line)]
+    check(not broken and "late" in lines[-1], "lines are whole, also around one that was lost", (broken, lines[-1]))
+    with open(trace, encoding="utf-8") as f:
+        check(parses(f.read()), "a trace is whole, also around events that were lost")
 
 
 def loading():

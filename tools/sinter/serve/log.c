@@ -1,8 +1,12 @@
 /* log.c - one line of JSON a request: what was asked for, how it ended, how long it took; never its
  * text, keys or users. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio_ext.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -40,12 +44,39 @@ bool log_open(server *s)
    return false;
 }
 
+/* What is buffered goes out before a line that does not fit beside it, so that only whole lines are
+ * written at once. */
+static bool write_line(FILE *to, const buffer *line, bool now)
+{
+   size_t pending = __fpending(to);
+   bool ok = !pending || pending + line->len <= __fbufsize(to) || fflush(to) == 0;
+
+   return ok && fwrite(line->data, 1, line->len, to) == line->len && (!now || fflush(to) == 0);
+}
+
+/* What a full disk took of lines is taken back: half of one would make the next one unreadable,
+ * too. Not where others may write, nor in a pipe. */
+static void take_back(FILE *to, const struct stat *before)
+{
+   int flags = fcntl(fileno(to), F_GETFL);
+
+   __fpurge(to);
+   if (S_ISREG(before->st_mode) && flags >= 0 && (flags & O_APPEND))
+      (void)!ftruncate(fileno(to), before->st_size);
+}
+
 void log_put(FILE *to, const buffer *line, bool now, atomic_bool *is_lossy, const char *path)
 {
-   errno = 0;
-   bool ok = fwrite(line->data, 1, line->len, to) == line->len && (!now || fflush(to) == 0);
-   int error = errno;
+   struct stat before = {0};
 
+   flockfile(to);
+   (void)fstat(fileno(to), &before);
+   errno = 0;
+   bool ok = write_line(to, line, now);
+   int error = errno;
+   if (!ok)
+      take_back(to, &before);
+   funlockfile(to);
    if (!ok && !atomic_exchange(is_lossy, true))
       fprintf(stderr,
               "warning: lines are lost: %s\n  at: %s\n  try: make room there; answers go on\n",

@@ -281,6 +281,7 @@ int cmd_serve(const options *o)
    sigaddset(&signals, SIGINT);
    pthread_sigmask(SIG_BLOCK, &signals, NULL);
    signal(SIGPIPE, SIG_IGN);
+   signal(SIGXFSZ, SIG_IGN); /* a log that reached `ulimit -f` is a full disk */
    bound_memory();
    s.options = o;
    int code = start(&s);

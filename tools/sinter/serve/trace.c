@@ -10,29 +10,33 @@
 #include "trace.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-
-bool trace_open(server *s)
-{
-   const char *path = s->options->trace;
-
-   if (!path)
-      return true;
-   s->trace = fopen(path, "we");
-   if (!s->trace) {
-      (void)cli_fail(1, path, "name a file that can be written", "the trace cannot be opened: %s",
-                     strerror(errno));
-      return false;
-   }
-   fprintf(s->trace, "[{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":"
-                     "\"sinter serve\"}}\n");
-   return true;
-}
 
 static void put(server *s, buffer *b, bool now)
 {
    log_put(s->trace, b, now, &s->trace_is_lossy, s->options->trace);
    buffer_free(b);
+}
+
+bool trace_open(server *s)
+{
+   const char *path = s->options->trace;
+   buffer b = {0};
+
+   if (!path)
+      return true;
+   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+   s->trace = fd < 0 ? NULL : fdopen(fd, "a");
+   if (!s->trace) {
+      (void)cli_fail(1, path, "name a file that can be written", "the trace cannot be opened: %s",
+                     strerror(errno));
+      return false;
+   }
+   buffer_printf(&b, "[{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":"
+                     "\"sinter serve\"}}\n");
+   put(s, &b, true);
+   return true;
 }
 
 static double us(double seconds)
@@ -98,9 +102,12 @@ void trace_job(server *s, const job *j)
 
 void trace_close(server *s)
 {
+   buffer end = {0};
+
    if (!s->trace)
       return;
-   fprintf(s->trace, "]\n");
+   buffer_printf(&end, "]\n");
+   put(s, &end, true);
    fclose(s->trace);
    s->trace = NULL;
 }
