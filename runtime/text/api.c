@@ -12,7 +12,9 @@ static sinter_status make_tokenizer(const rt_artifact *a, void **out)
    text_tokenizer *t = NULL;
 
    if (!blob.data)
-      return base_fail(SINTER_unsupported, rt_artifact_path(a), "pass token ids instead of text",
+      return base_fail(SINTER_unsupported, rt_artifact_path(a),
+                       "take a checkpoint with its tokenizer (tokenizer.json), or pass ids where a "
+                       "command takes them",
                        "the model came without a tokenizer");
    SINTER_TRY_IN(rt_artifact_path(a), text_tokenizer_create(blob.data, blob.size, &t));
    *out = t;

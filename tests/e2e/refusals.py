@@ -229,6 +229,8 @@ def contradictions(folder):
     check("fetch it" in text and "model-2-of-2.safetensors" in text, "the missing file is named", text)
     write_folder(path + "method", {**config, "quantization_config": {"bits": 4}}, tensors)
     refused(3, "does not name its quant_method", "explain", path + "method", "--quiet")
+    text = refused(1, "without a tokenizer", "perplexity", path + "none", os.path.join(ROOT, "README.md"), "--quiet")
+    check("tokenizer.json" in text and "pass ids" in text, "a folder without a tokenizer", text)
 
 
 def kept(folder):
