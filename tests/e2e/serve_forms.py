@@ -354,6 +354,10 @@ def crowded(s, c):
         for usage_ in ({}, {"include_usage": True}):
             status, r = s.post(path, model="hermes", stream_options=usage_, **body)
             check(status == 400 and r["error"]["param"] == "stream_options", f"{path}: stream_options without stream", r)
+        for always, want in ((True, 400), (False, 200), (None, 200), (1, 400)):
+            status, _, r = s.send("POST", path, json.dumps({"model": "hermes", "stream": True, "max_tokens": 2, **body,
+                                                            "stream_options": {"include_usage": True, "continuous_usage_stats": always}}))
+            check(status == want and (want == 200 or b"unsupported_parameter" in r), f"{path}: usage in every chunk: {always}", r)
 
 
 def strict(c, begins):

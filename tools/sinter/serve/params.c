@@ -323,9 +323,15 @@ bool take_stop_token_ids(ask *a, const tree *t, const host *h, fault *f)
 bool take_stream_options(ask *a, const tree *t, const host *h, fault *f)
 {
    const tree *usage = tree_get(t, "include_usage");
+   const tree *always = tree_get(t, "continuous_usage_stats");
+   bool asked = false;
 
    (void)h;
    a->has_stream_options = true;
+   if (!value_is_null(always) && (!value_flag(always, &asked) || asked))
+      return fault_set(f, 400, "unsupported_parameter", "stream_options",
+                       "'stream_options' has 'continuous_usage_stats', which is not supported: "
+                       "'include_usage' gives the usage at the end");
    if (t->kind != TREE_object || (!value_is_null(usage) && !value_flag(usage, &a->include_usage)))
       return value_bad(f, "stream_options", "an object with include_usage true or false");
    return true;
