@@ -265,7 +265,8 @@ static bool admit(rt_scheduler *s, sinter_request *r)
       return false;
    }
    s->hit_tokens += (uint64_t)r->kv.stored;
-   r->stats.prefix_hit_tokens += (uint32_t)r->kv.stored;
+   if (!r->stats.preemptions) /* afterwards it finds what it computed itself */
+      r->stats.prefix_hit_tokens = (uint32_t)r->kv.stored;
    rt_swap_in(&s->swap, s->cache, r);
    unlink_waiting(s, r);
    add_running(s, r);

@@ -60,15 +60,21 @@ static void steps(sinter_engine *e, int n)
    cr_assert(n < 5000 || !busy, "the engine comes to no end");
 }
 
-static uint32_t preemptions(const ask *a)
+static sinter_request_stats stats(const ask *a)
 {
    sinter_request_stats s = {.size = sizeof s};
 
    sinter_request_get_stats(a->r, &s);
-   return s.preemptions;
+   return s;
 }
 
-/* Runs what was asked to its end, and holds every answer against the oracle. */
+static uint32_t preemptions(const ask *a)
+{
+   return stats(a).preemptions;
+}
+
+/* Runs what was asked to its end, and holds every answer against the oracle. No two prompts begin
+ * alike: pages that a request finds again after it gave way are no hit of its prompt. */
 static void finish(sinter_engine *e, const char *order)
 {
    steps(e, 5000);
@@ -78,6 +84,7 @@ static void finish(sinter_engine *e, const char *order)
       cr_assert(toy_oracle_generate(&a->o, a->expected, a->logprobs) == NEW);
       cr_assert(a->num_got == NEW && memcmp(a->got, a->expected, sizeof a->got) == 0, "answer %c",
                 a->name);
+      cr_assert_eq(stats(a).prefix_hit_tokens, 0, "hits of %c", a->name);
       sinter_request_destroy(a->r);
    }
    cr_assert(toy_last->faults == 0);
