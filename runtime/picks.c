@@ -73,6 +73,27 @@ static sinter_status no_room(void)
                     "the demanded format needs more states than there is room for");
 }
 
+static bool may_come(void *run, int32_t id)
+{
+   return grammar_run_allows(run, id);
+}
+
+/* A pick of all tokens is nearly always one that may come: only where it is not is the vocabulary
+ * walked for those that may. */
+static sinter_status pick_by_grammar(rt_sampler *s, const sinter_request *r, const float *logits,
+                                     rt_ask *ask, rt_pick *out)
+{
+   ask->may = (rt_may){may_come, r->grammar};
+   if (rt_sampling_has_tries(ask->sampling)) {
+      if (rt_sample_tries(s, logits, ask, out) == SINTER_ok && out->id >= 0)
+         return SINTER_ok;
+      ask->tried = true;
+   }
+   if (!(ask->allowed = grammar_run_mask(r->grammar)))
+      return no_room();
+   return rt_sample(s, logits, ask, out);
+}
+
 static sinter_status pick(const plan_model *m, rt_sampler *s, const sinter_request *r,
                           const float *logits, rt_pick *out)
 {
@@ -84,13 +105,8 @@ static sinter_status pick(const plan_model *m, rt_sampler *s, const sinter_reque
       .num_top = r->options.top_logprobs,
    };
 
-   /* Of all tokens the likeliest is nearly always one that may come, and then the mask is not
-    * needed: to find it is a walk over the vocabulary. */
-   if (r->grammar && rt_draw_of(ask.sampling, ask.index).how == DRAW_best &&
-       rt_sample(s, logits, &ask, out) == SINTER_ok && grammar_run_allows(r->grammar, out->id))
-      return SINTER_ok;
-   if (r->grammar && !(ask.allowed = grammar_run_mask(r->grammar)))
-      return no_room();
+   if (r->grammar)
+      return pick_by_grammar(s, r, logits, &ask, out);
    if (must_go_on(r)) {
       ask.withheld = m->eos;
       ask.num_withheld = m->num_eos;

@@ -364,11 +364,11 @@ static int32_t draw_row(rt_sampler *s, const drawing *d)
    return last;
 }
 
-/* A draw among all: the block is found by the sums, and only its weights are made again. */
-static int32_t draw_unfiltered(rt_sampler *s, const drawing *d)
+/* The token where the weights first exceed `until`: the block is found by the sums, and only its
+ * weights are made again. */
+static int32_t token_at(const rt_sampler *s, const drawing *d, uint64_t until)
 {
-   uint64_t kept = rt_row_weigh_blocks(d->row, s->vocab, d->max, d->o.inverse, s->sums);
-   uint64_t until = share(kept, d->o.random), at = 0;
+   uint64_t at = 0;
    uint32_t i = 0;
 
    for (uint32_t b = 0; at + s->sums[b] <= until; b++, i += RT_ROW_BLOCK)
@@ -378,12 +378,22 @@ static int32_t draw_unfiltered(rt_sampler *s, const drawing *d)
    return (int32_t)i;
 }
 
+static uint64_t weigh_blocks(rt_sampler *s, const drawing *d)
+{
+   return rt_row_weigh_blocks(d->row, s->vocab, d->max, d->o.inverse, s->sums);
+}
+
+static bool is_unfiltered(const draw *how)
+{
+   return !how->k && !how->p && how->least == -INFINITY;
+}
+
 static int32_t draw_token(rt_sampler *s, const float *row, float max, const draw *how)
 {
    const drawing d = {*how, row, max};
 
-   if (!d.o.k && !d.o.p && d.o.least == -INFINITY)
-      return draw_unfiltered(s, &d);
+   if (is_unfiltered(how))
+      return token_at(s, &d, share(weigh_blocks(s, &d), d.o.random));
    if (d.o.k && d.o.k <= MAX_SORTED) {
       uint32_t n = rt_row_top(row, s->vocab, d.o.k, s->candidates);
       uint64_t total = 0;
@@ -439,23 +449,86 @@ static sinter_status none_left(const rt_sampler *s, const rt_ask *ask)
                     "the logit bias and penalties leave no logit that is finite");
 }
 
-sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
-{
+/* A row, adjusted, and its largest values. */
+typedef struct ready {
+   const float *row;
    float raw_max, max;
    uint32_t best;
-   const float *row = adjust(s, logits, ask);
-   bool good = rt_row_max(logits, s->vocab, &raw_max, &best);
+} ready;
 
-   if (!good)
+static sinter_status make_ready(rt_sampler *s, const float *logits, const rt_ask *ask, ready *out)
+{
+   out->row = adjust(s, logits, ask);
+   if (!rt_row_max(logits, s->vocab, &out->raw_max, &out->best))
       return rt_no_number();
-   max = raw_max;
-   if (row != logits && !rt_row_max(row, s->vocab, &max, &best))
+   out->max = out->raw_max;
+   if (out->row != logits && !rt_row_max(out->row, s->vocab, &out->max, &out->best))
       return none_left(s, ask);
-   const draw how = rt_draw_of(ask->sampling, ask->index);
-   out->id = how.how == DRAW_random ? draw_token(s, row, max, &how) : (int32_t)best;
+   return SINTER_ok;
+}
+
+static void fill_pick(rt_sampler *s, const float *logits, const ready *of, const rt_ask *ask,
+                      int32_t id, rt_pick *out)
+{
+   out->id = id;
    out->logprob = 0;
    out->num_top = 0;
-   if (ask->want_logprob || ask->num_top)
-      fill_logprobs(s, logits, raw_max, ask, out);
+   if (id >= 0 && (ask->want_logprob || ask->num_top))
+      fill_logprobs(s, logits, of->raw_max, ask, out);
+}
+
+static uint64_t random_of(const rt_ask *ask, uint32_t attempt)
+{
+   return rt_philox(ask->sampling->seed, (uint64_t)attempt << 32 | ask->index);
+}
+
+sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
+{
+   draw how = rt_draw_of(ask->sampling, ask->index);
+   ready of;
+
+   SINTER_TRY(make_ready(s, logits, ask, &of));
+   if (ask->tried)
+      how.random = random_of(ask, RT_ATTEMPTS);
+   const bool draws = how.how == DRAW_random;
+   fill_pick(s, logits, &of, ask, draws ? draw_token(s, of.row, of.max, &how) : (int32_t)of.best,
+             out);
+   return SINTER_ok;
+}
+
+bool rt_sampling_has_tries(const sinter_sampling *s)
+{
+   const draw how = rt_draw_of(s, 0);
+
+   return how.how == DRAW_best || is_unfiltered(&how);
+}
+
+/* The first draw that may be picked; below 0: none. */
+static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const rt_ask *ask)
+{
+   const drawing d = {*how, of->row, of->max};
+   const uint64_t mass = weigh_blocks(s, &d);
+
+   for (uint32_t i = 0; i < RT_ATTEMPTS; i++) {
+      const int32_t id = token_at(s, &d, share(mass, random_of(ask, i)));
+
+      if (ask->may.fn(ask->may.user, id))
+         return id;
+   }
+   return -1;
+}
+
+sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
+{
+   const draw how = rt_draw_of(ask->sampling, ask->index);
+   ready of;
+
+   SINTER_TRY(make_ready(s, logits, ask, &of));
+   int32_t id = (int32_t)of.best;
+   if (how.how == DRAW_random)
+      id = draw_tries(s, &of, &how, ask);
+   else if (!ask->may.fn(ask->may.user, id))
+      id = -1;
+   fill_pick(s, logits, &of, ask, id, out);
    return SINTER_ok;
 }

@@ -4,8 +4,9 @@
  *                                        └▶ / temperature ─ top-k ─ top-p ─ min-p ─▶ draw
  *
  * A pick depends on the row, the request's options and tokens, and the index of the token: never on
- * the batch, the step or the thread. Random numbers are philox(seed, index). Ties go to the lower
- * id. Log-probabilities are those of the raw logits. Nothing is allocated by rt_sample.
+ * the batch, the step or the thread. Random numbers are philox(seed, index), with the number of the
+ * attempt in the upper half of the index. Ties go to the lower id. Log-probabilities are those of
+ * the raw logits. Nothing is allocated by rt_sample.
  *
  * Filters keep a beginning of the row in the order (value, id). What is kept is drawn from in the
  * order of ids: token i where the weights up to it first exceed the share of their sum that the
@@ -39,6 +40,14 @@ typedef struct rt_pick {
    float top_logprobs[RT_MAX_TOP];
 } rt_pick;
 
+/* Whether a token may be picked. */
+typedef struct rt_may {
+   bool (*fn)(void *user, int32_t id);
+   void *user;
+} rt_may;
+
+enum { RT_ATTEMPTS = 4 };
+
 typedef struct rt_ask {
    const sinter_sampling *sampling;
    const rt_history *history; /* NULL when no penalty is on */
@@ -46,6 +55,8 @@ typedef struct rt_ask {
    bool want_logprob;
    uint32_t num_top;        /* at most RT_MAX_TOP */
    const uint32_t *allowed; /* bits of the tokens that may be picked, NULL: all */
+   rt_may may;              /* of rt_sample_tries: the same, one by one */
+   bool tried;              /* rt_sample_tries has found none */
    const int32_t *withheld; /* ids that may not be picked */
    uint32_t num_withheld;
 } rt_ask;
@@ -69,6 +80,16 @@ SINTER_CHECKED sinter_status rt_no_number(void);
  * allowed, or when bias and penalties leave none. */
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
+
+/* Whether rt_sample_tries is for these options: those without filters. */
+bool rt_sampling_has_tries(const sinter_sampling *s);
+
+/* As rt_sample, of the tokens that `may` lets through, without a look at the others: the best one,
+ * or the first of RT_ATTEMPTS draws of all. Below 0 when none of them may be picked; rt_sample of
+ * what is allowed then draws with a number of its own (`tried`), so that all tokens have the shares
+ * that they have without tries. */
+SINTER_CHECKED sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask,
+                                             rt_pick *out);
 
 /* Picks from a row as it is, by a draw that is not DRAW_host; below 0 when a logit is not a number
  * or none is finite. */

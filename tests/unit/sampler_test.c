@@ -296,6 +296,82 @@ Test(sampler, ties_at_the_cut_go_to_the_lower_id)
    rt_sampler_destroy(s);
 }
 
+enum { FEW = 40 };
+
+static bool is_let_through(void *user, int32_t id)
+{
+   (void)user;
+   return id % 5 == 2;
+}
+
+/* A token of those that are let through, first by tries, then by a mask. */
+static int32_t pick_of_few(rt_sampler *s, const float *row, rt_ask *ask, bool *by_tries)
+{
+   uint32_t mask[2] = {0};
+   rt_pick p;
+
+   for (int32_t i = 0; i < FEW; i++)
+      mask[i / 32] |= (uint32_t)is_let_through(NULL, i) << i % 32;
+   ask->may = (rt_may){is_let_through, NULL};
+   ask->tried = false;
+   ask->allowed = NULL;
+   cr_assert(rt_sample_tries(s, row, ask, &p) == SINTER_ok);
+   *by_tries = p.id >= 0;
+   if (*by_tries)
+      return p.id;
+   ask->tried = true;
+   ask->allowed = mask;
+   cr_assert(rt_sample(s, row, ask, &p) == SINTER_ok);
+   return p.id;
+}
+
+/* Kills: tokens whose shares are others than without tries: by attempts that draw the same number,
+ * or a last one that draws that of the first; a token that is not let through. */
+Test(sampler, tries_change_no_share)
+{
+   sinter_sampling o = {.temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 5};
+   enum { DRAWS = 40000 };
+   rt_sampler *s = sampler_of(FEW);
+   float row[FEW];
+   double total = 0, all = 0;
+   uint32_t counts[FEW] = {0}, by_tries = 0;
+   bool tries;
+
+   for (int32_t i = 0; i < FEW; i++) {
+      row[i] = noise() / 8;
+      total += is_let_through(NULL, i) ? exp(row[i]) : 0;
+      all += exp(row[i]);
+   }
+   for (uint32_t i = 0; i < DRAWS; i++) {
+      counts[pick_of_few(s, row, &(rt_ask){.sampling = &o, .index = i}, &tries)]++;
+      by_tries += tries;
+   }
+   for (int32_t i = 0; i < FEW; i++) {
+      double expected = is_let_through(NULL, i) ? DRAWS * exp(row[i]) / total : 0;
+      cr_assert(fabs(counts[i] - expected) <= 5 * sqrt(expected), "token %d: %u times, not %.1f", i,
+                counts[i], expected);
+   }
+   double expected = DRAWS * (1 - pow(1 - total / all, RT_ATTEMPTS));
+   cr_assert(fabs(by_tries - expected) <= 5 * sqrt(expected), "%u by tries", by_tries);
+   o.temperature = 0;
+   for (int32_t i = 0; i < FEW; i++)
+      row[i] = i % 5 == 2 ? 1 : 0;
+   cr_assert(pick_of_few(s, row, &(rt_ask){.sampling = &o}, &tries) == 2 && tries);
+   row[0] = 2;
+   cr_assert(pick_of_few(s, row, &(rt_ask){.sampling = &o}, &tries) == 2 && !tries);
+   o.temperature = 1;
+   cr_assert(rt_sampling_has_tries(&o));
+   o.min_p = .1f;
+   cr_assert(!rt_sampling_has_tries(&o));
+   o.min_p = 0;
+   o.top_k = 3;
+   cr_assert(!rt_sampling_has_tries(&o));
+   o.top_k = 0;
+   o.top_p = .5f;
+   cr_assert(!rt_sampling_has_tries(&o));
+   rt_sampler_destroy(s);
+}
+
 /* A row without filters is drawn from by its blocks' sums, one with a filter that keeps all weight
  * by weight: over vocabularies with whole and with part blocks. Kills: a block too far, a weight of
  * another block, a part block left out. */
