@@ -27,7 +27,7 @@ SINTER_CHECKED sinter_status rt_draws_create(uint32_t vocab, uint32_t threads, u
 void rt_draws_destroy(rt_draws *d);
 
 /* Picks ids[i] from row i where how[i] is a draw of at least `first`; below 0 where its logits are
- * not finite. Other ids stay as they are. */
+ * not finite. Other ids stay as they are, and rows of DRAW_host are `pick`'s. */
 void rt_draws_run(rt_draws *d, rt_pool *pool, const rt_drawn_rows *rows);
 
 #endif

@@ -133,7 +133,7 @@ static sinter_status make_picks(sinter_engine *e)
                          .sampler = e->sampler,
                          .draws = e->meta.step.meta[RT_META_picks][0],
                          .ids = e->ops->picks ? e->ops->picks(e->device) : NULL,
-                         .rows = calloc((size_t)e->limits.max_wanted, sizeof(rt_host_row)),
+                         .rows = calloc((size_t)MAX(e->limits.max_wanted, 1), sizeof(rt_host_row)),
                          .counts = e->stats.sampled};
    e->meta.step.pick = (rt_host_pick){rt_pick_ahead, &e->picks};
    return e->picks.rows ? SINTER_ok
