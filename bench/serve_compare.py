@@ -165,9 +165,10 @@ def compare(o, client, path, row, seed):
 
 
 def beside(o, path, row):
+    """Four prompts are some 400 steps: of one prompt, the slowest hundredth would be a single step."""
     s = sinter_server(o, path)
     for i in range(o.rounds):
-        run = subprocess.run([*o.hold, sys.executable, os.path.join(ROOT, "bench", "serve_beside.py"), "--port", str(s.port), "--prompts", "1", "--prompt",
+        run = subprocess.run([*o.hold, sys.executable, os.path.join(ROOT, "bench", "serve_beside.py"), "--port", str(s.port), "--prompts", "4", "--prompt",
                               str(row["prompt"]), "--seed", str(i + 1)], capture_output=True, text=True, check=True)
         out = json.loads(run.stdout)
         yield {"p99_ms": out["beside_p99_ms"], **out}
