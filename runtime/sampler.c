@@ -10,7 +10,7 @@
 
 #include "rows.h"
 
-enum { MAX_SORTED = 256, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
+enum { MAX_SORTED = 256, MORE = 32, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
 
 struct rt_sampler {
    uint32_t vocab;
@@ -388,19 +388,30 @@ static bool is_unfiltered(const draw *how)
    return !how->k && !how->p && how->least == -INFINITY;
 }
 
+/* top-k, and so few that they are sorted. */
+static bool has_few(const draw *how)
+{
+   return how->k && how->k <= MAX_SORTED;
+}
+
+/* A draw among the n best, which are the candidates. */
+static int32_t draw_best_of(rt_sampler *s, const drawing *d, uint32_t n)
+{
+   uint64_t total = 0;
+
+   for (uint32_t i = 0; i < n; i++)
+      total += rt_weigh(s->candidates[i].value, d->max, d->o.inverse);
+   return draw_sorted(d, s->candidates, n, total);
+}
+
 static int32_t draw_token(rt_sampler *s, const float *row, float max, const draw *how)
 {
    const drawing d = {*how, row, max};
 
    if (is_unfiltered(how))
       return token_at(s, &d, share(weigh_blocks(s, &d), d.o.random));
-   if (d.o.k && d.o.k <= MAX_SORTED) {
-      uint32_t n = rt_row_top(row, s->vocab, d.o.k, s->candidates);
-      uint64_t total = 0;
-      for (uint32_t i = 0; i < n; i++)
-         total += rt_weigh(s->candidates[i].value, max, d.o.inverse);
-      return draw_sorted(&d, s->candidates, n, total);
-   }
+   if (has_few(how))
+      return draw_best_of(s, &d, rt_row_top(row, s->vocab, d.o.k, s->candidates));
    return draw_row(s, &d);
 }
 
@@ -488,7 +499,7 @@ sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, r
    ready of;
 
    SINTER_TRY(make_ready(s, logits, ask, &of));
-   if (ask->tried)
+   if (ask->tried && is_unfiltered(&how))
       how.random = random_of(ask, RT_ATTEMPTS);
    const bool draws = how.how == DRAW_random;
    fill_pick(s, logits, &of, ask, draws ? draw_token(s, of.row, of.max, &how) : (int32_t)of.best,
@@ -500,7 +511,7 @@ bool rt_sampling_has_tries(const sinter_sampling *s)
 {
    const draw how = rt_draw_of(s, 0);
 
-   return how.how == DRAW_best || is_unfiltered(&how);
+   return how.how == DRAW_best || is_unfiltered(&how) || has_few(&how);
 }
 
 /* The first draw that may be picked; below 0: none. */
@@ -518,6 +529,20 @@ static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const
    return -1;
 }
 
+/* A draw among the k best of those that may be picked, if they are among the first of all; below
+ * 0: they are not. */
+static int32_t draw_few(rt_sampler *s, const ready *of, const draw *how, const rt_ask *ask)
+{
+   uint32_t n = rt_row_top(of->row, s->vocab, 2 * how->k + MORE, s->candidates), kept = 0;
+
+   for (uint32_t i = 0; i < n && kept < how->k; i++)
+      if (ask->may.fn(ask->may.user, s->candidates[i].id))
+         s->candidates[kept++] = s->candidates[i];
+   if (kept < how->k)
+      return -1;
+   return draw_best_of(s, &(drawing){*how, of->row, s->candidates[0].value}, kept);
+}
+
 sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
 {
    const draw how = rt_draw_of(ask->sampling, ask->index);
@@ -526,7 +551,7 @@ sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *
    SINTER_TRY(make_ready(s, logits, ask, &of));
    int32_t id = (int32_t)of.best;
    if (how.how == DRAW_random)
-      id = draw_tries(s, &of, &how, ask);
+      id = has_few(&how) ? draw_few(s, &of, &how, ask) : draw_tries(s, &of, &how, ask);
    else if (!ask->may.fn(ask->may.user, id))
       id = -1;
    fill_pick(s, logits, &of, ask, id, out);

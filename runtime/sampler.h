@@ -81,13 +81,13 @@ SINTER_CHECKED sinter_status rt_no_number(void);
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 
-/* Whether rt_sample_tries is for these options: those without filters. */
+/* Whether rt_sample_tries is for these options: those without filters, or with a small top-k. */
 bool rt_sampling_has_tries(const sinter_sampling *s);
 
-/* As rt_sample, of the tokens that `may` lets through, without a look at the others: the best one,
- * or the first of RT_ATTEMPTS draws of all. Below 0 when none of them may be picked; rt_sample of
- * what is allowed then draws with a number of its own (`tried`), so that all tokens have the shares
- * that they have without tries. */
+/* As rt_sample, of the tokens that `may` lets through, without a look at the others: the best one;
+ * one of the k best, which are looked for among the first of all; or the first of RT_ATTEMPTS draws
+ * of all. Below 0 when there are none; behind draws rt_sample of what is allowed has a number of
+ * its own (`tried`), so that all tokens have the shares that they have without tries. */
 SINTER_CHECKED sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask,
                                              rt_pick *out);
 
