@@ -23,10 +23,11 @@ typedef struct rt_limits {
    bool tower;         /* the plan of the vision tower, not of the model */
 } rt_limits;
 
+typedef struct rt_sampler rt_sampler;
+
 /* Picks a token from a row of logits by more than its draw says: penalties, a grammar. Of the rows
  * that have no such token `fn` does nothing. Thread: any; rows are independent. fn NULL: there are
  * no such rows. */
-typedef struct rt_sampler rt_sampler;
 typedef struct rt_host_pick {
    void (*fn)(void *user, rt_sampler *s, const float *logits, uint32_t row);
    void *user;

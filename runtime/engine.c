@@ -459,7 +459,7 @@ static void deliver(sinter_engine *e, const rt_item *item, rt_wanted w)
          r->next_logits++;
          r->options.on_logits(r->options.user, r, (uint32_t)at, w.logits);
       }
-      if (at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled) {
+      if (rt_request_asks(r, at)) {
          uint32_t right = generate_rows(e, item, w);
          if (item->drafted)
             learn_draft(e, item, right);

@@ -34,12 +34,6 @@ static draw draw_of(const sinter_request *r, int64_t at, bool by_device)
    return rt_draw_of(&r->options.sampling, rt_request_generated(r) + (uint32_t)ahead);
 }
 
-/* The request, when the row at a position is that of its next token. */
-static const sinter_request *asking(const sinter_request *r, int64_t at)
-{
-   return at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled ? r : NULL;
-}
-
 void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items)
 {
    uint32_t row = 0;
@@ -49,10 +43,11 @@ void rt_picks_fill(const rt_picks *p, const rt_item *items, uint32_t num_items)
       const bool by_device = picked_of(item->request) == SINTER_SAMPLED_device;
 
       for (uint32_t k = item->wanted; k > 0; k--, row++) {
+         const sinter_request *r = item->request;
          const int64_t at = item->first + item->rows - k;
 
-         p->draws[row] = draw_of(item->request, at, by_device);
-         p->rows[row] = (rt_host_row){.request = asking(item->request, at)};
+         p->draws[row] = draw_of(r, at, by_device);
+         p->rows[row] = (rt_host_row){.request = rt_request_asks(r, at) ? r : NULL};
       }
    }
 }
@@ -83,12 +78,11 @@ static bool may_come(void *run, int32_t id)
 static sinter_status pick_by_grammar(rt_sampler *s, const sinter_request *r, const float *logits,
                                      rt_ask *ask, rt_pick *out)
 {
-   ask->may = (rt_may){may_come, r->grammar};
-   if (rt_sampling_has_tries(ask->sampling)) {
-      if (rt_sample_tries(s, logits, ask, out) == SINTER_ok && out->id >= 0)
-         return SINTER_ok;
-      ask->tried = true;
-   }
+   const rt_may may = {may_come, r->grammar};
+
+   if (rt_sample_tries(s, logits, ask, &may, out) == SINTER_ok && out->id >= 0)
+      return SINTER_ok;
+   ask->tried = true;
    if (!(ask->allowed = grammar_run_mask(r->grammar)))
       return no_room();
    return rt_sample(s, logits, ask, out);

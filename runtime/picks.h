@@ -9,8 +9,8 @@
 
 /* A row that the host picks from, for the request's next token. */
 typedef struct rt_host_row {
-   const sinter_request *request; /* NULL: the row is another's */
-   bool is_picked;                /* meanwhile, by a thread of the device */
+   const sinter_request *request; /* NULL: it is no next token's, or a device picks it */
+   bool is_picked;                /* ahead of rt_pick_row */
    rt_pick pick;
 } rt_host_row;
 

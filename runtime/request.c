@@ -124,6 +124,11 @@ int64_t rt_request_wants_from(const sinter_request *r)
    return r->num_tokens < r->max_tokens ? r->num_tokens - 1 : INT64_MAX;
 }
 
+bool rt_request_asks(const sinter_request *r, int64_t at)
+{
+   return at == r->num_tokens - 1 && r->num_tokens < r->max_tokens && !r->is_cancelled;
+}
+
 void rt_request_fail(sinter_request *r, sinter_status status, uint32_t token)
 {
    char where[48];

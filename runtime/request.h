@@ -50,6 +50,9 @@ SINTER_CHECKED sinter_status rt_request_create(const sinter_request_options *opt
                                                sinter_request **out);
 void rt_request_free(sinter_request *r);
 
+/* Whether the row at a position is that of its next token. */
+bool rt_request_asks(const sinter_request *r, int64_t at);
+
 /* Keeps what the last failure of this thread says, with the token that it stands in the way of. */
 void rt_request_fail(sinter_request *r, sinter_status status, uint32_t token);
 

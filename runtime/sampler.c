@@ -10,7 +10,9 @@
 
 #include "rows.h"
 
-enum { MAX_SORTED = 256, MORE = 32, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
+enum { MAX_SORTED = 256, MAX_GATHERED = 4096, BINS = 4096, BINS_PER_NAT = 64 };
+/* beyond twice as many as are kept: of few, most may be such that may not be picked */
+enum { MORE = 32 };
 
 struct rt_sampler {
    uint32_t vocab;
@@ -507,15 +509,9 @@ sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask, r
    return SINTER_ok;
 }
 
-bool rt_sampling_has_tries(const sinter_sampling *s)
-{
-   const draw how = rt_draw_of(s, 0);
-
-   return how.how == DRAW_best || is_unfiltered(&how) || has_few(&how);
-}
-
 /* The first draw that may be picked; below 0: none. */
-static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const rt_ask *ask)
+static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const rt_ask *ask,
+                          const rt_may *may)
 {
    const drawing d = {*how, of->row, of->max};
    const uint64_t mass = weigh_blocks(s, &d);
@@ -523,7 +519,7 @@ static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const
    for (uint32_t i = 0; i < RT_ATTEMPTS; i++) {
       const int32_t id = token_at(s, &d, share(mass, random_of(ask, i)));
 
-      if (ask->may.fn(ask->may.user, id))
+      if (may->fn(may->user, id))
          return id;
    }
    return -1;
@@ -531,28 +527,32 @@ static int32_t draw_tries(rt_sampler *s, const ready *of, const draw *how, const
 
 /* A draw among the k best of those that may be picked, if they are among the first of all; below
  * 0: they are not. */
-static int32_t draw_few(rt_sampler *s, const ready *of, const draw *how, const rt_ask *ask)
+static int32_t draw_few(rt_sampler *s, const ready *of, const draw *how, const rt_may *may)
 {
    uint32_t n = rt_row_top(of->row, s->vocab, 2 * how->k + MORE, s->candidates), kept = 0;
 
    for (uint32_t i = 0; i < n && kept < how->k; i++)
-      if (ask->may.fn(ask->may.user, s->candidates[i].id))
+      if (may->fn(may->user, s->candidates[i].id))
          s->candidates[kept++] = s->candidates[i];
    if (kept < how->k)
       return -1;
    return draw_best_of(s, &(drawing){*how, of->row, s->candidates[0].value}, kept);
 }
 
-sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask, rt_pick *out)
+sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask,
+                              const rt_may *may, rt_pick *out)
 {
    const draw how = rt_draw_of(ask->sampling, ask->index);
    ready of;
 
+   out->id = -1;
+   if (how.how == DRAW_random && !is_unfiltered(&how) && !has_few(&how))
+      return SINTER_ok;
    SINTER_TRY(make_ready(s, logits, ask, &of));
    int32_t id = (int32_t)of.best;
    if (how.how == DRAW_random)
-      id = has_few(&how) ? draw_few(s, &of, &how, ask) : draw_tries(s, &of, &how, ask);
-   else if (!ask->may.fn(ask->may.user, id))
+      id = has_few(&how) ? draw_few(s, &of, &how, may) : draw_tries(s, &of, &how, ask, may);
+   else if (!may->fn(may->user, id))
       id = -1;
    fill_pick(s, logits, &of, ask, id, out);
    return SINTER_ok;

@@ -55,7 +55,6 @@ typedef struct rt_ask {
    bool want_logprob;
    uint32_t num_top;        /* at most RT_MAX_TOP */
    const uint32_t *allowed; /* bits of the tokens that may be picked, NULL: all */
-   rt_may may;              /* of rt_sample_tries: the same, one by one */
    bool tried;              /* rt_sample_tries has found none */
    const int32_t *withheld; /* ids that may not be picked */
    uint32_t num_withheld;
@@ -81,15 +80,13 @@ SINTER_CHECKED sinter_status rt_no_number(void);
 SINTER_CHECKED sinter_status rt_sample(rt_sampler *s, const float *logits, const rt_ask *ask,
                                        rt_pick *out);
 
-/* Whether rt_sample_tries is for these options: those without filters, or with a small top-k. */
-bool rt_sampling_has_tries(const sinter_sampling *s);
-
 /* As rt_sample, of the tokens that `may` lets through, without a look at the others: the best one;
- * one of the k best, which are looked for among the first of all; or the first of RT_ATTEMPTS draws
- * of all. Below 0 when there are none; behind draws rt_sample of what is allowed has a number of
- * its own (`tried`), so that all tokens have the shares that they have without tries. */
+ * one of the k best, which are looked for among the first of all; or, without filters, the first of
+ * RT_ATTEMPTS draws of all. Below 0 when there are none, or other filters are on; then rt_sample of
+ * what is allowed is told so (`tried`): behind draws it has a number of its own, so that all tokens
+ * have the shares that they have without tries. */
 SINTER_CHECKED sinter_status rt_sample_tries(rt_sampler *s, const float *logits, const rt_ask *ask,
-                                             rt_pick *out);
+                                             const rt_may *may, rt_pick *out);
 
 /* Picks from a row as it is, by a draw that is not DRAW_host; below 0 when a logit is not a number
  * or none is finite. */

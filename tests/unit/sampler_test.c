@@ -6,29 +6,7 @@
 
 #include "runtime/rows.h"
 #include "runtime/sampler.h"
-
-enum { VOCAB = 1000 };
-
-static uint64_t state = 1;
-
-static uint32_t dice(uint32_t n)
-{
-   state = state * 6364136223846793005u + 1442695040888963407u;
-   return (uint32_t)(state >> 33) % n;
-}
-
-static float noise(void)
-{
-   return ((float)dice(1 << 20) / (1 << 19) - 1) * 12;
-}
-
-static rt_sampler *sampler_of(uint32_t vocab)
-{
-   rt_sampler *s;
-
-   cr_assert(rt_sampler_create(vocab, &s) == SINTER_ok);
-   return s;
-}
+#include "sampler_rows.h"
 
 static int32_t pick(rt_sampler *s, const float *row, const sinter_sampling *o, uint32_t index)
 {

@@ -3,30 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-#include "runtime/sampler.h"
-
-enum { VOCAB = 1000 };
-
-static uint64_t state = 1;
-
-static uint32_t dice(uint32_t n)
-{
-   state = state * 6364136223846793005u + 1442695040888963407u;
-   return (uint32_t)(state >> 33) % n;
-}
-
-static float noise(void)
-{
-   return ((float)dice(1 << 20) / (1 << 19) - 1) * 12;
-}
-
-static rt_sampler *sampler_of(uint32_t vocab)
-{
-   rt_sampler *s;
-
-   cr_assert(rt_sampler_create(vocab, &s) == SINTER_ok);
-   return s;
-}
+#include "sampler_rows.h"
 
 enum { FEW = 40 };
 
@@ -39,15 +16,15 @@ static bool is_let_through(void *user, int32_t id)
 /* A token of those that are let through, first by tries, then by a mask. */
 static int32_t pick_of_few(rt_sampler *s, const float *row, rt_ask *ask, bool *by_tries)
 {
+   const rt_may may = {is_let_through, NULL};
    uint32_t mask[2] = {0};
    rt_pick p;
 
    for (int32_t i = 0; i < FEW; i++)
       mask[i / 32] |= (uint32_t)is_let_through(NULL, i) << i % 32;
-   ask->may = (rt_may){is_let_through, NULL};
    ask->tried = false;
    ask->allowed = NULL;
-   cr_assert(rt_sample_tries(s, row, ask, &p) == SINTER_ok);
+   cr_assert(rt_sample_tries(s, row, ask, &may, &p) == SINTER_ok);
    *by_tries = p.id >= 0;
    if (*by_tries)
       return p.id;
@@ -91,18 +68,38 @@ Test(tries, change_no_share)
    cr_assert(pick_of_few(s, row, &(rt_ask){.sampling = &o}, &tries) == 2 && tries);
    row[0] = 2;
    cr_assert(pick_of_few(s, row, &(rt_ask){.sampling = &o}, &tries) == 2 && !tries);
-   o.temperature = 1;
-   cr_assert(rt_sampling_has_tries(&o));
-   o.min_p = .1f;
-   cr_assert(!rt_sampling_has_tries(&o));
-   o.min_p = 0;
-   o.top_k = 256;
-   cr_assert(rt_sampling_has_tries(&o));
-   o.top_k = 257;
-   cr_assert(!rt_sampling_has_tries(&o));
-   o.top_k = 0;
-   o.top_p = .5f;
-   cr_assert(!rt_sampling_has_tries(&o));
+   rt_sampler_destroy(s);
+}
+
+static bool is_any(void *user, int32_t id)
+{
+   (void)user;
+   return id >= 0;
+}
+
+static bool has_tries(rt_sampler *s, const sinter_sampling *o)
+{
+   const rt_may may = {is_any, NULL};
+   const float row[FEW] = {0};
+   rt_pick p;
+
+   cr_assert(rt_sample_tries(s, row, &(rt_ask){.sampling = o}, &may, &p) == SINTER_ok);
+   return p.id >= 0;
+}
+
+/* Kills: a row that is tried by filters that only all allowed tokens can be put through. */
+Test(tries, filters)
+{
+   const sinter_sampling any = {.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+   sinter_sampling most = any, few = any, likely = any, near = any;
+   rt_sampler *s = sampler_of(FEW);
+
+   few.top_k = FEW;
+   most.top_k = 257;
+   likely.top_p = .5f;
+   near.min_p = .1f;
+   cr_assert(has_tries(s, &any) && has_tries(s, &few));
+   cr_assert(!has_tries(s, &most) && !has_tries(s, &likely) && !has_tries(s, &near));
    rt_sampler_destroy(s);
 }
 
@@ -124,7 +121,8 @@ Test(tries, few_of_those_that_may_come)
       const bool rare = i % 2;
       int32_t n = rare ? 100 : 2;
       sinter_sampling o = {.temperature = 4, .top_p = i % 3 ? .8f : 1, .repetition_penalty = 1};
-      rt_ask ask = {.sampling = &o, .index = i, .may = {is_multiple, &n}, .want_logprob = true};
+      rt_ask ask = {.sampling = &o, .index = i, .want_logprob = true};
+      const rt_may may = {is_multiple, &n};
       rt_pick tried, masked;
 
       o.top_k = 1 + (int32_t)dice(256);
@@ -135,7 +133,7 @@ Test(tries, few_of_those_that_may_come)
       }
       if (i % 7 == 0)
          row[1] = 60; /* may never be picked */
-      cr_assert(rt_sample_tries(s, row, &ask, &tried) == SINTER_ok);
+      cr_assert(rt_sample_tries(s, row, &ask, &may, &tried) == SINTER_ok);
       ask.allowed = mask;
       ask.tried = true;
       cr_assert(rt_sample(s, row, &ask, &masked) == SINTER_ok);
