@@ -63,8 +63,8 @@ FORMATS = {
         {"enum": []}, {"type": "string", "maxLength": 10**9}, {"enum": list(range(10**5))}, {"type": "object", "properties": 3}, {"type": "string", "minLength": 5, "maxLength": 2}, ALTERNATIVES,
         NESTED, {"type": "integer", "minimum": 3, "maximum": 2}, "{", 3) +
     many("guided_regex", "(a?b?c?){2000}", "(" * 4000, "(" * DEEP, "a{2,1000000000}", "^+[a-z]$", "^{2}x$", "[z-a]", "*", "a{5,2}", "(?P<", "\\", "[", "x" * 5000, 5),
-    # Only where the answer has come to is it too much.
-    "format_too_complex": many("guided_regex", "x(a?){0,2000}", "(.{0,50}){20}") + many("structured_outputs", {"regex": "x(a?){0,2000}"}),
+    # Only where the answer has come to is it too much, and where all tokens that may come are needed, as for top-p.
+    "format_too_complex": many("guided_regex", "x(a?){0,2000}") + [{"prompt": "a", "top_p": 0.9, "guided_regex": "(.{0,50}){20}"}] + many("structured_outputs", {"regex": "x(a?){0,2000}"}),
 }
 # Odd, and right: answered.
 RIGHT = [b'{"prompt":"a\\u0000b","max_tokens":1}', b'{"prompt":"a","max_tokens":1,"n\\u0000":77}', b'{"prompt":"\\ud83d\\ude00","max_tokens":1}', {"prompt": "a", "seed": -1}, {"prompt": "a", "top_p": 0},
