@@ -19,11 +19,19 @@ enum { CELL = 32, ROWS = PANEL_ROWS, LINE = 64, HALVES = 2 * PANEL_ROWS, SCALES 
 #define BLOCK_BYTES_SCALED(name, cell, block, min) (SCALES + (block)*ROWS)
 #define BLOCK_BYTES_CODES(name, cell, block, min)                                                  \
    ((block) == CELL ? (cell) : (block) / CELL * (cell) + HALVES * (1 + (min)))
+#define BLOCK_BYTES_TOP BLOCK_BYTES_CODES
+#define DROP_NONE 0
+#define DROP_ROWS 0
+#define DROP_FLOAT 0
+#define DROP_CODES 0
+#define DROP_SCALED 0
+#define DROP_TOP TOP_DROP
 #define DTYPE_NONE(name) DT_none
 #define DTYPE_ROWS(name) DT_none
 #define DTYPE_FLOAT(name) DT_##name
 #define DTYPE_CODES(name) DT_##name
 #define DTYPE_SCALED(name) DT_##name
+#define DTYPE_TOP(name) DT_q8_0
 
 const panel_info panel_infos[PANEL_COUNT] = {
 #define PANEL(name, kind, low, high, block, sub, min, code, bias)                                  \
@@ -34,6 +42,7 @@ const panel_info panel_infos[PANEL_COUNT] = {
     high,                                                                                          \
     block,                                                                                         \
     sub,                                                                                           \
+    DROP_##kind,                                                                                   \
     min,                                                                                           \
     PANEL_CODE_##code,                                                                             \
     bias,                                                                                          \
@@ -49,7 +58,15 @@ const panel_info panel_infos[PANEL_COUNT] = {
 panel_layout pack_layout_of(dtype t)
 {
    for (int i = 0; i < PANEL_COUNT; i++)
-      if (panel_infos[i].dtype == t && t != DT_none)
+      if (panel_infos[i].dtype == t && t != DT_none && panel_infos[i].kind != PANEL_KIND_TOP)
+         return (panel_layout)i;
+   return PANEL_none;
+}
+
+panel_layout pack_top_of(dtype t)
+{
+   for (int i = 0; i < PANEL_COUNT; i++)
+      if (panel_infos[i].kind == PANEL_KIND_TOP && panel_infos[i].dtype == t)
          return (panel_layout)i;
    return PANEL_none;
 }
@@ -189,6 +206,9 @@ static void codes_of_planes(const panel_info *p, const quant_planes *planes, uin
    if (table)
       for (uint32_t i = 0; i < p->block; i++)
          codes[i] = table_index(table, planes->code[i]);
+   else if (p->drop)
+      for (uint32_t i = 0; i < p->block; i++)
+         codes[i] = (uint8_t)((planes->code[i] + p->bias) >> p->drop);
    else
       for (uint32_t i = 0; i < p->block; i++)
          codes[i] = (uint8_t)(planes->code[i] + bias);
@@ -198,7 +218,7 @@ static int16_t code_value(const panel_info *p, uint8_t code)
 {
    if (panel_table(p))
       return panel_table(p)[code];
-   return (int16_t)(p->code == PANEL_CODE_S ? (int8_t)code : code - bias_of(p));
+   return (int16_t)(p->code == PANEL_CODE_S ? (int8_t)code : (code << p->drop) - bias_of(p));
 }
 
 /* ---- scales ---- */
@@ -272,7 +292,7 @@ static void put_block(const panel_info *p, uint8_t *block, uint32_t r, const voi
    for (uint32_t c = 0; c < p->block / CELL; c++)
       put_codes(p, block + c * p->cell_bytes, r, codes + c * CELL);
    if (p->block == CELL) {
-      put_half(p, block + p->scales_at, r, planes.d);
+      put_half(p, block + p->scales_at, r, p->drop && planes.d < 0 ? NAN : planes.d);
       if (p->has_min)
          put_half(p, block + p->scales_at + HALVES, r, -planes.dmin);
       return;
@@ -393,7 +413,7 @@ void pack_panels(panel_layout layout, dtype t, uint64_t rows, uint64_t cols, uin
          s.row[r] = row(user, i * ROWS + r);
       if (p->kind != PANEL_KIND_ROWS) /* padding too: equal inputs, equal bytes */
          memset(dst, 0, bytes);
-      if (p->kind == PANEL_KIND_CODES)
+      if (p->kind == PANEL_KIND_CODES || p->kind == PANEL_KIND_TOP)
          put_codes_panel(p, &s, cols, dst);
       else if (p->kind == PANEL_KIND_SCALED)
          for (uint32_t r = 0; r < s.count; r++)

@@ -20,16 +20,20 @@ typedef enum panel_kind {
    PANEL_KIND_ROWS,
    PANEL_KIND_FLOAT,
    PANEL_KIND_CODES,
-   PANEL_KIND_SCALED
+   PANEL_KIND_SCALED,
+   PANEL_KIND_TOP
 } panel_kind;
 typedef enum panel_code { PANEL_CODE_U, PANEL_CODE_S, PANEL_CODE_T, PANEL_CODE_E } panel_code;
+
+enum { TOP_DROP = 2 }; /* low bits of a byte that a TOP panel does not have */
 
 /* One row of panels.def, and what follows from it. */
 typedef struct panel_info {
    const char *name;
-   dtype dtype; /* that takes this layout; DT_none for none and rows */
+   dtype dtype; /* that takes this layout; of a top: whose weights have one; DT_none for none and rows */
    panel_kind kind;
    uint32_t low, high, block, sub;
+   uint32_t drop; /* bits that codes lack at their low end */
    bool has_min;
    panel_code code;
    int32_t bias;
@@ -47,6 +51,9 @@ const int8_t *panel_table(const panel_info *p);
 /* The layout a weight of this dtype takes, the same for fast and exact; PANEL_none when it has
  * none. */
 panel_layout pack_layout_of(dtype t);
+
+/* The layout of the top of such weights; PANEL_none when they have none. */
+panel_layout pack_top_of(dtype t);
 
 /* Bytes of one panel of `cols` columns; false when cols does not suit the format or on overflow. */
 bool pack_panel_size(panel_layout layout, uint64_t cols, uint64_t *out_bytes);

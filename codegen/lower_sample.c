@@ -1,12 +1,14 @@
 /* lower_sample.c - tokens from the wanted rows of logits, so that the host reads ids instead.
  *
- * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c). On a GPU
+ * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c), or bounds of it
+ * (gemm_bound.c). On a GPU
  * launches behind the last kernel draw, too:
  *
  *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
 #include "gemm_chain.h"
 
 #include "base/draw.h"
+#include "kernels/cpu/gemm_impl.h"
 #include "simt.h"
 
 static void emit_sample(arena *a, text_buf *out, const char *symbol, const void *what)
@@ -78,6 +80,80 @@ bool cg_chain_makes_logits(const cg_chain *c)
           to->kind == PASS_PLACE_output && to->index == 0;
 }
 
+static cg_launch *add_kernel(const cg_chain *c, cg_kernel kernel, cg_launches *out)
+{
+   cg_launch *to = vec_push(c->l->a, &out->list);
+
+   *to = (cg_launch){.kernel = kernel};
+   to->launch.group = c->g->id;
+   return to;
+}
+
+static void emit_raise(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   (void)what;
+   raise_emit(m);
+}
+
+static void emit_settle(arena *a, vec_module *m, const void *what)
+{
+   (void)a;
+   settle_emit(m, ((const gemm_key *)what)->w);
+}
+
+static void add_settle(cg_chain *c, const plan_launch *own, plan_ref bounds, uint64_t bytes,
+                       cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   const plan_ref ids = {.kind = PLAN_REF_output, .index = l->picks};
+   char symbol[GEMM_SYMBOL_MAX];
+
+   settle_symbol(c->key.w, symbol);
+   cg_launch *to = add_kernel(c,
+                              (cg_kernel){arena_strdup(l->a, symbol), "pick", emit_settle,
+                                          arena_copy(l->a, &c->key, sizeof c->key), NULL},
+                              out);
+   settle_launch(own, &to->launch);
+   to->launch.num_refs = 0;
+   cg_launch_ref(to, ids, 0, true);
+   cg_launch_ref(to, bounds, bytes, false);
+   for (uint32_t i = 0; i < 3; i++)
+      cg_launch_value(l, to, c->start->operands[i], false);
+}
+
+sinter_status cg_chain_bounds(cg_chain *c, cg_launches *out)
+{
+   const cg_lower *l = c->l;
+   const pass_place *w = cg_place(l, c->start->operands[2]);
+   plan_launch own = {0};
+
+   c->key.picks = c->key.bounds = true;
+   c->key.w2 = (panel_layout)l->layout->weights[w->index2 - 1].layout;
+   SINTER_TRY(cg_chain_plan(c, &own));
+   uint64_t bytes = gemm_bound_bytes(&own), raised = (uint64_t)own.consts[C_S_STRIDE];
+   const plan_ref bounds = cg_chain_room(c, &bytes, out), scales = cg_chain_room(c, &raised, out);
+   cg_launch *to = add_kernel(c, (cg_kernel){RAISE_SYMBOL, "pick", emit_raise, NULL, NULL}, out);
+   raise_launch(&own, &to->launch);
+   to->launch.num_refs = 0;
+   cg_launch_ref(to, scales, raised, true);
+   for (uint32_t i = 0; i < 2; i++)
+      cg_launch_value(l, to, c->start->operands[i], false);
+   to = cg_chain_launch(c, GEMM_whole, &own, out);
+   cg_launch_value(l, to, c->end, true);
+   cg_launch_ref(to, bounds, bytes, true);
+   cg_launch_ref(to, cg_ref_meta(IR_META_picks, 0), 0, false);
+   for (uint32_t i = 0; i < 2; i++)
+      cg_launch_value(l, to, c->start->operands[i], false);
+   cg_launch_ref(to, scales, raised, false);
+   cg_launch_value(l, to, c->start->operands[2], false);
+   cg_launch_ref(to, (plan_ref){.kind = PLAN_REF_weight,
+                                .offset = l->layout->weights[w->index2 - 1].offset},
+                 l->layout->weights[w->index2 - 1].size, false);
+   add_settle(c, &own, bounds, bytes, out);
+   return SINTER_ok;
+}
+
 void cg_chain_picks(cg_chain *c, const plan_launch *own, cg_launches *out)
 {
    const cg_lower *l = c->l;
@@ -91,11 +167,9 @@ void cg_chain_picks(cg_chain *c, const plan_launch *own, cg_launches *out)
    cg_launch_ref(to, parts_of, bytes, true);
    cg_launch_ref(to, cg_ref_meta(IR_META_picks, 0), 0, false);
    cg_chain_inputs(c, c->end, to);
-   cg_launch *pick = vec_push(l->a, &out->list);
-   *pick = (cg_launch){.kernel = {PICK_SYMBOL, "pick", emit_pick, NULL, NULL}};
+   cg_launch *pick = add_kernel(c, (cg_kernel){PICK_SYMBOL, "pick", emit_pick, NULL, NULL}, out);
    pick_launch(own, &pick->launch);
    pick->launch.num_refs = 0;
-   pick->launch.group = c->g->id;
    cg_launch_ref(pick, ids, 0, true);
    cg_launch_ref(pick, parts_of, bytes, false);
 }

@@ -15,6 +15,8 @@
  * predicts is measured: bench/kernel_costs.py. */
 #include "pass.h"
 
+#include "base/pack.h"
+
 /* A set of ops that are, or would be, one kernel; and the step that it is judged for. */
 typedef struct kernel {
    const pass_target *t;
@@ -22,6 +24,7 @@ typedef struct kernel {
    ir_op *const *ops;
    size_t n;
    int64_t syms[SYM_COUNT];
+   bool reads_top;
 } kernel;
 
 static kernel kernel_of(const pass_target *t, ir_op *const *ops, size_t n, int64_t rows)
@@ -81,6 +84,14 @@ static bool is_grouped(const ir_op *op)
    return op->code == IR_OP_moe_matmul || op->code == IR_OP_moe_qmatmul;
 }
 
+/* Of an element, in the top of a weight of that type. */
+static double top_bytes(dtype stored)
+{
+   const panel_info *p = &panel_infos[pack_top_of(stored)];
+
+   return (double)p->block_bytes / (PANEL_ROWS * p->block);
+}
+
 /* What op reads of a weight. */
 static double weight_bytes(const kernel *k, const ir_op *op, const ir_value *v, const ir_op *w)
 {
@@ -88,6 +99,8 @@ static double weight_bytes(const kernel *k, const ir_op *op, const ir_value *v, 
 
    if (op->code == IR_OP_embed)
       return bytes_as(k, &op->results[0]->type, stored);
+   if (k->reads_top)
+      return elements(k, &v->type) * top_bytes(stored);
    return bytes_as(k, &v->type, stored) * (is_grouped(op) ? experts_needed(k, op, &v->type) : 1);
 }
 
@@ -361,6 +374,7 @@ pass_cost pass_kernel_cost(arena *a, const pass_target *t, const pass_layout *la
       ops[n++] = op;
    kernel k = kernel_of(t, ops, n, rows);
    k.layout = layout;
+   k.reads_top = pass_reads_top(g);
    k.syms[SYM_R] = k.syms[SYM_S] = k.syms[SYM_Q] = 1; /* one sequence, whose last row is wanted */
    return kernel_cost(&k);
 }
@@ -403,6 +417,7 @@ double pass_gain(const pass_site *s)
    }
    kernel host = kernel_of(s->target, ops + own, s->host.count, s->target->cost_rows);
    kernel all = kernel_of(s->target, ops, n, s->target->cost_rows);
+   all.reads_top = s->reads_top;
    bytes += kernel_bytes(&host) - kernel_bytes(&all);
    return launches * s->target->launch_ns + bytes / s->target->bytes_per_ns - break_cost(&all) -
           s->again_ns;

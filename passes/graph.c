@@ -114,6 +114,11 @@ bool pass_is_inner(pass_site *s, int cap)
    return pass_decline(s, "%s has a second reader", pass_label(s->f->a, v->def));
 }
 
+bool pass_reads_top(const ir_group *g)
+{
+   return g && strcmp(g->rule, pass_infos[PASS_ID_head_argmax].name) == 0;
+}
+
 ir_value *pass_weight_of(const ir_op *matmul)
 {
    return matmul->operands[matmul->num_operands - 1];

@@ -11,7 +11,7 @@
 typedef enum pass_place_kind {
    PASS_PLACE_kernel, /* lives inside one kernel only: no memory */
    PASS_PLACE_arena,
-   PASS_PLACE_weight, /* index: into weights */
+   PASS_PLACE_weight, /* index: into weights; index2: 1 + that of its top panels, 0: none */
    PASS_PLACE_state,  /* index: cache group; index2: layer within it */
    PASS_PLACE_meta,   /* index: field; index2: instance */
    PASS_PLACE_output, /* index: which return */

@@ -3,12 +3,13 @@
  *    matrix of matmuls or embed   panels of its format
  *    matrices of head_matmul      panels of each, one after the other; slices and transposes of the
  *                                 tensor are carried out here
+ *    matrix of head_argmax        the same, and behind all others the top of it
  *    vector                       its source row as it is; so are tables of lookup, remap and compress
  *
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
  * too). Copies stand in the order of the checkpoint's graph, which is about the one in which
  * kernels read them, whatever was fused: builds of a model that differ in fusions share one file of
- * weights. Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an
+ * weights, but for head_argmax, which adds to it. Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an
  * order that a fusion changes. */
 #include "run.h"
 
@@ -26,10 +27,11 @@ typedef struct view {
    bool transposed;
 } view;
 
-/* A value that a kernel reads, and what it is. */
+/* A value that a kernel reads, and what it is; or of which it reads the top. */
 typedef struct reading {
    ir_value *value;
    view view;
+   bool top;
 } reading;
 
 typedef struct packing {
@@ -104,8 +106,10 @@ static bool is_read_as_rows(const ir_value *v)
    return v->uses != NULL;
 }
 
-static panel_layout layout_of(const packing *p, const ir_value *v)
+static panel_layout layout_of(const packing *p, const ir_value *v, bool top)
 {
+   if (top)
+      return pack_top_of(v->type.dtype);
    if (v->type.rank < 2 || p->run->options->target->rows_only || is_read_as_rows(v))
       return PANEL_rows;
    return pack_layout_of(v->type.dtype);
@@ -125,10 +129,11 @@ static void add_sources(packing *p, const view *v, plan_weight *w)
       w->sources[0].num_rows = w->transposed ? v->rows : w->rows;
 }
 
-static uint32_t add(packing *p, const ir_value *value, const view *v)
+static uint32_t add(packing *p, const reading *r)
 {
-   const ir_type *t = &value->type;
-   plan_weight w = {.layout = layout_of(p, value), .rows = 1, .transposed = v->transposed};
+   const ir_type *t = &r->value->type;
+   const view *v = &r->view;
+   plan_weight w = {.layout = layout_of(p, r->value, r->top), .rows = 1, .transposed = v->transposed};
 
    w.dtype = v->weight->results[0]->type.dtype;
    w.cols = (uint64_t)MAX(ir_type_row(t), 0);
@@ -145,17 +150,18 @@ static uint32_t add(packing *p, const ir_value *value, const view *v)
    return (uint32_t)p->weights.count - 1;
 }
 
-static uint32_t index_of(packing *p, const ir_value *value, const view *v)
+static uint32_t index_of(packing *p, const reading *r)
 {
+   const view *v = &r->view;
    const char *key =
-      arena_printf(p->a, "%s %llu %llu %llu %d", ir_attr_s(v->weight, IR_ATTR_name, ""),
+      arena_printf(p->a, "%s %llu %llu %llu %d %d", ir_attr_s(v->weight, IR_ATTR_name, ""),
                    (unsigned long long)v->stack, (unsigned long long)v->first,
-                   (unsigned long long)v->rows, v->transposed);
+                   (unsigned long long)v->rows, v->transposed, r->top);
    uintptr_t found = (uintptr_t)map_get(&p->run->layout->views, key);
 
    if (found)
       return (uint32_t)found - 1;
-   uint32_t index = add(p, value, v);
+   uint32_t index = add(p, r);
    (void)map_set(&p->run->layout->views, key, (void *)(uintptr_t)(index + 1));
    return index;
 }
@@ -170,15 +176,27 @@ static void collect(packing *p, ir_value *v)
       return;
    if (p->run->options->target->rows_only)
       v = weight->results[0];
-   *vec_push(p->a, &p->readings) = (reading){v, view_of(p, v)};
+   *vec_push(p->a, &p->readings) = (reading){v, view_of(p, v), false};
 }
 
-/* By the tensor's place in the graph, then by what of it is read: never by who reads it. */
+static void collect_tops(packing *p)
+{
+   ir_op_foreach (p->run->f, op) {
+      if (!pass_reads_top(op->group))
+         continue;
+      ir_value *w = pass_weight_of(op);
+      *vec_push(p->a, &p->readings) = (reading){w, view_of(p, w), true};
+   }
+}
+
+/* By the tensor's place in the graph, then by what of it is read: never by who reads it. Tops come
+ * last: without them all others lie where they do. */
 static int in_graph_order(const void *a, const void *b)
 {
-   const view *x = &((const reading *)a)->view, *y = &((const reading *)b)->view;
-   const uint64_t of_x[] = {x->weight->id, x->first, x->rows, x->stack, x->transposed};
-   const uint64_t of_y[] = {y->weight->id, y->first, y->rows, y->stack, y->transposed};
+   const reading *of_a = a, *of_b = b;
+   const view *x = &of_a->view, *y = &of_b->view;
+   const uint64_t of_x[] = {of_a->top, x->weight->id, x->first, x->rows, x->stack, x->transposed};
+   const uint64_t of_y[] = {of_b->top, y->weight->id, y->first, y->rows, y->stack, y->transposed};
 
    for (size_t i = 0; i < countof(of_x); i++)
       if (of_x[i] != of_y[i])
@@ -194,7 +212,11 @@ static void place_all(packing *p)
       const reading *r = &p->readings.data[i];
       pass_place *at = &p->run->layout->places[r->value->id];
 
-      at->index = index_of(p, r->value, &r->view);
+      if (r->top) {
+         at->index2 = index_of(p, r) + 1;
+         continue;
+      }
+      at->index = index_of(p, r);
       at->size = p->weights.data[at->index].size;
    }
 }
@@ -223,6 +245,7 @@ void pass_pack_weights(pass_run *run)
       if (op->group)
          for (uint32_t i = 0; i < op->num_operands; i++)
             collect(&p, op->operands[i]);
+   collect_tops(&p);
    place_all(&p);
    l->weights = p.weights.data;
    l->num_weights = (uint32_t)p.weights.count;

@@ -24,6 +24,7 @@ pass_target pass_target_cpu(const char *name)
       .max_parts = 3,
       .max_steps = 8,
       .has_int8 = true,
+      .reads_tops = true,
       .has_combine = true,
       .epilogue_quant = 32,
       .prologue_row = 10240,
@@ -80,6 +81,7 @@ pass_target pass_target_ref(void)
    pass_target t = pass_target_cpu("ref");
 
    t.has_int8 = false;
+   t.reads_tops = false;
    t.rows_only = true;
    return t;
 }

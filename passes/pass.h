@@ -50,6 +50,7 @@ typedef struct pass_target {
    int64_t prologue_row;    /* elements of the longest row that a matmul's tile norms; 0: none */
    double repeat_ns;        /* what that costs more than a row kernel before it */
    bool splits_bf16;        /* bf16 weights take rows that a launch of their own splits in parts */
+   bool reads_tops;         /* logits by upper bounds: matmuls with top panels (head_argmax) */
    bool rows_only;          /* weights stay as they are in the checkpoint (ref) */
    uint32_t min_segment;    /* shorter runs of kernels are not worth a recorded segment */
    double launch_ns, bytes_per_ns; /* cost of one more launch; memory speed */
@@ -110,7 +111,8 @@ typedef struct pass_site {
    VEC(ir_op *) host;  /* ops whose kernel it joins */
    ir_match match;     /* of a rule */
    double gain_ns;     /* FUSE: what the cost model expects */
-   double again_ns;    /* of that: what it costs to compute something again in every tile */
+   double again_ns;    /* of that: what its kernel does that those before it did not */
+   bool reads_top;     /* its kernel reads the top of its matmul's weight only (head_argmax) */
    bool forced;
    const struct pass_site *lost_to; /* the best of those that took its ops, NULL none */
    double lost_ns;                  /* what all of them save */
@@ -185,6 +187,8 @@ ir_op *pass_matmul_behind(ir_value *v, uint64_t through);
 const char *pass_other_inputs(const ir_op *a, const ir_op *b);
 /* Whether only one op reads a value of the match; else declines. */
 bool pass_is_inner(pass_site *s, int cap);
+/* Whether the kernel of a group reads the top of its matmul's weight. */
+bool pass_reads_top(const ir_group *g);
 /* Weight operand of a (q)matmul. */
 ir_value *pass_weight_of(const ir_op *matmul);
 /* The weight that v is, or the matrices that v is a view of (reshape, slice, transpose): such a

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/pack.h"
 #include "cache.h"
 #include "level.h"
 
@@ -466,10 +467,10 @@ static bool is_lookup(const plan *p, const plan_weight *w)
    return false;
 }
 
-/* Elements that one token is multiplied with: of experts only its own. */
+/* Elements that one token is multiplied with: of experts only its own; a top is of another weight. */
 static uint64_t elements_of(const plan *p, const plan_weight *w)
 {
-   uint64_t n = w->rows * w->cols;
+   uint64_t n = panel_infos[w->layout].kind == PANEL_KIND_TOP ? 0 : w->rows * w->cols;
    bool experts = w->stack > 1 && w->num_sources && strstr(w->sources[0].tensor, "_exps.");
 
    return experts && p->num_routes ? n / w->stack * p->routes[0].k : n;

@@ -28,6 +28,8 @@ uint32_t gemm_load_arguments(gemm_kernel *g, uint32_t p)
    if (g->key->norm.k)
       g->norm_weight = vec_karg_ptr(f, p++);
    g->s = g->key->int8 ? vec_karg_ptr(f, p++) : g->x;
+   if (g->key->bounds)
+      g->raised = vec_karg_ptr(f, p++);
    g->w[0] = vec_karg_ptr(f, p++);
    if (g->key->w2 != PANEL_none)
       g->w[1] = vec_karg_ptr(f, p++);
@@ -55,21 +57,22 @@ static vec_loop each_panel(gemm_kernel *g, vec_value column_tile)
    return vec_loop_begin(f, first, end, 1, 0, NULL);
 }
 
-static void all_panels(gemm_kernel *g, vec_value column_tile)
+void gemm_each_panel(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
    vec_loop l = each_panel(g, column_tile);
+   uint32_t end = g->w[1] && !g->key->bounds ? 2 : g->weight + 1;
    vec_value panel[2];
    vec_if one;
 
-   for (uint32_t i = 0; i < 2 && g->w[i]; i++)
+   for (uint32_t i = g->weight; i < end; i++)
       panel[i] = vec_at(f, g->w[i], vec_mul(f, l.i, g->k[C_PANEL_BYTES + i]));
    if (g->two[0]) {
       one = vec_if_begin(f, vec_icmp(f, VEC_eq, g->rows, vec_i(f, 1)));
       gemm_two_dots(g, panel);
       vec_if_else(f, &one);
    }
-   for (uint32_t i = 0; i < 2 && g->w[i]; i++)
+   for (uint32_t i = g->weight; i < end; i++)
       gemm_panel_dots(g, i, panel[i]);
    if (g->two[0])
       vec_if_end(f, &one);
@@ -92,11 +95,15 @@ void gemm_tile_panels(gemm_kernel *g, vec_value column_tile)
       g->set = amx_begin(f);
       vec_if_end(f, &i);
    }
-   if (g->key->picks)
-      gemm_pick_begin(g);
-   all_panels(g, column_tile);
-   if (g->key->picks)
-      gemm_pick_end(g, column_tile);
+   if (g->key->bounds) {
+      gemm_bound_panels(g, column_tile);
+   } else {
+      if (g->key->picks)
+         gemm_pick_begin(g);
+      gemm_each_panel(g, column_tile);
+      if (g->key->picks)
+         gemm_pick_end(g, column_tile);
+   }
    if (g->amx_dots[0][0]) {
       i = vec_if_begin(f, many);
       vec_tiles_end(f);
@@ -257,7 +264,7 @@ void gemm_take_stack(gemm_kernel *g)
       g->to = vec_stack(f, GEMM_ROWS * 8, 64);
    if (g->key->combine)
       g->factor = vec_stack(f, GEMM_ROWS * 4, 64);
-   if (g->key->picks) {
+   if (g->key->picks && !g->key->bounds) {
       g->most = vec_stack(f, GEMM_ROWS * vec_lanes(f) * 4, 64);
       g->most_at = vec_stack(f, GEMM_ROWS * vec_lanes(f) * 4, 64);
    }

@@ -78,6 +78,7 @@ typedef struct gemm_key {
    bool parts;     /* x is what the split kernel made of it */
    bool quant;     /* y is quantised; N is whole groups, and there is one head */
    bool picks;     /* y is logits: the largest of a row is kept, see below */
+   bool bounds;    /* picks: of each panel an upper bound is kept; w2 is the top of w */
    gemm_norm norm; /* floats, one weight, not grouped */
    uint32_t
       slices; /* GPU: k is summed in so many slices, which are added in order; 0 or 1: in one */
@@ -114,8 +115,8 @@ void gemm_emit(vec_module *m, const gemm_key *key);
  *
  *    y        f32[M][N], or with quant the codes i8[M][N] and then the scales; with picks the parts and
  *             the draws behind it
- *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), or
- *             the parts bf16[M][3][K rounded up]
+ *    x        f32[M][K], or for int8 the codes i8[M][K] and then the scales (strides of pack.h), with
+ *             bounds the raised ones behind them, or the parts bf16[M][3][K rounded up]
  *    norm     if stored the normed rows f32[M][K]; in front of x. Behind x the weights f32[K]
  *    w        panels; then w2's when there is one
  *    order, offsets   grouped: i32[slots], i32[experts + 1]
@@ -171,6 +172,24 @@ void pick_emit(vec_module *m);
 /* As gemm_launch; the caller fills refs: ids i32[R], parts. An id is below 0 where a logit of the
  * row is NaN or infinite, or all are -inf. */
 void pick_launch(const plan_launch *gemm, plan_launch *out);
+
+/* ---- bounds ----
+ * Picks for which w is read where that is necessary only (gemm_bound.c): a kernel before the product
+ * raises the scales of x, the product leaves a bound of each panel, gemm_bound_bytes a row, and the
+ * kernel behind it finds the row's largest. The product takes no steps. */
+
+/* Bytes of bounds a row, of a product that gemm_launch has filled. */
+uint64_t gemm_bound_bytes(const plan_launch *gemm);
+
+#define RAISE_SYMBOL "raise"
+void raise_emit(vec_module *m);
+/* The caller fills refs: raised scales, x's codes, x's scales. */
+void raise_launch(const plan_launch *gemm, plan_launch *out);
+
+void settle_symbol(panel_layout w, char out[GEMM_SYMBOL_MAX]);
+void settle_emit(vec_module *m, panel_layout w);
+/* The caller fills refs: ids i32[R] as of picks, bounds, x's codes, x's scales, w. */
+void settle_launch(const plan_launch *gemm, plan_launch *out);
 
 /* ---- parts ----
  * f32 x as the exact sum of three bf16, for AMX: a kernel of its own before the product.

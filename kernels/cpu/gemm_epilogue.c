@@ -107,7 +107,7 @@ static void finish_outputs(gemm_kernel *g, vec_value panel, vec_value i, bool ta
       };
       if (tail)
          at[k].left = vec_sub(f, g->k[C_N], at[k].column);
-      out[k] = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[0], at[k].block), 32);
+      out[k] = vec_load(f, VEC_f32, lanes, vec_at(f, g->block[g->weight], at[k].block), 32);
       for (uint32_t s = 0; s < g->key->num_steps; s++)
          out[k] = apply_step(g, s, &at[k], out[k]);
       if (g->key->combine)
@@ -116,22 +116,32 @@ static void finish_outputs(gemm_kernel *g, vec_value panel, vec_value i, bool ta
    }
 }
 
+/* What the largest outputs of row i of the chunk are with these. */
+static void keep_best(gemm_kernel *g, vec_value i, const place *at, const vec_value *v)
+{
+   gemm_best best = gemm_pick_load(g, i);
+
+   for (uint32_t k = 0; k < PANEL_ROWS / vec_lanes(g->f); k++)
+      gemm_pick_outputs(g, at[k].column, at[k].left, v[k], &best);
+   gemm_pick_store(g, i, &best);
+}
+
 /* Rows of the chunk from the stack to y, the columns of a panel; tail: fewer than 16 exist. */
 static void write_block(gemm_kernel *g, vec_value panel, bool tail)
 {
    vec_fn *f = g->f;
    uint32_t lanes = vec_lanes(f), parts = PANEL_ROWS / lanes;
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
-   place at[MAX_HALVES];
+   place at[MAX_HALVES] = {0};
    vec_value v[MAX_HALVES];
    vec_if wanted;
 
    finish_outputs(g, panel, l.i, tail, at, v);
    if (g->key->picks) {
-      gemm_best best = gemm_pick_load(g, l.i);
-      for (uint32_t k = 0; k < parts; k++)
-         gemm_pick_outputs(g, at[k].column, at[k].left, v[k], &best);
-      gemm_pick_store(g, l.i, &best);
+      if (g->key->bounds)
+         gemm_bound_keep(g, panel, at[0].row, v, (vec_value[]){at[0].left, at[1].left});
+      else
+         keep_best(g, l.i, at, v);
       wanted = vec_if_begin(f, gemm_pick_is_wanted(g, at[0].row));
    }
    for (uint32_t k = 0; k < parts; k++) {

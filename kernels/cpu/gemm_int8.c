@@ -26,7 +26,7 @@ static uint32_t groups_per_flush(uint32_t bits)
 static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows)
 {
    dot d = {.r = panel_reader_of(f, p), .f = f, .p = p, .rows = rows, .bits = bits};
-   uint32_t span_groups = p->sub == 16 ? 4 : 8;
+   uint32_t span_groups = p->sub == 16 || p->high == 2 ? 4 : 8; /* of a scale, a line of high bits */
 
    d.lanes = d.r.lanes;
    d.halves = d.r.halves;
@@ -352,11 +352,18 @@ void dot_next_products(dot *d, vec_value cell, vec_value k, vec_value end)
    dot_make_products(d, vec_at(f, cell, step), vec_select(f, inside, next, k), next);
 }
 
+/* Sums of codes that lack their lowest bits. */
+static vec_value undropped(dot *d, vec_value sum)
+{
+   return d->p->drop ? vec_shl_i(d->f, sum, d->p->drop) : sum;
+}
+
 /* i32 sums over the 32 k of a cell that starts at column k. */
 static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
 {
    uint32_t groups = 8 / d->spans;
-   bool wide = d->vnni || d->bytes, begins = d->offset && d->vnni && d->p->sub != 16;
+   bool wide = d->vnni || d->bytes;
+   bool begins = d->offset && d->vnni && d->p->sub != 16 && !d->p->drop;
 
    for (uint32_t s = 0; s < d->spans; s++) {
       vec_value scale[MAX_HALVES];
@@ -372,7 +379,7 @@ static void cell_sums(dot *d, vec_value cell, vec_value k, regs *sum)
       flush(d, &acc, scale, sum, s == 0);
    }
    for (uint32_t i = 0; d->offset && !begins && i < dot_regs(d); i++)
-      sum->v[i] = vec_add(d->f, sum->v[i], less_of(d, cell, k, i));
+      sum->v[i] = vec_add(d->f, undropped(d, sum->v[i]), less_of(d, cell, k, i));
 }
 
 /* The sum of a single span has at most 2^19 and its scale 2^5, or 2^17 and 2^6: their product is
@@ -412,7 +419,7 @@ vec_value dot_sum(dot *d, const dot_sums *c, uint32_t i)
       sum = sum ? vec_add(f, sum, v) : v;
    }
    if (d->offset)
-      sum = vec_add(f, sum, less_of(d, c->cell, c->k, i));
+      sum = vec_add(f, undropped(d, sum), less_of(d, c->cell, c->k, i));
    sum = vec_itof(f, sum);
    return d->spans == 1 && d->p->sub ? vec_fmul(f, sum, c->scale[0]) : sum;
 }

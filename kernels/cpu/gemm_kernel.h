@@ -30,6 +30,8 @@ typedef struct gemm_kernel {
    vec_value scales, group;       /* quant: of y; f32[64][32], a group of each row of the chunk */
    vec_value parts_of, draws;     /* picks: of all rows */
    vec_value most, most_at;       /* picks: f32[64][lanes], i32[64][lanes], largest so far */
+   vec_value raised;              /* bounds: scales for the top panels */
+   uint32_t weight;               /* whose products the epilogue takes */
    vec_value unpacked;            /* UNPACKED_BYTES; NULL when nothing is unpacked */
    vec_value products, set; /* i32[2 cells][2][16][16]; the AMX tiles of the chunk: NULL without */
 } gemm_kernel;
@@ -60,8 +62,10 @@ vec_value gemm_rows_of_step(gemm_kernel *g);
 /* The chunk's rows are first, first + 1, … of x and y. */
 void gemm_number_rows(gemm_kernel *g, vec_value first);
 
-/* The panels of a tile of columns, for all rows of the chunk (gemm.c). */
+/* The panels of a tile of columns, for all rows of the chunk (gemm.c); of them, those of one weight
+ * (with a second one that a step takes: of both). */
 void gemm_tile_panels(gemm_kernel *g, vec_value column_tile);
+void gemm_each_panel(gemm_kernel *g, vec_value column_tile);
 
 /* The same for a chunk whose rows are normed first (gemm_norm.c). */
 void gemm_norm_tile(gemm_kernel *g, vec_value column_tile);
@@ -80,6 +84,20 @@ gemm_best gemm_pick_load(gemm_kernel *g, vec_value i);
 void gemm_pick_store(gemm_kernel *g, vec_value i, const gemm_best *b);
 void gemm_pick_outputs(gemm_kernel *g, vec_value column, vec_value left, vec_value v, gemm_best *b);
 vec_value gemm_pick_is_wanted(gemm_kernel *g, vec_value row);
+
+/* Logits whose NaN are infinity, and -inf from lane `left` on (NULL: none); numbers of the columns
+ * from `first` on; the larger of both, lane by lane, of equals what was there, whose columns come
+ * first; the largest of all lanes, with the lowest number among its equals. */
+vec_value gemm_logits(vec_fn *f, vec_value v, vec_value left);
+vec_value gemm_columns(vec_fn *f, vec_value first);
+void gemm_keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b);
+gemm_best gemm_over_lanes(vec_fn *f, gemm_best b);
+
+/* With bounds (gemm_bound.c): the panels of a tile, by their top or in full; the largest of a row's
+ * outputs v of a panel, of which `left` exist (NULL: all). */
+void gemm_bound_panels(gemm_kernel *g, vec_value column_tile);
+void gemm_bound_keep(gemm_kernel *g, vec_value panel, vec_value row, const vec_value *v,
+                     const vec_value *left);
 
 /* Columns of one panel = 0, for every token. */
 void gemm_clear_panel(gemm_kernel *g, vec_value panel, vec_value tokens);

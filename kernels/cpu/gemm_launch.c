@@ -26,7 +26,7 @@ static const char *weight_unsupported(const gemm_key *key, panel_layout layout, 
 
    if (p->kind == PANEL_KIND_NONE || p->kind == PANEL_KIND_ROWS)
       return "the weight is not packed in panels";
-   if (key->int8 && p->kind != PANEL_KIND_CODES)
+   if (key->int8 && p->kind != PANEL_KIND_CODES && p->kind != PANEL_KIND_TOP)
       return "float weights take float activations";
    if (key->parts && layout != PANEL_bf16)
       return "only bf16 weights take activations in parts";
@@ -41,7 +41,9 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
 
    if (why)
       return why;
-   if ((has_step(key, GEMM_STEP_mul_second) || has_step(key, GEMM_STEP_mul_bounded)) !=
+   if (key->bounds && (!key->picks || key->num_steps || key->w2 == PANEL_none || key->w2 != pack_top_of(panel_infos[key->w].dtype)))
+      return "bounds are of plain logits, by the top of their weight";
+   if (!key->bounds && (has_step(key, GEMM_STEP_mul_second) || has_step(key, GEMM_STEP_mul_bounded)) !=
        (key->w2 != PANEL_none))
       return "a second weight and the step that uses it go together";
    if (key->w2 != PANEL_none) {
@@ -96,7 +98,10 @@ void gemm_symbol(const gemm_key *key, char out[GEMM_SYMBOL_MAX])
                     : key->form == GEMM_part ? "part"
                                              : "merge");
    if (key->quant || key->picks)
-      snprintf(out + n, GEMM_SYMBOL_MAX - n, key->quant ? "_quant" : "_picks");
+      snprintf(out + n, GEMM_SYMBOL_MAX - n,
+               key->quant    ? "_quant"
+               : key->bounds ? "_bounds"
+                             : "_picks");
 }
 
 /* ---- launches ---- */
@@ -165,7 +170,8 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
 {
    uint64_t panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
    uint64_t bytes = panel_bytes(key->w, k), bytes2 = panel_bytes(key->w2, k);
-   uint64_t each = panels_per_tile(key, panels, bytes + bytes2);
+   uint64_t read = key->bounds ? bytes2 : bytes + bytes2;
+   uint64_t each = panels_per_tile(key, panels, read);
    const int64_t consts[GEMM_CONSTS] = {
       [C_ROWS_PER_SYM] = rows.is_sym ? MAX(rows.num, 1) : 0,
       [C_SYM] = rows.is_sym ? (int64_t)rows.sym : 0,
@@ -192,10 +198,11 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
    memcpy(out->consts, consts, sizeof consts);
    out->num_consts = GEMM_CONSTS;
    out->num_refs = 3 + key->quant + 2 * key->picks + (key->norm.k != 0) + key->norm.stored +
-                   key->int8 + (key->w2 != PANEL_none) + 2 * key->grouped + key->combine;
+                   key->int8 + key->bounds + (key->w2 != PANEL_none) + 2 * key->grouped +
+                   key->combine;
    for (uint32_t i = 0; i < key->num_steps; i++)
       out->num_refs += gemm_step_infos[key->steps[i].kind].has_operand;
-   out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * (bytes + bytes2))};
+   out->bytes = (plan_extent){.k = (int64_t)(heads->count * panels * read)};
    if (key->grouped) {
       out->tiles = (plan_extent){.k = consts[C_COLUMN_TILES]};
       if (stack->few && !key->combine) {
@@ -207,7 +214,7 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
       out->tiles = gemm_row_extent(consts[C_COLUMN_TILES] * consts[C_HEADS], rows, GEMM_ROWS);
    }
    out->flops = gemm_row_extent(
-      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none ? 2 : 1)), rows, 1);
+      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none && !key->bounds ? 2 : 1)), rows, 1);
 }
 
 bool gemm_wants_parts(const gemm_key *key, const isa_info *isa)

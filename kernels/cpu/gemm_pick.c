@@ -57,8 +57,7 @@ void gemm_pick_begin(gemm_kernel *g)
    vec_loop_end(f, &l, NULL);
 }
 
-/* The larger of both, lane by lane; of equals what was there, whose columns come first. */
-static void keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b)
+void gemm_keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b)
 {
    vec_value larger = vec_fcmp(f, VEC_gt, v, b->most);
 
@@ -80,17 +79,29 @@ void gemm_pick_store(gemm_kernel *g, vec_value i, const gemm_best *b)
    vec_store(g->f, b->at, lanes_at(g, g->most_at, i), 32);
 }
 
-void gemm_pick_outputs(gemm_kernel *g, vec_value column, vec_value left, vec_value v, gemm_best *b)
+vec_value gemm_logits(vec_fn *f, vec_value v, vec_value left)
 {
-   vec_fn *f = g->f;
    uint32_t lanes = vec_lanes(f);
-   vec_value number = lane_numbers(f, lanes);
 
    v = vec_select(f, vec_fcmp(f, VEC_lt, v, infinity(f, lanes, 1)), v, infinity(f, lanes, 1));
    if (left)
-      v = vec_select(f, vec_icmp(f, VEC_lt, number, wide(f, left, lanes)), v,
+      v = vec_select(f, vec_icmp(f, VEC_lt, lane_numbers(f, lanes), wide(f, left, lanes)), v,
                      infinity(f, lanes, -1));
-   keep_larger(f, v, vec_add(f, wide(f, column, lanes), number), b);
+   return v;
+}
+
+vec_value gemm_columns(vec_fn *f, vec_value first)
+{
+   uint32_t lanes = vec_lanes(f);
+
+   return vec_add(f, wide(f, first, lanes), lane_numbers(f, lanes));
+}
+
+void gemm_pick_outputs(gemm_kernel *g, vec_value column, vec_value left, vec_value v, gemm_best *b)
+{
+   vec_fn *f = g->f;
+
+   gemm_keep_larger(f, gemm_logits(f, v, left), gemm_columns(f, column), b);
 }
 
 static vec_value least_of(vec_fn *f, vec_value v)
@@ -100,8 +111,7 @@ static vec_value least_of(vec_fn *f, vec_value v)
    return vec_imin(f, vec_extract(f, v, 0), vec_extract(f, v, 1));
 }
 
-/* The largest of all lanes, and the lowest number among its equals. */
-static gemm_best over_lanes(vec_fn *f, gemm_best b)
+gemm_best gemm_over_lanes(vec_fn *f, gemm_best b)
 {
    uint32_t lanes = vec_width(b.most);
    vec_value most = vec_fmax_all(f, b.most);
@@ -120,7 +130,7 @@ void gemm_pick_end(gemm_kernel *g, vec_value column_tile)
    vec_value to = vec_at(f, g->parts_of, vec_shl_i(f, vec_mul(f, row, bytes), 1));
 
    to = vec_at(f, to, vec_shl_i(f, column_tile, 2));
-   const gemm_best b = over_lanes(f, gemm_pick_load(g, l.i));
+   const gemm_best b = gemm_over_lanes(f, gemm_pick_load(g, l.i));
    vec_store(f, b.most, to, 4);
    vec_store(f, b.at, vec_at(f, to, bytes), 4);
    vec_loop_end(f, &l, NULL);
@@ -165,9 +175,9 @@ void pick_emit(vec_module *m)
    vec_value v = vec_load(f, VEC_f32, lanes, from, 4);
    gemm_best b = {l.var[0], l.var[1]};
    v = vec_select(f, there, v, infinity(f, lanes, -1));
-   keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &b);
+   gemm_keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &b);
    vec_loop_end(f, &l, (vec_value[]){b.most, b.at});
-   b = over_lanes(f, (gemm_best){l.var[0], l.var[1]});
+   b = gemm_over_lanes(f, (gemm_best){l.var[0], l.var[1]});
    vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, b.most), infinity(f, 1, 1));
    vec_store(f, vec_select(f, is_finite, b.at, vec_int(f, VEC_i32, 1, -1)),
              vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);

@@ -35,7 +35,7 @@ static void fill_dot(gemm_kernel *g, uint32_t weight, const stretch *s, vec_valu
 
    args[DOT_w] = s->panel;
    args[DOT_x] = g->x;
-   args[DOT_s] = g->s;
+   args[DOT_s] = weight && g->raised ? g->raised : g->s;
    args[DOT_number] = vec_at(f, g->from, vec_shl_i(f, row, 3));
    args[DOT_out] = vec_at(f, g->block[weight], vec_mul_i(f, row, PANEL_ROWS * 4));
    args[DOT_from] = s->from;
