@@ -3,16 +3,19 @@
 
    bench/ablation.py [--llama PATH/bin] [-t 2] [--seconds 36] [--only ROW,…] [--off NAME,…|all] [--least .08] [--samples FILE] [--assert] [MODEL…]
 
-Builds of a model run in turns, a burst each (alternate.c; the first token: a process each), from the artifact cache, where they share one file of
-weights: copies of one file in other pages of memory are read up to 12 % faster or slower. Shown is what leaving the fusion out costs
+Builds of a model run in turns, a burst each (alternate.c; the first token: a process each), from an artifact cache of their own, where they share
+one file of weights but for what a fusion adds to it. Copies of one file in other pages of memory are read up to 12 % faster or slower: before
+each process the files are copied, so that this is part of the error. Shown is what leaving the fusion out costs
 (positive: the fusion helps), as the mean over processes of the median of bursts, and its standard error, and how many launches and
 kilobytes of planned reads and writes a decoded token has more without it. "nothing" is the default build once more: what the
 method makes of no difference. With --llama the build without any fusion runs beside the peer, too. --samples FILE keeps what was measured and
 shows all it holds; --seconds 0 measures nothing. --assert exits with 1 when all together give less than --least of decode, when one that
 is on by default loses 1 % more than "nothing" anywhere by more than two standard errors, or when the build without fusions is slower than the peer."""
 import argparse
+import glob
 import json
 import os
+import shutil
 import statistics
 import sys
 
@@ -22,6 +25,7 @@ ROWS = {"decode 128": [], "prefill 512": ["-p", "512"], "16 sequences": ["-b", "
 MOST_LOSS = .01
 TURNS, RUNS = 3, 6  # builds beside the default one in a run of alternate.c, and runs
 ALTERNATE = os.path.join(ROOT, "build", "alternate")
+CACHE = os.path.join(ROOT, "build", "ablation")
 
 
 def build_alternate():
@@ -57,6 +61,13 @@ def builds(args, model):
             yield name, output([SINTER, "compile", model, "--quiet", *leaving_out(without)]).strip()
 
 
+def move_weights():
+    """Weights into other pages of memory."""
+    for path in glob.glob(os.path.join(CACHE, "artifacts", "weights", "*.weights")):
+        shutil.copyfile(path, path + ".copy")
+        os.replace(path + ".copy", path)
+
+
 def spread(values):
     """Mean and its standard error."""
     return statistics.mean(values), statistics.stdev(values) / len(values) ** .5
@@ -69,6 +80,7 @@ def alternate(args, paths, options):
         some = paths[i:i + TURNS]
         ratios = [[] for _ in some]
         for run in range(RUNS):
+            move_weights()
             order = [(run + k) % len(some) for k in range(len(some))]
             out = output([ALTERNATE, "-t", str(args.threads), "-s", str(args.seconds / RUNS), *options, paths[0], *(some[k] for k in order)])
             for k, line in zip(order, out.splitlines()):
@@ -171,6 +183,7 @@ def main():
         with open(args.samples, encoding="utf-8") as f:
             samples = [json.loads(line) for line in f]
     if args.seconds > 0:
+        os.environ["SINTER_CACHE"] = CACHE
         build_alternate()
     for model in args.models if args.seconds > 0 else ():
         for s in measure(args, model):

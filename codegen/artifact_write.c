@@ -79,19 +79,24 @@ static sinter_status reserve(int fd, uint64_t size, const char *where)
    return SINTER_ok;
 }
 
+enum { HUGE_PAGES_PART = 32 << 20 };
+
 /* Has the file's pages made huge ones while there are none yet, where the file system can: steps
  * walk through all weights, and where pages of 4 KiB come to lie differs from file to file, by
  * several percent of their speed. What is written later goes into these pages. Only speed depends
- * on it. */
+ * on it. A part at a time: what is mapped counts as memory of the compiler's. */
 static void ask_huge_pages(int fd, uint64_t size)
 {
-   void *pages = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+   for (uint64_t at = 0; at < size; at += HUGE_PAGES_PART) {
+      uint64_t bytes = MIN(size - at, (uint64_t)HUGE_PAGES_PART);
+      void *pages = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)at);
 
-   if (pages == MAP_FAILED)
-      return;
-   if (madvise(pages, size, MADV_HUGEPAGE) == 0)
-      (void)madvise(pages, size, MADV_POPULATE_READ);
-   munmap(pages, size);
+      if (pages == MAP_FAILED)
+         return;
+      if (madvise(pages, bytes, MADV_HUGEPAGE) == 0)
+         (void)madvise(pages, bytes, MADV_POPULATE_READ);
+      munmap(pages, bytes);
+   }
 }
 
 /* ---- sections ---- */

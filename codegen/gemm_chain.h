@@ -51,7 +51,7 @@ SINTER_CHECKED sinter_status cg_lower_sums(cg_chain *c, const ir_value **split, 
 bool cg_chain_makes_logits(const cg_chain *c);
 void cg_chain_picks(cg_chain *c, const plan_launch *own, cg_launches *out);
 
-/* The same for a group of head_argmax: the product leaves bounds, and most of the weight is not read. */
+/* The same for a group of head_argmax: the product leaves bounds. */
 SINTER_CHECKED sinter_status cg_chain_bounds(cg_chain *c, cg_launches *out);
 
 SINTER_CHECKED sinter_status cg_chain_refuse(const ir_op *op, const char *why);

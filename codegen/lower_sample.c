@@ -1,7 +1,7 @@
 /* lower_sample.c - tokens from the wanted rows of logits, so that the host reads ids instead.
  *
- * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c), or bounds of it
- * (gemm_bound.c). On a GPU
+ * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c), or bounds of
+ * all (gemm_bound.c). On a GPU
  * launches behind the last kernel draw, too:
  *
  *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
@@ -147,9 +147,9 @@ sinter_status cg_chain_bounds(cg_chain *c, cg_launches *out)
       cg_launch_value(l, to, c->start->operands[i], false);
    cg_launch_ref(to, scales, raised, false);
    cg_launch_value(l, to, c->start->operands[2], false);
-   cg_launch_ref(to, (plan_ref){.kind = PLAN_REF_weight,
-                                .offset = l->layout->weights[w->index2 - 1].offset},
-                 l->layout->weights[w->index2 - 1].size, false);
+   cg_launch_ref(
+      to, (plan_ref){.kind = PLAN_REF_weight, .offset = l->layout->weights[w->index2 - 1].offset},
+      l->layout->weights[w->index2 - 1].size, false);
    add_settle(c, &own, bounds, bytes, out);
    return SINTER_ok;
 }

@@ -255,7 +255,12 @@ static void print_place(text_buf *out, const ir_func *f, const pass_layout *l, c
       text_printf(out, "arena %llu + %llu\n", (unsigned long long)p->offset,
                   (unsigned long long)p->size);
       break;
-   case PASS_PLACE_weight: text_printf(out, "weight %u\n", p->index); break;
+   case PASS_PLACE_weight:
+      text_printf(out, "weight %u", p->index);
+      if (p->index2)
+         text_printf(out, ", top %u", p->index2 - 1);
+      text_printf(out, "\n");
+      break;
    case PASS_PLACE_state: text_printf(out, "state %u layer %u\n", p->index, p->index2); break;
    case PASS_PLACE_meta:
       text_printf(out, "meta %s %u\n", ir_meta_infos[p->index].name, p->index2);

@@ -5,9 +5,9 @@
  *
  * Most steps need of their logits only which is the largest. The upper bits of the weight's codes
  * bound each logit from above, and few bounds reach the largest logit: only what may be larger is
- * read in full (kernels/cpu/gemm_bound.c). The token is the same. Rows whose logits are wanted are
- * made from the weight itself. It costs the top's bytes in the artifact, and a launch, which pays
- * for large vocabularies. Declines weights whose codes are not bytes with a scale for 32. Kills: the
+ * read in full (kernels/cpu/gemm_bound.c). The token is the same. Logits that are wanted are made
+ * from the weight itself. It costs the top's bytes in the artifact, and a launch, which pays for
+ * large vocabularies. Declines weights whose codes are not bytes with a scale for 32. Kills: the
  * top of another weight; logits with an epilogue, whose order the bounds do not have. */
 #include "pass.h"
 

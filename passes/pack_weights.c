@@ -9,8 +9,8 @@
  * One packed copy per tensor and view, however many ops read it (an embedding that is the head,
  * too). Copies stand in the order of the checkpoint's graph, which is about the one in which
  * kernels read them, whatever was fused: builds of a model that differ in fusions share one file of
- * weights, but for head_argmax, which adds to it. Kills: two copies of a tied embedding; overlapping recipes; the rows of another head; an
- * order that a fusion changes. */
+ * weights; only head_argmax adds to it. Kills: two copies of a tied embedding; overlapping recipes;
+ * the rows of another head; an order that a fusion changes. */
 #include "run.h"
 
 #include <stdlib.h>
@@ -133,7 +133,8 @@ static uint32_t add(packing *p, const reading *r)
 {
    const ir_type *t = &r->value->type;
    const view *v = &r->view;
-   plan_weight w = {.layout = layout_of(p, r->value, r->top), .rows = 1, .transposed = v->transposed};
+   plan_weight w = {
+      .layout = layout_of(p, r->value, r->top), .rows = 1, .transposed = v->transposed};
 
    w.dtype = v->weight->results[0]->type.dtype;
    w.cols = (uint64_t)MAX(ir_type_row(t), 0);

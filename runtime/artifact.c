@@ -467,7 +467,8 @@ static bool is_lookup(const plan *p, const plan_weight *w)
    return false;
 }
 
-/* Elements that one token is multiplied with: of experts only its own; a top is of another weight. */
+/* Elements that one token is multiplied with: of experts only its own, and of a top none that are
+ * not of its weight. */
 static uint64_t elements_of(const plan *p, const plan_weight *w)
 {
    uint64_t n = panel_infos[w->layout].kind == PANEL_KIND_TOP ? 0 : w->rows * w->cols;

@@ -174,9 +174,9 @@ void pick_emit(vec_module *m);
 void pick_launch(const plan_launch *gemm, plan_launch *out);
 
 /* ---- bounds ----
- * Picks for which w is read where that is necessary only (gemm_bound.c): a kernel before the product
- * raises the scales of x, the product leaves a bound of each panel, gemm_bound_bytes a row, and the
- * kernel behind it finds the row's largest. The product takes no steps. */
+ * Picks for which w is read only where that is necessary (gemm_bound.c): a kernel before the
+ * product raises the scales of x, the product leaves a bound of each panel, gemm_bound_bytes a row,
+ * and the kernel behind it finds the row's largest. No steps; what is wanted is y as of picks. */
 
 /* Bytes of bounds a row, of a product that gemm_launch has filled. */
 uint64_t gemm_bound_bytes(const plan_launch *gemm);

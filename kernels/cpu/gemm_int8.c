@@ -26,7 +26,8 @@ static uint32_t groups_per_flush(uint32_t bits)
 static dot dot_of(vec_fn *f, const panel_info *p, uint32_t bits, dot_family family, uint32_t rows)
 {
    dot d = {.r = panel_reader_of(f, p), .f = f, .p = p, .rows = rows, .bits = bits};
-   uint32_t span_groups = p->sub == 16 || p->high == 2 ? 4 : 8; /* of a scale, a line of high bits */
+   uint32_t span_groups =
+      p->sub == 16 || p->high == 2 ? 4 : 8; /* of a scale, a line of high bits */
 
    d.lanes = d.r.lanes;
    d.halves = d.r.halves;

@@ -41,10 +41,11 @@ const char *gemm_unsupported(const gemm_key *key, uint64_t k)
 
    if (why)
       return why;
-   if (key->bounds && (!key->picks || key->num_steps || key->w2 == PANEL_none || key->w2 != pack_top_of(panel_infos[key->w].dtype)))
+   if (key->bounds && (!key->picks || key->num_steps || key->w2 == PANEL_none ||
+                       key->w2 != pack_top_of(panel_infos[key->w].dtype)))
       return "bounds are of plain logits, by the top of their weight";
-   if (!key->bounds && (has_step(key, GEMM_STEP_mul_second) || has_step(key, GEMM_STEP_mul_bounded)) !=
-       (key->w2 != PANEL_none))
+   if (!key->bounds && (has_step(key, GEMM_STEP_mul_second) ||
+                        has_step(key, GEMM_STEP_mul_bounded)) != (key->w2 != PANEL_none))
       return "a second weight and the step that uses it go together";
    if (key->w2 != PANEL_none) {
       if ((why = weight_unsupported(key, key->w2, k)) != NULL)
@@ -214,7 +215,8 @@ static void fill_launch(const gemm_key *key, gemm_rows rows, const gemm_heads *h
       out->tiles = gemm_row_extent(consts[C_COLUMN_TILES] * consts[C_HEADS], rows, GEMM_ROWS);
    }
    out->flops = gemm_row_extent(
-      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none && !key->bounds ? 2 : 1)), rows, 1);
+      (int64_t)(2 * heads->count * n * k * (key->w2 != PANEL_none && !key->bounds ? 2 : 1)), rows,
+      1);
 }
 
 bool gemm_wants_parts(const gemm_key *key, const isa_info *isa)

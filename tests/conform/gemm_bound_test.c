@@ -104,8 +104,7 @@ static void run_bounded(bounded *b, LLVMOrcLLJITRef jit, const char *product, co
    memcpy(other.args.konst, other.plan.consts, sizeof other.args.konst);
    memcpy(other.args.ptr, (void *[]){raised, b->in.codes, b->in.scales}, 3 * sizeof(void *));
    run(jit_find(jit, RAISE_SYMBOL), &other.args, M);
-   void *ptrs[] = {b->y,     b->bounds,   b->how, b->in.codes, b->in.scales, raised,
-                   b->w.panels, b->top};
+   void *ptrs[] = {b->y, b->bounds, b->how, b->in.codes, b->in.scales, raised, b->w.panels, b->top};
    cr_assert(l.plan.num_refs == countof(ptrs));
    memcpy(l.args.ptr, ptrs, sizeof ptrs);
    run_rows(&l, jit_find(jit, product), M);
@@ -147,8 +146,8 @@ static void check_rows(const bounded *b)
 
    for (uint64_t r = 0; r < M; r++) {
       check_bounds(b, r);
-      cr_assert(b->ids[r] == best_of(b->want + r * n, n), "row %d of %d columns: %d", (int)r, (int)n,
-                b->ids[r]);
+      cr_assert(b->ids[r] == best_of(b->want + r * n, n), "row %d of %d columns: %d", (int)r,
+                (int)n, b->ids[r]);
       for (uint64_t i = 0; i < n; i++) {
          const float *expect = b->how[r].how == DRAW_best ? &untouched : &b->want[r * n + i];
          cr_assert(memcmp(&b->y[r * n + i], expect, sizeof *expect) == 0, "row %d", (int)r);
