@@ -58,6 +58,7 @@ pass_target pass_target_arch(const char *name)
    if (!arch)
       return t;
    t.arch = arch;
+   t.reads_tops = false;
    t.has_combine = false; /* blocks would add to one row in an order of their own */
    t.epilogue_quant = ARCH_TILE_COLUMNS;
    t.row_limit = arch->shared_bytes / (int64_t)sizeof(float);

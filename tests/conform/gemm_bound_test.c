@@ -21,6 +21,12 @@ typedef struct bounded {
    int32_t ids[M];
 } bounded;
 
+/* The kernels of a level, which are the same for all weights. */
+typedef struct code {
+   LLVMOrcLLJITRef jit;
+   sinter_kernel *plain, *raise, *product, *settle;
+} code;
+
 static void pack_top(bounded *b)
 {
    pack_panels(b->key.w, b->w.t, b->w.n, b->w.k, 0, b->panels, row_of, &b->w, b->w.panels);
@@ -86,7 +92,7 @@ static void run_plain(bounded *b, sinter_kernel *kernel)
 }
 
 /* raise, the product, settle. */
-static void run_bounded(bounded *b, LLVMOrcLLJITRef jit, const char *product, const char *settle)
+static void run_bounded(bounded *b, const code *c)
 {
    const uint64_t s_stride = pack_scales_stride(b->w.k, 32);
    uint8_t *raised = malloc(M * s_stride);
@@ -103,16 +109,16 @@ static void run_bounded(bounded *b, LLVMOrcLLJITRef jit, const char *product, co
    raise_launch(&l.plan, &other.plan);
    memcpy(other.args.konst, other.plan.consts, sizeof other.args.konst);
    memcpy(other.args.ptr, (void *[]){raised, b->in.codes, b->in.scales}, 3 * sizeof(void *));
-   run(jit_find(jit, RAISE_SYMBOL), &other.args, M);
+   run(c->raise, &other.args, M);
    void *ptrs[] = {b->y, b->bounds, b->how, b->in.codes, b->in.scales, raised, b->w.panels, b->top};
    cr_assert(l.plan.num_refs == countof(ptrs));
    memcpy(l.args.ptr, ptrs, sizeof ptrs);
-   run_rows(&l, jit_find(jit, product), M);
+   run_rows(&l, c->product, M);
    settle_launch(&l.plan, &other.plan);
    memcpy(other.args.konst, other.plan.consts, sizeof other.args.konst);
    memcpy(other.args.ptr, (void *[]){b->ids, b->bounds, b->in.codes, b->in.scales, b->w.panels},
           5 * sizeof(void *));
-   run(jit_find(jit, settle), &other.args, M);
+   run(c->settle, &other.args, M);
    free(raised);
 }
 
@@ -155,28 +161,42 @@ static void check_rows(const bounded *b)
    }
 }
 
-/* At every level of the machine. */
+static code code_of(const bounded *b, const isa_info *isa)
+{
+   code c = {.jit = jit_create()};
+   vec_module *m = module_of(isa);
+   char plain[GEMM_SYMBOL_MAX], product[GEMM_SYMBOL_MAX], settle[GEMM_SYMBOL_MAX];
+
+   gemm_symbol(&b->plain, plain);
+   gemm_symbol(&b->key, product);
+   settle_symbol(b->key.w, settle);
+   gemm_emit(m, &b->plain);
+   raise_emit(m);
+   gemm_emit(m, &b->key);
+   settle_emit(m, b->key.w);
+   c.plain = jit_kernel(c.jit, m, plain);
+   c.raise = jit_find(c.jit, RAISE_SYMBOL);
+   c.product = jit_find(c.jit, product);
+   c.settle = jit_find(c.jit, settle);
+   vec_module_destroy(m);
+   return c;
+}
+
+/* At every level; emulated where its instructions do not run here, so that tiles are executed on
+ * any machine. */
 static void check(bounded *b)
 {
-   for (int level = 0; level < ISA_LEVEL_COUNT; level++) {
-      if (!isa_runs((isa_level)level))
-         continue;
-      LLVMOrcLLJITRef jit = jit_create();
-      vec_module *m = module_of(&isa_infos[level]);
-      char plain[GEMM_SYMBOL_MAX], product[GEMM_SYMBOL_MAX], settle[GEMM_SYMBOL_MAX];
+   static code codes[ISA_LEVEL_COUNT];
 
-      gemm_symbol(&b->plain, plain);
-      gemm_symbol(&b->key, product);
-      settle_symbol(b->key.w, settle);
-      gemm_emit(m, &b->plain);
-      raise_emit(m);
-      gemm_emit(m, &b->key);
-      settle_emit(m, b->key.w);
-      run_plain(b, jit_kernel(jit, m, plain));
-      run_bounded(b, jit, product, settle);
+   for (int i = 0; i < ISA_LEVEL_COUNT; i++) {
+      const isa_info isa = conform_isa((isa_level)i);
+      if (conform_skips((isa_level)i))
+         continue;
+      if (!codes[i].jit)
+         codes[i] = code_of(b, &isa);
+      run_plain(b, codes[i].plain);
+      run_bounded(b, &codes[i]);
       check_rows(b);
-      vec_module_destroy(m);
-      LLVMOrcDisposeLLJIT(jit);
    }
 }
 
