@@ -234,7 +234,7 @@ static void move_all(graph *g, const uint32_t *order)
     * is moved. */
    for (uint32_t i = 0; i < g->n; i++) {
       kernel *k = &g->k[order[i]];
-      ir_op *op = k->group->first;
+      ir_op *const first = k->group->first, *op = first;
 
       sorted[i] = *k;
       for (uint32_t m = k->group->num_ops; m; m--) {
@@ -243,6 +243,7 @@ static void move_all(graph *g, const uint32_t *order)
          ir_move_before(f, op, NULL);
          op = next;
       }
+      k->group->first = first; /* moving ops one by one loses it */
    }
    memcpy(g->k, sorted, g->n * sizeof *sorted);
 }
