@@ -30,8 +30,7 @@ enum { TOP_DROP = 2 }; /* low bits of a byte that a TOP panel does not have */
 /* One row of panels.def, and what follows from it. */
 typedef struct panel_info {
    const char *name;
-   dtype
-      dtype; /* that takes this layout; of a top: whose weights have one; DT_none for none and rows */
+   dtype dtype; /* that takes this layout, or has this top; DT_none for none and rows */
    panel_kind kind;
    uint32_t low, high, block, sub;
    uint32_t drop; /* bits that codes lack at their low end */

@@ -1,8 +1,7 @@
 /* lower_sample.c - tokens from the wanted rows of logits, so that the host reads ids instead.
  *
  * On a CPU the product that makes them finds the likeliest (kernels/cpu/gemm_pick.c), or bounds of
- * all (gemm_bound.c). On a GPU
- * launches behind the last kernel draw, too:
+ * all (gemm_bound.c). On a GPU launches behind the last kernel draw, too:
  *
  *    logits[R, V] ─ part: chunks of rows ─▶ largest of each ─ pick: rows ─▶ ids[R]     how: meta.def's picks */
 #include "gemm_chain.h"

@@ -287,9 +287,6 @@ void settle_emit(vec_module *m, panel_layout w)
    look_closer(&t, bounds, l.i, panels);
    vec_if_end(f, &may);
    vec_loop_end(f, &l, NULL);
-   vec_value at = vec_load(f, VEC_i32, 1, t.at, 4);
-   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, largest(&t)), vec_float(f, 1, INFINITY));
-   vec_store(f, vec_select(f, is_finite, at, vec_int(f, VEC_i32, 1, -1)),
-             vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
+   gemm_pick_id(f, ids, (gemm_best){largest(&t), vec_load(f, VEC_i32, 1, t.at, 4)});
    vec_end(f);
 }

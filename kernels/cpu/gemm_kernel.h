@@ -92,6 +92,8 @@ vec_value gemm_logits(vec_fn *f, vec_value v, vec_value left);
 vec_value gemm_columns(vec_fn *f, vec_value first);
 void gemm_keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b);
 gemm_best gemm_over_lanes(vec_fn *f, gemm_best b);
+/* The tile's id from the largest of its row: -1 when that is no finite number. */
+void gemm_pick_id(vec_fn *f, vec_value ids, gemm_best b);
 
 /* With bounds (gemm_bound.c): the panels of a tile, by their top or in full; the largest of a row's
  * outputs v of a panel, of which `left` exist (NULL: all). */

@@ -146,6 +146,14 @@ vec_value gemm_pick_is_wanted(gemm_kernel *g, vec_value row)
 
 /* ---- pick ---- */
 
+void gemm_pick_id(vec_fn *f, vec_value ids, gemm_best b)
+{
+   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, b.most), infinity(f, 1, 1));
+
+   vec_store(f, vec_select(f, is_finite, b.at, vec_int(f, VEC_i32, 1, -1)),
+             vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
+}
+
 void pick_launch(const plan_launch *gemm, plan_launch *out)
 {
    out->consts[0] = gemm->consts[C_COLUMN_TILES];
@@ -157,7 +165,7 @@ void pick_launch(const plan_launch *gemm, plan_launch *out)
    out->flops = out->bytes;
 }
 
-/* A row a tile: the largest of its parts; -1 when that is no finite number. */
+/* A row a tile: the largest of its parts. */
 void pick_emit(vec_module *m)
 {
    if (vec_module_has(m, PICK_SYMBOL))
@@ -177,9 +185,6 @@ void pick_emit(vec_module *m)
    v = vec_select(f, there, v, infinity(f, lanes, -1));
    gemm_keep_larger(f, v, vec_load(f, VEC_i32, lanes, vec_at(f, from, bytes), 4), &b);
    vec_loop_end(f, &l, (vec_value[]){b.most, b.at});
-   b = gemm_over_lanes(f, (gemm_best){l.var[0], l.var[1]});
-   vec_value is_finite = vec_fcmp(f, VEC_lt, vec_fabs(f, b.most), infinity(f, 1, 1));
-   vec_store(f, vec_select(f, is_finite, b.at, vec_int(f, VEC_i32, 1, -1)),
-             vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
+   gemm_pick_id(f, ids, gemm_over_lanes(f, (gemm_best){l.var[0], l.var[1]}));
    vec_end(f);
 }
