@@ -1,6 +1,8 @@
 /* plan_json.c - prints what plan.h holds, extents as formulas. */
 #include "plan_json.h"
 
+#include "base/pack.h"
+
 static const char *const sym_names[] = {
 #define SYM(name, what) #name,
 #include "base/syms.def"
@@ -83,6 +85,7 @@ static void write_weights(text_buf *t, const plan *p)
    for (uint32_t i = 0; i < p->num_weights; i++) {
       const plan_weight *w = &p->weights[i];
       field(t, i ? ",{" : "{", "dtype", dtype_infos[w->dtype].name);
+      field(t, ",", "layout", panel_infos[w->layout].name);
       number(t, ",", "rows", w->rows);
       number(t, ",", "cols", w->cols);
       if (w->stack > 1)

@@ -4,6 +4,7 @@
 #include "base/quant.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 
 static uint64_t state = 88172645463325252u;
@@ -121,6 +122,36 @@ Test(pack, lossless)
          check_lossless((dtype)t, row_counts[i], 2 * MAX(dtype_infos[t].block, 5));
    for (uint64_t cols = 1; cols < 400; cols += 57) /* short last blocks */
       check_lossless(DT_f8_128, 19, cols);
+}
+
+/* Kills: bits left out of a top that are not the lowest, a value above the weight's own, a negative
+ * factor that stays. */
+Test(pack, top)
+{
+   enum { ROWS = 33, COLS = 96 };
+   matrix m = random_matrix(DT_q8_0, ROWS, COLS);
+   panel_layout top = pack_top_of(DT_q8_0);
+   uint64_t size;
+   uint8_t *packed = pack_all(top, DT_q8_0, ROWS, COLS, &m, &size);
+   float own[COLS], got[COLS];
+
+   cr_assert(top == PANEL_q8_0_top && pack_layout_of(DT_q8_0) == PANEL_q8_0);
+   cr_assert(pack_top_of(DT_q4_0) == PANEL_none && pack_top_of(DT_none) == PANEL_none);
+   for (uint64_t r = 0; r < ROWS; r++) {
+      quant_to_f32(DT_q8_0, row_of(&m, r), COLS, own);
+      pack_unpack_row(top, packed, ROWS, COLS, r, got);
+      for (uint64_t k = 0; k < COLS; k++) {
+         const uint8_t *block = m.bytes + r * m.stride + k / 32 * 34;
+         uint16_t h;
+         memcpy(&h, block, sizeof h);
+         int code = (int8_t)block[2 + k % 32], kept = ((code + 128) & ~3) - 128;
+         float d = f16_to_f32(h);
+         cr_assert(d < 0 ? isnan(got[k]) : got[k] == d * (float)kept && got[k] <= own[k],
+                   "row %d element %d: %g", (int)r, (int)k, (double)got[k]);
+      }
+   }
+   free(packed);
+   free(m.bytes);
 }
 
 /* Kills: a NaN code that comes out as a number, or spoils another row or block. */
