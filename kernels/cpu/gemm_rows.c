@@ -199,11 +199,12 @@ static void packed_dots(gemm_kernel *g, uint32_t weight, const stretch *direct)
    vec_if_end(f, &several);
 }
 
-/* Unpacked where a second call would unpack anew. */
+/* Unpacked where a second call would unpack anew; a third one, where dpbusd waits for a top. */
 static void many_or_few(gemm_kernel *g, uint32_t weight, vec_value panel, const stretch *direct)
 {
    vec_fn *f = g->f;
-   vec_value least = vec_i(f, (int64_t)2 << g->most_log);
+   int64_t calls = weight && g->key->bounds && vec_fn_isa(f)->vnni ? 3 : 2;
+   vec_value least = vec_i(f, calls << g->most_log);
    vec_if many = vec_if_begin(f, vec_icmp(f, VEC_ge, g->rows, least));
 
    rows_by_parts(g, weight, panel);
