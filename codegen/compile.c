@@ -234,6 +234,15 @@ static sinter_status check_expanded(compiling *c, const pass_layout *l, pass_rep
    return SINTER_ok;
 }
 
+/* Tops would be in the weights of some targets only, which then could not be shared. */
+static bool some_read_no_tops(const compiling *c)
+{
+   for (uint32_t i = 0; i < c->num_targets; i++)
+      if (c->targets[i].arch)
+         return true;
+   return false;
+}
+
 static sinter_status run_passes(compiling *c, const target *t, const model *m, passed *out)
 {
    bool ref = t->info->id == TARGET_ref;
@@ -250,6 +259,7 @@ static sinter_status run_passes(compiling *c, const target *t, const model *m, p
                            .skip = getenv("SINTER_SKIP")};
    if (c->request->numerics != SINTER_NUMERICS_fast)
       pt.code_ns = 0; /* products stay plain */
+   pt.reads_tops &= !some_read_no_tops(c);
    pass_report *report = arena_new(c->a, pass_report);
    text_buf ir = {.a = c->a}, json = {.a = c->a}, start = {.a = c->a};
 

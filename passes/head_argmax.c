@@ -7,7 +7,8 @@
  * bound each logit from above, and few bounds reach the largest logit: only what may be larger is
  * read in full (kernels/cpu/gemm_bound.c). The token is the same. Logits that are wanted are made
  * from the weight itself. It costs the top's bytes in the artifact, and a launch, which pays for
- * large vocabularies. Declines weights whose codes are not bytes with a scale for 32. Kills: the
+ * large vocabularies. Declines weights whose codes are not bytes with a scale for 32, and targets
+ * that share their weights with one that reads no tops. Kills: the
  * top of another weight; logits with an epilogue, whose order the bounds do not have. */
 #include "pass.h"
 
@@ -25,7 +26,7 @@ static bool fits(pass_site *s, ir_op *op)
    const ir_value *w = pass_weight_of(op);
 
    if (!s->target->reads_tops)
-      return pass_decline(s, "%s has no kernels for the tops of weights", s->target->name);
+      return pass_decline(s, "a target of the artifact has no kernels for the tops of weights");
    if (w->def->code != IR_OP_weight)
       return pass_decline(s, "the weight is part of another");
    if (!pack_top_of(w->type.dtype))

@@ -53,6 +53,40 @@ Test(compile, equal_bytes)
    free(b);
 }
 
+/* Bytes of the artifact of a model whose head may have a top. */
+static size_t size_for(const char *targets)
+{
+   char path[64];
+
+   snprintf(path, sizeof path, "%s", temporary());
+   compiler_request request = {.model = TEST_ROOT "/golden/gguf_llama/Q8_0.gguf",
+                               .targets = targets,
+                               .with = "head_argmax",
+                               .key_json = "{}",
+                               .out_path = path};
+   HARNESS_OK(sinter_compiler()->compile(&request));
+   FILE *f = fopen(path, "rb");
+   cr_assert(f && !fseek(f, 0, SEEK_END));
+   long size = ftell(f);
+   (void)fclose(f);
+   unlink(path);
+   return (size_t)size;
+}
+
+/* Kills: a second copy of all weights for the sake of one target's top. */
+Test(compile, weights_of_unlike_targets_once)
+{
+   const size_t cpu = size_for("cpu:x86-64-v3"), gpu = size_for("mock-cuda"),
+                both = size_for("cpu:x86-64-v3,mock-cuda");
+   uint64_t weights = 0;
+   FILE *f = fopen(TEST_ROOT "/golden/gguf_llama/Q8_0.gguf", "rb");
+
+   cr_assert(f && !fseek(f, 0, SEEK_END));
+   weights = (uint64_t)ftell(f) / 2; /* most of the file */
+   (void)fclose(f);
+   cr_assert_lt(both + weights, cpu + gpu, "%zu of %zu and %zu", both, cpu, gpu);
+}
+
 /* Kills: a level that LLVM does not know; a kernel that cannot be selected at a level. */
 Test(compile, every_level)
 {
