@@ -314,10 +314,17 @@ static sinter_status open_external(const rt_artifact *a, const artifact_section 
    return SINTER_ok;
 }
 
+static sinter_status compare_sums(const rt_artifact *a, int fd, const artifact_section *weights,
+                                  const artifact_section *sums)
+{
+   return rt_weights_check(fd, weights->offset, weights->size, a->map + sums->offset,
+                           sums->size / sizeof(uint64_t), a->path);
+}
+
 /* Compares the weights with their checksums, unless this version of the file is known to be good.
  */
-static sinter_status check_weights(const rt_artifact *a, const artifact_section *sums,
-                                   const rt_weights *w, const struct stat *file)
+static sinter_status check_weights(const rt_artifact *a, const artifact_section *sums, int fd,
+                                   const artifact_section *weights, const struct stat *file)
 {
    char cache[RT_CACHE_PATH];
    digest known;
@@ -327,13 +334,13 @@ static sinter_status check_weights(const rt_artifact *a, const artifact_section 
    if (has_cache && rt_memo_get(cache, "weights", file, &known) &&
        digest_equal(&known, &sums->digest))
       return SINTER_ok;
-   SINTER_TRY(rt_weights_check(w, a->map + sums->offset, sums->size / sizeof(uint64_t), a->path));
+   SINTER_TRY(compare_sums(a, fd, weights, sums));
    if (has_cache)
       rt_memo_put(cache, "weights", file, &sums->digest, started);
    return SINTER_ok;
 }
 
-static sinter_status load_weights(rt_artifact *a, uint32_t target, bool check)
+static sinter_status load_weights(rt_artifact *a, uint32_t target)
 {
    const artifact_section *s = artifact_find(&a->toc, ARTIFACT_weights, target);
    struct stat file = a->stat;
@@ -341,14 +348,12 @@ static sinter_status load_weights(rt_artifact *a, uint32_t target, bool check)
 
    if (s->external)
       SINTER_TRY(open_external(a, s, &fd, &file));
-   sinter_status status = rt_weights_map(fd, s->offset, s->size, a->path, &a->weights[target]);
+   sinter_status status =
+      check_weights(a, artifact_find(&a->toc, ARTIFACT_sums, target), fd, s, &file);
+   if (status == SINTER_ok)
+      status = rt_weights_map(fd, s->offset, s->size, a->path, &a->weights[target]);
    if (s->external)
       close(fd);
-   if (status == SINTER_ok && check)
-      status = check_weights(a, artifact_find(&a->toc, ARTIFACT_sums, target), &a->weights[target],
-                             &file);
-   if (status != SINTER_ok)
-      rt_weights_unmap(&a->weights[target]);
    a->has_weights[target] = status == SINTER_ok;
    return status;
 }
@@ -361,7 +366,7 @@ sinter_status rt_artifact_weights(const rt_artifact *a, uint32_t target, rt_byte
    assert(target < a->toc.num_targets);
    pthread_mutex_lock(&m->lock);
    if (!m->has_weights[target])
-      status = load_weights(m, target, true);
+      status = load_weights(m, target);
    *out = (rt_bytes){m->weights[target].data, m->weights[target].size};
    pthread_mutex_unlock(&m->lock);
    return status;
@@ -369,16 +374,21 @@ sinter_status rt_artifact_weights(const rt_artifact *a, uint32_t target, rt_byte
 
 /* ---- the public side ---- */
 
-static sinter_status verify_weights(rt_artifact *a, uint32_t target)
+static sinter_status verify_weights(const rt_artifact *a, uint32_t target)
 {
    const artifact_section *s = artifact_find(&a->toc, ARTIFACT_weights, target);
-   const artifact_section *sums = artifact_find(&a->toc, ARTIFACT_sums, target);
+   struct stat file;
    digest d;
+   int fd = a->fd;
 
-   SINTER_TRY(load_weights(a, target, false));
-   SINTER_TRY(rt_weights_check(&a->weights[target], a->map + sums->offset,
-                               sums->size / sizeof(uint64_t), a->path));
-   SINTER_TRY(rt_weights_digest(a->weights[target].data, a->weights[target].size, &d));
+   if (s->external)
+      SINTER_TRY(open_external(a, s, &fd, &file));
+   sinter_status status = compare_sums(a, fd, s, artifact_find(&a->toc, ARTIFACT_sums, target));
+   if (status == SINTER_ok)
+      status = rt_weights_digest(fd, s->offset, s->size, a->path, &d);
+   if (s->external)
+      close(fd);
+   SINTER_TRY(status);
    if (!digest_equal(&d, &s->digest))
       return base_fail(SINTER_verify_failed, a->path, remedy_again,
                        "the weights do not match their digest");

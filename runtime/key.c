@@ -43,7 +43,7 @@ static sinter_status digest_file(const char *cache, const char *path, digest *ou
       close(fd);
       return base_fail(SINTER_bad_input, path, remedy_path, "this is not a file");
    }
-   sinter_status status = rt_weights_digest_file(fd, (uint64_t)before.st_size, path, out);
+   sinter_status status = rt_weights_digest(fd, 0, (uint64_t)before.st_size, path, out);
    if (status == SINTER_ok && (fstat(fd, &after) != 0 || !rt_memo_same(&before, &after)))
       status = base_fail(SINTER_io, path, "wait until the file is complete",
                          "the file changed while it was read");

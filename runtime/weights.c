@@ -1,4 +1,4 @@
-/* weights.c - one mapping, and threads that take MiB after MiB from a shared counter. */
+/* weights.c - one mapping, and threads that read MiB after MiB, from a shared counter. */
 #include "weights.h"
 
 #include <errno.h>
@@ -34,11 +34,10 @@ void rt_weights_unmap(rt_weights *w)
    *w = (rt_weights){0};
 }
 
-/* One pass over all MiB of data, shared by threads. */
+/* One pass over all MiB of a part of a file, shared by threads. */
 typedef struct sweep {
-   const uint8_t *data; /* NULL: what fd reads, so that a file that loses its end is an error */
    int fd;
-   uint64_t size, chunks;
+   uint64_t offset, size, chunks;
    void (*visit)(struct sweep *s, uint64_t chunk, const uint8_t *bytes, size_t size);
    atomic_uint_fast64_t next, bad; /* bad: lowest damaged chunk */
    atomic_int error;               /* errno of a read; -1: the file is shorter than `size` */
@@ -69,20 +68,20 @@ static void visit_all(sweep *s, uint8_t *buffer)
       if (i >= s->chunks || atomic_load(&s->error))
          return;
       size_t size = (size_t)MIN(s->size - at, (uint64_t)ARTIFACT_CHUNK);
-      int error = s->data ? 0 : read_all(s->fd, buffer, size, at);
+      int error = read_all(s->fd, buffer, size, s->offset + at);
       if (error)
          atomic_store(&s->error, error);
       else
-         s->visit(s, i, s->data ? s->data + at : buffer, size);
+         s->visit(s, i, buffer, size);
    }
 }
 
 static void *work(void *user)
 {
    sweep *s = user;
-   uint8_t *buffer = s->data ? NULL : malloc(ARTIFACT_CHUNK);
+   uint8_t *buffer = malloc(ARTIFACT_CHUNK);
 
-   if (s->data || buffer)
+   if (buffer)
       visit_all(s, buffer);
    else
       atomic_store(&s->error, ENOMEM);
@@ -90,7 +89,7 @@ static void *work(void *user)
    return NULL;
 }
 
-static void run_sweep(sweep *s)
+static sinter_status run_sweep(sweep *s, const char *where)
 {
    pthread_t threads[MAX_WORKERS];
    int count = 0;
@@ -102,6 +101,13 @@ static void run_sweep(sweep *s)
    work(s);
    while (count)
       pthread_join(threads[--count], NULL);
+   if (s->error == -1)
+      return base_fail(SINTER_io, where, "wait until the file is complete",
+                       "the file became shorter while it was read");
+   if (s->error)
+      return base_fail(SINTER_io, where, "check the disk", "reading failed: %s",
+                       strerror(s->error));
+   return SINTER_ok;
 }
 
 static void compare(sweep *s, uint64_t chunk, const uint8_t *bytes, size_t size)
@@ -116,17 +122,17 @@ static void compare(sweep *s, uint64_t chunk, const uint8_t *bytes, size_t size)
       ;
 }
 
-sinter_status rt_weights_check(const rt_weights *w, const uint8_t *sums, uint64_t num_sums,
-                               const char *where)
+sinter_status rt_weights_check(int fd, uint64_t offset, uint64_t size, const uint8_t *sums,
+                               uint64_t num_sums, const char *where)
 {
-   sweep s = {.data = w->data, .size = w->size, .visit = compare, .sums = sums};
+   sweep s = {.fd = fd, .offset = offset, .size = size, .visit = compare, .sums = sums};
 
-   s.chunks = artifact_chunks(w->size);
+   s.chunks = artifact_chunks(size);
    if (num_sums != s.chunks)
       return base_fail(SINTER_verify_failed, where, "compile the model again",
                        "weights and their checksums do not agree");
    atomic_init(&s.bad, UINT64_MAX);
-   run_sweep(&s);
+   SINTER_TRY(run_sweep(&s, where));
    uint64_t bad = atomic_load(&s.bad);
    if (bad == UINT64_MAX)
       return SINTER_ok;
@@ -140,35 +146,18 @@ static void hash_leaf(sweep *s, uint64_t chunk, const uint8_t *bytes, size_t siz
    s->leaves[chunk] = artifact_leaf(bytes, size);
 }
 
-static sinter_status digest_of(sweep *s, const char *where, digest *out)
+sinter_status rt_weights_digest(int fd, uint64_t offset, uint64_t size, const char *where,
+                                digest *out)
 {
-   s->visit = hash_leaf;
-   s->chunks = artifact_chunks(s->size);
-   s->leaves = calloc(MAX(s->chunks, 1u), sizeof *s->leaves);
-   if (!s->leaves)
+   sweep s = {.fd = fd, .offset = offset, .size = size, .visit = hash_leaf};
+
+   s.chunks = artifact_chunks(size);
+   s.leaves = calloc(MAX(s.chunks, 1u), sizeof *s.leaves);
+   if (!s.leaves)
       return base_fail(SINTER_out_of_memory, "", "close other programs", "memory is exhausted");
-   run_sweep(s);
-   *out = artifact_root(s->leaves, s->chunks);
-   free(s->leaves);
-   if (s->error == -1)
-      return base_fail(SINTER_io, where, "wait until the file is complete",
-                       "the file became shorter while it was read");
-   if (s->error)
-      return base_fail(SINTER_io, where, "check the disk", "reading failed: %s",
-                       strerror(s->error));
-   return SINTER_ok;
-}
-
-sinter_status rt_weights_digest(const uint8_t *data, uint64_t size, digest *out)
-{
-   sweep s = {.data = data, .size = size};
-
-   return digest_of(&s, "", out);
-}
-
-sinter_status rt_weights_digest_file(int fd, uint64_t size, const char *where, digest *out)
-{
-   sweep s = {.fd = fd, .size = size};
-
-   return digest_of(&s, where, out);
+   sinter_status status = run_sweep(&s, where);
+   if (status == SINTER_ok)
+      *out = artifact_root(s.leaves, s.chunks);
+   free(s.leaves);
+   return status;
 }

@@ -16,17 +16,17 @@ SINTER_CHECKED sinter_status rt_weights_map(int fd, uint64_t offset, uint64_t si
                                             const char *where, rt_weights *out);
 void rt_weights_unmap(rt_weights *w);
 
-/* Compares every MiB with its XXH3-64, on up to 4 threads. Errors VERIFY_FAILED naming the first
- * damaged offset. */
-SINTER_CHECKED sinter_status rt_weights_check(const rt_weights *w, const uint8_t *sums,
-                                              uint64_t num_sums, const char *where);
+/* These read size bytes at offset of fd on up to 4 threads. Nothing is mapped: what is looked at
+ * once is no memory of the process's, and a file that others cut meanwhile is an error. Errors IO
+ * when it has fewer bytes or cannot be read. */
 
-/* The tree digest of artifact.h, on up to 4 threads. */
-SINTER_CHECKED sinter_status rt_weights_digest(const uint8_t *data, uint64_t size, digest *out);
+/* Compares every MiB with its XXH3-64. Errors VERIFY_FAILED naming the first damaged offset. */
+SINTER_CHECKED sinter_status rt_weights_check(int fd, uint64_t offset, uint64_t size,
+                                              const uint8_t *sums, uint64_t num_sums,
+                                              const char *where);
 
-/* The same of the first size bytes of a file that others may still write to: it is read, not
- * mapped. Errors IO when it has fewer. */
-SINTER_CHECKED sinter_status rt_weights_digest_file(int fd, uint64_t size, const char *where,
-                                                    digest *out);
+/* The tree digest of artifact.h. */
+SINTER_CHECKED sinter_status rt_weights_digest(int fd, uint64_t offset, uint64_t size,
+                                               const char *where, digest *out);
 
 #endif
