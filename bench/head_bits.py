@@ -6,21 +6,25 @@
 The states in front of the head are embeddings (`sinter serve --embeddings`) of pieces of README.md, of random tokens, and of one token
 again and again. A panel is needed when the largest bound of its 16 rows reaches the largest logit. Shown are the median and the mean share
 of panels, and how far a bound lies above its logit, in standard deviations of the logits."""
+import argparse
 import json
 import os
 import random
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 
-import gguf
-import numpy as np
-
 from compare import ROOT, SINTER
 
 PANEL_ROWS, BLOCK, PORT, SEED = 16, 32, 8098, 1
+
+
+def load_libraries():
+    """What --help does without."""
+    global gguf, np
+    import gguf
+    import numpy as np
 
 
 def head(path):
@@ -70,10 +74,12 @@ def needed(factors, codes, x, drop):
 
 
 def main():
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    factors, codes = head(sys.argv[1])
-    server = subprocess.Popen([SINTER, "serve", sys.argv[1], "--embeddings", "--port", str(PORT), "-q"])
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("model", metavar="MODEL.gguf")
+    args = p.parse_args()
+    load_libraries()
+    factors, codes = head(args.model)
+    server = subprocess.Popen([SINTER, "serve", args.model, "--embeddings", "--port", str(PORT), "-q"])
     print("| states | bits left out | panels, median | mean | a bound above its logit |\n|---|---|---|---|---|")
     try:
         for label, items in inputs(len(codes)):

@@ -350,7 +350,7 @@ sinter_status cg_chain_alone(cg_chain *c, const ir_value **split, cg_launches *o
       launch_slices(c, &own, out);
       return SINTER_ok;
    }
-   if (cg_chain_makes_logits(c) && cg_place(l, weight_of(c->start))->index2)
+   if (cg_chain_makes_logits(c) && cg_place(l, weight_of(c->start))->index2) /* it has a top */
       return cg_chain_bounds(c, out);
    if (cg_chain_makes_logits(c)) {
       cg_chain_picks(c, &own, out);

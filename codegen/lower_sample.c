@@ -101,6 +101,18 @@ static void emit_settle(arena *a, vec_module *m, const void *what)
    settle_emit(m, ((const gemm_key *)what)->w);
 }
 
+static void add_raise(cg_chain *c, const plan_launch *own, plan_ref raised, uint64_t bytes,
+                      cg_launches *out)
+{
+   cg_launch *to = add_kernel(c, (cg_kernel){RAISE_SYMBOL, "pick", emit_raise, NULL, NULL}, out);
+
+   raise_launch(own, &to->launch);
+   to->launch.num_refs = 0;
+   cg_launch_ref(to, raised, bytes, true);
+   for (uint32_t i = 0; i < 2; i++)
+      cg_launch_value(c->l, to, c->start->operands[i], false);
+}
+
 static void add_settle(cg_chain *c, const plan_launch *own, plan_ref bounds, uint64_t bytes,
                        cg_launches *out)
 {
@@ -124,21 +136,16 @@ static void add_settle(cg_chain *c, const plan_launch *own, plan_ref bounds, uin
 sinter_status cg_chain_bounds(cg_chain *c, cg_launches *out)
 {
    const cg_lower *l = c->l;
-   const pass_place *w = cg_place(l, c->start->operands[2]);
+   const plan_weight *top = &l->layout->weights[cg_place(l, c->start->operands[2])->index2 - 1];
    plan_launch own = {0};
 
    c->key.picks = c->key.bounds = true;
-   c->key.w2 = (panel_layout)l->layout->weights[w->index2 - 1].layout;
+   c->key.w2 = (panel_layout)top->layout;
    SINTER_TRY(cg_chain_plan(c, &own));
    uint64_t bytes = gemm_bound_bytes(&own), raised = (uint64_t)own.consts[C_S_STRIDE];
    const plan_ref bounds = cg_chain_room(c, &bytes, out), scales = cg_chain_room(c, &raised, out);
-   cg_launch *to = add_kernel(c, (cg_kernel){RAISE_SYMBOL, "pick", emit_raise, NULL, NULL}, out);
-   raise_launch(&own, &to->launch);
-   to->launch.num_refs = 0;
-   cg_launch_ref(to, scales, raised, true);
-   for (uint32_t i = 0; i < 2; i++)
-      cg_launch_value(l, to, c->start->operands[i], false);
-   to = cg_chain_launch(c, GEMM_whole, &own, out);
+   add_raise(c, &own, scales, raised, out);
+   cg_launch *to = cg_chain_launch(c, GEMM_whole, &own, out);
    cg_launch_value(l, to, c->end, true);
    cg_launch_ref(to, bounds, bytes, true);
    cg_launch_ref(to, cg_ref_meta(IR_META_picks, 0), 0, false);
@@ -146,9 +153,7 @@ sinter_status cg_chain_bounds(cg_chain *c, cg_launches *out)
       cg_launch_value(l, to, c->start->operands[i], false);
    cg_launch_ref(to, scales, raised, false);
    cg_launch_value(l, to, c->start->operands[2], false);
-   cg_launch_ref(
-      to, (plan_ref){.kind = PLAN_REF_weight, .offset = l->layout->weights[w->index2 - 1].offset},
-      l->layout->weights[w->index2 - 1].size, false);
+   cg_launch_ref(to, (plan_ref){.kind = PLAN_REF_weight, .offset = top->offset}, top->size, false);
    add_settle(c, &own, bounds, bytes, out);
    return SINTER_ok;
 }
