@@ -115,6 +115,7 @@ def peer(args, path, row):
 
 
 def measure(args, model):
+    shutil.rmtree(CACHE, ignore_errors=True)  # else every model's weights would be copied
     args.gguf = model if os.path.exists(model) else output([SINTER, "models", "path", model, "--quiet"]).strip()
     every = list(builds(args, args.gguf))
     names, paths = [n for n, _ in every], [p for _, p in every]

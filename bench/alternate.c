@@ -7,8 +7,8 @@
  * is not alike: one copy of the same file is read up to 12 % faster than another, for as long as
  * both lie where they do. Builds in one cache that differ in fusions share one file of weights, and
  * so its pages, but for head_argmax, which adds to it; files that `compile -o` writes have weights
- * of their own. Activations are still
- * each build's own, and where they lie is good for 2 %: run it several times, as ablation.py does.
+ * of their own. Activations are still each build's own, and where they lie is good for 2 %: run it
+ * several times, as ablation.py does.
  *
  * A burst is a few steps of decode, of one sequence or with -b of several, or with -p the first
  * token of a prompt. Prints a line of JSON a build: median ratio of its bursts, quartiles, and the

@@ -8,8 +8,8 @@
  * read in full (kernels/cpu/gemm_bound.c). The token is the same. Logits that are wanted are made
  * from the weight itself. It costs the top's bytes in the artifact, and a launch, which pays for
  * large vocabularies. Declines weights whose codes are not bytes with a scale for 32, and targets
- * that share their weights with one that reads no tops. Kills: the
- * top of another weight; logits with an epilogue, whose order the bounds do not have. */
+ * that share their weights with one that reads no tops. Kills: the top of another weight; logits
+ * with an epilogue, whose order the bounds do not have. */
 #include "pass.h"
 
 #include "base/pack.h"

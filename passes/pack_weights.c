@@ -180,6 +180,7 @@ static void collect(packing *p, ir_value *v)
    *vec_push(p->a, &p->readings) = (reading){v, view_of(p, v), false};
 }
 
+/* Of a weight that is packed as it is, too: the kernel falls back on it. */
 static void collect_tops(packing *p)
 {
    ir_op_foreach (p->run->f, op) {

@@ -477,8 +477,8 @@ static bool is_lookup(const plan *p, const plan_weight *w)
    return false;
 }
 
-/* Elements that one token is multiplied with: of experts only its own, and of a top none that are
- * not of its weight. */
+/* Elements that one token is multiplied with: of experts only its own; a top's are those of the
+ * weight beside it. */
 static uint64_t elements_of(const plan *p, const plan_weight *w)
 {
    uint64_t n = panel_infos[w->layout].kind == PANEL_KIND_TOP ? 0 : w->rows * w->cols;

@@ -8,8 +8,8 @@
  * whole numbers, and what is not of h is of x alone: the raised sums. What follows in f32 are a
  * factor that is not negative, and fused additions in the same order: each rounds monotonically.
  * So the product with the top is never below the logit as its own kernel rounds it, and a panel
- * whose largest bound is below some logit of the row does not have the largest. Of Gemma 3's
- * 16,384 panels about 20 are read in full.
+ * whose largest bound is below some logit of the row does not have the largest. On text some ten
+ * of Gemma 3's 16,384 panels are read in full (bench/head_bits.py).
  *
  * Chunks in which a row's logits are wanted are read in full: their bounds are their logits. NaN,
  * which stands for factors below 0 in a top, counts as infinity: such a panel is looked at. */
@@ -25,23 +25,21 @@ enum { SETTLE_N, SETTLE_K, SETTLE_X_STRIDE, SETTLE_S_STRIDE, SETTLE_PANEL_BYTES,
 
 /* ---- bounds ---- */
 
-static uint64_t bounds_stride(uint64_t panels)
+uint64_t gemm_bound_bytes(const plan_launch *gemm)
 {
+   uint64_t panels = (uint64_t)(gemm->consts[C_N] + PANEL_ROWS - 1) / PANEL_ROWS;
+
    return base_align(panels * sizeof(float), LINE_BYTES);
 }
 
-uint64_t gemm_bound_bytes(const plan_launch *gemm)
+static vec_value panels_of(vec_fn *f, vec_value n)
 {
-   return bounds_stride((uint64_t)(gemm->consts[C_N] + PANEL_ROWS - 1) / PANEL_ROWS);
+   return vec_lshr_i(f, vec_add_i(f, n, PANEL_ROWS - 1), 4);
 }
 
 static vec_value bounds_of_row(vec_fn *f, vec_value bounds, vec_value n, vec_value row)
 {
-   vec_value panels = vec_lshr_i(f, vec_add_i(f, n, PANEL_ROWS - 1), 4);
-   vec_value stride =
-      vec_and_i(f, vec_add_i(f, vec_shl_i(f, panels, 2), LINE_BYTES - 1), -LINE_BYTES);
-
-   return vec_at(f, bounds, vec_mul(f, row, stride));
+   return vec_at(f, bounds, vec_mul(f, row, gemm_part_bytes(f, panels_of(f, n))));
 }
 
 void gemm_bound_keep(gemm_kernel *g, vec_value panel, vec_value row, const vec_value *v,
@@ -91,10 +89,7 @@ void raise_launch(const plan_launch *gemm, plan_launch *out)
    out->consts[RAISE_S_STRIDE] = gemm->consts[C_S_STRIDE];
    out->num_consts = RAISE_CONSTS;
    out->num_refs = 3;
-   out->tiles = (plan_extent){.k = 1, .num_factors = 1, .factor = {{SYM_R, 1}}};
-   out->bytes = out->tiles;
-   out->bytes.k = gemm->consts[C_X_STRIDE] + 2 * gemm->consts[C_S_STRIDE];
-   out->flops = out->bytes;
+   gemm_pick_rows(out, gemm->consts[C_X_STRIDE] + 2 * gemm->consts[C_S_STRIDE]);
 }
 
 /* (1 << TOP_DROP) - 1 times the sum of those of 32 codes that are above 0: i32. */
@@ -148,10 +143,7 @@ void settle_launch(const plan_launch *gemm, plan_launch *out)
    out->consts[SETTLE_PANEL_BYTES] = gemm->consts[C_PANEL_BYTES];
    out->num_consts = SETTLE_CONSTS;
    out->num_refs = 5;
-   out->tiles = (plan_extent){.k = 1, .num_factors = 1, .factor = {{SYM_R, 1}}};
-   out->bytes = out->tiles;
-   out->bytes.k = (int64_t)gemm_bound_bytes(gemm);
-   out->flops = out->bytes;
+   gemm_pick_rows(out, (int64_t)gemm_bound_bytes(gemm));
 }
 
 /* A row that is being settled. */
@@ -278,7 +270,7 @@ void settle_emit(vec_module *m, panel_layout w)
    uint32_t lanes = vec_lanes(f);
    vec_value ids = vec_karg_ptr(f, 0);
    vec_value bounds = bounds_of_row(f, vec_karg_ptr(f, 1), t.k[SETTLE_N], vec_tile(f));
-   vec_value panels = vec_lshr_i(f, vec_add_i(f, t.k[SETTLE_N], PANEL_ROWS - 1), 4);
+   vec_value panels = panels_of(f, t.k[SETTLE_N]);
 
    look_at(&t, first_choice(f, bounds, panels));
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), panels, lanes, 0, NULL);

@@ -92,6 +92,10 @@ vec_value gemm_logits(vec_fn *f, vec_value v, vec_value left);
 vec_value gemm_columns(vec_fn *f, vec_value first);
 void gemm_keep_larger(vec_fn *f, vec_value v, vec_value at, gemm_best *b);
 gemm_best gemm_over_lanes(vec_fn *f, gemm_best b);
+/* Bytes of a row of n numbers of 4 bytes each: whole lines. */
+vec_value gemm_part_bytes(vec_fn *f, vec_value n);
+/* A launch of a tile a wanted row, each of which reads or writes so many bytes. */
+void gemm_pick_rows(plan_launch *out, int64_t bytes);
 /* The tile's id from the largest of its row: -1 when that is no finite number. */
 void gemm_pick_id(vec_fn *f, vec_value ids, gemm_best b);
 

@@ -10,10 +10,9 @@
 
 #include <math.h>
 
-/* Bytes of `most`, and of `at`, of a row with so many tiles of columns: whole lines. */
-static vec_value part_bytes(vec_fn *f, vec_value tiles)
+vec_value gemm_part_bytes(vec_fn *f, vec_value n)
 {
-   return vec_and_i(f, vec_add_i(f, vec_shl_i(f, tiles, 2), LINE_BYTES - 1), -LINE_BYTES);
+   return vec_and_i(f, vec_add_i(f, vec_shl_i(f, n, 2), LINE_BYTES - 1), -LINE_BYTES);
 }
 
 uint64_t gemm_pick_bytes(const plan_launch *gemm)
@@ -124,7 +123,7 @@ gemm_best gemm_over_lanes(vec_fn *f, gemm_best b)
 void gemm_pick_end(gemm_kernel *g, vec_value column_tile)
 {
    vec_fn *f = g->f;
-   vec_value bytes = part_bytes(f, g->k[C_COLUMN_TILES]);
+   vec_value bytes = gemm_part_bytes(f, g->k[C_COLUMN_TILES]);
    vec_loop l = vec_loop_begin(f, vec_i(f, 0), g->rows, 1, 0, NULL);
    vec_value row = vec_load(f, VEC_i64, 1, vec_at(f, g->to, vec_shl_i(f, l.i, 3)), 8);
    vec_value to = vec_at(f, g->parts_of, vec_shl_i(f, vec_mul(f, row, bytes), 1));
@@ -154,15 +153,20 @@ void gemm_pick_id(vec_fn *f, vec_value ids, gemm_best b)
              vec_at(f, ids, vec_shl_i(f, vec_tile(f), 2)), 4);
 }
 
+void gemm_pick_rows(plan_launch *out, int64_t bytes)
+{
+   out->tiles = (plan_extent){.k = 1, .num_factors = 1, .factor = {{SYM_R, 1}}};
+   out->bytes = out->tiles;
+   out->bytes.k = bytes;
+   out->flops = out->bytes;
+}
+
 void pick_launch(const plan_launch *gemm, plan_launch *out)
 {
    out->consts[0] = gemm->consts[C_COLUMN_TILES];
    out->num_consts = 1;
    out->num_refs = 2;
-   out->tiles = (plan_extent){.k = 1, .num_factors = 1, .factor = {{SYM_R, 1}}};
-   out->bytes = out->tiles;
-   out->bytes.k = (int64_t)gemm_pick_bytes(gemm);
-   out->flops = out->bytes;
+   gemm_pick_rows(out, (int64_t)gemm_pick_bytes(gemm));
 }
 
 /* A row a tile: the largest of its parts. */
@@ -172,7 +176,7 @@ void pick_emit(vec_module *m)
       return;
    vec_fn *f = vec_kernel(m, PICK_SYMBOL);
    uint32_t lanes = vec_lanes(f);
-   vec_value tiles = vec_karg_const(f, 0), bytes = part_bytes(f, tiles);
+   vec_value tiles = vec_karg_const(f, 0), bytes = gemm_part_bytes(f, tiles);
    vec_value ids = vec_karg_ptr(f, 0), parts = vec_karg_ptr(f, 1), number = lane_numbers(f, lanes);
    vec_value vars[] = {infinity(f, lanes, -1), vec_int(f, VEC_i32, lanes, 0)};
 

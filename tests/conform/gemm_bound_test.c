@@ -68,19 +68,6 @@ static void bounded_free(bounded *b)
    free(b->bounds);
 }
 
-/* The likeliest of a row as the sampler has it. */
-static int32_t best_of(const float *row, uint64_t n)
-{
-   uint64_t best = 0;
-
-   for (uint64_t i = 0; i < n; i++) {
-      if (!(row[i] < INFINITY))
-         return -1;
-      best = row[i] > row[best] ? i : best;
-   }
-   return row[best] > -INFINITY ? (int32_t)best : -1;
-}
-
 static void run_plain(bounded *b, sinter_kernel *kernel)
 {
    launch l;

@@ -317,6 +317,19 @@ static inline uint32_t set_input(launch *l, const input *in, uint64_t row)
    return 3;
 }
 
+/* The likeliest of a row as the sampler has it. */
+static inline int32_t best_of(const float *row, uint64_t n)
+{
+   uint64_t best = 0;
+
+   for (uint64_t i = 0; i < n; i++) {
+      if (!(row[i] < INFINITY))
+         return -1;
+      best = row[i] > row[best] ? i : best;
+   }
+   return row[best] > -INFINITY ? (int32_t)best : -1;
+}
+
 static inline vec_module *module_of(const isa_info *isa)
 {
    vec_module *m;

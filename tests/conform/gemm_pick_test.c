@@ -45,19 +45,6 @@ static float *values_of(logits *l, sinter_kernel *kernel)
    return y;
 }
 
-/* The likeliest of a row as the sampler has it. */
-static int32_t best_of(const float *row, uint64_t n)
-{
-   uint64_t best = 0;
-
-   for (uint64_t i = 0; i < n; i++) {
-      if (!(row[i] < INFINITY))
-         return -1;
-      best = row[i] > row[best] ? i : best;
-   }
-   return row[best] > -INFINITY ? (int32_t)best : -1;
-}
-
 static void check_rows(const logits *l, const float *want, const float *y, const draw *how,
                        const int32_t *ids)
 {
