@@ -1,7 +1,10 @@
 /* alternate.c - several builds of a model against the first one, a short burst of work at a time,
  * in one process:
  *
- *    A B A C A B …    ratio = time of B / mean of the A before and behind it
+ *    A B B A, A' C C A', A B B A, …    ratio = time of both B / time of both A
+ *
+ * Each build has an engine of the first one beside it (A, A') that has done as much: if one engine of
+ * the first ran next to all, its sequences would be longer than theirs, and so its steps.
  *
  * What else the machine does changes from second to second, less within a tenth of one. And memory
  * is not alike: one copy of the same file is read up to 12 % faster than another, for as long as
@@ -43,8 +46,13 @@ typedef struct build {
    sinter_engine *engine;
    sinter_request *requests[MAX_SEQUENCES];
    uint32_t done; /* tokens of each */
-   double ratio[MAX_ROUNDS];
 } build;
+
+/* Two engines in turns. */
+typedef struct pair {
+   build first, other;
+   double ratio[MAX_ROUNDS];
+} pair;
 
 static void check(sinter_status status)
 {
@@ -119,6 +127,17 @@ static void open_build(build *b, const char *path, const work *w)
    (void)burst(b, w);
 }
 
+/* Seconds of both bursts of the first one. */
+static double compare(pair *p, const work *w, int round)
+{
+   double first = burst(&p->first, w);
+   double other = burst(&p->other, w) + burst(&p->other, w);
+
+   first += burst(&p->first, w);
+   p->ratio[round] = other / first;
+   return first;
+}
+
 static void usage(void)
 {
    fprintf(stderr, "usage: alternate [-t THREADS] [-s SECONDS] [-b SEQUENCES | -p PROMPT] A.sinter "
@@ -147,29 +166,26 @@ static work options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-   static build builds[MAX_BUILDS];
+   static pair pairs[MAX_BUILDS];
    static double first[MAX_ROUNDS];
    work w = options(argc, argv);
-   int n = argc - optind, rounds = 0;
+   int n = argc - optind - 1, rounds = 0;
 
-   for (int i = 0; i < n; i++)
-      open_build(&builds[i], argv[optind + i], &w);
-   for (double end = now() + w.seconds; now() < end && rounds < MAX_ROUNDS; rounds++) {
-      double before = burst(&builds[0], &w);
-      for (int i = 1; i < n; i++) {
-         double got = burst(&builds[i], &w), after = burst(&builds[0], &w);
-         builds[i].ratio[rounds] = 2 * got / (before + after);
-         before = after;
-      }
-      first[rounds] = (w.prompt ? w.prompt : w.steps * w.sequences) / before;
+   for (int i = 0; i < n; i++) {
+      open_build(&pairs[i].first, argv[optind], &w);
+      open_build(&pairs[i].other, argv[optind + 1 + i], &w);
    }
+   for (double end = now() + w.seconds; now() < end && rounds < MAX_ROUNDS; rounds++)
+      for (int i = 0; i < n; i++)
+         first[rounds] =
+            2 * (w.prompt ? w.prompt : w.steps * w.sequences) / compare(&pairs[i], &w, rounds);
    qsort(first, (size_t)rounds, sizeof *first, by_value);
-   for (int i = 1; i < n; i++) {
-      double *r = builds[i].ratio;
+   for (int i = 0; i < n; i++) {
+      double *r = pairs[i].ratio;
       qsort(r, (size_t)rounds, sizeof *r, by_value);
       printf(
          "{\"build\":%d,\"ratio\":%.5f,\"low\":%.5f,\"high\":%.5f,\"rounds\":%d,\"tok_s\":%.2f}\n",
-         i, r[rounds / 2], r[rounds / 4], r[3 * rounds / 4], rounds, first[rounds / 2]);
+         i + 1, r[rounds / 2], r[rounds / 4], r[3 * rounds / 4], rounds, first[rounds / 2]);
    }
    return 0;
 }
