@@ -3,7 +3,7 @@
 
    bench/scaling.py [-t 2] [--reps 3] [--only layers,context,sequences] [--samples FILE] [--no-run] [-o docs/scaling.svg] [MODEL]
 
-The roof of a step is the longer of its bytes over the read bandwidth and its operations over the integer peak, medians of what
+The roof of a step is the longer of its bytes over the read bandwidth and its operations over the integer peaks, medians of what
 every run measured just before. Layers are those of a random Llama-shaped model (make_model.py); context and sequences run on MODEL (smollm2)."""
 import argparse
 import json
@@ -26,8 +26,8 @@ def bench(model, args, depth=64, batch=1):
     out = json.loads(output([SINTER, "bench", model, "-t", str(args.threads), "-p", "0", "-n", "16", "-d", str(depth), "-b", str(batch),
                              "-r", str(args.reps), "--json", "--quiet"]))
     r = out["results"][0]
-    return {"ms": 1000 * batch / r["tok_s"], "bytes": r["bytes"] * batch, "ops": r["ops"] * batch, "read": out["read_bytes_s"],
-            "int8": out["int8_ops_s"]}
+    return {"ms": 1000 * batch / r["tok_s"], "bytes": r["bytes"] * batch, "ops": r["ops"] * batch,
+            "byte_ops": r["byte_ops"] * batch, "read": out["read_bytes_s"], "small": out["int8_ops_s"], "byte": out["byte_ops_s"]}
 
 
 def measure(args):
@@ -111,12 +111,13 @@ def main():
         if args.samples:
             with open(args.samples, "a", encoding="utf-8") as f:
                 f.write(json.dumps(s) + "\n")
-    read, int8 = (statistics.median(s[k] for s in samples) for k in ("read", "int8"))
+    read, small, byte = (statistics.median(s[k] for s in samples) for k in ("read", "small", "byte"))
     groups = {}
     for s in samples:
         groups.setdefault((s["panel"], s["x"]), []).append(s)
     samples = [{"panel": panel, "x": x, "ms": statistics.median(s["ms"] for s in group),
-                "roof_ms": 1000 * max(group[0]["bytes"] / read, group[0]["ops"] / int8)} for (panel, x), group in groups.items()]
+                "roof_ms": 1000 * max(group[0]["bytes"] / read,
+                                      (group[0]["ops"] - group[0]["byte_ops"]) / small + group[0]["byte_ops"] / byte)} for (panel, x), group in groups.items()]
     draw(samples, args.output)
     for name in PANELS:
         points = [s for s in samples if s["panel"] == name]

@@ -303,6 +303,7 @@ void rt_host_stats(const rt_host *h, sinter_stats *out)
    out->graphs += c->graphs;
    out->weight_bytes_read += c->bytes;
    out->ops += c->ops;
+   out->byte_ops += c->byte_ops;
 }
 
 sinter_status rt_host_time_steps(rt_host *h, uint32_t steps)

@@ -17,6 +17,7 @@ typedef struct variant {
    sinter_kargs *args; /* by launch */
    sinter_kernel **kernels;
    matrices *reads; /* by launch */
+   bool *is_bytes;  /* by launch: rt_multiplies_bytes */
 } variant;
 
 /* What the list of tasks and phases holds. */
@@ -53,26 +54,6 @@ static void *resolve(const rt_memory *m, const plan_ref *r)
    return NULL;
 }
 
-/* The weight that holds a reference; they ascend. NULL: none. */
-static const plan_weight *weight_of(const plan *p, const plan_ref *r)
-{
-   uint32_t low = 0, high = p->num_weights;
-
-   if (r->kind != PLAN_REF_weight)
-      return NULL;
-   while (low < high) {
-      uint32_t middle = low + (high - low) / 2;
-      const plan_weight *w = &p->weights[middle];
-      if (r->offset < w->offset)
-         high = middle;
-      else if (r->offset - w->offset >= w->size)
-         low = middle + 1;
-      else
-         return w;
-   }
-   return NULL;
-}
-
 /* Which of a stack a step reads is not known before it runs. */
 static matrices matrices_of(const plan *p, const plan_launch *l, const sinter_kargs *k)
 {
@@ -82,7 +63,7 @@ static matrices matrices_of(const plan *p, const plan_launch *l, const sinter_ka
    if (strcmp(p->kernels[l->kernel].family, "gemm") != 0)
       return out;
    for (uint32_t j = 0; j < l->num_refs && n < RT_STREAMS; j++) {
-      const plan_weight *w = weight_of(p, &l->refs[j]);
+      const plan_weight *w = plan_weight_of(p, &l->refs[j]);
       if (!w || w->rows == 1 || w->stack != 1)
          continue;
       out.start[n] = k->ptr[j];
@@ -108,6 +89,7 @@ static sinter_status bind_variant(rt_program *g, variant *v, const rt_memory *m,
          k->ptr[j] = resolve(m, &l->refs[j]);
       memcpy(k->konst, l->consts, sizeof k->konst);
       v->reads[i] = matrices_of(g->plan, l, k);
+      v->is_bytes[i] = rt_multiplies_bytes(g->plan, l);
    }
    return SINTER_ok;
 }
@@ -128,7 +110,8 @@ static sinter_status allocate(rt_program *g)
       v->args = calloc(MAX(v->plan->num_launches, 1), sizeof *v->args);
       v->kernels = calloc(MAX(v->plan->num_launches, 1), sizeof *v->kernels);
       v->reads = calloc(MAX(v->plan->num_launches, 1), sizeof *v->reads);
-      if (!v->args || !v->kernels || !v->reads)
+      v->is_bytes = calloc(MAX(v->plan->num_launches, 1), sizeof *v->is_bytes);
+      if (!v->args || !v->kernels || !v->reads || !v->is_bytes)
          return base_fail(SINTER_out_of_memory, "launches", "", "no memory for the launch lists");
    }
    g->tasks = calloc(longest, sizeof *g->tasks);
@@ -176,6 +159,7 @@ void rt_program_destroy(rt_program *g)
       free(g->variants[i].args);
       free(g->variants[i].kernels);
       free(g->variants[i].reads);
+      free(g->variants[i].is_bytes);
    }
    free(g->variants);
    rt_launch_times_free(&g->times);
@@ -220,7 +204,9 @@ static sinter_status append(list *to, const variant *v, uint32_t i)
    phase->tiles += (uint32_t)tiles;
    to->counts.launches++;
    to->counts.bytes += (uint64_t)plan_extent_eval(&l->bytes, g->block->sym);
-   to->counts.ops += (uint64_t)plan_extent_eval(&l->flops, g->block->sym);
+   uint64_t ops = (uint64_t)plan_extent_eval(&l->flops, g->block->sym);
+   to->counts.ops += ops;
+   to->counts.byte_ops += v->is_bytes[i] ? ops : 0;
    return SINTER_ok;
 }
 
@@ -229,6 +215,7 @@ static void count(rt_program *g, const rt_counters *of)
    g->counters.launches += of->launches;
    g->counters.bytes += of->bytes;
    g->counters.ops += of->ops;
+   g->counters.byte_ops += of->byte_ops;
 }
 
 /* A list depends on the symbols only, and from one decoded token to the next they hardly ever

@@ -30,7 +30,7 @@ typedef struct rt_program rt_program;
 
 /* What was run since the start. */
 typedef struct rt_counters {
-   uint64_t launches, segments, graphs, bytes, ops;
+   uint64_t launches, segments, graphs, bytes, ops, byte_ops;
 } rt_counters;
 
 /* Binds the launches of every variant. With times_launches every launch runs alone, between two

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 
+#include "base/pack.h"
 #include "runtime/segment.h"
 
 /* A launch adds its number to the log; konst[0]: number. ptr[0]: what the reference points to. */
@@ -35,6 +36,11 @@ static plan_launch launch(int64_t number, uint32_t phase, uint32_t by, uint64_t 
                         .consts = {number}};
 }
 
+static void reads(plan_launch *l, uint64_t offset)
+{
+   l->refs[l->num_refs++] = (plan_ref){.kind = PLAN_REF_weight, .offset = offset};
+}
+
 /* What the launches of the program below say after its three steps. */
 static void check_times(const rt_program *g, bool times)
 {
@@ -49,6 +55,7 @@ static void check_times(const rt_program *g, bool times)
       cr_assert_str_eq(t[i].variant, i ? "prefill" : "decode");
       cr_assert_str_eq(t[i].group, i == 2 ? "second" : "first");
       cr_assert_str_eq(t[i].kernel, "log");
+      cr_assert(t[i].is_bytes == (i == 3));
    }
 }
 
@@ -57,6 +64,14 @@ static void run_program(bool times)
    plan_launch small[] = {launch(1, 0, SYM_T, 0)};
    plan_launch large[] = {launch(10, 0, SYM_T, 0), launch(11, 1, SYM_R, 8),
                           launch(12, 2, SYM_T, 16), launch(13, 3, SYM_T, 24)};
+   /* Launch 12 reads bytes; 10 codes of 4 bits, 13 the top of bytes and, now and then, those. */
+   plan_weight weights[] = {{.layout = PANEL_q8_0, .size = 64},
+                            {.layout = PANEL_q4_0, .offset = 64, .size = 64},
+                            {.layout = PANEL_q8_0_top, .offset = 128, .size = 64}};
+   reads(&large[0], 64);
+   reads(&large[2], 63);
+   reads(&large[3], 128);
+   reads(&large[3], 0);
    plan_segment one[] = {{PLAN_SEGMENT_recorded, 0, 1, NULL}};
    plan_segment three[] = {{PLAN_SEGMENT_recorded, 0, 2, NULL},
                            {PLAN_SEGMENT_eager, 2, 1, "test"},
@@ -68,6 +83,8 @@ static void run_program(bool times)
    plan p = {.target = "test",
              .num_groups = 2,
              .groups = groups,
+             .num_weights = countof(weights),
+             .weights = weights,
              .num_kernels = 2,
              .kernels = kernels,
              .num_variants = 2,
@@ -94,7 +111,8 @@ static void run_program(bool times)
    cr_assert(log_count == 14 && log_of[9] == 11 && room[1] == 5);
    const rt_counters *c = rt_program_counters(g);
    cr_assert(c->launches == 1 + 3 + 4 && c->segments == 1 + 3 + 3 &&
-             c->graphs == (times ? 0 : 1 + 2 + 2) && c->bytes == 80);
+             c->graphs == (times ? 0 : 1 + 2 + 2) && c->bytes == 80 && c->ops == 160 &&
+             c->byte_ops == 40);
    check_times(g, times);
    step.block.sym[SYM_T] = 65;
    cr_assert(rt_program_run(g, pool) == SINTER_bad_input);
@@ -106,7 +124,8 @@ static void run_program(bool times)
 
 /* Kills: launches out of order over segments; a launch without tiles that runs; a variant chosen by
  * the wrong bound; eager launches counted as a recorded list; extents evaluated once only; another
- * order or another launch counted when they are timed. */
+ * order or another launch counted when they are timed; operations of bytes counted as those of small
+ * codes, or those of a top as those of bytes. */
 Test(segments, run_as_the_plan_says)
 {
    run_program(false);

@@ -152,11 +152,17 @@ static void name_test(const bench_test *t, char *name, size_t cap)
       snprintf(name + strlen(name), cap - strlen(name), "x%lld", (long long)t->batch);
 }
 
+/* Of a token. */
+static double work_seconds(const history_test *t, const limits *l)
+{
+   return limits_work_seconds(l, t->ops, t->byte_ops);
+}
+
 static sinter_status measure(session *s, const bench_test *t, int64_t repeat, const limits *l,
                              history_test *out)
 {
    int32_t *ids = bench_ids(s->info.vocab, (size_t)(t->depth + t->prompt + t->batch + 1));
-   double bytes[HISTORY_SAMPLES], ops[HISTORY_SAMPLES];
+   double bytes[HISTORY_SAMPLES], ops[HISTORY_SAMPLES], byte_ops[HISTORY_SAMPLES];
    sinter_status status = SINTER_ok;
 
    *out = (history_test){.num_samples = (size_t)repeat};
@@ -172,13 +178,16 @@ static sinter_status measure(session *s, const bench_test *t, int64_t repeat, co
       bytes[k] =
          (double)(time.after.weight_bytes_read - time.before.weight_bytes_read) / time.seconds;
       ops[k] = (double)(time.after.ops - time.before.ops) / time.seconds;
+      byte_ops[k] = (double)(time.after.byte_ops - time.before.byte_ops) / time.seconds;
    }
-   double bytes_s = median(bytes, (size_t)repeat), ops_s = median(ops, (size_t)repeat);
    out->tok_s = median(out->samples, (size_t)repeat);
-   out->bytes = bytes_s / out->tok_s;
-   out->ops = ops_s / out->tok_s;
+   out->bytes = median(bytes, (size_t)repeat) / out->tok_s;
+   out->ops = median(ops, (size_t)repeat) / out->tok_s;
+   out->byte_ops = median(byte_ops, (size_t)repeat) / out->tok_s;
    /* The roof is the limit that is reached first, where one was measured. */
-   out->limit_pct = l->bytes_s > 0 ? 100 * fmax(ops_s / l->ops_s, bytes_s / l->bytes_s) : 0;
+   if (l->bytes_s > 0)
+      out->limit_pct =
+         100 * out->tok_s * fmax(work_seconds(out, l), limits_read_seconds(l, out->bytes));
    free(ids);
    return status;
 }
@@ -190,14 +199,14 @@ static void print_result(const options *o, const limits *l, const history_test *
       return;
    }
    if (!o->json) {
-      printf("%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", t->name, t->tok_s,
-             t->limit_pct,
-             history_is_integer_bound(t, l->ops_s, l->bytes_s) ? "integer peak" : "read bandwidth");
+      printf(
+         "%-16s %10.1f tokens/s   %5.1f %% of this machine's %s\n", t->name, t->tok_s, t->limit_pct,
+         work_seconds(t, l) > limits_read_seconds(l, t->bytes) ? "integer peak" : "read bandwidth");
       return;
    }
-   printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"limit_pct\":%.1f,"
-          "\"samples\":[",
-          first ? "" : ",", t->name, t->tok_s, t->bytes, t->ops, t->limit_pct);
+   printf("%s{\"test\":\"%s\",\"tok_s\":%.3f,\"bytes\":%.0f,\"ops\":%.0f,\"byte_ops\":%.0f,"
+          "\"limit_pct\":%.1f,\"samples\":[",
+          first ? "" : ",", t->name, t->tok_s, t->bytes, t->ops, t->byte_ops, t->limit_pct);
    for (size_t i = 0; i < t->num_samples; i++)
       printf("%s%.3f", i ? "," : "", t->samples[i]);
    printf("]}");
@@ -231,8 +240,9 @@ static int run_tests(const options *o, session *s, const limits *l, const bench_
    size_t n = 0;
 
    if (o->json)
-      printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"results\":[", l->threads,
-             l->bytes_s, l->ops_s);
+      printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"byte_ops_s\":%.0f,"
+             "\"results\":[",
+             l->threads, l->bytes_s, l->ops_s, l->byte_ops_s);
    for (size_t i = 0; i < countof(results); i++) {
       if (tests[i].prompt + tests[i].generate == 0)
          continue;

@@ -146,11 +146,6 @@ static void describe_model(const session *s, history_run *out)
    tree_free(t);
 }
 
-bool history_is_integer_bound(const history_test *t, double ops_s, double bytes_s)
-{
-   return t->ops * bytes_s > t->bytes * ops_s;
-}
-
 void history_describe(const options *o, const session *s, history_run *out)
 {
    const char *version = sinter_version(), *open = strchr(version, '(');

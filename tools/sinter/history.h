@@ -11,6 +11,7 @@ typedef struct history_test {
    char name[64];
    double tok_s; /* median */
    double bytes, ops, limit_pct;
+   double byte_ops; /* not kept */
    size_t num_samples;
    double samples[HISTORY_SAMPLES]; /* tokens/s of each repetition, in their order */
 } history_test;
@@ -28,9 +29,6 @@ typedef struct history_run {
    int64_t threads;
    double read_bytes_s, int8_ops_s; /* limits of the machine, in the same run */
 } history_run;
-
-/* Whether integer arithmetic, not memory, is what a test meets first at these limits. */
-bool history_is_integer_bound(const history_test *t, double ops_s, double bytes_s);
 
 typedef struct history history;
 

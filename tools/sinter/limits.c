@@ -3,6 +3,7 @@
 #include "limits.h"
 
 #include <immintrin.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -24,8 +25,8 @@ typedef struct worker {
    const uint8_t *data;
    size_t bytes;
    pthread_barrier_t *start;
-   double read_seconds, chain_seconds;
-   uint64_t keep; /* so that the loops are not removed */
+   double read_seconds, small_seconds, byte_seconds; /* the fastest */
+   uint64_t keep;                                    /* so that the loops are not removed */
 } worker;
 
 __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size_t bytes)
@@ -44,36 +45,7 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
    return (uint64_t)_mm256_extract_epi64(a, 0);
 }
 
-/* Eight independent chains: maddubs, maddwd, add are 64 operations, vpdpbusd has as many in a
- * register of 32 bytes. They are written out, as a loop over them keeps the sums in memory. */
-__attribute__((target("avx2"))) static uint64_t madd_loop(long rounds)
-{
-   __m256i x = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1), a, b, c, d, e, f, g, h;
-
-   a = b = c = d = e = f = g = h = _mm256_setzero_si256();
-#define LINK(sum)                                                                                  \
-   do {                                                                                            \
-      __m256i w = x;                                                                               \
-      __asm__ volatile("" : "+x"(w));                                                              \
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));            \
-   } while (0)
-   for (long r = 0; r < rounds; r++) {
-      LINK(a);
-      LINK(b);
-      LINK(c);
-      LINK(d);
-      LINK(e);
-      LINK(f);
-      LINK(g);
-      LINK(h);
-   }
-#undef LINK
-   a = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-   e = _mm256_add_epi32(_mm256_add_epi32(e, f), _mm256_add_epi32(g, h));
-   return (uint64_t)_mm256_extract_epi64(_mm256_add_epi32(a, e), 0);
-}
-
-/* As instructions: a compiler may be older than the intrinsics. */
+/* As instructions: a compiler may be older than the intrinsics. Eight independent chains each. */
 #define LINK(name, kind, n) name " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
 #define FOUR(name, kind, a, b, c, d)                                                               \
    LINK(name, kind, a) LINK(name, kind, b) LINK(name, kind, c) LINK(name, kind, d)
@@ -94,13 +66,40 @@ __attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
    return 0;
 }
 
-/* The best of these that the machine has. Tile registers are no row: their 32768 operations take 16
- * cycles, but scales that change every 32 k leave half a tile empty and take the vector units for
- * longer (bench/RESULTS.md, Tiles). */
+/* Without VNNI: ymm8 codes and activations, ymm9 ones, ymm10 on its way to a sum. Small codes are
+ * summed in 16 bits, and those of 4 bits widened once in eight steps, here one sum a round; bytes
+ * would overflow, and have to be unsigned (kernels/cpu/gemm_int8.c). */
+#define SMALL_STEP(sum)                                                                            \
+   "vpmaddubsw %%ymm8, %%ymm8, %%ymm10\n\tvpaddw %%ymm10, %%ymm" #sum ", %%ymm" #sum "\n\t"
+#define WIDEN(from, sum)                                                                           \
+   "vpmaddwd %%ymm9, %%" from ", %%ymm10\n\tvpaddd %%ymm10, %%ymm" #sum ", %%ymm" #sum "\n\t"
+#define BYTE_STEP(sum)                                                                             \
+   "vpsignb %%ymm8, %%ymm8, %%ymm10\n\tvpmaddubsw %%ymm10, %%ymm8, %%ymm10\n\t" WIDEN("ymm10", sum)
+#define EIGHT_STEPS(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
+
+__attribute__((target("avx2"))) static uint64_t small_loop(long rounds)
+{
+   for (long r = 0; r < rounds; r++)
+      __asm__ volatile(EIGHT_STEPS(SMALL_STEP) WIDEN("ymm0", 11) : : : SUMS, "xmm10", "xmm11");
+   return 0;
+}
+
+__attribute__((target("avx2"))) static uint64_t byte_loop(long rounds)
+{
+   for (long r = 0; r < rounds; r++)
+      __asm__ volatile(EIGHT_STEPS(BYTE_STEP) : : : SUMS, "xmm10");
+   return 0;
+}
+
+/* Products of small codes and of bytes, by the best instructions that the machine has. Tile
+ * registers are no row: their 32768 operations take 16 cycles, but scales that change every 32 k
+ * leave half a tile empty and take the vector units for longer (bench/RESULTS.md, Tiles). */
 static const struct chain {
-   uint64_t (*loop)(long rounds);
+   uint64_t (*small)(long rounds), (*bytes)(long rounds);
    int ops; /* of a round */
-} chains[] = {{vnni512_loop, 8 * 128}, {vnni_loop, 8 * 64}, {madd_loop, 8 * 64}};
+} chains[] = {{vnni512_loop, vnni512_loop, 8 * 128},
+              {vnni_loop, vnni_loop, 8 * 64},
+              {small_loop, byte_loop, 8 * 64}};
 
 static const struct chain *best_chain(void)
 {
@@ -111,6 +110,14 @@ static const struct chain *best_chain(void)
 
 enum { CHAIN_ROUNDS = 400000 };
 
+static double time_chain(worker *w, uint64_t (*loop)(long rounds))
+{
+   pthread_barrier_wait(w->start);
+   double t0 = cli_seconds();
+   w->keep += loop(CHAIN_ROUNDS);
+   return cli_seconds() - t0;
+}
+
 static void *work(void *user)
 {
    worker *w = user;
@@ -119,20 +126,16 @@ static void *work(void *user)
    CPU_ZERO(&set);
    CPU_SET(w->cpu, &set);
    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-   w->read_seconds = w->chain_seconds = 1e9;
+   w->read_seconds = w->small_seconds = w->byte_seconds = 1e9;
    for (int r = 0; r < ROUNDS; r++) {
       pthread_barrier_wait(w->start);
       double t0 = cli_seconds();
       w->keep += read_loop(w->data, w->bytes);
-      double t = cli_seconds() - t0;
-      w->read_seconds = t < w->read_seconds ? t : w->read_seconds;
+      w->read_seconds = fmin(cli_seconds() - t0, w->read_seconds);
    }
    for (int r = 0; r < ROUNDS; r++) {
-      pthread_barrier_wait(w->start);
-      double t0 = cli_seconds();
-      w->keep += best_chain()->loop(CHAIN_ROUNDS);
-      double t = cli_seconds() - t0;
-      w->chain_seconds = t < w->chain_seconds ? t : w->chain_seconds;
+      w->small_seconds = fmin(time_chain(w, best_chain()->small), w->small_seconds);
+      w->byte_seconds = fmin(time_chain(w, best_chain()->bytes), w->byte_seconds);
    }
    return NULL;
 }
@@ -186,9 +189,20 @@ void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits
    for (unsigned i = 0; i < n; i++) {
       pthread_join(workers[i].thread, NULL);
       slowest = workers[i].read_seconds > slowest ? workers[i].read_seconds : slowest;
-      out->ops_s += (double)CHAIN_ROUNDS * best_chain()->ops / workers[i].chain_seconds;
+      out->ops_s += (double)CHAIN_ROUNDS * best_chain()->ops / workers[i].small_seconds;
+      out->byte_ops_s += (double)CHAIN_ROUNDS * best_chain()->ops / workers[i].byte_seconds;
    }
    out->bytes_s = (double)share * n / slowest;
    pthread_barrier_destroy(&start);
    munmap(data, size + 4096);
+}
+
+double limits_read_seconds(const limits *l, double bytes)
+{
+   return bytes / l->bytes_s;
+}
+
+double limits_work_seconds(const limits *l, double ops, double byte_ops)
+{
+   return (ops - byte_ops) / l->ops_s + byte_ops / l->byte_ops_s;
 }

@@ -7,13 +7,18 @@
 typedef struct limits {
    unsigned threads;
    double bytes_s; /* streaming read of memory, all threads */
-   double
-      ops_s; /* multiply-adds of bytes into i32 by the best vector instruction, two operations each, all
-                      threads */
+   /* Multiply-adds into i32 by the best vector instructions, two operations each, all threads: of
+    * codes of few bits with bytes, and of bytes with bytes (sinter_stats.byte_ops). */
+   double ops_s, byte_ops_s;
 } limits;
 
 /* Takes about 0.3 s. threads 0: all cores this process may use; bytes: that a step reads. Nothing
- * of a GPU is measured: for such a device both figures are 0, as they are without AVX2. */
+ * of a GPU is measured: for such a device all figures are 0, as they are without AVX2. */
 void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits *out);
+
+/* What reading so many bytes, and `ops` of which `byte_ops` are of bytes, take at least. A step
+ * takes the longer of the two. */
+double limits_read_seconds(const limits *l, double bytes);
+double limits_work_seconds(const limits *l, double ops, double byte_ops);
 
 #endif

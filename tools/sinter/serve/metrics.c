@@ -45,6 +45,7 @@ void metrics_carry(sinter_stats *to, const sinter_stats *gone)
    to->prefill_seconds += gone->prefill_seconds;
    to->decode_seconds += gone->decode_seconds;
    to->ops += gone->ops;
+   to->byte_ops += gone->byte_ops;
    to->drafted_tokens += gone->drafted_tokens;
    to->accepted_tokens += gone->accepted_tokens;
    to->swapped_out_tokens += gone->swapped_out_tokens;
