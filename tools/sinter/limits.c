@@ -52,18 +52,16 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
 #define EIGHT(name, kind) FOUR(name, kind, 0, 1, 2, 3) FOUR(name, kind, 4, 5, 6, 7)
 #define SUMS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
 
-__attribute__((target("avx2"))) static uint64_t vnni_loop(long rounds)
+__attribute__((target("avx2"))) static void vnni_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
       __asm__ volatile(EIGHT("%{vex%} vpdpbusd", "ymm") : : : SUMS);
-   return 0;
 }
 
-__attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
+__attribute__((target("avx512f"))) static void vnni512_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
       __asm__ volatile(EIGHT("vpdpbusd", "zmm") : : : SUMS);
-   return 0;
 }
 
 /* Without VNNI: ymm8 codes and activations, ymm9 ones, ymm10 on its way to a sum. Small codes are
@@ -77,25 +75,23 @@ __attribute__((target("avx512f"))) static uint64_t vnni512_loop(long rounds)
    "vpsignb %%ymm8, %%ymm8, %%ymm10\n\tvpmaddubsw %%ymm10, %%ymm8, %%ymm10\n\t" WIDEN("ymm10", sum)
 #define EIGHT_STEPS(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
 
-__attribute__((target("avx2"))) static uint64_t small_loop(long rounds)
+__attribute__((target("avx2"))) static void small_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
       __asm__ volatile(EIGHT_STEPS(SMALL_STEP) WIDEN("ymm0", 11) : : : SUMS, "xmm10", "xmm11");
-   return 0;
 }
 
-__attribute__((target("avx2"))) static uint64_t byte_loop(long rounds)
+__attribute__((target("avx2"))) static void byte_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
       __asm__ volatile(EIGHT_STEPS(BYTE_STEP) : : : SUMS, "xmm10");
-   return 0;
 }
 
 /* Products of small codes and of bytes, by the best instructions that the machine has. Tile
  * registers are no row: their 32768 operations take 16 cycles, but scales that change every 32 k
  * leave half a tile empty and take the vector units for longer (bench/RESULTS.md, Tiles). */
 static const struct chain {
-   uint64_t (*small)(long rounds), (*bytes)(long rounds);
+   void (*small)(long rounds), (*bytes)(long rounds);
    int ops; /* of a round */
 } chains[] = {{vnni512_loop, vnni512_loop, 8 * 128},
               {vnni_loop, vnni_loop, 8 * 64},
@@ -110,11 +106,11 @@ static const struct chain *best_chain(void)
 
 enum { CHAIN_ROUNDS = 400000 };
 
-static double time_chain(worker *w, uint64_t (*loop)(long rounds))
+static double time_chain(const worker *w, void (*loop)(long rounds))
 {
    pthread_barrier_wait(w->start);
    double t0 = cli_seconds();
-   w->keep += loop(CHAIN_ROUNDS);
+   loop(CHAIN_ROUNDS);
    return cli_seconds() - t0;
 }
 
