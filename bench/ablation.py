@@ -23,7 +23,7 @@ from compare import ROOT, SINTER, Llama, TESTS, output, timed
 
 ROWS = {"decode 128": [], "prefill 512": ["-p", "512"], "16 sequences": ["-b", "16"], "first token": None}
 MOST_LOSS = .01
-TURNS, RUNS = 3, 6  # builds beside the default one in a run of alternate.c, and runs
+TURNS, RUNS = 3, 12  # builds beside the default one in a run of alternate.c, and runs: where copies lie differs more than bursts
 ALTERNATE = os.path.join(ROOT, "build", "alternate")
 CACHE = os.path.join(ROOT, "build", "ablation")
 
