@@ -465,25 +465,6 @@ int64_t plan_extent_eval(const plan_extent *e, const int64_t *syms)
    return v;
 }
 
-const plan_weight *plan_weight_of(const plan *p, const plan_ref *r)
-{
-   uint32_t low = 0, high = p->num_weights;
-
-   if (r->kind != PLAN_REF_weight)
-      return NULL;
-   while (low < high) {
-      uint32_t middle = low + (high - low) / 2;
-      const plan_weight *w = &p->weights[middle];
-      if (r->offset < w->offset)
-         high = middle;
-      else if (r->offset - w->offset >= w->size)
-         low = middle + 1;
-      else
-         return w;
-   }
-   return NULL;
-}
-
 /* ---- reading ---- */
 
 sinter_status plan_decode(arena *a, const uint8_t *bytes, size_t size, uint64_t weight_section,

@@ -212,9 +212,6 @@ typedef struct plan {
    plan_variant *variants;
 } plan;
 
-/* The weight that holds a reference; they ascend. NULL: it refers to no weight. */
-const plan_weight *plan_weight_of(const plan *p, const plan_ref *r);
-
 /* The output of tokens that launches pick from the logits, i32[R]: base/draw.h. */
 static inline uint32_t plan_output_picks(const plan *p)
 {

@@ -3,8 +3,8 @@
  *
  *    A B B A, A' C C A', A B B A, …    ratio = time of both B / time of both A
  *
- * Each build has an engine of the first one beside it (A, A') that has done as much: if one engine of
- * the first ran next to all, its sequences would be longer than theirs, and so its steps.
+ * Each build has an engine of the first one beside it (A, A') that has done as much: if one engine
+ * of the first ran next to all, its sequences would be longer than theirs, and so its steps.
  *
  * What else the machine does changes from second to second, less within a tenth of one. And memory
  * is not alike: one copy of the same file is read up to 12 % faster than another, for as long as

@@ -561,13 +561,10 @@ typedef struct sinter_stats {
    uint64_t swapped_out_tokens, swapped_in_tokens; /* with `host_kv_tokens` */
    uint64_t preempted[8];                          /* requests, by sinter_preempt */
    uint64_t sampled[16];                           /* tokens, by sinter_sampled */
-   uint32_t running, waiting; /* requests that have a slot; that have none yet */
-   /* GPU memory of KV pages, which grows where addresses can be reserved; times it could not */
-   uint64_t kv_bytes, kv_refused;
-   uint64_t graph_bytes; /* GPU memory that graphs took when the engine was made */
-   /* Of `ops`, those of weights whose codes are signed bytes (q8_0) or become such (iq4_nl), of
-    * which a CPU without VNNI makes fewer a second. Not counted on GPUs. */
-   uint64_t byte_ops;
+   uint32_t running, waiting;     /* requests that have a slot; that have none yet */
+   uint64_t kv_bytes, kv_refused; /* GPU memory of KV pages, which can grow; times it could not */
+   uint64_t graph_bytes;          /* GPU memory that graphs took when the engine was made */
+   uint64_t byte_ops;             /* of `ops`: products of signed bytes (q8_0, iq4_nl), on a CPU */
 } sinter_stats;
 
 SINTER_API void sinter_engine_stats(const sinter_engine *e, sinter_stats *out);
@@ -579,7 +576,6 @@ typedef struct sinter_launch_time {
    const char *kernel;        /* symbol of its code */
    uint64_t runs, bytes, ops; /* bytes and operations of the last run, as the plan counts them */
    double seconds, best_seconds; /* of all runs; of the fastest */
-   bool is_bytes;                /* its ops are byte_ops */
 } sinter_launch_time;
 
 /* Launches of all variants in plan order; *out belongs to the engine and moves with its steps. 0

@@ -3,22 +3,6 @@
 
 #include <stdlib.h>
 
-#include "base/pack.h"
-
-bool rt_multiplies_bytes(const plan *p, const plan_launch *l)
-{
-   bool bytes = false;
-
-   for (uint32_t i = 0; i < l->num_refs; i++) {
-      const plan_weight *w = plan_weight_of(p, &l->refs[i]);
-      const panel_info *panel = &panel_infos[w ? w->layout : PANEL_none];
-      if (panel->kind == PANEL_KIND_TOP) /* of the weight itself only few panels are read */
-         return false;
-      bytes |= panel->kind == PANEL_KIND_CODES && panel->code != PANEL_CODE_U;
-   }
-   return bytes;
-}
-
 static sinter_launch_time *of_variant(const rt_launch_times *t, const plan *p,
                                       const plan_variant *v)
 {
@@ -38,8 +22,7 @@ static void name_launches(const plan *p, const plan_variant *v, sinter_launch_ti
       times[i] = (sinter_launch_time){.variant = v->name,
                                       .group = from.name,
                                       .rule = from.rule,
-                                      .kernel = p->kernels[l->kernel].symbol,
-                                      .is_bytes = rt_multiplies_bytes(p, l)};
+                                      .kernel = p->kernels[l->kernel].symbol};
    }
 }
 

@@ -10,9 +10,6 @@ typedef struct rt_launch_times {
    uint64_t steps; /* to come, whose launches run alone and are timed */
 } rt_launch_times;
 
-/* Whether the codes of a launch's weights are signed bytes (q8_0), or become such (iq4_nl). */
-bool rt_multiplies_bytes(const plan *p, const plan_launch *l);
-
 enum { RT_TIMES_always = -1 };
 
 /* As sinter_engine_time_steps; RT_TIMES_always: of all steps, whatever is asked later. Errors

@@ -2,6 +2,7 @@
 #include "segment.h"
 
 #include "base/clock.h"
+#include "base/pack.h"
 #include "launch_times.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ typedef struct variant {
    sinter_kargs *args; /* by launch */
    sinter_kernel **kernels;
    matrices *reads; /* by launch */
-   bool *is_bytes;  /* by launch: rt_multiplies_bytes */
+   bool *is_bytes;  /* by launch: multiplies_bytes */
 } variant;
 
 /* What the list of tasks and phases holds. */
@@ -54,6 +55,41 @@ static void *resolve(const rt_memory *m, const plan_ref *r)
    return NULL;
 }
 
+/* The weight that holds a reference; they ascend. NULL: none. */
+static const plan_weight *weight_of(const plan *p, const plan_ref *r)
+{
+   uint32_t low = 0, high = p->num_weights;
+
+   if (r->kind != PLAN_REF_weight)
+      return NULL;
+   while (low < high) {
+      uint32_t middle = low + (high - low) / 2;
+      const plan_weight *w = &p->weights[middle];
+      if (r->offset < w->offset)
+         high = middle;
+      else if (r->offset - w->offset >= w->size)
+         low = middle + 1;
+      else
+         return w;
+   }
+   return NULL;
+}
+
+/* Whether the codes of a launch's weights are signed bytes (q8_0), or become such (iq4_nl). */
+static bool multiplies_bytes(const plan *p, const plan_launch *l)
+{
+   bool bytes = false;
+
+   for (uint32_t i = 0; i < l->num_refs; i++) {
+      const plan_weight *w = weight_of(p, &l->refs[i]);
+      const panel_info *panel = &panel_infos[w ? w->layout : PANEL_none];
+      if (panel->kind == PANEL_KIND_TOP) /* of the weight itself only few panels are read */
+         return false;
+      bytes |= panel->kind == PANEL_KIND_CODES && panel->code != PANEL_CODE_U;
+   }
+   return bytes;
+}
+
 /* Which of a stack a step reads is not known before it runs. */
 static matrices matrices_of(const plan *p, const plan_launch *l, const sinter_kargs *k)
 {
@@ -63,7 +99,7 @@ static matrices matrices_of(const plan *p, const plan_launch *l, const sinter_ka
    if (strcmp(p->kernels[l->kernel].family, "gemm") != 0)
       return out;
    for (uint32_t j = 0; j < l->num_refs && n < RT_STREAMS; j++) {
-      const plan_weight *w = plan_weight_of(p, &l->refs[j]);
+      const plan_weight *w = weight_of(p, &l->refs[j]);
       if (!w || w->rows == 1 || w->stack != 1)
          continue;
       out.start[n] = k->ptr[j];
@@ -89,7 +125,7 @@ static sinter_status bind_variant(rt_program *g, variant *v, const rt_memory *m,
          k->ptr[j] = resolve(m, &l->refs[j]);
       memcpy(k->konst, l->consts, sizeof k->konst);
       v->reads[i] = matrices_of(g->plan, l, k);
-      v->is_bytes[i] = rt_multiplies_bytes(g->plan, l);
+      v->is_bytes[i] = multiplies_bytes(g->plan, l);
    }
    return SINTER_ok;
 }

@@ -17,9 +17,8 @@ enum { STEP_ROWS = 512, DECODE_STEPS = 16 };
 typedef struct row {
    const sinter_launch_time *first;
    uint32_t launches, count;
-   /* Of all that it stands for; byte_work is the part of work that is byte_ops. */
-   double seconds, bytes, work, byte_work;
-   const tree *kernel; /* of the explain document, NULL none */
+   double seconds, bytes, work; /* of all that it stands for */
+   const tree *kernel;          /* of the explain document, NULL none */
 } row;
 
 typedef struct table {
@@ -72,7 +71,6 @@ static void add(table *t, const row *r)
    to->seconds += r->seconds;
    to->bytes += r->bytes;
    to->work += r->work;
-   to->byte_work += r->byte_work;
 }
 
 static void collect(table *t, const sinter_launch_time *launches, uint32_t n)
@@ -87,7 +85,6 @@ static void collect(table *t, const sinter_launch_time *launches, uint32_t n)
          r.seconds += launches[next].best_seconds;
          r.bytes += (double)launches[next].bytes;
          r.work += (double)launches[next].ops;
-         r.byte_work += launches[next].is_bytes ? (double)launches[next].ops : 0;
       }
       if (launches[i].runs)
          add(t, &r);
@@ -102,7 +99,7 @@ static double roof(const row *r, const limits *l)
 
    if (l->bytes_s <= 0)
       return 1e-9 * r->count * atof(tree_string(tree_get(r->kernel, light)));
-   return fmax(limits_read_seconds(l, r->bytes), limits_work_seconds(l, r->work, r->byte_work));
+   return fmax(r->bytes / l->bytes_s, r->work / l->ops_s);
 }
 
 /* Microseconds by the cost model, or `none`: of decode steps it knows those of one row only. */
@@ -132,9 +129,8 @@ static long long rows_of(const table *t, const row *r)
 
 static void print_json(const table *t, const limits *l)
 {
-   printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"byte_ops_s\":%.0f,"
-          "\"kernels\":[",
-          l->threads, l->bytes_s, l->ops_s, l->byte_ops_s);
+   printf("{\"threads\":%u,\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"kernels\":[", l->threads,
+          l->bytes_s, l->ops_s);
    for (size_t i = 0; i < t->count; i++) {
       const row *r = &t->rows[i];
       buffer ops = {0};

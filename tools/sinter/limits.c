@@ -192,13 +192,3 @@ void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits
    pthread_barrier_destroy(&start);
    munmap(data, size + 4096);
 }
-
-double limits_read_seconds(const limits *l, double bytes)
-{
-   return bytes / l->bytes_s;
-}
-
-double limits_work_seconds(const limits *l, double ops, double byte_ops)
-{
-   return (ops - byte_ops) / l->ops_s + byte_ops / l->byte_ops_s;
-}

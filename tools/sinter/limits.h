@@ -16,9 +16,4 @@ typedef struct limits {
  * of a GPU is measured: for such a device all figures are 0, as they are without AVX2. */
 void limits_measure(const char *device, unsigned threads, uint64_t bytes, limits *out);
 
-/* What reading so many bytes, and `ops` of which `byte_ops` are of bytes, take at least. A step
- * takes the longer of the two. */
-double limits_read_seconds(const limits *l, double bytes);
-double limits_work_seconds(const limits *l, double ops, double byte_ops);
-
 #endif

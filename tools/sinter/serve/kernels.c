@@ -5,7 +5,6 @@
  *
  * Steps are timed only while somebody asks: each question buys some. This machine's limits, which
  * shares of the roof refer to, are measured once, when somebody has asked and nothing runs. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,17 +80,14 @@ void kernels_forget(host *h)
 static void put_launch(buffer *b, const limits *l, const sinter_launch_time *t)
 {
    double us = t->runs ? 1e6 * t->seconds / (double)t->runs : 0;
-   double ops = (double)t->ops, roof = 0;
-
-   if (l->bytes_s > 0)
-      roof = fmax(limits_read_seconds(l, (double)t->bytes),
-                  limits_work_seconds(l, ops, t->is_bytes ? ops : 0));
+   double memory = l->bytes_s > 0 ? 1e6 * (double)t->bytes / l->bytes_s : 0;
+   double work = l->ops_s > 0 ? 1e6 * (double)t->ops / l->ops_s : 0;
 
    buffer_printf(b, "{\"variant\":\"%s\",\"group\":\"%s\",\"rule\":\"%s\",\"kernel\":\"%s\",",
                  t->variant, t->group, t->rule, t->kernel);
    buffer_printf(b, "\"runs\":%llu,\"us\":%.3f,\"bytes\":%llu,\"ops\":%llu,\"roof_us\":%.3f}",
                  (unsigned long long)t->runs, us, (unsigned long long)t->bytes,
-                 (unsigned long long)t->ops, 1e6 * roof);
+                 (unsigned long long)t->ops, memory > work ? memory : work);
 }
 
 static void put_all(buffer *b, const host *h)
@@ -100,9 +96,8 @@ static void put_all(buffer *b, const host *h)
 
    buffer_printf(b, "{\"object\":\"list\",\"artifact\":\"blake2b:%s\",\"model\":", h->digest);
    buffer_json_string(b, h->name, strlen(h->name));
-   buffer_printf(
-      b, ",\"limits\":{\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f,\"byte_ops_s\":%.0f},\"data\":[",
-      t->machine.bytes_s, t->machine.ops_s, t->machine.byte_ops_s);
+   buffer_printf(b, ",\"limits\":{\"read_bytes_s\":%.0f,\"int8_ops_s\":%.0f},\"data\":[",
+                 t->machine.bytes_s, t->machine.ops_s);
    for (uint32_t i = 0; i < t->num_launches; i++) {
       buffer_printf(b, i ? ",\n" : "");
       put_launch(b, &t->machine, &t->launches[i]);
