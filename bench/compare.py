@@ -36,8 +36,7 @@ CEILINGS = {"first token": {"smollm2": (.030, 130), "gemma3": (.060, 330)},
 # Beside a process that spins on one core: least share of the quiet figure, and ratio to the peer under the same hog.
 HOG_QUIET, HOG_PEER = .6, 3
 SPIN = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
-# Shares of the machine's limit that a model without floors of its own should hold: those of this one, in the same samples; all of a
-# limit where this one, which may stay in the caches, exceeds it.
+# Shares of the machine's limit that a model without floors of its own should hold: those of this one, in the same samples.
 SHARES_OF, SHARE_SLACK = "smollm2", .95
 
 
@@ -226,7 +225,7 @@ def speed_table(groups, failures):
         share, held = shares[model, row], [a, b]
         text = f"{100 * share:.0f} %"
         if model not in FLOORS[row] and (SHARES_OF, row) in shares:
-            least = SHARE_SLACK * min(1, shares[SHARES_OF, row])
+            least = SHARE_SLACK * shares[SHARES_OF, row]
             text += f" (≥ {100 * least:.0f})"
             held.append(share >= least)
         said = verdict(held)
