@@ -143,7 +143,10 @@ def opened():
 def installed():
     """The Containerfile's steps: what is installed runs from anywhere, needs the packages it names and no more, and answers."""
     with open(os.path.join(DEPLOY, "Containerfile"), encoding="utf-8") as f:
-        steps = re.findall(r"deploy/container (\w+)", f.read())
+        text = f.read()
+    steps = re.findall(r"deploy/container (\w+)", text)
+    users = re.findall(r"^USER (.*)$", text, re.M)
+    check(users == re.findall(r"useradd .*--uid ([1-9]\d*)", text) and len(users) == 1, "container: a user by number, not root", users)
     check({"build", "packages"} <= set(steps), "container: the script's steps are the file's", steps)
     prefix = os.path.join(TEMP.name, "prefix")
     subprocess.run([os.path.join(DEPLOY, "container"), "build", prefix], check=True)

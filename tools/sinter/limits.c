@@ -46,22 +46,22 @@ __attribute__((target("avx2"))) static uint64_t read_loop(const uint8_t *p, size
 }
 
 /* As instructions: a compiler may be older than the intrinsics. Eight independent chains each. */
-#define LINK(name, kind, n) name " %%" kind "8, %%" kind "8, %%" kind #n "\n\t"
-#define FOUR(name, kind, a, b, c, d)                                                               \
-   LINK(name, kind, a) LINK(name, kind, b) LINK(name, kind, c) LINK(name, kind, d)
-#define EIGHT(name, kind) FOUR(name, kind, 0, 1, 2, 3) FOUR(name, kind, 4, 5, 6, 7)
+#define EIGHT(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
 #define SUMS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
+
+#define VEX_STEP(sum) "%{vex%} vpdpbusd %%ymm8, %%ymm8, %%ymm" #sum "\n\t"
+#define ZMM_STEP(sum) "vpdpbusd %%zmm8, %%zmm8, %%zmm" #sum "\n\t"
 
 __attribute__((target("avx2"))) static void vnni_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(EIGHT("%{vex%} vpdpbusd", "ymm") : : : SUMS);
+      __asm__ volatile(EIGHT(VEX_STEP) : : : SUMS);
 }
 
 __attribute__((target("avx512f"))) static void vnni512_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(EIGHT("vpdpbusd", "zmm") : : : SUMS);
+      __asm__ volatile(EIGHT(ZMM_STEP) : : : SUMS);
 }
 
 /* Without VNNI: ymm8 codes and activations, ymm9 ones, ymm10 on its way to a sum. Small codes are
@@ -73,18 +73,17 @@ __attribute__((target("avx512f"))) static void vnni512_loop(long rounds)
    "vpmaddwd %%ymm9, %%" from ", %%ymm10\n\tvpaddd %%ymm10, %%ymm" #sum ", %%ymm" #sum "\n\t"
 #define BYTE_STEP(sum)                                                                             \
    "vpsignb %%ymm8, %%ymm8, %%ymm10\n\tvpmaddubsw %%ymm10, %%ymm8, %%ymm10\n\t" WIDEN("ymm10", sum)
-#define EIGHT_STEPS(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
 
 __attribute__((target("avx2"))) static void small_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(EIGHT_STEPS(SMALL_STEP) WIDEN("ymm0", 11) : : : SUMS, "xmm10", "xmm11");
+      __asm__ volatile(EIGHT(SMALL_STEP) WIDEN("ymm0", 11) : : : SUMS, "xmm10", "xmm11");
 }
 
 __attribute__((target("avx2"))) static void byte_loop(long rounds)
 {
    for (long r = 0; r < rounds; r++)
-      __asm__ volatile(EIGHT_STEPS(BYTE_STEP) : : : SUMS, "xmm10");
+      __asm__ volatile(EIGHT(BYTE_STEP) : : : SUMS, "xmm10");
 }
 
 /* Products of small codes and of bytes, by the best instructions that the machine has. Tile
