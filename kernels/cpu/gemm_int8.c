@@ -227,8 +227,9 @@ static void add_unit(dot *d, vec_value cell, vec_value from, vec_value k, const 
       add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
 }
 
-/* All units of a span, one flush. Where a unit is few instructions there is no loop around them,
- * whose counting would take as long; else one with variables: sums, then high bits. */
+/* All units of a span, one flush. Two of them, or any number where one is few instructions, have no
+ * loop around them: its counting, and clearing its sums, would take as long. More would be scheduled
+ * into more registers than there are, and have one with variables: sums, then high bits. */
 static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
                       const vec_value *scale, regs *acc)
 {
@@ -238,7 +239,7 @@ static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, v
    uint32_t from = first * d->p->low / 8 * LINE_BYTES, to = from + units * unit_bytes;
 
    panel_read_high(&d->r, cell, first, vars + n);
-   if (d->vnni && d->halves == 1) {
+   if (units <= 2 || (d->vnni && d->halves == 1)) {
       for (uint32_t at = from; at < to; at += unit_bytes)
          add_unit(d, cell, vec_i(f, at), k, scale, vars + n, acc);
       return;
