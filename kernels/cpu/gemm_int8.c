@@ -227,9 +227,10 @@ static void add_unit(dot *d, vec_value cell, vec_value from, vec_value k, const 
       add_group(d, u.group[g], vec_add_i(f, at, 4 * g), scale, acc);
 }
 
-/* All units of a span, one flush. Two of them, or any number where one is few instructions, have no
- * loop around them: its counting, and clearing its sums, would take as long. More would be scheduled
- * into more registers than there are, and have one with variables: sums, then high bits. */
+/* All units of a span, one flush. The first one has sums that it need not add to, and a loop's
+ * counting takes as long as a unit of few instructions: so two of them, or of those any number, have
+ * no loop. More would be scheduled into more registers than there are; what is behind the first is a
+ * loop with variables then: sums, then high bits. */
 static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
                       const vec_value *scale, regs *acc)
 {
@@ -237,13 +238,13 @@ static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, v
    vec_value vars[MAX_ROWS * MAX_HALVES + MAX_HALVES];
    uint32_t n = dot_regs(d), unit_bytes = d->r.lines * LINE_BYTES, units = groups / d->r.groups;
    uint32_t from = first * d->p->low / 8 * LINE_BYTES, to = from + units * unit_bytes;
+   uint32_t single = units <= 2 || (d->vnni && d->halves == 1) ? units : 1;
 
    panel_read_high(&d->r, cell, first, vars + n);
-   if (units <= 2 || (d->vnni && d->halves == 1)) {
-      for (uint32_t at = from; at < to; at += unit_bytes)
-         add_unit(d, cell, vec_i(f, at), k, scale, vars + n, acc);
+   for (uint32_t i = 0; i < single; i++, from += unit_bytes)
+      add_unit(d, cell, vec_i(f, from), k, scale, vars + n, acc);
+   if (from == to)
       return;
-   }
    memcpy(vars, acc->v, n * sizeof *vars);
    vec_loop l = vec_loop_begin(f, vec_i(f, from), vec_i(f, to), unit_bytes,
                                n + (d->p->high ? d->halves : 0), vars);
