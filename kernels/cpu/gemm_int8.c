@@ -228,9 +228,9 @@ static void add_unit(dot *d, vec_value cell, vec_value from, vec_value k, const 
 }
 
 /* All units of a span, one flush. The first one has sums that it need not add to, and a loop's
- * counting takes as long as a unit of few instructions: so two of them, or of those any number, have
- * no loop. More would be scheduled into more registers than there are; what is behind the first is a
- * loop with variables then: sums, then high bits. */
+ * counting takes as long as a unit of few instructions: so two of them, or of those any number,
+ * have no loop. More would be scheduled into more registers than there are; what is behind the
+ * first is a loop with variables then: sums, then high bits. */
 static void all_units(dot *d, vec_value cell, uint32_t first, uint32_t groups, vec_value k,
                       const vec_value *scale, regs *acc)
 {
